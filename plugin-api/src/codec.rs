@@ -1,0 +1,233 @@
+//! MessagePack both ways: how messages, metadata, configurations and error reports are written into bytes.
+//!
+//! Encoding checks that the value is a dictionary; decoding names the field that was wrong. A configuration is read
+//! strictly: a field that its type does not know is an error, whether or not the author asked serde for that.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::dictionary::Dictionary;
+
+/// Why a value could not be written as, or read from, a MessagePack dictionary.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The value is not a dictionary.
+    #[error("{what} must be a dictionary (a struct or a map with text keys), this is {found}")]
+    NotADictionary {
+        /// What was encoded or decoded: "a message", "the configuration".
+        what: &'static str,
+        /// What the value is instead.
+        found: &'static str,
+    },
+    /// The value cannot be written at all.
+    #[error("{what} cannot be encoded")]
+    Encode {
+        /// What was encoded.
+        what: &'static str,
+        /// serde's or MessagePack's reason.
+        source: rmp_serde::encode::Error,
+    },
+    /// A field is missing, of the wrong type or refused.
+    #[error("{what} is wrong{}: {reason}", at(path))]
+    Decode {
+        /// What was decoded.
+        what: &'static str,
+        /// Where in it, such as `augment.shift`; `.` is the whole.
+        path: String,
+        /// serde's reason.
+        reason: String,
+    },
+    /// A field that the type does not have.
+    #[error("{what} has a field {path:?} that is not known; known are: {known}")]
+    UnknownField {
+        /// What was decoded.
+        what: &'static str,
+        /// The field.
+        path: String,
+        /// The fields at the top that there are.
+        known: String,
+    },
+}
+
+fn at(path: &str) -> String {
+    if path == "." { String::new() } else { format!(" at {path:?}") }
+}
+
+/// Writes a value as a MessagePack dictionary.
+///
+/// # Errors
+/// [`CodecError::NotADictionary`] and [`CodecError::Encode`]. `what` names the value in them.
+pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
+    let bytes = rmp_serde::to_vec_named(value).map_err(|source| CodecError::Encode { what, source })?;
+    check_dictionary(what, &bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a value from a MessagePack dictionary; fields that its type does not have are left out.
+///
+/// # Errors
+/// [`CodecError::NotADictionary`] and [`CodecError::Decode`]. `what` names the value in them.
+pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
+    check_dictionary(what, bytes)?;
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| decode_error::<T>(what, bytes, &error))
+}
+
+/// Reads a plugin's configuration: as [`decode`], but a field that the type does not have is an error.
+///
+/// # Errors
+/// As [`decode`], and [`CodecError::UnknownField`].
+pub fn decode_config<T: DeserializeOwned + schemars::JsonSchema>(bytes: &[u8]) -> Result<T, CodecError> {
+    let what = "the configuration";
+    check_dictionary(what, bytes)?;
+    let mut unknown = None;
+    let mut note_unknown = |path: serde_ignored::Path<'_>| {
+        unknown.get_or_insert(path.to_string());
+    };
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let config = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(
+        &mut deserializer,
+        &mut note_unknown,
+    ))
+    .map_err(|error| decode_error::<T>(what, bytes, &error))?;
+    match unknown {
+        Some(path) => Err(CodecError::UnknownField { what, path, known: known_fields::<T>() }),
+        None => Ok(config),
+    }
+}
+
+/// The JSON Schema of a configuration type, as JSON text.
+pub(crate) fn config_schema<T: schemars::JsonSchema>() -> String {
+    schemars::schema_for!(T).as_value().to_string()
+}
+
+fn known_fields<T: schemars::JsonSchema>() -> String {
+    let schema = schemars::schema_for!(T);
+    let properties = schema.get("properties").and_then(|value| value.as_object());
+    match properties {
+        Some(fields) if !fields.is_empty() => fields.keys().cloned().collect::<Vec<_>>().join(", "),
+        _ => "none".to_owned(),
+    }
+}
+
+/// MessagePack's own words are "wrong msgpack marker FixStr(3)"; read as JSON, the same value gives serde's:
+/// `invalid type: string "far", expected u32`.
+fn decode_error<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+    error: &serde_path_to_error::Error<rmp_serde::decode::Error>,
+) -> CodecError {
+    let value =
+        rmp_serde::from_slice::<Dictionary>(bytes).ok().and_then(|value| serde_json::to_value(value).ok());
+    let clearer = value.and_then(|value| serde_path_to_error::deserialize::<_, T>(value).err());
+    let (path, reason) = match clearer {
+        Some(clearer) => (clearer.path().to_string(), clearer.inner().to_string()),
+        None => (error.path().to_string(), error.inner().to_string()),
+    };
+    CodecError::Decode { what, path, reason }
+}
+
+/// The first byte of a MessagePack value tells its kind; see <https://github.com/msgpack/msgpack/blob/master/spec.md>.
+fn check_dictionary(what: &'static str, bytes: &[u8]) -> Result<(), CodecError> {
+    let found = match bytes.first() {
+        Some(0x80..=0x8f | 0xde | 0xdf) => return Ok(()),
+        None => "nothing",
+        Some(0xc0) => "null",
+        Some(0xc2 | 0xc3) => "a boolean",
+        Some(0x90..=0x9f | 0xdc | 0xdd) => "a list",
+        Some(0xa0..=0xbf | 0xd9..=0xdb) => "text",
+        Some(0xc4..=0xc6) => "bytes",
+        Some(_) => "a number",
+    };
+    Err(CodecError::NotADictionary { what, found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dictionary::Value;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize, schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its fields' names and types matter")]
+    struct Config {
+        batch_size: u32,
+        augment: Option<Augment>,
+    }
+
+    #[derive(Debug, Deserialize, schemars::JsonSchema)]
+    #[expect(dead_code, reason = "only its fields' names and types matter")]
+    struct Augment {
+        shift: u32,
+        noise: Option<f64>,
+    }
+
+    fn config_error(dictionary: Dictionary) -> String {
+        decode_config::<Config>(&encode("the configuration", &dictionary).unwrap()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn does_a_wrong_configuration_name_the_field() {
+        let unknown = config_error(Dictionary::new().with("batch_size", 1).with("batchsize", 2));
+        assert_eq!(
+            unknown,
+            "the configuration has a field \"batchsize\" that is not known; known are: augment, batch_size"
+        );
+        let nested =
+            Dictionary::new().with("batch_size", 1).with("augment", Dictionary::new().with("shift", "far"));
+        let nested = config_error(nested);
+        assert!(nested.contains("\"augment.shift\": invalid type: string \"far\", expected u32"), "{nested}");
+        assert!(config_error(Dictionary::new()).contains("missing field `batch_size`"));
+    }
+
+    #[test]
+    fn is_an_integer_good_where_a_float_is_expected() {
+        let augment = Dictionary::new().with("shift", 1).with("noise", 1);
+        let config =
+            encode("the configuration", &Dictionary::new().with("batch_size", 1).with("augment", augment));
+        decode_config::<Config>(&config.unwrap()).unwrap();
+    }
+
+    #[test]
+    fn is_a_message_that_is_no_dictionary_refused() {
+        let error = encode("a message", &vec![1, 2]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a message must be a dictionary (a struct or a map with text keys), this is a list"
+        );
+        assert!(encode("a message", &()).unwrap_err().to_string().ends_with("this is null"));
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+            any::<Vec<u8>>().prop_map(Value::Bytes),
+        ];
+        leaf.prop_recursive(3, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((".*", inner), 0..6).prop_map(|entries| dictionary(entries).into()),
+            ]
+        })
+    }
+
+    fn dictionary(entries: Vec<(String, Value)>) -> Dictionary {
+        entries.into_iter().fold(Dictionary::new(), |all, (key, value)| all.with(key, value))
+    }
+
+    proptest! {
+        #[test]
+        fn is_every_dictionary_read_as_it_was_written(entries in prop::collection::vec((".*", value()), 0..8)) {
+            let message = dictionary(entries);
+            let bytes = encode("a message", &message).unwrap();
+            prop_assert_eq!(decode::<Dictionary>("a message", &bytes).unwrap(), message);
+        }
+    }
+}

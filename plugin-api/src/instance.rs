@@ -1,0 +1,80 @@
+//! A producer or commander that was opened, in safe code: what the boundary's shims and the test harness share.
+
+use crate::abi::{CommanderInfo, WorkerInfo};
+use crate::codec;
+use crate::commander::{Commander, CommanderContext};
+use crate::producer::{ProduceContext, Producer, WorkerContext};
+use crate::schema::Schema;
+use crate::slot::{Slot, SlotOutcome};
+
+/// A producer with the schema that it declared.
+pub(crate) struct ProducerInstance<P> {
+    producer: P,
+    schema: Schema,
+    worker: WorkerContext,
+}
+
+/// A message's place in the run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) attempt: u32,
+    pub(crate) seed: u64,
+}
+
+/// The schema that a producer declares for an encoded configuration.
+pub(crate) fn schema<P: Producer>(config: &[u8]) -> anyhow::Result<Schema> {
+    P::schema(&codec::decode_config(config)?)
+}
+
+impl<P: Producer> ProducerInstance<P> {
+    pub(crate) fn open(config: &[u8], info: WorkerInfo) -> anyhow::Result<Self> {
+        let config: P::Config = codec::decode_config(config)?;
+        let schema = P::schema(&config)?;
+        let WorkerInfo { worker, workers, incarnation, stop } = info;
+        let worker = WorkerContext { worker, workers, incarnation, stop };
+        Ok(Self { producer: P::new(config, &worker)?, schema, worker })
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub(crate) fn produce<'slot>(
+        &'slot mut self,
+        place: Place,
+        message: &[u8],
+        arrays: impl Iterator<Item = &'slot mut [u8]>,
+    ) -> anyhow::Result<SlotOutcome> {
+        let message = codec::decode("the message", message)?;
+        let mut slot = Slot::new(&self.schema, arrays);
+        let mut context = ProduceContext::new(&self.worker, place.sequence, place.attempt, place.seed);
+        self.producer.produce(message, &mut slot, &mut context)?;
+        Ok(slot.into_outcome())
+    }
+}
+
+/// A commander with its place in the stream.
+pub(crate) struct CommanderInstance<C> {
+    commander: C,
+    context: CommanderContext,
+}
+
+impl<C: Commander> CommanderInstance<C> {
+    pub(crate) fn open(config: &[u8], info: CommanderInfo) -> anyhow::Result<Self> {
+        let context = CommanderContext { seed: info.seed, sequence: 0, stop: info.stop };
+        let commander = C::new(codec::decode_config(config)?, &context)?;
+        Ok(Self { commander, context })
+    }
+
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.commander.total()
+    }
+
+    /// The encoded message `sequence`, or `None` at the end.
+    pub(crate) fn next(&mut self, sequence: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        self.context.sequence = sequence;
+        let message = self.commander.next(&mut self.context)?;
+        Ok(message.map(|message| codec::encode("a message", &message)).transpose()?)
+    }
+}

@@ -1,0 +1,287 @@
+//! What a slot holds: named arrays, each with an element type and a shape.
+//!
+//! A [`Schema`] is checked when it is made, also when it arrives from another process; whoever holds one may
+//! rely on it: names differ, every dimension is at least 1, and the size in bytes fits the address space.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dtype::DType;
+
+/// The most arrays that one slot may hold.
+pub const MAX_ARRAYS: usize = 32;
+/// The most dimensions of one array, as in NumPy 1.
+pub const MAX_DIMENSIONS: usize = 32;
+/// The longest name of an array, in bytes of UTF-8.
+pub const MAX_ARRAY_NAME_BYTES: usize = 128;
+/// The largest slot, in bytes: 1 TiB. What is really there is checked when memory is reserved.
+pub const MAX_SLOT_BYTES: usize = 1 << 40;
+
+/// One array of a slot: its name, element type and shape.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArraySpec {
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+}
+
+impl ArraySpec {
+    /// An array `name` with elements of `dtype` and dimensions `shape`, outermost first (row-major, as ndarray's
+    /// and NumPy's default). An empty shape is a single number. Checked when it becomes part of a [`Schema`].
+    pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>) -> Self {
+        Self { name: name.into(), dtype, shape: shape.into() }
+    }
+
+    /// The name, unique in its schema.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of bytes that the whole array takes.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.dtype.size()
+    }
+
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The number of bytes of one row, an entry along the first axis; of the whole array where it has no axis.
+    pub fn row_bytes(&self) -> usize {
+        self.shape.iter().skip(1).product::<usize>() * self.dtype.size()
+    }
+
+    fn check(&self) -> Result<(), SchemaError> {
+        let name = || self.name.clone();
+        if self.name.is_empty() || self.name.len() > MAX_ARRAY_NAME_BYTES {
+            return Err(SchemaError::Name { name: name() });
+        }
+        if self.shape.len() > MAX_DIMENSIONS {
+            return Err(SchemaError::Dimensions { name: name(), dimensions: self.shape.len() });
+        }
+        if self.shape.contains(&0) {
+            return Err(SchemaError::EmptyDimension { name: name(), shape: self.shape.clone() });
+        }
+        let bytes = self.shape.iter().try_fold(self.dtype.size(), |bytes, &n| bytes.checked_mul(n));
+        match bytes {
+            Some(bytes) if bytes <= MAX_SLOT_BYTES => Ok(()),
+            _ => Err(SchemaError::TooLarge { name: name() }),
+        }
+    }
+}
+
+/// `image u8 (32, 224, 224, 3)`
+impl fmt::Display for ArraySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name, self.dtype, Shape(&self.shape))
+    }
+}
+
+/// Prints a shape as `(12, 284, 284, 3)`, a single dimension as `(12,)`, as NumPy does.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape<'a>(pub &'a [usize]);
+
+impl fmt::Display for Shape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [one] => write!(f, "({one},)"),
+            many => {
+                f.write_str("(")?;
+                for (axis, n) in many.iter().enumerate() {
+                    write!(f, "{}{n}", if axis == 0 { "" } else { ", " })?;
+                }
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+/// The arrays of a slot, in the order in which they are declared.
+///
+/// ```
+/// use cobuf_plugin_api::{ArraySpec, DType, Schema};
+///
+/// let schema = Schema::new([
+///     ArraySpec::new("image", DType::U8, [32, 224, 224, 3]),
+///     ArraySpec::new("label", DType::I64, [32]),
+/// ])?;
+/// assert_eq!(schema.bytes(), 32 * 224 * 224 * 3 + 32 * 8);
+/// assert_eq!(schema.rows(), Some(32));
+/// # Ok::<(), cobuf_plugin_api::SchemaError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<ArraySpec>", into = "Vec<ArraySpec>")]
+pub struct Schema {
+    arrays: Vec<ArraySpec>,
+}
+
+impl Schema {
+    /// Checks the arrays and makes them a schema.
+    ///
+    /// # Errors
+    /// No array or more than [`MAX_ARRAYS`]; a name that is empty, too long or taken; a dimension of 0 or too many
+    /// dimensions; more than [`MAX_SLOT_BYTES`].
+    pub fn new(arrays: impl Into<Vec<ArraySpec>>) -> Result<Self, SchemaError> {
+        let arrays = arrays.into();
+        if arrays.is_empty() || arrays.len() > MAX_ARRAYS {
+            return Err(SchemaError::Count { count: arrays.len() });
+        }
+        let mut total = 0;
+        for (index, array) in arrays.iter().enumerate() {
+            array.check()?;
+            if arrays[..index].iter().any(|earlier| earlier.name == array.name) {
+                return Err(SchemaError::Duplicate { name: array.name.clone() });
+            }
+            total += array.bytes();
+            if total > MAX_SLOT_BYTES {
+                return Err(SchemaError::TooLarge { name: array.name.clone() });
+            }
+        }
+        Ok(Self { arrays })
+    }
+
+    /// The arrays in their order.
+    pub fn arrays(&self) -> &[ArraySpec] {
+        &self.arrays
+    }
+
+    /// The position of the array called `name`.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.arrays.iter().position(|array| array.name == name)
+    }
+
+    /// The bytes of all arrays together, without padding between them.
+    pub fn bytes(&self) -> usize {
+        self.arrays.iter().map(ArraySpec::bytes).sum()
+    }
+
+    /// The number of rows of a full batch: the length of the first axis, where all arrays share it.
+    pub fn rows(&self) -> Option<usize> {
+        let rows = *self.arrays.first()?.shape.first()?;
+        self.arrays.iter().all(|array| array.shape.first() == Some(&rows)).then_some(rows)
+    }
+
+    /// The names, for error messages: `image, label`.
+    pub fn names(&self) -> String {
+        self.arrays.iter().map(ArraySpec::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `image u8 (32, 224, 224, 3), label i64 (32,)`
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, array) in self.arrays.iter().enumerate() {
+            write!(f, "{}{array}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<Vec<ArraySpec>> for Schema {
+    type Error = SchemaError;
+
+    fn try_from(arrays: Vec<ArraySpec>) -> Result<Self, SchemaError> {
+        Self::new(arrays)
+    }
+}
+
+impl From<Schema> for Vec<ArraySpec> {
+    fn from(schema: Schema) -> Self {
+        schema.arrays
+    }
+}
+
+/// Why arrays cannot be a [`Schema`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// No array, or too many.
+    #[error("a schema has {count} arrays, expected 1 to {MAX_ARRAYS}")]
+    Count {
+        /// How many there are.
+        count: usize,
+    },
+    /// A name that is empty or too long.
+    #[error("the array name {name:?} is empty or longer than {MAX_ARRAY_NAME_BYTES} bytes")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Two arrays of the same name.
+    #[error("two arrays are called {name:?}; give each a name of its own")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// More dimensions than there may be.
+    #[error("array {name:?} has {dimensions} dimensions, expected at most {MAX_DIMENSIONS}")]
+    Dimensions {
+        /// The array.
+        name: String,
+        /// How many it has.
+        dimensions: usize,
+    },
+    /// A dimension of 0.
+    #[error("array {name:?} has shape {}, in which every dimension must be at least 1", Shape(shape))]
+    EmptyDimension {
+        /// The array.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// More bytes than a slot may have.
+    #[error("with array {name:?} the slot is larger than the most a slot may have, {MAX_SLOT_BYTES} bytes")]
+    TooLarge {
+        /// The array at which it became too large.
+        name: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_a_schema_invalid() {
+        let one = |name: &str, shape: &[usize]| ArraySpec::new(name, DType::F64, shape);
+        assert!(matches!(Schema::new([]), Err(SchemaError::Count { count: 0 })));
+        assert!(matches!(Schema::new([one("", &[1])]), Err(SchemaError::Name { .. })));
+        assert!(matches!(Schema::new([one("a", &[1]), one("a", &[2])]), Err(SchemaError::Duplicate { .. })));
+        assert!(matches!(Schema::new([one("a", &[2, 0])]), Err(SchemaError::EmptyDimension { .. })));
+        assert!(matches!(Schema::new([one("a", &[1; 33])]), Err(SchemaError::Dimensions { .. })));
+        assert!(matches!(Schema::new([one("a", &[usize::MAX, 2])]), Err(SchemaError::TooLarge { .. })));
+        let half = one("a", &[MAX_SLOT_BYTES / 16]);
+        let too_large = Schema::new([half, one("b", &[MAX_SLOT_BYTES / 16]), one("c", &[1])]);
+        assert!(matches!(too_large, Err(SchemaError::TooLarge { name }) if name == "c"));
+    }
+
+    #[test]
+    fn do_rows_need_a_common_first_axis() {
+        let schema = |second: &[usize]| {
+            Schema::new([ArraySpec::new("a", DType::U8, [4, 2]), ArraySpec::new("b", DType::U8, second)])
+                .unwrap()
+        };
+        assert_eq!(schema(&[4]).rows(), Some(4));
+        assert_eq!(schema(&[5]).rows(), None);
+        assert_eq!(schema(&[]).rows(), None);
+    }
+
+    #[test]
+    fn is_a_schema_from_elsewhere_checked_too() {
+        let error = serde_json::from_str::<Schema>(r#"[{"name":"a","dtype":"u8","shape":[0]}]"#).unwrap_err();
+        assert!(error.to_string().contains("every dimension must be at least 1"), "{error}");
+        assert!(serde_json::from_str::<Schema>(r#"[{"name":"a","dtype":"complex64","shape":[1]}]"#).is_err());
+    }
+}
