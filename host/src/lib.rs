@@ -1,1 +1,92 @@
-//! x
+//! The host of cobuf, the concurrent buffer.
+//!
+//! Plugins that are slow, crash, leak or are not thread-safe run in worker processes; the arrays that they produce
+//! lie in shared memory, where the application reads them, zero-copy, in order or as they come. A worker that dies is
+//! replaced and its message is done again: nothing is lost, nothing comes twice, the order stays.
+//!
+//! ```no_run
+//! use cobuf_host::{Host, Plugin, ndarray::Ix3};
+//! use cobuf_host::Dictionary;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     cobuf_host::init(); // first in main: this executable is its own fork server
+//!     let host = Host::builder()
+//!         .commander(Plugin::package("plugins/index-commander"))
+//!         .commander_config(Dictionary::new().with("length", 1797).with("batch_size", 32).with("epochs", 1))
+//!         .producer(Plugin::package("plugins/digits-producer"))
+//!         .producer_config(Dictionary::new().with("batch_size", 32))
+//!         .start()?;
+//!     for batch in host.batches() {
+//!         let batch = batch?;
+//!         let image = batch.array::<f32, Ix3>("image")?; // (rows, 8, 8), a view of shared memory
+//!         println!("batch {}: mean {}", batch.sequence(), image.mean().unwrap_or_default());
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Host and builder
+//! [`Host::builder`] takes a commander and a producer, each a [`Plugin`], their configurations and the numbers of the run.
+//! [`HostBuilder::start`] checks everything and gives a typed [`StartError`]. Defaults and maxima are in [`limits`].
+//!
+//! # Batches
+//! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, to be cloned for several threads. A [`Batch`] is a
+//! lease on its slot: views by name, sequence, message, metadata, rows. Dropping it gives the slot back.
+//!
+//! # Processes
+//! A fork server, one commander process, and workers. The fork server is a process of its own ([`init`]), so that an
+//! application with threads is never forked; [`StartMethod::Fork`] forks the application instead. None of them
+//! outlives the host.
+//!
+//! # Errors
+//! A producer's error, panic or repeated crash is the [`StreamError`] in the place of its batch; the stream goes on. A
+//! commander's ends the stream, after everything that it had commanded.
+//!
+//! # Logs
+//! The host writes with `tracing`; plugins' records come with the target `cobuf::plugin` and the fields `plugin` and `worker`.
+//! How verbose they are is decided when the host starts, by the subscriber's level then.
+
+pub mod limits;
+
+mod batch;
+mod batches;
+mod builder;
+mod digest;
+mod error;
+mod host;
+mod inspect;
+mod plugin;
+mod process;
+mod run_folder;
+mod segment;
+mod startup;
+mod statistics;
+mod stream;
+mod supervisor;
+
+pub use batch::{ArrayError, Batch};
+pub use batches::Batches;
+pub use builder::HostBuilder;
+pub use digest::ContentDigest;
+pub use error::{BatchError, StartError, StreamError};
+pub use host::Host;
+pub use inspect::{Declarations, inspect};
+pub use plugin::{ManifestInfo, Plugin, PluginError};
+pub use process::launch::{LaunchError, StartMethod};
+pub use process::protocol::{Exit, WorkerInit};
+pub use statistics::{LimitedBy, Occupancy, Statistics};
+pub use stream::{Next, WaitingFor};
+
+pub use cobuf_plugin_api::codec::CodecError;
+pub use cobuf_plugin_api::{
+    ArraySpec, DType, Dictionary, Element, PluginKind, Report, ReportKind, Schema, Shape, Value, half, ndarray,
+};
+
+/// Makes this executable its own fork server. Call it first in `main`, before threads, arguments and files.
+///
+/// In the application's process it only notes that it was called. In the process that a host starts from this
+/// executable, it does not return: that process is the fork server. Without it a host needs the `cobuf` command, beside the
+/// application, on the `PATH`, or named by [`HostBuilder::fork_server`].
+pub fn init() {
+    process::launch::serve_if_asked();
+}

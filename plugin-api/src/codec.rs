@@ -121,10 +121,10 @@ fn decode_error<T: DeserializeOwned>(
     let value =
         rmp_serde::from_slice::<Dictionary>(bytes).ok().and_then(|value| serde_json::to_value(value).ok());
     let clearer = value.and_then(|value| serde_path_to_error::deserialize::<_, T>(value).err());
-    let (path, reason) = match clearer {
-        Some(clearer) => (clearer.path().to_string(), clearer.inner().to_string()),
-        None => (error.path().to_string(), error.inner().to_string()),
-    };
+    let path = error.path().to_string();
+    // Another field's reason would be another error: JSON has no bytes and no infinite numbers.
+    let clearer = clearer.filter(|clearer| clearer.path().to_string() == path);
+    let reason = clearer.map_or_else(|| error.inner().to_string(), |clearer| clearer.inner().to_string());
     CodecError::Decode { what, path, reason }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A **producer** fills slots of shared memory with arrays, in worker processes of its own; a **commander** says what
 //! to produce, one message a batch. Each is a `cdylib` crate that depends on this crate alone, implements
-//! [`Producer`] or [`Commander`], and ends with [`export_producer!`] or [`export_commander!`]. All of it is safe Rust.
+//! [`Producer`] or [`Commander`], and ends with [`export_producer!`] or [`export_commander!`]. All of it is safe Rust, and
+//! compiles under `#![forbid(unsafe_code)]` (with which ndarray's own `s![]` does not: use `slice_axis`, `index_axis` or
+//! `outer_iter_mut`, or `#![deny(unsafe_code)]`).
 //!
 //! ```text
 //!   Cargo.toml   [lib] crate-type = ["cdylib"]
@@ -60,7 +62,9 @@ pub mod prelude {
         WorkerContext,
     };
     pub use anyhow::{Context as _, Result, bail, ensure};
+    pub use log;
     pub use ndarray::{Ix0, Ix1, Ix2, Ix3, Ix4, Ix5, IxDyn};
+    pub use rand::{Rng as _, RngExt as _};
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 }

@@ -5,7 +5,7 @@
 //! versions raise [`MANIFEST_FORMAT`] and append.
 
 use bytemuck::{AnyBitPattern, NoUninit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The ELF section that holds the manifest.
 pub const MANIFEST_SECTION: &str = ".cobuf.manifest";
@@ -17,7 +17,7 @@ pub const MANIFEST_FORMAT: u32 = 1;
 const MAGIC: [u8; 8] = *b"\x7fcobuf\n\0";
 
 /// The two kinds of plugins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PluginKind {
     /// Says what to produce.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How a plugin's method failed.
+/// How a plugin failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportKind {
@@ -12,14 +12,16 @@ pub enum ReportKind {
     Error,
     /// It panicked.
     Panic,
+    /// Its process died. The host says so; a plugin's report is never of this kind.
+    Crash,
 }
 
 /// A plugin's failure: what it was, and its chain of causes, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether it was an error or a panic.
+    /// Whether it was an error, a panic or a crash.
     pub kind: ReportKind,
-    /// The messages from the error itself to its root cause; one for a panic.
+    /// The messages from the error itself to its root cause; one for a panic or a crash.
     pub chain: Vec<String>,
 }
 
@@ -34,17 +36,24 @@ impl Report {
         Self { kind: ReportKind::Panic, chain: vec![message] }
     }
 
+    /// The report of a process's death.
+    pub fn from_crash(message: String) -> Self {
+        Self { kind: ReportKind::Crash, chain: vec![message] }
+    }
+
     /// As MessagePack. The chain is cut so that the bytes fit `limit`, which must be at least [`Report::MIN_BYTES`].
     pub fn encode(&self, limit: usize) -> Vec<u8> {
-        let mut report = self.clone();
-        loop {
-            // A struct of an enum and strings can always be written.
-            let bytes = rmp_serde::to_vec_named(&report).unwrap_or_default();
-            if bytes.len() <= limit {
-                return bytes;
-            }
-            report.shorten();
+        // A struct of an enum and strings can always be written.
+        rmp_serde::to_vec_named(&self.clone().shortened(limit)).unwrap_or_default()
+    }
+
+    /// The same report, cut so that its MessagePack bytes fit `limit`.
+    #[must_use]
+    pub fn shortened(mut self, limit: usize) -> Self {
+        while rmp_serde::to_vec_named(&self).is_ok_and(|bytes| bytes.len() > limit) {
+            self.shorten();
         }
+        self
     }
 
     /// The report in MessagePack bytes; where they cannot be read, a report that says so.

@@ -22,8 +22,11 @@ pub const MAX_SLOT_BYTES: usize = 1 << 40;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArraySpec {
+    /// The array's name, unique in its slot.
     name: String,
+    /// The type of its elements.
     dtype: DType,
+    /// Its dimensions, outermost first; empty for a single number.
     shape: Vec<usize>,
 }
 

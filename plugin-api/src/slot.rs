@@ -101,7 +101,8 @@ impl<'slot> Slot<'slot> {
     }
 
     /// Says that the batch has `rows` rows, entries along the first axis of every array: as many as the schema has,
-    /// or fewer, such as in the last batch of an epoch. Call it before taking the arrays.
+    /// or fewer, such as in the last batch of an epoch. Views taken after it have so many rows; those taken before keep
+    /// all, and their further rows are left out of the batch.
     ///
     /// # Errors
     /// [`SlotError::Rows`] where the arrays' first axes differ, or are shorter.

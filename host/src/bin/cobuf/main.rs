@@ -1,0 +1,4 @@
+//! x
+fn main() {
+    cobuf_host::init();
+}

@@ -1,0 +1,73 @@
+//! Builds a plugin's package with cargo and finds the library in cargo's own messages.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use cargo_metadata::{CrateType, Message};
+
+use super::PluginError;
+
+/// How many of cargo's last lines an error shows.
+const SHOWN_LINES: usize = 30;
+
+/// Builds the package in `folder`; gives the path of its `cdylib`. Cargo's lines go to the log as they come.
+pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
+    let failed = |reason: String| PluginError::Build { folder: folder.to_owned(), reason };
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        return Err(failed("it has no Cargo.toml; give a package's folder, or a .so file".to_owned()));
+    }
+    tracing::info!(target: "cobuf::build", package = %folder.display(), "building plugin");
+    let mut cargo = spawn_cargo(&manifest)
+        .map_err(|error| failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file")))?;
+    let (library, lines) = read_output(&mut cargo, &manifest);
+    let status = cargo.wait().map_err(|error| failed(format!("cannot wait for cargo: {error}")))?;
+    if !status.success() {
+        let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+        return Err(failed(format!("cargo build failed, {status}:\n{}", shown.join("\n"))));
+    }
+    library.ok_or_else(|| {
+        failed("it has no cdylib; put `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml".to_owned())
+    })
+}
+
+fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.arg("build").arg("--lib").arg("--manifest-path").arg(manifest);
+    command.arg("--message-format=json-render-diagnostics");
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// Reads both of cargo's streams to their ends: the library that it names, and what it says to people.
+fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
+    let spoken = cargo.stderr.take().map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr))));
+    let messages = cargo.stdout.take().map(BufReader::new);
+    let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
+    let library = messages
+        .into_iter()
+        .flat_map(Message::parse_stream)
+        .map_while(Result::ok)
+        .filter_map(|message| library_in(message, &manifest))
+        .last();
+    let lines = spoken.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    (library, lines)
+}
+
+fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
+    let Message::CompilerArtifact(artifact) = message else { return None };
+    let ours = artifact.manifest_path.as_std_path() == manifest;
+    let is_plugin = artifact.target.crate_types.contains(&CrateType::CDyLib);
+    let library = artifact.filenames.into_iter().find(|file| file.extension() == Some("so"))?;
+    (ours && is_plugin).then(|| library.into_std_path_buf())
+}
+
+fn forward_lines(stderr: impl BufRead) -> Vec<String> {
+    let lines = stderr.lines().map_while(Result::ok);
+    lines.inspect(|line| tracing::info!(target: "cobuf::build", "{line}")).collect()
+}

@@ -1,0 +1,62 @@
+//! May this plugin be loaded here? Answered from its bytes, in one sentence where not.
+
+use std::path::Path;
+
+use cobuf_plugin_api::PluginKind;
+use cobuf_plugin_api::manifest::{API_VERSION, ManifestInfo};
+use semver::{Comparator, Op, Version, VersionReq};
+
+use super::{PluginError, cpu, elf};
+
+/// Checks the plugin's file; of this kind, where one is asked for.
+pub(super) fn check(path: &Path, bytes: &[u8], kind: Option<PluginKind>) -> Result<ManifestInfo, PluginError> {
+    let path = || path.to_owned();
+    let section = elf::manifest_section(bytes).map_err(|reason| PluginError::Elf { path: path(), reason })?;
+    let section = section.ok_or_else(|| PluginError::Elf {
+        path: path(),
+        reason: "it is a shared library but no cobuf plugin; \
+                 end its crate with cobuf_plugin_api::export_producer! or export_commander!"
+            .to_owned(),
+    })?;
+    let manifest = ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })?;
+    if let Some(expected) = kind.filter(|&expected| expected != manifest.kind) {
+        return Err(PluginError::Kind { path: path(), expected, found: manifest.kind });
+    }
+    if !speaks(&manifest.api_version) {
+        return Err(PluginError::ApiVersion { path: path(), expected: API_VERSION, found: manifest.api_version });
+    }
+    if manifest.aborts_on_panic {
+        return Err(PluginError::Aborts { path: path() });
+    }
+    let missing = cpu::missing(&manifest.cpu_features);
+    if !missing.is_empty() {
+        return Err(PluginError::CpuFeatures { path: path(), missing: missing.join(", ") });
+    }
+    Ok(manifest)
+}
+
+/// Whether a host of this version speaks with a plugin of that one: compatible by semver, and the host not the older.
+fn speaks(plugin: &str) -> bool {
+    let (Ok(host), Ok(plugin)) = (Version::parse(API_VERSION), Version::parse(plugin)) else { return false };
+    let at_least_plugin = Comparator {
+        op: Op::Caret,
+        major: plugin.major,
+        minor: Some(plugin.minor),
+        patch: Some(plugin.patch),
+        pre: plugin.pre,
+    };
+    VersionReq { comparators: vec![at_least_plugin] }.matches(&host)
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_plugin_api_versions_does_this_host_speak() {
+        assert!(speaks(API_VERSION));
+        for other in ["0.0.9", "0.2.0", "0.1.99", "1.0.0", "nonsense", ""] {
+            assert!(!speaks(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A plugin's file as bytes that were read whole and checked; a copy of exactly these bytes is what gets loaded.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use cobuf_plugin_api::PluginKind;
+use cobuf_plugin_api::manifest::ManifestInfo;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{PluginError, check};
+
+/// How long a file may keep changing before it is given up.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// The time between two looks at a file that is being written; nothing tells when a linker is done.
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+
+/// A plugin that may be loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginFile {
+    /// Where it was read from.
+    pub(crate) path: PathBuf,
+    pub(crate) manifest: ManifestInfo,
+    bytes: Vec<u8>,
+    hash: u128,
+}
+
+impl PluginFile {
+    /// Reads and checks the file; of this kind, where one is asked for.
+    pub(super) fn read(path: PathBuf, kind: Option<PluginKind>) -> Result<Self, PluginError> {
+        let (bytes, hash) = read_settled(&path)?;
+        let manifest = check::check(&path, &bytes, kind)?;
+        Ok(Self { path, manifest, bytes, hash })
+    }
+
+    /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load. The file that they came
+    /// from may then be rebuilt or removed.
+    pub(crate) fn copy_into(&self, folder: &Path) -> std::io::Result<PathBuf> {
+        let copy = folder.join(format!("lib{}-{:032x}.so", self.manifest.name, self.hash));
+        fs::write(&copy, &self.bytes)?;
+        Ok(copy)
+    }
+}
+
+/// Reads a file until two reads in a row give the same bytes: a linker may still be writing.
+fn read_settled(path: &Path) -> Result<(Vec<u8>, u128), PluginError> {
+    let read = || fs::read(path).map_err(|source| PluginError::Read { path: path.to_owned(), source });
+    let limit = Instant::now() + SETTLE_LIMIT;
+    let mut hash = xxh3_128(&read()?);
+    loop {
+        let bytes = read()?;
+        let again = xxh3_128(&bytes);
+        if again == hash {
+            return Ok((bytes, hash));
+        }
+        if Instant::now() > limit {
+            return Err(PluginError::Changing { path: path.to_owned() });
+        }
+        hash = again;
+        thread::sleep(SETTLE_PAUSE);
+    }
+}

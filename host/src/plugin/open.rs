@@ -1,0 +1,179 @@
+//! Opens a plugin in the process that will run it: dlopen, abi_stable's layout check, calls behind safe methods.
+//!
+//! Runs in forked processes only. A library is never closed: thread-local destructors of old code would be left
+//! behind; the process ends instead.
+#![expect(unsafe_code, reason = "dlopen, and calls through the root module's function pointers")]
+
+use std::error::Error;
+use std::path::Path;
+
+use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule};
+use abi_stable::std_types::{RResult, RSlice, RVec};
+use cobuf_plugin_api::abi::{
+    CommanderInfo, CommanderModuleRef, Instance, Job, LogSink, Outcome, Produced, ProducerModuleRef, WorkerInfo,
+};
+use cobuf_plugin_api::{Report, Schema};
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+/// Why the loader, or the check of layouts, refused a plugin: the chain of reasons as text.
+pub(crate) struct LoadError(pub(crate) String);
+
+/// How a plugin's logs leave its process.
+#[derive(Clone, Copy)]
+pub(crate) struct Logging {
+    pub(crate) sink: LogSink,
+    /// 0 off … 5 trace.
+    pub(crate) max_level: u8,
+}
+
+/// A producer plugin that was opened.
+pub(crate) struct ProducerPlugin(ProducerModuleRef);
+
+/// A commander plugin that was opened.
+pub(crate) struct CommanderPlugin(CommanderModuleRef);
+
+impl ProducerPlugin {
+    pub(crate) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
+        let module: ProducerModuleRef = load(path)?;
+        module.install()(logging.sink, logging.max_level);
+        Ok(Self(module))
+    }
+
+    pub(crate) fn config_schema(&self) -> Result<String, Report> {
+        Ok(result(self.0.config_schema()())?.into())
+    }
+
+    pub(crate) fn schema(&self, config: &[u8]) -> Result<Schema, Report> {
+        let bytes = result(self.0.schema()(RSlice::from_slice(config)))?;
+        rmp_serde::from_slice(&bytes).map_err(|error| Report::from_error(&anyhow::anyhow!(error)))
+    }
+
+    /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this configuration.
+    pub(crate) fn construct(&self, config: &[u8], worker: WorkerInfo) -> Result<OpenProducer, Report> {
+        let instance = result(self.0.open()(RSlice::from_slice(config), worker))?;
+        Ok(OpenProducer { module: self.0, instance })
+    }
+}
+
+impl CommanderPlugin {
+    pub(crate) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
+        let module: CommanderModuleRef = load(path)?;
+        module.install()(logging.sink, logging.max_level);
+        Ok(Self(module))
+    }
+
+    pub(crate) fn config_schema(&self) -> Result<String, Report> {
+        Ok(result(self.0.config_schema()())?.into())
+    }
+
+    pub(crate) fn check(&self, config: &[u8]) -> Result<(), Report> {
+        result(self.0.check()(RSlice::from_slice(config)))
+    }
+
+    pub(crate) fn construct(&self, config: &[u8], info: CommanderInfo) -> Result<OpenCommander, Report> {
+        let opened = result(self.0.open()(RSlice::from_slice(config), info))?;
+        let total = (opened.total != u64::MAX).then_some(opened.total);
+        Ok(OpenCommander { module: self.0, instance: opened.instance, total })
+    }
+}
+
+/// A producer, constructed. Stays on the thread that made it.
+pub(crate) struct OpenProducer {
+    module: ProducerModuleRef,
+    instance: Instance,
+}
+
+impl OpenProducer {
+    /// Fills a slot.
+    ///
+    /// # Safety
+    /// The job's arrays are those of the producer's schema, writable, aligned, initialised and used by nobody else.
+    pub(crate) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
+        // SAFETY: the instance comes from this module's `open` and is closed in `close` only; the arrays by this
+        // method's own contract.
+        result(unsafe { self.module.produce()(self.instance, job) })
+    }
+
+    /// Drops the producer.
+    pub(crate) fn close(self) -> Result<(), Report> {
+        // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
+        result(unsafe { self.module.close()(self.instance) })
+    }
+}
+
+/// A commander, constructed. Stays on the thread that made it.
+pub(crate) struct OpenCommander {
+    module: CommanderModuleRef,
+    instance: Instance,
+    /// The number of messages in the whole stream, where it is known.
+    pub(crate) total: Option<u64>,
+}
+
+impl OpenCommander {
+    /// The encoded message `sequence`, or `None` at the end.
+    pub(crate) fn next(&mut self, sequence: u64) -> Result<Option<RVec<u8>>, Report> {
+        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        let message = result(unsafe { self.module.next()(self.instance, sequence) })?;
+        Ok((!message.is_empty()).then_some(message))
+    }
+
+    /// Drops the commander.
+    pub(crate) fn close(self) -> Result<(), Report> {
+        // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
+        result(unsafe { self.module.close()(self.instance) })
+    }
+}
+
+fn result<T>(outcome: Outcome<T>) -> Result<T, Report> {
+    match outcome {
+        RResult::ROk(value) => Ok(value),
+        RResult::RErr(report) => Err(Report::decode(&report)),
+    }
+}
+
+/// Opens the library and its root module; the library stays open until the process ends.
+fn load<M: RootModule>(path: &Path) -> Result<M, LoadError> {
+    let failed = |error: libloading::Error| LoadError(chain(&error));
+    // SAFETY: the file is the run's own copy of bytes that the host has checked; running its initialisers is what the
+    // user asked for, and nobody else runs in this process.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(failed)?;
+    // SAFETY: abi_stable's name for the static that the export macro emits; its type is checked by `upgrade`.
+    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL) }
+        .map(|symbol| *symbol)
+        .map_err(failed)?;
+    // Never closed, on purpose: see the module's documentation.
+    std::mem::forget(library);
+    header.upgrade().and_then(|header| header.init_root_module::<M>()).map_err(|error| match &error {
+        LibraryError::AbiInstability(report) => LoadError(format!(
+            "plugin and host disagree on the layout of a type; rebuild both with one toolchain and one version of \
+             cobuf-plugin-api: {}",
+            shorten(&report.to_string())
+        )),
+        other => LoadError(chain(other)),
+    })
+}
+
+/// abi_stable explains one changed field in about a thousand lines. Its last block says what differs; all of it goes to a file.
+fn shorten(report: &str) -> String {
+    let last = report.rfind("Error:").map_or(report, |start| &report[start..]);
+    let last: Vec<&str> = last.lines().map(str::trim).filter(|line| !line.is_empty()).take(8).collect();
+    let file = std::env::temp_dir().join(format!("cobuf-layout-error-{}.txt", std::process::id()));
+    match std::fs::write(&file, report) {
+        Ok(()) => format!("{} (all of it: {})", last.join(" "), file.display()),
+        Err(_) => last.join(" "),
+    }
+}
+
+/// An error and its causes: libloading's reason is in `source`.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,182 @@
+//! The fork server: forks commander and workers, reaps them, says how they ended, and takes everyone along when the
+//! host is gone.
+//!
+//! It has a single thread and opens no plugin, so that forking it is safe at any time and SIGKILL on its death (which
+//! follows the forking thread) means its process. It sleeps in one poll(2) over the control socket, the host's pidfd
+//! and a pidfd for each child; it uses no signals.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
+
+use super::channel::{EventSender, receive_request, wait};
+use super::protocol::{Event, Exit, Plan, Request, Role};
+use super::child;
+use super::system::{self, Forked};
+use crate::segment::layout::Layout;
+use crate::segment::memory::Segment;
+
+/// Serves one run. Returns once no child is left, after a stop or the host's end.
+pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::Result<()> {
+    system::reset_signals();
+    let host_alive = pidfd_open(host, PidfdFlags::empty())?;
+    let _ = rustix::thread::set_name(c"cobuf-fork");
+    let server = ForkServer { control, events, host_alive, plan: None, segment: None, children: Vec::new() };
+    server.events.send(&Event::Hello { version: env!("CARGO_PKG_VERSION").to_owned() })?;
+    server.run()
+}
+
+struct ForkServer {
+    control: UnixStream,
+    events: EventSender,
+    /// Readable once the host is dead.
+    host_alive: OwnedFd,
+    plan: Option<Rc<Plan>>,
+    segment: Option<Segment>,
+    children: Vec<Child>,
+}
+
+struct Child {
+    role: Role,
+    pid: Pid,
+    /// Readable once the child is dead.
+    alive: OwnedFd,
+}
+
+/// What there is to do.
+enum Wake {
+    Request,
+    HostGone,
+    /// The child with this index is dead.
+    Death(usize),
+    Deadline,
+}
+
+impl ForkServer {
+    fn run(mut self) -> io::Result<()> {
+        let mut deadline = None;
+        let mut stopping = false;
+        while !(stopping && self.children.is_empty()) {
+            match self.next_wake(stopping, deadline)? {
+                Wake::Death(index) => self.reap(index),
+                Wake::Deadline => {
+                    self.kill_all();
+                    deadline = None;
+                }
+                Wake::HostGone => return self.follow_host(),
+                Wake::Request => match receive_request(&self.control)? {
+                    None => return self.follow_host(),
+                    Some(Request::Stop { grace }) => {
+                        stopping = true;
+                        deadline = Some(Instant::now() + grace);
+                    }
+                    Some(request) => self.answer(request)?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do. Deaths come first, so that a stop sees them.
+    fn next_wake(&self, stopping: bool, deadline: Option<Instant>) -> io::Result<Wake> {
+        let mut fds = vec![PollFd::new(&self.host_alive, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+        fds.extend(self.children.iter().map(|child| PollFd::new(&child.alive, PollFlags::IN)));
+        if stopping {
+            // Nothing more is asked for; a host that closes its end now is only done.
+            fds[1] = PollFd::new(&self.host_alive, PollFlags::empty());
+        }
+        loop {
+            if wait(&mut fds, deadline)? == 0 {
+                return Ok(Wake::Deadline);
+            }
+            let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+            if let Some(index) = fds[2..].iter().position(ready) {
+                return Ok(Wake::Death(index));
+            }
+            if ready(&fds[0]) {
+                return Ok(Wake::HostGone);
+            }
+            if ready(&fds[1]) {
+                return Ok(Wake::Request);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> io::Result<()> {
+        match request {
+            Request::Configure(plan) => self.plan = Some(Rc::new(plan)),
+            Request::Attach { segment, sizes } => {
+                let layout = Layout::new(sizes).ok_or_else(|| io::Error::other("the host's sizes have no layout"))?;
+                let opened = Segment::open(&segment, layout);
+                // Whether it was mapped or not: from now on no name is left behind by anyone's death.
+                let _ = rustix::shm::unlink(&segment);
+                let attached = opened.map(|opened| self.segment = Some(opened)).map_err(|error| error.to_string());
+                self.events.send(&Event::Attached(attached))?;
+            }
+            Request::Start(role) => {
+                let pid = self.start(role).map_err(|error| format!("cannot fork: {error}"));
+                self.events.send(&Event::Started { role, pid })?;
+            }
+            Request::Stop { .. } => unreachable!("a stop is taken by the loop"),
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, role: Role) -> io::Result<u32> {
+        let plan = self.plan.clone().ok_or_else(|| io::Error::other("no plan was given"))?;
+        let server = getpid();
+        match system::fork()? {
+            Forked::Child => child::run(child::Inherited {
+                role,
+                plan,
+                segment: self.segment.take(),
+                events: &self.events,
+                parent: server,
+            }),
+            Forked::Parent(pid) => {
+                let alive = pidfd_open(pid, PidfdFlags::empty())?;
+                self.children.push(Child { role, pid, alive });
+                Ok(pid.as_raw_nonzero().get().unsigned_abs())
+            }
+        }
+    }
+
+    fn reap(&mut self, index: usize) {
+        let child = self.children.swap_remove(index);
+        // The pidfd said that it is dead, and nobody else waits for it.
+        let status = waitpid(Some(child.pid), WaitOptions::empty()).ok().flatten().map(|(_, status)| status);
+        let how = match status {
+            Some(status) => match status.terminating_signal() {
+                Some(signal) => Exit::Signal(signal),
+                None => Exit::Code(status.exit_status().unwrap_or_default()),
+            },
+            None => Exit::Code(0),
+        };
+        // Where the host is gone, the next wake says so.
+        let _ = self.events.send(&Event::Exited { role: child.role, how });
+    }
+
+    fn kill_all(&self) {
+        for child in &self.children {
+            // A child that is not yet reaped cannot have been replaced by another process.
+            let _ = kill_process(child.pid, Signal::KILL);
+        }
+    }
+
+    /// The host is gone: nothing of the run may be left.
+    fn follow_host(mut self) -> io::Result<()> {
+        self.kill_all();
+        while !self.children.is_empty() {
+            self.reap(0);
+        }
+        if let Some(plan) = &self.plan {
+            let _ = std::fs::remove_dir_all(&plan.run_folder);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! The processes of a run and how they talk.
+//!
+//! ```text
+//!   host ──Request (stream)──► fork server ──fork──► probe, commander, worker 0 … N-1
+//!    ▲                              │                          │
+//!    └───────── Event (datagrams: one socket, many writers) ◄──┘
+//!
+//!   protocol     Request, Event, Plan: what is said
+//!   channel      the two sockets
+//!   launch       the host's end: starts a fork server, by exec or by fork
+//!   fork_server  forks, reaps, reports; kills everyone when the host is gone
+//!   child        what every forked process does first and last
+//!   commander    the commander's loop
+//!   worker       a worker's loop
+//!   system       the system calls that need unsafe
+//! ```
+//!
+//! Architecture invariant: the fork server is single-threaded and never opens a plugin; batches and messages never go
+//! through these sockets.
+
+pub(crate) mod channel;
+pub(crate) mod child;
+mod commander;
+pub(crate) mod fork_server;
+pub(crate) mod launch;
+pub(crate) mod protocol;
+mod system;
+mod worker;

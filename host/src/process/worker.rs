@@ -1,0 +1,117 @@
+//! A worker's loop: wait for a queued message, let the plugin fill the slot, make it ready.
+#![expect(unsafe_code, reason = "hands the slot's memory to the plugin")]
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
+use cobuf_plugin_api::{Report, ReportKind, StopFlag, message_seed};
+
+use super::channel::EventSender;
+use super::child::Child;
+use super::protocol::{Event, Role, SetupFailure};
+use crate::limits::OUTCOME_CAPACITY;
+use crate::plugin::open::{OpenProducer, ProducerPlugin};
+use crate::segment::memory::Segment;
+use crate::segment::sync::Ordering;
+use crate::segment::table::{Claim, Outcome, Producing};
+
+/// Opens the plugin and produces until a stop.
+pub(super) fn run(
+    child: Child,
+    segment: &'static Segment,
+    events: &EventSender,
+    worker: u32,
+    incarnation: u32,
+) -> Result<(), SetupFailure> {
+    let plugin = ProducerPlugin::open(&child.plugin.library, child.logging)?;
+    let declared = plugin.schema(&child.plugin.config)?;
+    let expected = &segment.layout().sizes.schema;
+    if declared != *expected {
+        // The memory was laid out for what the plugin declared at first; other arrays would overlap.
+        return Err(SetupFailure::Init(format!(
+            "the producer declares {declared}, but declared {expected} when the host started; \
+             a schema must follow from the configuration alone"
+        )));
+    }
+    let stop = StopFlag::new(&segment.table().control.stop);
+    let info = WorkerInfo { worker, workers: child.plan.workers, incarnation, stop };
+    let mut worker = Worker { segment, info, seed: child.plan.seed };
+    let mut producer = plugin.construct(&child.plugin.config, info)?;
+    let _ = events.send(&Event::Ready { role: Role::Worker { worker: info.worker, incarnation } });
+    while let Some(claim) = worker.wait_for_message() {
+        if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
+            // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
+            let _ = producer.close();
+            producer = plugin.construct(&child.plugin.config, info)?;
+        }
+    }
+    producer.close().map_err(SetupFailure::from)
+}
+
+struct Worker {
+    segment: &'static Segment,
+    info: WorkerInfo,
+    seed: u64,
+}
+
+impl Worker {
+    /// The oldest queued message, or `None` at a stop.
+    fn wait_for_message(&self) -> Option<Claim<Producing>> {
+        let table = self.segment.table();
+        let (found, asleep) = table.control.queued.wait_for(None, || {
+            if table.stop_requested() { Some(None) } else { table.claim_queued(self.info.worker).map(Some) }
+        });
+        if asleep > Duration::ZERO {
+            let stats = &self.segment.worker_stats()[self.info.worker as usize];
+            stats.wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
+        }
+        found.flatten()
+    }
+
+    /// Produces one message; its batch, or the report of its failure, is ready then. Gives the kind of failure.
+    fn produce(&mut self, mut claim: Claim<Producing>, producer: &mut OpenProducer) -> Option<ReportKind> {
+        let started = Instant::now();
+        let result = self.call(&mut claim, producer).and_then(|said| self.check(said));
+        let nanos = started.elapsed().as_nanos() as u64;
+        let (bytes, rows, failure) = match &result {
+            Ok(said) => (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows), None),
+            Err(report) => (Cow::Owned(report.encode(OUTCOME_CAPACITY)), None, Some(report.kind)),
+        };
+        self.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
+        let outcome =
+            Outcome { failed: failure.is_some(), bytes: bytes.len(), rows, nanos, worker: self.info.worker };
+        let stats = &self.segment.worker_stats()[self.info.worker as usize];
+        stats.produced.fetch_add(1, Ordering::Relaxed);
+        stats.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.segment.table().commit(claim, outcome);
+        failure
+    }
+
+    fn call(&self, claim: &mut Claim<Producing>, producer: &mut OpenProducer) -> Result<Produced, Report> {
+        let sequence = self.segment.table().sequence(claim);
+        let (attempt, arrays) = (claim.attempts(), self.segment.raw_arrays(claim));
+        let message = self.segment.message(claim);
+        let seed = message_seed(self.seed, sequence);
+        let job = Job { sequence, seed, attempt, message: message.into(), arrays: arrays.as_slice().into() };
+        // SAFETY: the arrays are the claimed slot's, laid out for the schema that this producer declares (checked in
+        // `run`); the claim is exclusive, and held until `commit`.
+        unsafe { producer.produce(job) }
+    }
+
+    /// What a plugin says is not believed where the host would read beyond its memory by it.
+    fn check(&self, said: Produced) -> Result<Produced, Report> {
+        let refuse = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
+        if said.metadata.len() > OUTCOME_CAPACITY {
+            return refuse(format!(
+                "the metadata has {} bytes, a slot has room for {OUTCOME_CAPACITY}; attach less, or declare an array for it",
+                said.metadata.len()
+            ));
+        }
+        let most = self.segment.layout().sizes.schema.rows();
+        if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
+            return refuse(format!("the producer says {} rows, its schema has {most:?}", said.rows));
+        }
+        Ok(said)
+    }
+}

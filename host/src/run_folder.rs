@@ -1,0 +1,109 @@
+//! A run's own folder for the plugins' private copies, its name shared with the segment, and the sweep of what dead runs left.
+//!
+//! The folder is locked (flock) by the host as long as the run lives; the kernel takes the lock away with the process. So
+//! a folder that can be locked belongs to a dead run, whatever process numbers say: the next start removes it and the
+//! shared memory of the same name. In the ordinary course nothing is left: the host removes its folder, or the fork
+//! server does when the host was killed, and the segment has no name by then.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// How the names of runs begin, in the temporary folder and in /dev/shm.
+const PREFIX: &str = "cobuf-";
+
+/// A run's folder; removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    name: String,
+    /// Holds the lock.
+    _locked: File,
+}
+
+impl RunFolder {
+    /// Makes a folder that nobody has, after sweeping those of dead runs.
+    pub(crate) fn create() -> io::Result<Self> {
+        let parent = std::env::temp_dir();
+        sweep(&parent);
+        loop {
+            // tempfile chooses the name; the folder is kept by us, because its removal depends on who dies first.
+            let path = tempfile::Builder::new()
+                .prefix(PREFIX)
+                .make_in(&parent, |path| fs::DirBuilder::new().mode(0o700).create(path))?
+                .into_temp_path()
+                .keep()?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Between making and locking, another start's sweep may have taken it for a dead run's.
+            if let Some(locked) = lock(&path) {
+                return Ok(Self { path, name, _locked: locked });
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's name, unique on this machine; also its segment's.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // Gone already where a fork server took the host for dead.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes what dead runs left. What cannot be removed, such as other users' runs, is left alone.
+fn sweep(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().map_while(Result::ok);
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let ours = entry.metadata().is_ok_and(|data| data.uid() == rustix::process::geteuid().as_raw());
+        let Some(_locked) = (is_folder && ours).then(|| lock(&entry.path())).flatten() else { continue };
+        let name = entry.file_name();
+        tracing::debug!(run = %name.display(), "sweeping what a killed run left");
+        let _ = rustix::shm::unlink(name.as_encoded_bytes());
+        let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
+/// Locks a folder that is still there; `None` where somebody else has, or removed it.
+fn lock(path: &Path) -> Option<File> {
+    let folder = File::open(path).ok()?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()?;
+    let (now, opened) = (fs::metadata(path).ok()?, folder.metadata().ok()?);
+    (now.ino() == opened.ino()).then_some(folder)
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_only_what_the_dead_left_swept() {
+        let alive = RunFolder::create().unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("cobuf-dead");
+        let stranger = parent.path().join("other");
+        for folder in [&dead, &stranger] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("plugin.so"), "").unwrap();
+        }
+        sweep(parent.path());
+        sweep(alive.path().parent().unwrap());
+        assert!(!dead.exists());
+        assert!(stranger.exists());
+        assert!(alive.path().exists());
+        let path = alive.path().to_owned();
+        drop(alive);
+        assert!(!path.exists());
+    }
+}

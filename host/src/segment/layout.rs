@@ -1,0 +1,157 @@
+//! Where everything lies in the segment, computed from the schema and the sizes, the same in every process.
+//!
+//! ```text
+//!   0          header: magic, format, sizes │ control: events, counters
+//!   slots      SlotHeader × slots
+//!   workers    WorkerStats × workers
+//!   payloads   slot 0: message │ outcome │ array │ array …   each from a 64-byte boundary
+//!              slot 1: …                                     each slot from a page boundary
+//! ```
+
+use cobuf_plugin_api::{ArraySpec, Schema};
+use serde::{Deserialize, Serialize};
+
+use super::memory::{Header, WorkerStats};
+use super::table::SlotHeader;
+use crate::limits::OUTCOME_CAPACITY;
+
+/// Arrays begin at a cache line: enough for every element type and for SIMD.
+pub(crate) const ARRAY_ALIGNMENT: usize = 64;
+/// Slots begin at a page, so that no two processes ever write to the same one.
+const SLOT_ALIGNMENT: usize = 4096;
+
+/// The sizes from which a layout follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sizes {
+    pub(crate) slots: usize,
+    pub(crate) workers: usize,
+    pub(crate) message_capacity: usize,
+    pub(crate) schema: Schema,
+}
+
+/// A range of bytes: where it begins and how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) offset: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Where everything lies. Made by [`Layout::new`] only, so that all spans are disjoint, aligned and inside `bytes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) sizes: Sizes,
+    pub(crate) slot_headers: usize,
+    pub(crate) worker_stats: usize,
+    payloads: usize,
+    stride: usize,
+    /// The arrays' spans, relative to their slot's payload.
+    arrays: Vec<Span>,
+    /// The whole segment.
+    pub(crate) bytes: usize,
+}
+
+impl Layout {
+    /// Lays the segment out; `None` where its size does not fit the address space.
+    pub(crate) fn new(sizes: Sizes) -> Option<Self> {
+        let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
+        let worker_stats = slot_headers + size_of::<SlotHeader>() * sizes.slots;
+        let payloads = (worker_stats + size_of::<WorkerStats>() * sizes.workers).next_multiple_of(SLOT_ALIGNMENT);
+        let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
+        let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
+        for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
+            let offset = end.next_multiple_of(ARRAY_ALIGNMENT);
+            arrays.push(Span { offset, bytes });
+            end = offset.checked_add(bytes)?;
+        }
+        let stride = end.checked_next_multiple_of(SLOT_ALIGNMENT)?;
+        let bytes = stride.checked_mul(sizes.slots)?.checked_add(payloads)?;
+        isize::try_from(bytes).ok()?;
+        Some(Self { sizes, slot_headers, worker_stats, payloads, stride, arrays, bytes })
+    }
+
+    pub(crate) fn message(&self, slot: usize) -> Span {
+        Span { offset: self.payload(slot), bytes: self.sizes.message_capacity }
+    }
+
+    /// Where metadata, or the report of a failure, is.
+    pub(crate) fn outcome(&self, slot: usize) -> Span {
+        let offset = self.payload(slot) + outcome_offset(self.sizes.message_capacity);
+        Span { offset, bytes: OUTCOME_CAPACITY }
+    }
+
+    /// The arrays of a slot in the schema's order.
+    pub(crate) fn arrays(&self, slot: usize) -> impl ExactSizeIterator<Item = Span> {
+        let payload = self.payload(slot);
+        self.arrays.iter().map(move |array| Span { offset: payload + array.offset, bytes: array.bytes })
+    }
+
+    /// A number that differs where the layout or the layout's code does: a stranger's segment is refused by it.
+    pub(crate) fn format(&self) -> u64 {
+        let sizes = format!(
+            "{} {:?} {} {}",
+            env!("CARGO_PKG_VERSION"),
+            self,
+            size_of::<Header>(),
+            size_of::<SlotHeader>()
+        );
+        xxhash_rust::xxh3::xxh3_64(sizes.as_bytes())
+    }
+
+    fn payload(&self, slot: usize) -> usize {
+        debug_assert!(slot < self.sizes.slots);
+        self.payloads + self.stride * slot
+    }
+}
+
+/// The outcome's area follows the message's.
+fn outcome_offset(message_capacity: usize) -> usize {
+    message_capacity.next_multiple_of(ARRAY_ALIGNMENT)
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use cobuf_plugin_api::DType;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn are_all_spans_disjoint_aligned_and_inside(
+            slots in 1usize..9,
+            workers in 1usize..5,
+            message_capacity in 1usize..10_000,
+            shapes in prop::collection::vec((0usize..13, prop::collection::vec(1usize..7, 0..4)), 1..6),
+        ) {
+            let arrays = shapes.iter().enumerate().map(|(index, (dtype, shape))| {
+                ArraySpec::new(index.to_string(), DType::ALL[*dtype], shape.clone())
+            });
+            let schema = Schema::new(arrays.collect::<Vec<_>>()).unwrap();
+            let layout = Layout::new(Sizes { slots, workers, message_capacity, schema }).unwrap();
+            let mut spans = vec![
+                Span { offset: 0, bytes: size_of::<Header>() },
+                Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
+                Span { offset: layout.worker_stats, bytes: size_of::<WorkerStats>() * workers },
+            ];
+            for slot in 0..slots {
+                spans.extend([layout.message(slot), layout.outcome(slot)]);
+                spans.extend(layout.arrays(slot));
+            }
+            for span in &spans {
+                prop_assert_eq!(span.offset % ARRAY_ALIGNMENT, 0);
+            }
+            for pair in spans.windows(2) {
+                prop_assert!(pair[0].offset + pair[0].bytes <= pair[1].offset);
+            }
+            let last = spans.last().unwrap();
+            prop_assert!(last.offset + last.bytes <= layout.bytes);
+        }
+    }
+
+    #[test]
+    fn is_a_size_beyond_the_address_space_refused() {
+        let schema = Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
+        let sizes = |slots| Sizes { slots, workers: 1, message_capacity: 64, schema: schema.clone() };
+        assert!(Layout::new(sizes(1)).is_some());
+        assert!(Layout::new(sizes(usize::MAX >> 20)).is_none());
+    }
+}

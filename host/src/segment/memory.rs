@@ -1,0 +1,214 @@
+//! The mapping of the segment, and payloads handed out by claim. The only place that turns shared memory into references.
+//!
+//! Invariants, upheld by [`Segment::create`] and [`Segment::open`]:
+//! - the mapping is at least `layout.bytes` long and stays until the `Segment` is dropped;
+//! - what is shared without a claim (header, slot headers, statistics) consists of atomics, for which zero bytes and
+//!   every other bytes are valid;
+//! - payload bytes are reached through a claim only, which is exclusive across all processes.
+#![expect(unsafe_code, reason = "turns shared memory into references")]
+
+use std::fmt;
+use std::slice;
+
+use arrayvec::ArrayVec;
+use cobuf_plugin_api::MAX_ARRAYS;
+use cobuf_plugin_api::abi::RawArray;
+use rustix::mm::Advice;
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+use super::layout::{Layout, Span};
+use super::sync::{AtomicU64, Ordering};
+use super::table::{Claim, Commanding, Control, Producing, Reading, Role, SlotHeader, Table};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"cobufseg");
+
+/// The segment's first bytes: what it is, and what all processes share.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Header {
+    magic: AtomicU64,
+    format: AtomicU64,
+    control: Control,
+}
+
+/// One worker's numbers, kept over its restarts. On a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct WorkerStats {
+    /// Messages done.
+    pub(crate) produced: AtomicU64,
+    /// Time asleep, waiting for messages.
+    pub(crate) wait_nanos: AtomicU64,
+    /// Time in the producer.
+    pub(crate) busy_nanos: AtomicU64,
+}
+
+/// Why a segment could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SegmentError {
+    #[error("cannot create shared memory {name:?}")]
+    Create { name: String, source: ShmemError },
+    #[error("cannot open shared memory {name:?}")]
+    Open { name: String, source: ShmemError },
+    #[error("cannot reserve {bytes} bytes of shared memory")]
+    Reserve { bytes: usize, source: rustix::io::Errno },
+    #[error("shared memory {name:?} was not made by this version of cobuf-host for this run")]
+    Stranger { name: String },
+}
+
+/// A mapped segment.
+pub(crate) struct Segment {
+    shmem: Shmem,
+    layout: Layout,
+}
+
+// SAFETY: the mapping is not tied to a thread; what is shared in it are atomics and payloads under exclusive claims.
+unsafe impl Send for Segment {}
+// SAFETY: as above: no method gives a reference to plain memory without a claim.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    /// Creates the segment under a name that nobody has, zeroed, with all of its memory reserved.
+    pub(crate) fn create(name: &str, layout: Layout) -> Result<Self, SegmentError> {
+        let shmem = ShmemConf::new()
+            .os_id(name)
+            .size(layout.bytes)
+            .create()
+            .map_err(|source| SegmentError::Create { name: name.to_owned(), source })?;
+        let segment = Self { shmem, layout };
+        segment.reserve()?;
+        let header = segment.header();
+        header.format.store(segment.layout.format(), Ordering::Relaxed);
+        header.magic.store(MAGIC, Ordering::Release);
+        Ok(segment)
+    }
+
+    /// Maps the segment that another process created.
+    pub(crate) fn open(name: &str, layout: Layout) -> Result<Self, SegmentError> {
+        let shmem = ShmemConf::new()
+            .os_id(name)
+            .open()
+            .map_err(|source| SegmentError::Open { name: name.to_owned(), source })?;
+        let stranger = || SegmentError::Stranger { name: name.to_owned() };
+        if shmem.len() < layout.bytes {
+            return Err(stranger());
+        }
+        let segment = Self { shmem, layout };
+        let header = segment.header();
+        let known = header.magic.load(Ordering::Acquire) == MAGIC
+            && header.format.load(Ordering::Relaxed) == segment.layout.format();
+        if known { Ok(segment) } else { Err(stranger()) }
+    }
+
+    /// Leaves the name to others: dropping the segment no longer removes it.
+    pub(crate) fn disown_name(&mut self) {
+        self.shmem.set_owner(false);
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table { control: &self.header().control, slots: self.slot_headers() }
+    }
+
+    pub(crate) fn worker_stats(&self) -> &[WorkerStats] {
+        // SAFETY: `Layout` puts as many `WorkerStats` there, aligned, inside the mapping; they are atomics.
+        unsafe { self.shared(self.layout.worker_stats, self.layout.sizes.workers) }
+    }
+
+    /// The memory for a message, to write.
+    pub(crate) fn message_mut<'a>(&'a self, claim: &'a mut Claim<Commanding>) -> &'a mut [u8] {
+        // SAFETY: the commander's claim is exclusive, and borrowed mutably for as long as the bytes are.
+        unsafe { self.payload_mut(self.layout.message(claim.index())) }
+    }
+
+    /// The message in a claimed slot.
+    pub(crate) fn message<'a>(&'a self, claim: &'a Claim<impl Role>) -> &'a [u8] {
+        let written = self.table().message_bytes(claim);
+        // SAFETY: whoever holds the claim is alone with the slot, and nobody writes a message after it was queued.
+        unsafe { self.payload(self.layout.message(claim.index()), written) }
+    }
+
+    /// The memory for metadata or a report, to write.
+    pub(crate) fn outcome_mut<'a>(&'a self, claim: &'a mut Claim<Producing>) -> &'a mut [u8] {
+        // SAFETY: the producing claim is exclusive, and borrowed mutably for as long as the bytes are.
+        unsafe { self.payload_mut(self.layout.outcome(claim.index())) }
+    }
+
+    /// The metadata or report of a taken batch.
+    pub(crate) fn outcome<'a>(&'a self, claim: &'a Claim<Reading>) -> &'a [u8] {
+        let written = self.table().outcome(claim).bytes;
+        // SAFETY: the reading claim is exclusive, and readers only read.
+        unsafe { self.payload(self.layout.outcome(claim.index()), written) }
+    }
+
+    /// The arrays of a claimed slot, for the plugin to write, valid as long as the claim is borrowed.
+    pub(crate) fn raw_arrays(&self, claim: &mut Claim<Producing>) -> ArrayVec<RawArray, MAX_ARRAYS> {
+        let raw = |span: Span| RawArray { data: self.at(span.offset), bytes: span.bytes };
+        self.layout.arrays(claim.index()).map(raw).collect()
+    }
+
+    /// The bytes of one array of a taken batch.
+    pub(crate) fn array<'a>(&'a self, claim: &'a Claim<Reading>, array: usize) -> Option<&'a [u8]> {
+        let span = self.layout.arrays(claim.index()).nth(array)?;
+        // SAFETY: the reading claim is exclusive, and readers only read.
+        Some(unsafe { self.payload(span, span.bytes) })
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with a `Header`, page-aligned; it consists of atomics.
+        let header: &[Header] = unsafe { self.shared(0, 1) };
+        &header[0]
+    }
+
+    fn slot_headers(&self) -> &[SlotHeader] {
+        // SAFETY: `Layout` puts as many `SlotHeader`s there, aligned, inside the mapping; they are atomics.
+        unsafe { self.shared(self.layout.slot_headers, self.layout.sizes.slots) }
+    }
+
+    /// Allocates every page now: too little memory is an error here instead of a SIGBUS in the middle of a run.
+    fn reserve(&self) -> Result<(), SegmentError> {
+        let bytes = self.layout.bytes;
+        // SAFETY: the range is this mapping, which nobody else uses yet; populating does not change its bytes.
+        unsafe { rustix::mm::madvise(self.shmem.as_ptr().cast(), bytes, Advice::LinuxPopulateWrite) }
+            .map_err(|source| SegmentError::Reserve { bytes, source })
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        debug_assert!(offset < self.layout.bytes);
+        self.shmem.as_ptr().wrapping_add(offset)
+    }
+
+    /// # Safety
+    /// At `offset` lie `count` values of `T` inside the mapping, aligned; `T` consists of atomics only.
+    unsafe fn shared<T>(&self, offset: usize, count: usize) -> &[T] {
+        // SAFETY: by this function's contract; the mapping lives as long as `self`.
+        unsafe { slice::from_raw_parts(self.at(offset).cast(), count) }
+    }
+
+    /// # Safety
+    /// The caller holds the slot's claim, and nobody writes to the span while the result lives.
+    unsafe fn payload(&self, span: Span, written: usize) -> &[u8] {
+        // SAFETY: `Layout` puts the span inside the mapping; the rest by this function's contract.
+        unsafe { slice::from_raw_parts(self.at(span.offset), written.min(span.bytes)) }
+    }
+
+    /// # Safety
+    /// The caller holds the slot's claim, and nobody else uses the span while the result lives.
+    #[expect(clippy::mut_from_ref, reason = "exclusive by the claim, not by the borrow of the segment")]
+    unsafe fn payload_mut(&self, span: Span) -> &mut [u8] {
+        // SAFETY: `Layout` puts the span inside the mapping; the rest by this function's contract.
+        unsafe { slice::from_raw_parts_mut(self.at(span.offset), span.bytes) }
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("name", &self.shmem.get_os_id())
+            .field("bytes", &self.layout.bytes)
+            .finish_non_exhaustive()
+    }
+}

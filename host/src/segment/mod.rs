@@ -1,0 +1,23 @@
+//! The shared memory of a run: slots, and the words by which processes agree on them.
+//!
+//! ```text
+//!   sync        atomics and futexes; loom's under --cfg cobuf_loom
+//!   event       a counter to wait on, across processes
+//!   word        the state machine of one slot, in one AtomicU64
+//!   table       claims over all slots: who may touch which payload; recovery of the dead's
+//!   layout      where everything lies, from schema and sizes
+//!   memory      the mapping itself (unsafe), payloads by claim
+//! ```
+//!
+//! Invariant: a payload is touched only by the holder of a claim on its slot, and a claim is only ever made by a
+//! successful compare-and-swap on the slot's word.
+
+pub(crate) mod event;
+pub(crate) mod layout;
+pub(crate) mod memory;
+pub(crate) mod sync;
+pub(crate) mod table;
+pub(crate) mod word;
+
+#[cfg(all(test, cobuf_loom))]
+mod loom_tests;

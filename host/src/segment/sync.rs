@@ -1,0 +1,62 @@
+//! Atomics and futexes that work across processes; loom's stand-ins under `--cfg cobuf_loom`.
+//!
+//! The futexes are shared ones (no private flag): the kernel finds a waiter by the memory's page, not by its address
+//! in one process. Private ones, such as parking_lot's, would never wake another process.
+
+use std::time::Duration;
+
+#[cfg(cobuf_loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+#[cfg(not(cobuf_loom))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Sleeps while `word` is `expected`, until it is woken or the time is over. May return without a reason: callers check again.
+#[cfg(not(cobuf_loom))]
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+    use rustix::thread::futex;
+    let timeout = timeout.map(|timeout| futex::Timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    // Errors are "the word has changed", "interrupted" and "timed out": each a reason to look again.
+    let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
+}
+
+/// Wakes at most `count` of those that sleep on `word`.
+#[cfg(not(cobuf_loom))]
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+    use rustix::thread::futex;
+    // It can only fail for a misaligned or unmapped word, which a reference is not.
+    let _ = futex::wake(word, futex::Flags::empty(), count);
+}
+
+#[cfg(cobuf_loom)]
+pub(crate) use modelled::{futex_wait, futex_wake};
+
+/// futex(2): the load, the comparison and going to sleep are one atomic step with respect to wakes of the same word.
+/// One lock over all words stands for the kernel's.
+#[cfg(cobuf_loom)]
+mod modelled {
+    use super::{AtomicU32, Duration, Ordering};
+    use loom::sync::{Arc, Condvar, Mutex};
+    use std::collections::HashMap;
+
+    loom::lazy_static! {
+        static ref SLEEPERS: Mutex<HashMap<usize, Arc<Condvar>>> = Mutex::new(HashMap::new());
+    }
+
+    pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
+        let mut sleepers = SLEEPERS.lock().unwrap();
+        if word.load(Ordering::Relaxed) == expected {
+            let bed = sleepers.entry(std::ptr::from_ref(word).addr()).or_insert_with(|| Arc::new(Condvar::new())).clone();
+            drop(bed.wait(sleepers).unwrap());
+        }
+    }
+
+    pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+        let sleepers = SLEEPERS.lock().unwrap();
+        if let Some(bed) = sleepers.get(&std::ptr::from_ref(word).addr()) {
+            if count == 1 { bed.notify_one() } else { bed.notify_all() }
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Claims on slots: who may touch which payload, and what becomes of the slots of the dead.
+//!
+//! A [`Claim`] is made by a successful transition of a slot's word only, is not cloned, and is used up by the next
+//! transition; it stands for the exclusive right to the slot's payload in between. The type's parameter says whose
+//! it is. Beside its word each slot has a few numbers, written by whoever holds the claim and published with the
+//! word. A claim that is lost with its process stays in the word, where the supervisor finds it.
+
+use super::event::Event;
+use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::word::{Owner, SlotState, SlotWord, Snapshot};
+
+/// What all processes share beside the slots. Zero is its first value; numbers that may be unknown are stored plus one.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// A message was queued: workers wait for it.
+    pub(crate) queued: Event,
+    /// A slot became free: the commander waits for it.
+    pub(crate) freed: Event,
+    /// A batch became ready, or the stream ended: consumers wait for it.
+    pub(crate) ready: Event,
+    /// Not 0 once the host wants to stop.
+    pub(crate) stop: AtomicU32,
+    /// The number of messages that were queued so far.
+    commanded: AtomicU64,
+    /// The number of messages of the whole stream plus one, once it is over; 0 before.
+    end: AtomicU64,
+    /// The number of messages that the commander expects plus one; 0 where it is not known.
+    total: AtomicU64,
+    /// How long the commander waited for a free slot.
+    pub(crate) commander_wait_nanos: AtomicU64,
+}
+
+/// One slot's word and numbers. On a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct SlotHeader {
+    word: SlotWord,
+    /// The message's number plus one; 0 in a free slot.
+    sequence: AtomicU64,
+    message_bytes: AtomicU32,
+    outcome_bytes: AtomicU32,
+    /// 0: the batch is there; 1: a report is in its place.
+    failed: AtomicU32,
+    worker: AtomicU32,
+    /// The batch's rows, `u64::MAX` for all.
+    rows: AtomicU64,
+    produce_nanos: AtomicU64,
+}
+
+/// Whose claim it is.
+pub(crate) trait Role {}
+/// The commander's, writing a message.
+#[derive(Debug)]
+pub(crate) struct Commanding;
+/// A worker's, filling arrays; the supervisor's after the worker's death.
+#[derive(Debug)]
+pub(crate) struct Producing {
+    worker: u32,
+}
+/// The application's, reading a batch.
+#[derive(Debug)]
+pub(crate) struct Reading;
+impl Role for Commanding {}
+impl Role for Producing {}
+impl Role for Reading {}
+
+/// The exclusive right to one slot's payload.
+#[derive(Debug)]
+#[must_use = "a claim that is dropped keeps its slot for ever"]
+pub(crate) struct Claim<R: Role> {
+    index: usize,
+    snapshot: Snapshot,
+    role: R,
+}
+
+impl<R: Role> Claim<R> {
+    /// The slot's number.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many attempts at the message ended in a worker's death.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.snapshot.attempts()
+    }
+}
+
+/// What a worker, or the supervisor in its place, says of a message that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Whether the outcome's bytes are a report instead of metadata.
+    pub(crate) failed: bool,
+    /// How many bytes of metadata or report there are.
+    pub(crate) bytes: usize,
+    /// The rows of the batch, where they are fewer than the schema's.
+    pub(crate) rows: Option<usize>,
+    /// How long the producer took.
+    pub(crate) nanos: u64,
+    /// The worker that produced it.
+    pub(crate) worker: u32,
+}
+
+/// Which ready batch a consumer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This one only.
+    Sequence(u64),
+    /// The oldest of those that are ready.
+    Any,
+}
+
+/// What became of a dead worker's slot.
+#[derive(Debug)]
+pub(crate) enum Reclaimed {
+    /// Its message is queued again.
+    Requeued { sequence: u64, attempts: u32 },
+    /// Its message was tried often enough; the claim is now the supervisor's, to commit a report.
+    GivenUp { claim: Claim<Producing>, sequence: u64, attempts: u32 },
+}
+
+/// The slots of a run and what is shared beside them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) slots: &'a [SlotHeader],
+}
+
+impl Table<'_> {
+    // The commander's part.
+
+    /// Claims a free slot for a message.
+    pub(crate) fn claim_free(self) -> Option<Claim<Commanding>> {
+        self.slots.iter().enumerate().find_map(|(index, slot)| {
+            let snapshot = slot.word.transition_to_commanding(slot.word.load())?;
+            Some(Claim { index, snapshot, role: Commanding })
+        })
+    }
+
+    /// Queues the message that was written into the claimed slot.
+    pub(crate) fn publish(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
+        let slot = &self.slots[claim.index];
+        slot.message_bytes.store(message_bytes as u32, Ordering::Relaxed);
+        slot.sequence.store(sequence + 1, Ordering::Relaxed);
+        // From here on the message counts as queued, though its word does not say so yet: see `reclaim_commander`.
+        self.control.commanded.store(sequence + 1, Ordering::Release);
+        let queued = slot.word.transition_to_queued(claim.snapshot);
+        debug_assert!(queued.is_some(), "only its holder changes a claimed slot");
+        self.control.queued.notify_one();
+    }
+
+    /// Gives the claimed slot back: no message came of it.
+    pub(crate) fn abandon(self, claim: Claim<Commanding>) {
+        let freed = self.slots[claim.index].word.transition_to_abandoned(claim.snapshot);
+        debug_assert!(freed.is_some(), "only its holder changes a claimed slot");
+    }
+
+    /// Says that the stream ends with the messages queued so far.
+    pub(crate) fn end_stream(self) {
+        let commanded = self.control.commanded.load(Ordering::Acquire);
+        self.control.end.store(commanded + 1, Ordering::Release);
+        self.control.ready.notify_all();
+    }
+
+    pub(crate) fn set_total(self, total: Option<u64>) {
+        self.control.total.store(total.map_or(0, |total| total.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    // A worker's part.
+
+    /// Claims the oldest queued message for a worker.
+    pub(crate) fn claim_queued(self, worker: u32) -> Option<Claim<Producing>> {
+        loop {
+            let queued = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Nobody);
+            let (index, seen) = self.oldest(queued)?;
+            // Where another worker was faster, look again: each such loss is another's gain.
+            if let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, worker) {
+                return Some(Claim { index, snapshot, role: Producing { worker } });
+            }
+        }
+    }
+
+    /// Makes the claimed slot's batch, or the report in its place, ready.
+    pub(crate) fn commit(self, claim: Claim<Producing>, outcome: Outcome) {
+        let slot = &self.slots[claim.index];
+        slot.failed.store(outcome.failed.into(), Ordering::Relaxed);
+        slot.outcome_bytes.store(outcome.bytes as u32, Ordering::Relaxed);
+        slot.rows.store(outcome.rows.map_or(u64::MAX, |rows| rows as u64), Ordering::Relaxed);
+        slot.produce_nanos.store(outcome.nanos, Ordering::Relaxed);
+        slot.worker.store(outcome.worker, Ordering::Relaxed);
+        let ready = slot.word.transition_to_ready(claim.snapshot, claim.role.worker);
+        debug_assert!(ready.is_some(), "only its holder changes a claimed slot");
+        self.control.ready.notify_all();
+    }
+
+    // The application's part.
+
+    /// Takes a ready batch.
+    pub(crate) fn take_ready(self, wanted: Wanted) -> Option<Claim<Reading>> {
+        loop {
+            let ready = |snapshot: Snapshot| snapshot.state() == SlotState::Ready;
+            let (index, seen) = match wanted {
+                Wanted::Any => self.oldest(ready)?,
+                Wanted::Sequence(sequence) => self.slots.iter().enumerate().find_map(|(index, slot)| {
+                    let snapshot = slot.word.load();
+                    let found = ready(snapshot) && slot.sequence.load(Ordering::Relaxed) == sequence + 1;
+                    found.then_some((index, snapshot))
+                })?,
+            };
+            if let Some(snapshot) = self.slots[index].word.transition_to_reading(seen) {
+                return Some(Claim { index, snapshot, role: Reading });
+            }
+        }
+    }
+
+    /// Gives the slot of a batch back.
+    pub(crate) fn release(self, claim: Claim<Reading>) {
+        let slot = &self.slots[claim.index];
+        slot.sequence.store(0, Ordering::Relaxed);
+        let freed = slot.word.transition_to_free(claim.snapshot);
+        debug_assert!(freed.is_some(), "only its holder changes a claimed slot");
+        self.control.freed.notify_one();
+    }
+
+    // The supervisor's part, for processes that were reaped.
+
+    /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`.
+    pub(crate) fn reclaim_worker(self, worker: u32, max_attempts: u32) -> Option<Reclaimed> {
+        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Worker(worker));
+        let (index, snapshot) = self.oldest(held)?;
+        let slot = &self.slots[index];
+        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+        let attempts = snapshot.attempts() + 1;
+        if attempts >= max_attempts {
+            let claim = Claim { index, snapshot, role: Producing { worker } };
+            return Some(Reclaimed::GivenUp { claim, sequence, attempts });
+        }
+        slot.word.transition_to_requeued(snapshot, worker)?;
+        Some(Reclaimed::Requeued { sequence, attempts })
+    }
+
+    /// Takes back what the dead commander held. A message that it had counted as queued is queued, others never were.
+    pub(crate) fn reclaim_commander(self) {
+        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Commander);
+        while let Some((index, snapshot)) = self.oldest(held) {
+            let slot = &self.slots[index];
+            let sequence = slot.sequence.load(Ordering::Relaxed);
+            if sequence != 0 && sequence == self.control.commanded.load(Ordering::Acquire) {
+                slot.word.transition_to_queued(snapshot);
+            } else {
+                slot.sequence.store(0, Ordering::Relaxed);
+                slot.word.transition_to_abandoned(snapshot);
+            }
+        }
+    }
+
+    /// Wakes everyone: after a death, which may have swallowed a wake, and at a stop.
+    pub(crate) fn wake_everyone(self) {
+        self.control.queued.notify_all();
+        self.control.freed.notify_all();
+        self.control.ready.notify_all();
+    }
+
+    /// Makes every process stop at its next look.
+    pub(crate) fn request_stop(self) {
+        self.control.stop.store(1, Ordering::SeqCst);
+        self.wake_everyone();
+    }
+
+    // What anyone may ask.
+
+    pub(crate) fn stop_requested(self) -> bool {
+        self.control.stop.load(Ordering::SeqCst) != 0
+    }
+
+    /// The number of messages of the whole stream, once it is over.
+    pub(crate) fn end(self) -> Option<u64> {
+        self.control.end.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    /// The number of messages that the commander expects.
+    pub(crate) fn total(self) -> Option<u64> {
+        self.control.total.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// The number of messages that were queued so far.
+    pub(crate) fn commanded(self) -> u64 {
+        self.control.commanded.load(Ordering::Acquire)
+    }
+
+    /// The number of slots in each state: free, writing, ready, reading.
+    pub(crate) fn occupancy(self) -> [usize; 4] {
+        let mut count = [0; 4];
+        for slot in self.slots {
+            count[slot.word.load().state() as usize] += 1;
+        }
+        count
+    }
+
+    /// The sequence number of the message in a claimed slot.
+    pub(crate) fn sequence(self, claim: &Claim<impl Role>) -> u64 {
+        self.slots[claim.index].sequence.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// The length of the message in a claimed slot.
+    pub(crate) fn message_bytes(self, claim: &Claim<impl Role>) -> usize {
+        self.slots[claim.index].message_bytes.load(Ordering::Relaxed) as usize
+    }
+
+    /// What was said of the batch in a taken slot.
+    pub(crate) fn outcome(self, claim: &Claim<Reading>) -> Outcome {
+        let slot = &self.slots[claim.index];
+        let rows = slot.rows.load(Ordering::Relaxed);
+        Outcome {
+            failed: slot.failed.load(Ordering::Relaxed) != 0,
+            bytes: slot.outcome_bytes.load(Ordering::Relaxed) as usize,
+            rows: (rows != u64::MAX).then_some(rows as usize),
+            nanos: slot.produce_nanos.load(Ordering::Relaxed),
+            worker: slot.worker.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The slot with the least sequence number among those whose word is as wanted.
+    fn oldest(self, wanted: impl Fn(Snapshot) -> bool) -> Option<(usize, Snapshot)> {
+        let candidates = self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let snapshot = slot.word.load();
+            wanted(snapshot).then(|| (slot.sequence.load(Ordering::Relaxed), index, snapshot))
+        });
+        candidates.min_by_key(|&(sequence, ..)| sequence).map(|(_, index, snapshot)| (index, snapshot))
+    }
+}
+
+#[cfg(cobuf_loom)]
+impl Control {
+    pub(crate) fn new() -> Self {
+        Self {
+            queued: Event::new(),
+            freed: Event::new(),
+            ready: Event::new(),
+            stop: AtomicU32::new(0),
+            commanded: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            commander_wait_nanos: AtomicU64::new(0),
+        }
+    }
+}
+
+#[cfg(cobuf_loom)]
+impl SlotHeader {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: SlotWord::new(),
+            sequence: AtomicU64::new(0),
+            message_bytes: AtomicU32::new(0),
+            outcome_bytes: AtomicU32::new(0),
+            failed: AtomicU32::new(0),
+            worker: AtomicU32::new(0),
+            rows: AtomicU64::new(0),
+            produce_nanos: AtomicU64::new(0),
+        }
+    }
+}

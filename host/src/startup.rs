@@ -1,0 +1,322 @@
+//! From a builder to a running host, one checked step after the other.
+//!
+//! ```text
+//!   numbers, plugins' files ─► run folder, private copies ─► fork server
+//!     ─► probes: configurations accepted? which arrays? ─► segment, as large as the schema wants
+//!     ─► commander and workers constructed ─► supervisor
+//! ```
+//!
+//! Until the last step the starting thread reads the events itself. An error at any step drops a [`Session`], which
+//! stops what runs and removes what was made.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cobuf_plugin_api::{PluginKind, Schema};
+use tracing::level_filters::LevelFilter;
+
+use crate::builder::{HostBuilder, Numbers};
+use crate::error::StartError;
+use crate::host::Host;
+use crate::plugin::{Plugin, PluginError};
+use crate::process::channel::{EventReceiver, Received};
+use crate::process::launch::{ForkServer, LaunchError, StartMethod};
+use crate::process::protocol::{Event, Plan, PluginPlan, Request, Role, SetupFailure, WorkerInit};
+use crate::run_folder::RunFolder;
+use crate::segment::layout::{Layout, Sizes};
+use crate::segment::memory::Segment;
+use crate::stream::Stream;
+use crate::supervisor::{Names, Supervisor, WorkerState, forward_log};
+
+/// How long past its grace a fork server may take to end, before it is killed.
+pub(crate) const SERVER_MARGIN: Duration = Duration::from_secs(1);
+
+/// Starts a host.
+pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
+    let numbers = builder.numbers()?;
+    let commander = builder.choose(PluginKind::Commander)?;
+    let producer = builder.choose(PluginKind::Producer)?;
+    let folder = create_run_folder()?;
+    let plan = Plan {
+        commander: Some(commander.plan(folder.path())?),
+        producer: Some(producer.plan(folder.path())?),
+        workers: numbers.workers as u32,
+        seed: builder.seed,
+        init: builder.worker_init.clone(),
+        max_log_level: max_log_level(),
+        run_folder: folder.path().to_owned(),
+    };
+    let mut session = Session::open(plan, folder, &builder)?;
+    session.probe(PluginKind::Commander, true)?;
+    let (_, schema) = session.probe(PluginKind::Producer, true)?;
+    // A configured producer always declares one.
+    let schema = schema.ok_or(StartError::ForkServerDied)?;
+    let segment = session.attach(sizes(numbers, schema))?;
+    session.start_plugins(numbers.workers)?;
+    session.into_host(segment, numbers, builder)
+}
+
+/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the slots' arrays.
+pub(crate) fn declarations(
+    plugin: &Plugin,
+    config: Option<Vec<u8>>,
+    fork_server: Option<&Path>,
+    working_directory: Option<PathBuf>,
+) -> Result<(String, Option<Schema>), StartError> {
+    let file = plugin.resolve(None)?;
+    let kind = file.manifest.kind;
+    let configured = config.is_some();
+    let folder = create_run_folder()?;
+    let chosen = crate::builder::ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
+    let (commander, producer) = match kind {
+        PluginKind::Commander => (Some(chosen), None),
+        PluginKind::Producer => (None, Some(chosen)),
+    };
+    let init = WorkerInit { working_directory, ..WorkerInit::default() };
+    let run_folder = folder.path().to_owned();
+    let plan = Plan { commander, producer, workers: 1, seed: 0, init, max_log_level: max_log_level(), run_folder };
+    let mut builder = HostBuilder::new();
+    builder.fork_server = fork_server.map(Into::into);
+    Session::open(plan, folder, &builder)?.probe(kind, configured)
+}
+
+fn create_run_folder() -> Result<RunFolder, StartError> {
+    RunFolder::create().map_err(|source| StartError::Io { what: "make a folder for the run", source })
+}
+
+fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
+    let Numbers { workers, slots, message_capacity } = numbers;
+    Sizes { slots, workers, message_capacity, schema }
+}
+
+/// 0 off … 5 trace, as plugins are told.
+fn max_log_level() -> u8 {
+    match LevelFilter::current().into_level() {
+        None => 0,
+        Some(tracing::Level::ERROR) => 1,
+        Some(tracing::Level::WARN) => 2,
+        Some(tracing::Level::INFO) => 3,
+        Some(tracing::Level::DEBUG) => 4,
+        Some(tracing::Level::TRACE) => 5,
+    }
+}
+
+/// A run that is being started.
+struct Session {
+    server: Option<Arc<ForkServer>>,
+    events: Option<EventReceiver>,
+    names: Names,
+    folder: Option<RunFolder>,
+    deadline: Instant,
+    limit: Duration,
+    /// The files that the user named: the commander's and the producer's.
+    origins: [PathBuf; 2],
+    /// What happened to plugins that were up before all were: for the supervisor.
+    early: Vec<Event>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Only where the start failed: nothing is worth waiting for.
+        if let Some(server) = self.server.take() {
+            let _ = server.request(&Request::Stop { grace: Duration::ZERO });
+            server.wait(SERVER_MARGIN);
+        }
+    }
+}
+
+impl Session {
+    fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
+        let name = |plugin: &Option<PluginPlan>| plugin.as_ref().map_or_else(String::new, |plugin| plugin.name.clone());
+        let origin = |plugin: &Option<PluginPlan>| plugin.as_ref().map(|plugin| plugin.origin.clone());
+        let (server, events) = ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?;
+        let mut session = Self {
+            server: Some(Arc::new(server)),
+            events: Some(events),
+            names: Names { commander: name(&plan.commander), producer: name(&plan.producer) },
+            folder: Some(folder),
+            deadline: Instant::now() + builder.start_timeout,
+            limit: builder.start_timeout,
+            origins: [origin(&plan.commander), origin(&plan.producer)].map(Option::unwrap_or_default),
+            early: Vec::new(),
+        };
+        session.greet(builder)?;
+        session.request(Request::Configure(plan))?;
+        Ok(session)
+    }
+
+    /// The first thing that a fork server says is its version.
+    fn greet(&mut self, builder: &HostBuilder) -> Result<(), StartError> {
+        let failed = |reason: String| {
+            let executable = match (builder.start_method, &builder.fork_server) {
+                (StartMethod::ForkServer, Some(path)) => path.display().to_string(),
+                _ => "of this application".to_owned(),
+            };
+            StartError::Launch(LaunchError::Handshake { executable, reason })
+        };
+        match self.next_event("the fork server") {
+            Ok(Event::Hello { version }) if version == env!("CARGO_PKG_VERSION") => Ok(()),
+            Ok(Event::Hello { version }) => Err(failed(format!("it is cobuf-host {version}"))),
+            Ok(other) => Err(failed(format!("it said {other:?}"))),
+            Err(StartError::ForkServerDied) => Err(failed(
+                "it ended at once; does the executable call cobuf_host::init() first in main?".to_owned(),
+            )),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Asks a plugin, in a process of its own, what it declares.
+    fn probe(&mut self, kind: PluginKind, configured: bool) -> Result<(String, Option<Schema>), StartError> {
+        let role = Role::Probe { kind, configured };
+        self.request(Request::Start(role))?;
+        let mut answer = None;
+        loop {
+            match self.next_event(&format!("the {kind} {}", self.names.of(kind)))? {
+                Event::Probed { config_schema, schema, .. } => answer = Some((config_schema, schema)),
+                Event::Exited { role: ended, how } if ended == role => {
+                    return answer.ok_or_else(|| self.died(kind, how.to_string()));
+                }
+                event => self.take_usual(event)?,
+            }
+        }
+    }
+
+    /// Makes the segment and has the fork server map it.
+    fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
+        let Some(folder) = &self.folder else { unreachable!("the folder is there until the host takes it") };
+        let name = folder.name().to_owned();
+        let mut segment = create_segment(&name, sizes.clone())?;
+        self.request(Request::Attach { segment: name, sizes })?;
+        loop {
+            match self.next_event("the fork server")? {
+                Event::Attached(Ok(())) => {
+                    segment.disown_name();
+                    return Ok(segment);
+                }
+                Event::Attached(Err(reason)) => {
+                    return Err(StartError::Segment { what: "the fork server cannot map the slots", reason });
+                }
+                event => self.take_usual(event)?,
+            }
+        }
+    }
+
+    /// Starts the commander and all workers, and waits until every plugin is constructed.
+    fn start_plugins(&mut self, workers: usize) -> Result<(), StartError> {
+        self.request(Request::Start(Role::Commander))?;
+        for worker in 0..workers as u32 {
+            self.request(Request::Start(Role::Worker { worker, incarnation: 0 }))?;
+        }
+        let mut ready = Vec::with_capacity(workers + 1);
+        while ready.len() < workers + 1 {
+            let missing = workers + 1 - ready.len();
+            let waiting_for = format!("the construction of {missing} of {} plugin processes", workers + 1);
+            let event = self.next_event(&waiting_for)?;
+            match event {
+                Event::Ready { role } => ready.push(role),
+                Event::Exited { role, .. } | Event::SetupFailed { role, .. } if ready.contains(&role) => {
+                    // A commander with few messages may be done, a worker may have died of its first message.
+                    self.early.push(event);
+                }
+                event @ Event::CommanderFailed(_) => self.early.push(event),
+                event => self.take_usual(event)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn into_host(mut self, segment: Segment, numbers: Numbers, builder: HostBuilder) -> Result<Host, StartError> {
+        let stream = Arc::new(Stream::new(segment, builder.deterministic));
+        let (Some(server), Some(events), Some(folder)) = (self.server.clone(), self.events.take(), self.folder.take())
+        else {
+            unreachable!("a session is made into a host once")
+        };
+        let supervisor = Supervisor {
+            stream: stream.clone(),
+            server: server.clone(),
+            events,
+            names: self.names.clone(),
+            workers: vec![WorkerState::default(); numbers.workers],
+            early: std::mem::take(&mut self.early),
+        };
+        let thread = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
+        // From here on the host stops the server.
+        self.server = None;
+        Ok(Host::new(stream, server, thread, folder, builder.stop_grace))
+    }
+
+    fn request(&self, request: Request) -> Result<(), StartError> {
+        let Some(server) = &self.server else { unreachable!("the server is there until the host takes it") };
+        server.request(&request).map_err(|_| StartError::ForkServerDied)
+    }
+
+    fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
+        let (Some(server), Some(events)) = (&self.server, &mut self.events) else {
+            unreachable!("server and events are there until the host takes them")
+        };
+        match events.receive(server.alive(), Some(self.deadline)) {
+            Ok(Received::Event(event)) => Ok(event),
+            Ok(Received::TimedOut) => {
+                Err(StartError::Timeout { waiting_for: waiting_for.to_owned(), limit: self.limit })
+            }
+            Ok(Received::Closed) => Err(StartError::ForkServerDied),
+            Err(source) => Err(StartError::Io { what: "read what the run's processes say", source }),
+        }
+    }
+
+    /// What may come at any time while starting: logs, and failures that end the start.
+    fn take_usual(&self, event: Event) -> Result<(), StartError> {
+        match event {
+            Event::Log { role, level, target, message } => {
+                forward_log(&self.names, role, level, &target, &message);
+                Ok(())
+            }
+            Event::SetupFailed { role, failure } => Err(self.setup_failed(role, failure)),
+            Event::Exited { role, how } => Err(self.died(role.kind(), how.to_string())),
+            Event::Started { role, pid: Err(reason) } => {
+                Err(StartError::Process { role: role.to_string(), reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn setup_failed(&self, role: Role, failure: SetupFailure) -> StartError {
+        let (kind, plugin) = (role.kind(), self.names.of(role.kind()).to_owned());
+        match failure {
+            SetupFailure::Plugin(source) => PluginError::Setup { kind, plugin, source }.into(),
+            SetupFailure::Load(reason) => {
+                let [commander, producer] = &self.origins;
+                let path = if kind == PluginKind::Commander { commander } else { producer };
+                PluginError::Load { path: path.clone(), reason }.into()
+            }
+            SetupFailure::Init(reason) => StartError::Process { role: role.to_string(), reason },
+        }
+    }
+
+    fn died(&self, kind: PluginKind, how: String) -> StartError {
+        PluginError::Died { kind, plugin: self.names.of(kind).to_owned(), how }.into()
+    }
+}
+
+/// Makes the segment, where there is memory enough.
+fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
+    let (slots, slot_bytes) = (sizes.slots, sizes.schema.bytes());
+    let available = rustix::fs::statvfs("/dev/shm").map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
+    let layout = Layout::new(sizes);
+    let needed = layout.as_ref().map_or(usize::MAX, |layout| layout.bytes);
+    let too_small = || StartError::SharedMemory { needed, available, slots, slot_bytes };
+    let layout = layout.filter(|layout| layout.bytes as u64 <= available).ok_or_else(too_small)?;
+    Segment::create(name, layout).map_err(|error| match error {
+        // Somebody else took the memory in the meantime: a full tmpfs answers so.
+        crate::segment::memory::SegmentError::Reserve { source: rustix::io::Errno::FAULT, .. } => too_small(),
+        other => StartError::Segment { what: "the slots cannot be made", reason: explain(&other) },
+    })
+}
+
+fn explain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

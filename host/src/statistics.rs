@@ -1,0 +1,122 @@
+//! What a run did so far, and what held it up.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::segment::sync;
+use crate::stream::Stream;
+
+/// The share of the time that consumers must have waited, for the run to be limited by something else than them.
+const WAITING_SHARE: f64 = 0.1;
+/// The share of the time that workers must have waited, for the run to be limited by the commander.
+const IDLE_SHARE: f64 = 0.5;
+
+/// What a run did so far.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Batches handed to the application, without errors.
+    pub delivered: u64,
+    /// Batches in whose place an error was handed over.
+    pub errors: u64,
+    /// Messages that were queued again because their worker died.
+    pub retries: u64,
+    /// Workers that were started again.
+    pub worker_restarts: u64,
+    /// The number of workers.
+    pub workers: usize,
+    /// The slots now, by state.
+    pub slots: Occupancy,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// How long consumers waited for batches, all threads together.
+    pub consumer_wait: Duration,
+    /// How long workers waited for messages, all together.
+    pub worker_wait: Duration,
+    /// How long workers produced, all together.
+    pub worker_busy: Duration,
+    /// How long the commander waited for a free slot.
+    pub commander_wait: Duration,
+}
+
+/// The number of slots in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Occupancy {
+    /// Holding nothing.
+    pub free: usize,
+    /// Holding a message that is being written, queued or produced.
+    pub writing: usize,
+    /// Holding a batch that nobody has taken.
+    pub ready: usize,
+    /// Held by the application.
+    pub reading: usize,
+}
+
+impl Occupancy {
+    /// The number of all slots.
+    pub fn total(&self) -> usize {
+        self.free + self.writing + self.ready + self.reading
+    }
+}
+
+/// What held a run up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitedBy {
+    /// The application: batches waited for it.
+    Consumer,
+    /// The commander: workers waited for messages.
+    Commander,
+    /// The producers: workers were busy while the application waited.
+    Producers,
+}
+
+impl fmt::Display for LimitedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Consumer => "consumer",
+            Self::Commander => "commander",
+            Self::Producers => "producers",
+        })
+    }
+}
+
+impl Statistics {
+    pub(crate) fn of(stream: &Stream) -> Self {
+        let counters = &stream.counters;
+        let workers = stream.segment.worker_stats();
+        let total = |nanos: fn(&crate::segment::memory::WorkerStats) -> &sync::AtomicU64| {
+            Duration::from_nanos(workers.iter().map(|worker| nanos(worker).load(Ordering::Relaxed)).sum())
+        };
+        let [free, writing, ready, reading] = stream.table().occupancy();
+        let commander_wait = stream.table().control.commander_wait_nanos.load(Ordering::Relaxed);
+        Self {
+            delivered: counters.delivered.load(Ordering::Relaxed),
+            errors: counters.errors.load(Ordering::Relaxed),
+            retries: counters.retries.load(Ordering::Relaxed),
+            worker_restarts: counters.worker_restarts.load(Ordering::Relaxed),
+            workers: workers.len(),
+            slots: Occupancy { free, writing, ready, reading },
+            elapsed: stream.started.elapsed(),
+            consumer_wait: Duration::from_nanos(counters.consumer_wait_nanos.load(Ordering::Relaxed)),
+            worker_wait: total(|worker| &worker.wait_nanos),
+            worker_busy: total(|worker| &worker.busy_nanos),
+            commander_wait: Duration::from_nanos(commander_wait),
+        }
+    }
+
+    /// What held the run up, by the waiting times.
+    pub fn limited_by(&self) -> LimitedBy {
+        let elapsed = self.elapsed.as_secs_f64();
+        if self.consumer_wait.as_secs_f64() < WAITING_SHARE * elapsed {
+            LimitedBy::Consumer
+        } else if self.worker_wait.as_secs_f64() > IDLE_SHARE * elapsed * self.workers as f64 {
+            LimitedBy::Commander
+        } else {
+            LimitedBy::Producers
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Fills any arrays with a number, as slowly as asked, and misbehaves on request: for tests and measurements.
+//!
+//! ```text
+//! { index = 7 }                        every element of every array is 7
+//! { value = 2.5, rows = 3 }            the first three rows are 2.5
+//! { random = true }                    numbers from the message's generator
+//! { index = 7, sleep_seconds = 0.1 }   7, after a tenth of a second
+//! { panic = "ouch", on_attempt = 1 }   panics
+//! { abort = true, on_attempt = 1 }     kills its worker, and is 0 when another worker does it again
+//! ```
+//!
+//! # Configuration
+//! See [`Config`]: `arrays = [{ name = "x", dtype = "f32", shape = [32, 3] }]` is enough.
+//!
+//! # Messages
+//! See [`Message`]; all fields may be left out. What a message asks for is done in this order: log, sleep, burn, wait
+//! for a file, the misbehaviours (see `misbehave.rs`), shorten the batch, attach the metadata, fill the arrays.
+//!
+//! # Arrays
+//! Those of the configuration.
+#![forbid(unsafe_code)]
+
+mod fill;
+mod message;
+mod misbehave;
+mod number;
+mod wait;
+
+pub use message::Message;
+pub use wait::Seconds;
+
+use cobuf_plugin_api::log;
+use cobuf_plugin_api::prelude::*;
+
+use fill::Filling;
+
+/// The `producer.config` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub struct Config {
+    /// The arrays of a batch.
+    arrays: Vec<ArraySpec>,
+    /// For how long to sleep before a batch, unless its message says otherwise. Default: 0.
+    #[serde(default)]
+    sleep_seconds: Seconds,
+    /// For how long to keep the processor busy before a batch, unless its message says otherwise: by the clock on the
+    /// wall, whatever share of a processor the worker gets. Default: 0.
+    #[serde(default)]
+    burn_seconds: Seconds,
+    /// For tests: the text of an error with which the producer cannot be made. Default: none.
+    #[serde(default)]
+    fail_new: Option<String>,
+    /// For tests: the text of a panic with which the producer cannot be made. Default: none.
+    #[serde(default)]
+    panic_new: Option<String>,
+}
+
+/// The producer.
+#[derive(Debug)]
+pub struct FillProducer {
+    config: Config,
+}
+
+impl Producer for FillProducer {
+    type Config = Config;
+    type Message = Message;
+
+    fn schema(config: &Config) -> Result<Schema> {
+        Ok(Schema::new(config.arrays.clone())?)
+    }
+
+    fn new(config: Config, _context: &WorkerContext) -> Result<Self> {
+        if let Some(text) = &config.panic_new {
+            panic!("{text}");
+        }
+        if let Some(text) = &config.fail_new {
+            return Err(misbehave::error(text));
+        }
+        Ok(Self { config })
+    }
+
+    fn produce(
+        &mut self,
+        message: Message,
+        slot: &mut Slot<'_>,
+        context: &mut ProduceContext<'_>,
+    ) -> Result<()> {
+        if let Some(text) = &message.log {
+            log::info!("{text}");
+        }
+        self.wait(&message, context)?;
+        misbehave::misbehave(&message, context.attempt())?;
+        if let Some(rows) = message.rows {
+            slot.set_rows(rows)?;
+        }
+        misbehave::ask_wrongly(&message, slot)?;
+        if let Some(metadata) = &message.metadata {
+            slot.set_metadata(metadata)?;
+        }
+        let filling =
+            if message.random { Filling::Random(context.rng()) } else { Filling::Value(message.number()?) };
+        fill::fill(slot, filling)
+    }
+}
+
+impl FillProducer {
+    fn wait(&self, message: &Message, context: &ProduceContext<'_>) -> Result<()> {
+        wait::sleep(message.sleep_seconds.unwrap_or(self.config.sleep_seconds), context)?;
+        wait::burn(message.burn_seconds.unwrap_or(self.config.burn_seconds), context)?;
+        message.until_file.as_deref().map_or(Ok(()), |path| wait::until_file(path, context))
+    }
+}
+
+cobuf_plugin_api::export_producer!(FillProducer);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What a test asks the producer to do wrong.
+//!
+//! | field | what it does | who has to deal with it |
+//! |---|---|---|
+//! | `error` | returns an error with a cause | the consumer, who gets it in place of the batch |
+//! | `panic` | panics | the plugin's boundary, which makes it an error |
+//! | `exit`, `abort` | ends the process | the host, which has another worker do the message again |
+//! | `loop_forever` | never returns | the host's limit of time for a message |
+//! | `wrong_dtype`, `wrong_shape` | uses the slot wrongly | the slot, which refuses |
+
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use cobuf_plugin_api::anyhow;
+use cobuf_plugin_api::ndarray::aview0;
+use cobuf_plugin_api::prelude::*;
+
+use crate::fill::with_element_type;
+use crate::message::Message;
+use crate::number::{Fill, Number};
+
+/// Fails, panics, ends or never returns, if the message asks for it in this attempt.
+pub(crate) fn misbehave(message: &Message, attempt: u32) -> Result<()> {
+    if message.on_attempt.is_some_and(|attempts| attempt >= attempts) {
+        return Ok(());
+    }
+    if let Some(text) = &message.error {
+        return Err(error(text));
+    }
+    if let Some(text) = &message.panic {
+        panic!("{text}");
+    }
+    if let Some(status) = message.exit {
+        process::exit(status);
+    }
+    if message.abort {
+        process::abort();
+    }
+    if message.loop_forever {
+        loop {
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+    Ok(())
+}
+
+/// The error that was asked for, with a chain of two.
+pub(crate) fn error(text: &str) -> anyhow::Error {
+    anyhow::Error::msg(text.to_owned()).context("asked to fail")
+}
+
+/// Uses the first array as what it is not, if the message asks for it; the slot's error is the result.
+pub(crate) fn ask_wrongly(message: &Message, slot: &mut Slot<'_>) -> Result<()> {
+    // A schema has at least one array.
+    let array = &slot.schema().arrays()[0];
+    if message.wrong_dtype {
+        match array.dtype() {
+            DType::U8 => drop(slot.array::<i8, IxDyn>(array.name())?),
+            _ => drop(slot.array::<u8, IxDyn>(array.name())?),
+        }
+    }
+    if message.wrong_shape {
+        with_element_type!(array.dtype(), write_one_row_more(slot, array))?;
+    }
+    Ok(())
+}
+
+/// Writes zeros whose first axis is one longer than the schema's; two of them into a single number.
+fn write_one_row_more<T: Fill>(slot: &mut Slot<'_>, array: &ArraySpec) -> Result<()> {
+    let mut shape = array.shape().to_vec();
+    match shape.first_mut() {
+        Some(rows) => *rows += 1,
+        None => shape.push(2),
+    }
+    let zero = T::from_number(Number::Int(0)).context("every element type has a zero")?;
+    let zero = aview0(&zero);
+    let zeros = zero.broadcast(IxDyn(&shape)).context("a number can be broadcast to every shape")?;
+    Ok(slot.write(array.name(), &zeros)?)
+}

@@ -1,0 +1,73 @@
+//! Waiting that ends early where the host wants to stop.
+
+use std::hint;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cobuf_plugin_api::prelude::*;
+
+/// A duration: a number of seconds, at least 0.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde", try_from = "f64", into = "f64")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub struct Seconds(Duration);
+
+/// How long the host's wish to stop may go unseen in a sleep.
+const STEP: Duration = Duration::from_millis(5);
+/// How often to look for a file.
+const POLL: Duration = Duration::from_millis(1);
+
+/// Sleeps; an error where the host wants to stop before the time is over.
+pub(crate) fn sleep(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()> {
+    let start = Instant::now();
+    while let Some(rest) = seconds.rest(start) {
+        ensure!(!context.stop_requested(), "stopped in a sleep of {:?}", seconds.0);
+        thread::sleep(rest.min(STEP));
+    }
+    Ok(())
+}
+
+/// Keeps the processor busy; an error where the host wants to stop before the time is over.
+pub(crate) fn burn(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()> {
+    let start = Instant::now();
+    while seconds.rest(start).is_some() {
+        ensure!(!context.stop_requested(), "stopped in a busy wait of {:?}", seconds.0);
+        for step in 0..1000 {
+            hint::black_box(step);
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a file; an error where the host wants to stop before there is one.
+pub(crate) fn until_file(path: &Path, context: &ProduceContext<'_>) -> Result<()> {
+    while !path.exists() {
+        ensure!(!context.stop_requested(), "stopped while waiting for the file {}", path.display());
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+impl Seconds {
+    /// What is left of the time that began at `start`; `None` for nothing.
+    fn rest(self, start: Instant) -> Option<Duration> {
+        self.0.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero())
+    }
+}
+
+impl TryFrom<f64> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: f64) -> Result<Self, String> {
+        Duration::try_from_secs_f64(seconds).map(Self).map_err(|reason| {
+            format!("{seconds} is wrong, expected a number of seconds, at least 0: {reason}")
+        })
+    }
+}
+
+impl From<Seconds> for f64 {
+    fn from(seconds: Seconds) -> Self {
+        seconds.0.as_secs_f64()
+    }
+}

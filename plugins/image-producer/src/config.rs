@@ -1,0 +1,184 @@
+//! The configuration: its fields, their defaults, and which values are refused.
+
+use cobuf_plugin_api::prelude::*;
+
+/// The largest height or width, in pixels: that of a JPEG file.
+const MAX_SIDE_PIXELS: u32 = 65_535;
+
+/// How pictures become rows of a batch.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub(crate) struct Config {
+    /// The height of every picture in the batch, in pixels.
+    #[schemars(range(min = 1, max = MAX_SIDE_PIXELS))]
+    pub(crate) height: u32,
+    /// The width of every picture in the batch, in pixels.
+    #[schemars(range(min = 1, max = MAX_SIDE_PIXELS))]
+    pub(crate) width: u32,
+    /// The most pictures in a batch, as in the commander's configuration. Default: 32.
+    #[serde(default = "default_batch_size")]
+    #[schemars(range(min = 1))]
+    pub(crate) batch_size: usize,
+    /// Which part of a picture is taken. Default: "center".
+    #[serde(default)]
+    pub(crate) crop: Crop,
+    /// For crop = "random": the least and the greatest part of the picture's area that is taken, within 0 to 1.
+    /// Default: [0.08, 1.0].
+    pub(crate) scale: Option<[f64; 2]>,
+    /// For crop = "random": the least and the greatest width divided by height of what is taken. Default: [3/4, 4/3].
+    pub(crate) ratio: Option<[f64; 2]>,
+    /// The probability that a picture is mirrored, left to right; 0 to 1. Default: 0.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(crate) flip: f64,
+    /// What happens when a file is missing, unreadable or corrupt. Default: "error".
+    #[serde(default)]
+    pub(crate) on_corrupt: OnCorrupt,
+    /// The most pixels (height × width) of a file that is decoded; larger ones count as corrupt. It bounds the
+    /// memory that a small malicious file can take. Default: 100 million.
+    #[serde(default = "default_max_pixels")]
+    #[schemars(range(min = 1))]
+    pub(crate) max_pixels: u64,
+}
+
+/// Which part of a picture is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde", rename_all = "lowercase")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub(crate) enum Crop {
+    /// The largest centred part of the batch's proportions: the shorter side is fitted, the longer one cut.
+    #[default]
+    Center,
+    /// A part of random area, proportions and place, stretched to the batch's size: `scale` and `ratio` bound it.
+    Random,
+}
+
+/// What happens when a file is missing, unreadable or corrupt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde", rename_all = "lowercase")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub(crate) enum OnCorrupt {
+    /// The batch is an error that names the file and the reason.
+    #[default]
+    Error,
+    /// The batch has a row less; its metadata lists the file and the reason under "skipped".
+    Skip,
+}
+
+fn default_batch_size() -> usize {
+    32
+}
+
+fn default_max_pixels() -> u64 {
+    100_000_000
+}
+
+impl Config {
+    /// The bounds of a random crop's area, as parts of the picture's.
+    pub(crate) fn scale(&self) -> [f64; 2] {
+        self.scale.unwrap_or([0.08, 1.0])
+    }
+
+    /// The bounds of a random crop's width divided by its height.
+    pub(crate) fn ratio(&self) -> [f64; 2] {
+        self.ratio.unwrap_or([3.0 / 4.0, 4.0 / 3.0])
+    }
+
+    /// Refuses values that make no sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (name, pixels) in [("height", self.height), ("width", self.width)] {
+            ensure!(
+                (1..=MAX_SIDE_PIXELS).contains(&pixels),
+                "{name} is {pixels}, expected 1 to {MAX_SIDE_PIXELS} pixels"
+            );
+        }
+        ensure!(self.batch_size > 0, "batch_size is 0, expected at least 1 picture");
+        ensure!(
+            self.max_pixels > 0,
+            "max_pixels is 0, so that every file would be too large; give at least 1"
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.flip),
+            "flip is {}, expected a probability from 0 to 1",
+            self.flip
+        );
+        self.check_random_crop()
+    }
+
+    fn check_random_crop(&self) -> Result<()> {
+        for (name, bounds) in [("scale", self.scale), ("ratio", self.ratio)] {
+            ensure!(
+                self.crop == Crop::Random || bounds.is_none(),
+                "{name} is given, but crop is \"center\", which has none; set crop = \"random\" or leave {name} out"
+            );
+        }
+        let [least, most] = self.scale();
+        ensure!(
+            0.0 < least && least <= most && most <= 1.0,
+            "scale is [{least}, {most}], expected the least and the greatest part of the area, above 0 and at most 1"
+        );
+        let [least, most] = self.ratio();
+        ensure!(
+            0.0 < least && least <= most && most.is_finite(),
+            "ratio is [{least}, {most}], expected the least and the greatest width divided by height, above 0"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ImageProducer;
+    use crate::fixtures::config;
+    use cobuf_plugin_api::Value;
+    use cobuf_plugin_api::prelude::*;
+    use cobuf_plugin_api::testing::ProducerHarness;
+
+    fn error(key: &str, value: impl Into<Value>) -> String {
+        ProducerHarness::<ImageProducer>::open(&config().with(key, value)).unwrap_err().to_string()
+    }
+
+    fn bounds(least: f64, most: f64) -> Value {
+        vec![Value::from(least), Value::from(most)].into()
+    }
+
+    #[test]
+    fn what_does_a_short_configuration_declare() {
+        let short = Dictionary::new().with("height", 20).with("width", 30);
+        let producer = ProducerHarness::<ImageProducer>::open(&short).unwrap();
+        assert_eq!(producer.schema().to_string(), "image u8 (32, 20, 30, 3), label i64 (32,)");
+    }
+
+    #[test]
+    fn which_values_are_refused() {
+        assert_eq!(error("height", 0), "height is 0, expected 1 to 65535 pixels");
+        assert_eq!(error("width", 70_000), "width is 70000, expected 1 to 65535 pixels");
+        assert_eq!(error("batch_size", 0), "batch_size is 0, expected at least 1 picture");
+        assert_eq!(error("flip", 1.5), "flip is 1.5, expected a probability from 0 to 1");
+        assert!(error("flip", f64::NAN).starts_with("flip is NaN"));
+        assert!(error("max_pixels", 0).starts_with("max_pixels is 0"));
+        assert!(error("crop", "middle").contains("unknown variant `middle`, expected `center` or `random`"));
+        assert!(error("on_corrupt", "ignore").contains("expected `error` or `skip`"));
+        assert!(error("heigth", 1).contains("\"heigth\" that is not known"));
+    }
+
+    #[test]
+    fn which_random_crops_are_refused() {
+        let random = |key: &str, least, most| {
+            let config = config().with("crop", "random").with(key, bounds(least, most));
+            ProducerHarness::<ImageProducer>::open(&config).map(drop).map_err(|report| report.to_string())
+        };
+        assert!(random("scale", 0.5, 1.0).is_ok());
+        for (least, most) in [(0.0, 1.0), (0.5, 1.1), (0.9, 0.1), (f64::NAN, 1.0)] {
+            let error = random("scale", least, most).unwrap_err();
+            assert!(error.starts_with(&format!("scale is [{least}, {most}]")), "{error}");
+        }
+        for (least, most) in [(0.0, 1.0), (2.0, 1.0), (1.0, f64::INFINITY)] {
+            let error = random("ratio", least, most).unwrap_err();
+            assert!(error.starts_with(&format!("ratio is [{least}, {most}]")), "{error}");
+        }
+        let centre = error("scale", bounds(0.5, 1.0));
+        assert!(centre.starts_with("scale is given, but crop is \"center\""), "{centre}");
+    }
+}

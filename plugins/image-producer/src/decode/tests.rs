@@ -1,0 +1,132 @@
+//! What becomes of files of each kind.
+
+use super::*;
+use crate::fixtures::{Files, gradient, jpeg, jpeg_with_orientation, png, solid};
+use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
+
+const MAX_PIXELS: u64 = 1_000_000;
+
+/// Width, height and pixels of a file with these bytes.
+fn decoded(bytes: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
+    let files = Files::new();
+    let mut decoder = Decoder::new(MAX_PIXELS);
+    let picture = decoder.decode(&files.write("picture", bytes)).unwrap();
+    (picture.width, picture.height, picture.rgb.as_chunks().0.to_vec())
+}
+
+/// Asserts that all pixels of a 3 x 2 picture are this colour.
+fn assert_solid(bytes: &[u8], color: [u8; 3]) {
+    assert_eq!(decoded(bytes), (3, 2, vec![color; 6]));
+}
+
+#[test]
+fn does_every_pixel_type_become_rgb() {
+    assert_solid(&png(solid(3, 2, [10, 20, 30])), [10, 20, 30]);
+    assert_solid(&png(GrayImage::from_pixel(3, 2, Luma([9]))), [9; 3]);
+    assert_solid(&png(ImageBuffer::from_pixel(3, 2, LumaA([9u8, 0]))), [9; 3]);
+    assert_solid(&png(ImageBuffer::from_pixel(3, 2, Luma([0x8000u16]))), [128; 3]);
+    assert_solid(&png(ImageBuffer::from_pixel(3, 2, LumaA([0xffffu16, 1]))), [255; 3]);
+    assert_solid(&png(ImageBuffer::from_pixel(3, 2, Rgb([257u16, 385, 386]))), [1, 1, 2]);
+    assert_solid(&png(ImageBuffer::from_pixel(3, 2, Rgba([0u16, 257, 65535, 7]))), [0, 1, 255]);
+}
+
+#[test]
+fn does_a_transparent_pixel_keep_its_colour() {
+    assert_solid(&png(RgbaImage::from_pixel(3, 2, Rgba([10, 20, 30, 0]))), [10, 20, 30]);
+}
+
+#[test]
+fn is_a_jpeg_as_bright_as_it_was() {
+    for (image, expected) in [([200, 100, 50], [200, 100, 50]), ([77; 3], [77; 3])] {
+        let (width, height, pixels) = decoded(&jpeg(&solid(20, 10, image)));
+        assert_eq!((width, height), (20, 10));
+        for (found, expected) in pixels.concat().iter().zip(expected.repeat(200)) {
+            assert!(found.abs_diff(expected) <= 2, "{found}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn does_a_cmyk_jpeg_become_rgb() {
+    // Written by Pillow: 16 x 16 pixels of cyan 0, magenta 255, yellow 255, black 0, which is red.
+    let (width, height, pixels) = decoded(include_bytes!("../../tests/cmyk.jpg"));
+    assert_eq!((width, height), (16, 16));
+    for [red, green, blue] in pixels {
+        assert!(red > 250 && green < 5 && blue < 5, "({red}, {green}, {blue})");
+    }
+}
+
+#[test]
+fn is_a_picture_turned_upright() {
+    // The left half is red, the right half blue.
+    let image = RgbImage::from_fn(32, 16, |x, _| Rgb(if x < 16 { [255, 0, 0] } else { [0, 0, 255] }));
+    let corner = |orientation| {
+        let (width, height, pixels) = decoded(&jpeg_with_orientation(&image, orientation));
+        (width, height, if pixels[0][0] > 128 { "red" } else { "blue" })
+    };
+    assert_eq!(corner(1), (32, 16, "red"));
+    assert_eq!(corner(2), (32, 16, "blue")); // mirrored
+    assert_eq!(corner(3), (32, 16, "blue")); // by 180 degrees
+    assert_eq!(corner(6), (16, 32, "red")); // by 90 degrees clockwise: the left side comes to the top
+    assert_eq!(corner(8), (16, 32, "blue")); // by 90 degrees counterclockwise
+}
+
+#[test]
+fn does_the_name_not_matter() {
+    let files = Files::new();
+    let path = files.write("really-a-png.jpg", &png(solid(3, 2, [1, 2, 3])));
+    assert_eq!(Decoder::new(MAX_PIXELS).decode(&path).unwrap().rgb[..3], [1, 2, 3]);
+}
+
+#[test]
+fn does_a_corrupt_file_say_what_is_wrong() {
+    let files = Files::new();
+    let mut decoder = Decoder::new(MAX_PIXELS);
+    for (path, reason) in files.corrupt() {
+        let error = format!("{:#}", decoder.decode(&path).unwrap_err());
+        assert!(error.contains(reason), "{path}: {error}");
+    }
+    let gif = files.write("animation.png", b"GIF89a\x01\0\x01\0");
+    let error = decoder.decode(&gif).unwrap_err().to_string();
+    assert_eq!(error, "the file's content is Gif, expected JPEG or PNG");
+}
+
+#[test]
+fn is_a_jpeg_that_was_cut_off_anywhere_refused() {
+    let (files, whole) = (Files::new(), jpeg(&gradient(24, 24)));
+    let mut decoder = Decoder::new(MAX_PIXELS);
+    for length in 0..whole.len() {
+        let path = files.write("cut.jpg", &whole[..length]);
+        assert!(decoder.decode(&path).is_err(), "{length} of {} bytes were accepted", whole.len());
+    }
+}
+
+#[test]
+fn is_a_picture_of_too_many_pixels_refused_before_it_is_decoded() {
+    let files = Files::new();
+    for bytes in [png(solid(30, 20, [0; 3])), jpeg(&solid(30, 20, [0; 3]))] {
+        let path = files.write("large", &bytes);
+        assert!(Decoder::new(600).decode(&path).is_ok());
+        assert_eq!(
+            Decoder::new(599).decode(&path).unwrap_err().to_string(),
+            "the picture has 30 x 20 = 600 pixels, expected 1 to max_pixels = 599"
+        );
+    }
+}
+
+#[test]
+fn does_a_small_picture_after_a_large_one_show_nothing_of_it() {
+    let files = Files::new();
+    let mut decoder = Decoder::new(MAX_PIXELS);
+    decoder.decode(&files.png("large.png", solid(100, 100, [255; 3]))).unwrap();
+    let small = files.png("small.png", GrayImage::from_pixel(2, 2, Luma([3])));
+    assert_eq!(decoder.decode(&small).unwrap().rgb, [3; 12]);
+}
+
+#[test]
+fn does_a_panic_of_the_decoder_count_as_corrupt() {
+    let panics = |text: &'static str| catch_panic::<()>(|| panic!("{text}")).unwrap_err().to_string();
+    assert_eq!(panics("no such table"), "the decoder panicked: no such table");
+    let index = catch_panic(|| Ok([0u8; 2][std::hint::black_box(2)])).unwrap_err().to_string();
+    assert!(index.starts_with("the decoder panicked: index out of bounds"), "{index}");
+}

@@ -1,0 +1,161 @@
+//! A producer that decodes pictures into batches of RGB, one size for all: what image classifiers are fed with.
+//!
+//! ```text
+//!   path ──read──► file ──decode──► RGB of any size ──crop, resize, flip──► a row of "image", in the slot itself
+//!                   │    turn upright                  drawn from the row's
+//!                   ▼                                  own generator
+//!            unreadable, corrupt, too large: the batch's error, or left out of the batch
+//! ```
+//!
+//! | | name | what |
+//! | --- | --- | --- |
+//! | message | `paths` | list of text: the files, at most `batch_size`; relative ones from the process's working directory |
+//! | message | `labels` | list of integers, one a path |
+//! | array | `image` | `u8 (batch_size, height, width, 3)`: rows from the top, pixels from the left, red, green, blue; 0 to 255, as in the file (mostly sRGB) |
+//! | array | `label` | `i64 (batch_size,)`: the message's label of each row |
+//! | metadata | `skipped` | with `on_corrupt = "skip"` only: list of `{ path, reason }`, empty where nothing was left out |
+//!
+//! A message with fewer paths than `batch_size` gives a batch with as many rows. Other entries of a message are
+//! left alone; the `image-commander` plugin beside this one writes messages that fit.
+//!
+//! **What is read.** JPEG (baseline, progressive, grey, CMYK) and PNG (all colour types, 8 and 16 bits), told apart by
+//! content, not by name. Everything becomes 8-bit RGB: grey is repeated, 16 bits are rounded to 8, alpha is *dropped*
+//! (the colours under transparent pixels show). Pictures are turned upright as their EXIF orientation says. Colour
+//! profiles are not applied. Of an animated PNG the default image is taken.
+//!
+//! **What counts as corrupt**, for `on_corrupt`: a file that cannot be opened or read, is neither JPEG nor PNG, was cut
+//! off, has more pixels than `max_pixels`, or that the decoder refuses or panics on. PNG carries checksums; JPEG has
+//! none, so damage in the middle of one mostly shows as wrong or grey pixels, not as an error.
+//!
+//! **What is random.** Each row has a generator of its own, drawn from the message's, so a row depends on the run's
+//! seed, the message's sequence number and the row's place in the message, and not on whether a file before it was left
+//! out.
+#![forbid(unsafe_code)]
+
+mod config;
+mod crop;
+mod decode;
+#[cfg(test)]
+mod fixtures;
+mod frame;
+mod jpeg;
+
+use cobuf_plugin_api::Rng;
+use cobuf_plugin_api::ndarray::Axis;
+use cobuf_plugin_api::prelude::*;
+use cobuf_plugin_api::rand::{Rng as _, SeedableRng as _};
+
+use config::{Config, OnCorrupt};
+use decode::Decoder;
+use frame::Framer;
+
+/// What the producer needs of a message.
+#[derive(Deserialize)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+struct Message {
+    paths: Vec<String>,
+    labels: Vec<i64>,
+}
+
+impl Message {
+    fn check(&self, batch_size: usize) -> Result<()> {
+        let (paths, labels) = (self.paths.len(), self.labels.len());
+        ensure!(
+            paths == labels,
+            "the message has {paths} paths and {labels} labels, expected one label a path"
+        );
+        ensure!(
+            paths <= batch_size,
+            "the message has {paths} paths, expected at most batch_size = {batch_size}; \
+             give commander and producer the same batch_size"
+        );
+        Ok(())
+    }
+}
+
+/// What the producer says of a batch that may leave files out.
+#[derive(Serialize)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+struct Metadata {
+    skipped: Vec<Skipped>,
+}
+
+/// A file that was left out.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(Deserialize))]
+#[serde(crate = "cobuf_plugin_api::serde")]
+struct Skipped {
+    path: String,
+    reason: String,
+}
+
+struct ImageProducer {
+    batch_size: usize,
+    on_corrupt: OnCorrupt,
+    decoder: Decoder,
+    framer: Framer,
+}
+
+impl Producer for ImageProducer {
+    type Config = Config;
+    type Message = Message;
+
+    fn schema(config: &Config) -> Result<Schema> {
+        config.check()?;
+        let (rows, height, width) = (config.batch_size, config.height as usize, config.width as usize);
+        Ok(Schema::new([
+            ArraySpec::new("image", DType::U8, [rows, height, width, 3]),
+            ArraySpec::new("label", DType::I64, [rows]),
+        ])?)
+    }
+
+    fn new(config: Config, _context: &WorkerContext) -> Result<Self> {
+        Ok(Self {
+            batch_size: config.batch_size,
+            on_corrupt: config.on_corrupt,
+            decoder: Decoder::new(config.max_pixels),
+            framer: Framer::new(&config),
+        })
+    }
+
+    fn produce(
+        &mut self,
+        message: Message,
+        slot: &mut Slot<'_>,
+        context: &mut ProduceContext<'_>,
+    ) -> Result<()> {
+        message.check(self.batch_size)?;
+        let mut image = slot.array::<u8, Ix4>("image")?;
+        let mut label = slot.array::<i64, Ix1>("label")?;
+        let (mut rows, mut skipped) = (0, Vec::new());
+        for (path, class) in message.paths.into_iter().zip(message.labels) {
+            // Drawn for every path, so that a file that is left out does not change the rows after it.
+            let mut rng = Rng::seed_from_u64(context.rng().next_u64());
+            let picture = match (self.decoder.decode(&path), self.on_corrupt) {
+                (Ok(picture), _) => picture,
+                (Err(error), OnCorrupt::Skip) => {
+                    skipped.push(Skipped { path, reason: format!("{error:#}") });
+                    continue;
+                }
+                (Err(error), OnCorrupt::Error) => {
+                    return Err(error.context(format!("picture {path:?} cannot be used")));
+                }
+            };
+            let mut row = image.index_axis_mut(Axis(0), rows);
+            let pixels = row.as_slice_mut().context("a row of array \"image\" is not contiguous")?;
+            self.framer.frame(&picture, &mut rng, pixels)?;
+            label[rows] = class;
+            rows += 1;
+        }
+        slot.set_rows(rows)?;
+        if self.on_corrupt == OnCorrupt::Skip {
+            slot.set_metadata(&Metadata { skipped })?;
+        }
+        Ok(())
+    }
+}
+
+cobuf_plugin_api::export_producer!(ImageProducer);
+
+#[cfg(test)]
+mod tests;
