@@ -63,7 +63,10 @@ impl Batch {
     ///
     /// # Errors
     /// As [`array`](Self::array).
-    pub fn array_at<T: Element, D: Dimension>(&self, index: usize) -> Result<ArrayView<'_, T, D>, ArrayError> {
+    pub fn array_at<T: Element, D: Dimension>(
+        &self,
+        index: usize,
+    ) -> Result<ArrayView<'_, T, D>, ArrayError> {
         let (spec, bytes) = self.bytes_at(index)?;
         if spec.dtype() != T::DTYPE {
             return Err(ArrayError::DType { array: spec.clone(), wanted: T::DTYPE });
@@ -72,7 +75,8 @@ impl Batch {
             return Err(ArrayError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
         };
         let memory = |reason: String| ArrayError::Memory { array: spec.clone(), reason };
-        let elements = bytemuck::checked::try_cast_slice(bytes).map_err(|reason| memory(reason.to_string()))?;
+        let elements =
+            bytemuck::checked::try_cast_slice(bytes).map_err(|reason| memory(reason.to_string()))?;
         ArrayView::from_shape(dimensions, elements).map_err(|reason| memory(reason.to_string()))
     }
 

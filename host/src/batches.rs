@@ -63,8 +63,13 @@ impl Iterator for Batches {
 /// A wait without an end must not be silent: where the application has no subscriber, it goes to standard error.
 fn warn_of_held(held: usize) {
     if tracing::dispatcher::has_been_set() {
-        tracing::warn!(held, "waiting for a batch while all slots are held by batches of this application; drop one, or use more slots");
+        tracing::warn!(
+            held,
+            "waiting for a batch while all slots are held by batches of this application; drop one, or use more slots"
+        );
     } else {
-        eprintln!("cobuf: waiting for a batch while all {held} slots are held by batches of this application; drop one, or use more slots");
+        eprintln!(
+            "cobuf: waiting for a batch while all {held} slots are held by batches of this application; drop one, or use more slots"
+        );
     }
 }

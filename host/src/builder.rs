@@ -26,6 +26,7 @@ pub struct HostBuilder {
     pub(crate) message_capacity: usize,
     pub(crate) deterministic: bool,
     pub(crate) seed: u64,
+    pub(crate) limit: Option<u64>,
     pub(crate) start_method: StartMethod,
     pub(crate) fork_server: Option<PathBuf>,
     pub(crate) worker_init: WorkerInit,
@@ -68,7 +69,8 @@ impl ChosenPlugin {
     /// Puts the private copy into the run's folder.
     pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
         let library = self.file.copy_into(run_folder);
-        let library = library.map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })?;
+        let library = library
+            .map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })?;
         let PluginFile { path: origin, manifest, .. } = self.file;
         Ok(PluginPlan { name: manifest.name, origin, library, config: self.config })
     }
@@ -84,6 +86,7 @@ impl HostBuilder {
             message_capacity: limits::DEFAULT_MESSAGE_CAPACITY,
             deterministic: true,
             seed: limits::DEFAULT_SEED,
+            limit: None,
             start_method: StartMethod::default(),
             fork_server: None,
             worker_init: WorkerInit::default(),
@@ -138,6 +141,12 @@ impl HostBuilder {
     /// The run's seed, from which commander and producers draw all randomness. By default [`limits::DEFAULT_SEED`].
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Ends the stream after so many messages, where the commander does not end it before. By default it goes on.
+    pub fn limit(mut self, messages: u64) -> Self {
+        self.limit = Some(messages);
         self
     }
 

@@ -79,7 +79,8 @@ pub use stream::{Next, WaitingFor};
 
 pub use cobuf_plugin_api::codec::CodecError;
 pub use cobuf_plugin_api::{
-    ArraySpec, DType, Dictionary, Element, PluginKind, Report, ReportKind, Schema, Shape, Value, half, ndarray,
+    ArraySpec, DType, Dictionary, Element, PluginKind, Report, ReportKind, Schema, Shape, Value, half,
+    ndarray,
 };
 
 /// Makes this executable its own fork server. Call it first in `main`, before threads, arguments and files.

@@ -43,6 +43,7 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         producer: Some(producer.plan(folder.path())?),
         workers: numbers.workers as u32,
         seed: builder.seed,
+        limit: builder.limit,
         init: builder.worker_init.clone(),
         max_log_level: max_log_level(),
         run_folder: folder.path().to_owned(),
@@ -68,14 +69,24 @@ pub(crate) fn declarations(
     let kind = file.manifest.kind;
     let configured = config.is_some();
     let folder = create_run_folder()?;
-    let chosen = crate::builder::ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
+    let chosen =
+        crate::builder::ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
     let (commander, producer) = match kind {
         PluginKind::Commander => (Some(chosen), None),
         PluginKind::Producer => (None, Some(chosen)),
     };
     let init = WorkerInit { working_directory, ..WorkerInit::default() };
     let run_folder = folder.path().to_owned();
-    let plan = Plan { commander, producer, workers: 1, seed: 0, init, max_log_level: max_log_level(), run_folder };
+    let plan = Plan {
+        commander,
+        producer,
+        workers: 1,
+        seed: 0,
+        limit: None,
+        init,
+        max_log_level: max_log_level(),
+        run_folder,
+    };
     let mut builder = HostBuilder::new();
     builder.fork_server = fork_server.map(Into::into);
     Session::open(plan, folder, &builder)?.probe(kind, configured)
@@ -128,7 +139,9 @@ impl Drop for Session {
 
 impl Session {
     fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
-        let name = |plugin: &Option<PluginPlan>| plugin.as_ref().map_or_else(String::new, |plugin| plugin.name.clone());
+        let name = |plugin: &Option<PluginPlan>| {
+            plugin.as_ref().map_or_else(String::new, |plugin| plugin.name.clone())
+        };
         let origin = |plugin: &Option<PluginPlan>| plugin.as_ref().map(|plugin| plugin.origin.clone());
         let (server, events) = ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?;
         let mut session = Self {
@@ -226,9 +239,15 @@ impl Session {
         Ok(())
     }
 
-    fn into_host(mut self, segment: Segment, numbers: Numbers, builder: HostBuilder) -> Result<Host, StartError> {
+    fn into_host(
+        mut self,
+        segment: Segment,
+        numbers: Numbers,
+        builder: HostBuilder,
+    ) -> Result<Host, StartError> {
         let stream = Arc::new(Stream::new(segment, builder.deterministic));
-        let (Some(server), Some(events), Some(folder)) = (self.server.clone(), self.events.take(), self.folder.take())
+        let (Some(server), Some(events), Some(folder)) =
+            (self.server.clone(), self.events.take(), self.folder.take())
         else {
             unreachable!("a session is made into a host once")
         };
@@ -240,7 +259,8 @@ impl Session {
             workers: vec![WorkerState::default(); numbers.workers],
             early: std::mem::take(&mut self.early),
         };
-        let thread = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
+        let thread =
+            supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
         // From here on the host stops the server.
         self.server = None;
         Ok(Host::new(stream, server, thread, folder, builder.stop_grace))

@@ -90,7 +90,9 @@ impl Supervisor {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Log { role, level, target, message } => forward_log(&self.names, role, level, &target, &message),
+            Event::Log { role, level, target, message } => {
+                forward_log(&self.names, role, level, &target, &message)
+            }
             Event::Exited { role: Role::Worker { worker, .. }, how } => self.bury_worker(worker, how),
             Event::Exited { role: Role::Commander, how } => self.bury_commander(how),
             Event::CommanderFailed(report) => self.end_with(|commanded, plugin| StreamError::Commander {
@@ -144,7 +146,8 @@ impl Supervisor {
 
     /// A worker that was of use is started at once; one that was not, later each time, and at last no more.
     fn plan_restart(&mut self, worker: u32, how: Exit) {
-        let produced = self.stream.segment.worker_stats()[worker as usize].produced.load(sync::Ordering::Relaxed);
+        let produced =
+            self.stream.segment.worker_stats()[worker as usize].produced.load(sync::Ordering::Relaxed);
         let state = &mut self.workers[worker as usize];
         let setup_failure = state.setup_failure.take();
         // A worker that died of a message had been set up; only what dies before that may be beyond help.

@@ -20,8 +20,9 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
         return Err(failed("it has no Cargo.toml; give a package's folder, or a .so file".to_owned()));
     }
     tracing::info!(target: "cobuf::build", package = %folder.display(), "building plugin");
-    let mut cargo = spawn_cargo(&manifest)
-        .map_err(|error| failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file")))?;
+    let mut cargo = spawn_cargo(&manifest).map_err(|error| {
+        failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
+    })?;
     let (library, lines) = read_output(&mut cargo, &manifest);
     let status = cargo.wait().map_err(|error| failed(format!("cannot wait for cargo: {error}")))?;
     if !status.success() {
@@ -46,7 +47,8 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
 
 /// Reads both of cargo's streams to their ends: the library that it names, and what it says to people.
 fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
-    let spoken = cargo.stderr.take().map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr))));
+    let spoken =
+        cargo.stderr.take().map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr))));
     let messages = cargo.stdout.take().map(BufReader::new);
     let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
     let library = messages

@@ -9,7 +9,11 @@ use semver::{Comparator, Op, Version, VersionReq};
 use super::{PluginError, cpu, elf};
 
 /// Checks the plugin's file; of this kind, where one is asked for.
-pub(super) fn check(path: &Path, bytes: &[u8], kind: Option<PluginKind>) -> Result<ManifestInfo, PluginError> {
+pub(super) fn check(
+    path: &Path,
+    bytes: &[u8],
+    kind: Option<PluginKind>,
+) -> Result<ManifestInfo, PluginError> {
     let path = || path.to_owned();
     let section = elf::manifest_section(bytes).map_err(|reason| PluginError::Elf { path: path(), reason })?;
     let section = section.ok_or_else(|| PluginError::Elf {
@@ -18,12 +22,17 @@ pub(super) fn check(path: &Path, bytes: &[u8], kind: Option<PluginKind>) -> Resu
                  end its crate with cobuf_plugin_api::export_producer! or export_commander!"
             .to_owned(),
     })?;
-    let manifest = ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })?;
+    let manifest =
+        ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })?;
     if let Some(expected) = kind.filter(|&expected| expected != manifest.kind) {
         return Err(PluginError::Kind { path: path(), expected, found: manifest.kind });
     }
     if !speaks(&manifest.api_version) {
-        return Err(PluginError::ApiVersion { path: path(), expected: API_VERSION, found: manifest.api_version });
+        return Err(PluginError::ApiVersion {
+            path: path(),
+            expected: API_VERSION,
+            found: manifest.api_version,
+        });
     }
     if manifest.aborts_on_panic {
         return Err(PluginError::Aborts { path: path() });

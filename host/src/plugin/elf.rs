@@ -19,14 +19,21 @@ const MACHINE: elf::Machine = if cfg!(target_arch = "x86_64") {
 pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
     match FileKind::parse(bytes) {
         Ok(FileKind::Elf64) => {}
-        Ok(other) => return Err(format!("it is a file of kind {other:?}, expected a 64-bit ELF shared library (.so)")),
+        Ok(other) => {
+            return Err(format!(
+                "it is a file of kind {other:?}, expected a 64-bit ELF shared library (.so)"
+            ));
+        }
         Err(_) => return Err("it is not an ELF file, expected a shared library (.so)".to_owned()),
     }
-    let broken = |reason: object::Error| format!("it is truncated or damaged ({reason}); build or copy it again");
+    let broken =
+        |reason: object::Error| format!("it is truncated or damaged ({reason}); build or copy it again");
     let header = FileHeader64::<Endianness>::parse(bytes).map_err(broken)?;
     let endian = header.endian().map_err(broken)?;
     if header.e_type(endian) != elf::ET_DYN {
-        return Err("it is an ELF file, but not a shared library; build it with crate-type = [\"cdylib\"]".to_owned());
+        return Err(
+            "it is an ELF file, but not a shared library; build it with crate-type = [\"cdylib\"]".to_owned()
+        );
     }
     if header.e_machine(endian) != MACHINE {
         return Err(format!(
@@ -37,7 +44,10 @@ pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
         ));
     }
     let truncated = |what: &str, end: u64| {
-        format!("it is truncated: its {what} reach to byte {end}, the file has {}; build or copy it again", bytes.len())
+        format!(
+            "it is truncated: its {what} reach to byte {end}, the file has {}; build or copy it again",
+            bytes.len()
+        )
     };
     for segment in header.program_headers(endian, bytes).map_err(broken)? {
         let end = segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
@@ -56,5 +66,8 @@ pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
         return Ok(None);
     };
     let (offset, size) = (section.sh_offset(endian), section.sh_size(endian));
-    bytes.read_bytes_at(offset, size).map(Some).map_err(|()| truncated("sections", offset.saturating_add(size)))
+    bytes
+        .read_bytes_at(offset, size)
+        .map(Some)
+        .map_err(|()| truncated("sections", offset.saturating_add(size)))
 }

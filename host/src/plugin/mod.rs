@@ -69,13 +69,20 @@ impl Plugin {
         Ok(self.resolve(None)?.manifest)
     }
 
+    /// The same plugin as a file: a package is built.
+    ///
+    /// # Errors
+    /// [`PluginError::Build`].
+    pub fn built(&self) -> Result<Self, PluginError> {
+        match self {
+            Self::File(_) => Ok(self.clone()),
+            Self::Package(folder) => build::build(folder).map(Self::File),
+        }
+    }
+
     /// The plugin's file, built and checked; of this kind, where one is asked for.
     pub(crate) fn resolve(&self, kind: Option<PluginKind>) -> Result<PluginFile, PluginError> {
-        let path = match self {
-            Self::File(path) => path.clone(),
-            Self::Package(folder) => build::build(folder)?,
-        };
-        PluginFile::read(path, kind)
+        PluginFile::read(self.built()?.path().to_owned(), kind)
     }
 }
 

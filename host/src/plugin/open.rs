@@ -10,7 +10,8 @@ use std::path::Path;
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule};
 use abi_stable::std_types::{RResult, RSlice, RVec};
 use cobuf_plugin_api::abi::{
-    CommanderInfo, CommanderModuleRef, Instance, Job, LogSink, Outcome, Produced, ProducerModuleRef, WorkerInfo,
+    CommanderInfo, CommanderModuleRef, Instance, Job, LogSink, Outcome, Produced, ProducerModuleRef,
+    WorkerInfo,
 };
 use cobuf_plugin_api::{Report, Schema};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};

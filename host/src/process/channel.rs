@@ -50,7 +50,8 @@ pub(crate) struct EventReceiver {
 
 /// A new socket for events.
 pub(crate) fn event_channel() -> io::Result<(EventSender, EventReceiver)> {
-    let (sender, receiver) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (sender, receiver) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     Ok((EventSender(sender), EventReceiver { socket: receiver, buffer: vec![0; MAX_EVENT_BYTES] }))
 }
 
@@ -82,7 +83,10 @@ impl EventSender {
     pub(crate) fn send(&self, event: &Event) -> io::Result<()> {
         let body = encode(event)?;
         if body.len() > MAX_EVENT_BYTES {
-            return Err(io::Error::other(format!("an event of {} bytes is over {MAX_EVENT_BYTES}", body.len())));
+            return Err(io::Error::other(format!(
+                "an event of {} bytes is over {MAX_EVENT_BYTES}",
+                body.len()
+            )));
         }
         loop {
             match send(&self.0, &body, SendFlags::NOSIGNAL) {
@@ -106,9 +110,14 @@ pub(crate) enum Received {
 
 impl EventReceiver {
     /// Waits for the next event until the deadline, or until `server` (the fork server's pidfd) says that it ended.
-    pub(crate) fn receive(&mut self, server: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<Received> {
+    pub(crate) fn receive(
+        &mut self,
+        server: BorrowedFd<'_>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Received> {
         loop {
-            let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(server, PollFlags::IN)];
+            let mut fds =
+                [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(server, PollFlags::IN)];
             let ready = wait(&mut fds, deadline)?;
             let readable = fds[0].revents().contains(PollFlags::IN);
             if readable {
@@ -133,7 +142,10 @@ pub(crate) fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Res
     loop {
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+            Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
         });
         match poll(fds, timeout.as_ref()) {
             Err(rustix::io::Errno::INTR) => {}

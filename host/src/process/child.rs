@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::LogSink;
-use cobuf_plugin_api::{PluginKind, Report};
+use cobuf_plugin_api::{PluginKind, Report, StopFlag};
 use rustix::process::Pid;
 
 use super::channel::EventSender;
@@ -64,7 +64,12 @@ fn play(inherited: Inherited<'_>) -> i32 {
     SETUP_FAILED
 }
 
-fn play_role(role: Role, child: Child, segment: Option<&'static Segment>, events: &EventSender) -> Result<(), SetupFailure> {
+fn play_role(
+    role: Role,
+    child: Child,
+    segment: Option<&'static Segment>,
+    events: &EventSender,
+) -> Result<(), SetupFailure> {
     let attached = || segment.ok_or_else(|| SetupFailure::Init("no segment is attached".to_owned()));
     match role {
         Role::Probe { kind, configured } => probe(kind, configured, &child, events),
@@ -82,7 +87,8 @@ fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
         std::env::set_current_dir(folder).map_err(|error| failed(what(), error))?;
     }
     if let Some(nice) = init.nice {
-        system::add_niceness(nice).map_err(|error| failed(format!("cannot add {nice} to the niceness"), error))?;
+        system::add_niceness(nice)
+            .map_err(|error| failed(format!("cannot add {nice} to the niceness"), error))?;
     }
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role.kind()).cloned().ok_or_else(missing)?;
@@ -91,7 +97,12 @@ fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
 }
 
 /// Opens a plugin and says what it declares.
-fn probe(kind: PluginKind, configured: bool, child: &Child, events: &EventSender) -> Result<(), SetupFailure> {
+fn probe(
+    kind: PluginKind,
+    configured: bool,
+    child: &Child,
+    events: &EventSender,
+) -> Result<(), SetupFailure> {
     let PluginPlan { library, config, .. } = &child.plugin;
     let (config_schema, schema) = match kind {
         PluginKind::Producer => {
@@ -136,6 +147,18 @@ extern "C" fn emit(level: u8, target: RStr<'_>, message: RStr<'_>) {
         // Where the host is gone, so is this process at once.
         let _ = events.send(&record);
     }
+}
+
+/// The host's wish to stop, for a plugin to look at.
+#[cfg(not(cobuf_loom))]
+pub(super) fn stop_flag(segment: &'static Segment) -> StopFlag {
+    StopFlag::new(&segment.table().control.stop)
+}
+
+/// A model has no plugins, and its words are not memory that one could look at.
+#[cfg(cobuf_loom)]
+pub(super) fn stop_flag(_segment: &'static Segment) -> StopFlag {
+    unreachable!("no process runs under loom")
 }
 
 /// As `ps` and `top` show it; the kernel keeps 15 bytes.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use cobuf_plugin_api::abi::CommanderInfo;
-use cobuf_plugin_api::{Report, StopFlag};
+use cobuf_plugin_api::Report;
 
 use super::channel::EventSender;
-use super::child::Child;
+use super::child::{self, Child};
 use super::protocol::{Event, Role, SetupFailure};
 use crate::limits::MAX_REPORT_BYTES;
 use crate::plugin::open::{CommanderPlugin, OpenCommander};
@@ -18,27 +18,28 @@ use crate::segment::table::{Claim, Commanding};
 pub(super) fn run(child: Child, segment: &'static Segment, events: &EventSender) -> Result<(), SetupFailure> {
     let table = segment.table();
     let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
-    let info = CommanderInfo { seed: child.plan.seed, stop: StopFlag::new(&table.control.stop) };
+    let info = CommanderInfo { seed: child.plan.seed, stop: child::stop_flag(segment) };
     let mut commander = plugin.construct(&child.plugin.config, info)?;
-    table.set_total(commander.total);
+    let limit = child.plan.limit.unwrap_or(u64::MAX);
+    let total = commander.total.map_or(limit, |total| total.min(limit));
+    table.set_total((total != u64::MAX).then_some(total));
     let _ = events.send(&Event::Ready { role: Role::Commander });
-    if let Err(report) = command_all(&mut commander, segment) {
+    if let Err(report) = command_all(&mut commander, segment, limit) {
         // The host ends the stream once it has read this, so that the error is there when the consumers look.
         let _ = events.send(&Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)));
     }
     commander.close().map_err(SetupFailure::from)
 }
 
-fn command_all(commander: &mut OpenCommander, segment: &Segment) -> Result<(), Report> {
+fn command_all(commander: &mut OpenCommander, segment: &Segment, limit: u64) -> Result<(), Report> {
     let table = segment.table();
-    for sequence in 0.. {
+    for sequence in 0..limit {
         let Some(mut claim) = wait_for_free(segment) else { return Ok(()) };
         match write_message(commander, segment, &mut claim, sequence) {
             Ok(Some(bytes)) => table.publish(claim, sequence, bytes),
             Ok(None) => {
                 table.abandon(claim);
-                table.end_stream();
-                return Ok(());
+                break;
             }
             Err(report) => {
                 table.abandon(claim);
@@ -46,15 +47,17 @@ fn command_all(commander: &mut OpenCommander, segment: &Segment) -> Result<(), R
             }
         }
     }
+    table.end_stream();
     Ok(())
 }
 
 /// A free slot, or `None` at a stop.
 fn wait_for_free(segment: &Segment) -> Option<Claim<Commanding>> {
     let table = segment.table();
-    let (found, asleep) = table.control.freed.wait_for(None, || {
-        if table.stop_requested() { Some(None) } else { table.claim_free().map(Some) }
-    });
+    let (found, asleep) = table
+        .control
+        .freed
+        .wait_for(None, || if table.stop_requested() { Some(None) } else { table.claim_free().map(Some) });
     if asleep > Duration::ZERO {
         table.control.commander_wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
     }

@@ -15,8 +15,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
 
 use super::channel::{EventSender, receive_request, wait};
-use super::protocol::{Event, Exit, Plan, Request, Role};
 use super::child;
+use super::protocol::{Event, Exit, Plan, Request, Role};
 use super::system::{self, Forked};
 use crate::segment::layout::Layout;
 use crate::segment::memory::Segment;
@@ -84,7 +84,8 @@ impl ForkServer {
 
     /// Sleeps until there is something to do. Deaths come first, so that a stop sees them.
     fn next_wake(&self, stopping: bool, deadline: Option<Instant>) -> io::Result<Wake> {
-        let mut fds = vec![PollFd::new(&self.host_alive, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+        let mut fds =
+            vec![PollFd::new(&self.host_alive, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
         fds.extend(self.children.iter().map(|child| PollFd::new(&child.alive, PollFlags::IN)));
         if stopping {
             // Nothing more is asked for; a host that closes its end now is only done.
@@ -111,11 +112,13 @@ impl ForkServer {
         match request {
             Request::Configure(plan) => self.plan = Some(Rc::new(plan)),
             Request::Attach { segment, sizes } => {
-                let layout = Layout::new(sizes).ok_or_else(|| io::Error::other("the host's sizes have no layout"))?;
+                let layout =
+                    Layout::new(sizes).ok_or_else(|| io::Error::other("the host's sizes have no layout"))?;
                 let opened = Segment::open(&segment, layout);
                 // Whether it was mapped or not: from now on no name is left behind by anyone's death.
                 let _ = rustix::shm::unlink(&segment);
-                let attached = opened.map(|opened| self.segment = Some(opened)).map_err(|error| error.to_string());
+                let attached =
+                    opened.map(|opened| self.segment = Some(opened)).map_err(|error| error.to_string());
                 self.events.send(&Event::Attached(attached))?;
             }
             Request::Start(role) => {

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, pidfd_open, waitpid,
+};
 
 use super::channel::{self, EventReceiver, EventSender, event_channel, send_request};
 use super::fork_server;
@@ -92,7 +94,10 @@ pub(crate) struct ForkServer {
 
 impl ForkServer {
     /// Starts a fork server: with this executable, or the one that can be found.
-    pub(crate) fn launch(method: StartMethod, executable: Option<&Path>) -> Result<(Self, EventReceiver), LaunchError> {
+    pub(crate) fn launch(
+        method: StartMethod,
+        executable: Option<&Path>,
+    ) -> Result<(Self, EventReceiver), LaunchError> {
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Sockets)?;
         let (sender, receiver) = event_channel().map_err(LaunchError::Sockets)?;
         let pid = match method {
@@ -148,7 +153,8 @@ fn exec(executable: &Path, control: UnixStream, events: EventSender) -> Result<P
         .spawn()
         .map_err(|source| LaunchError::Exec { executable: executable.to_owned(), source })?;
     // The handle is let go: the process is waited for by its number.
-    Pid::from_raw(child.id() as i32).ok_or_else(|| LaunchError::Fork(io::Error::other("a child has no number")))
+    Pid::from_raw(child.id() as i32)
+        .ok_or_else(|| LaunchError::Fork(io::Error::other("a child has no number")))
 }
 
 fn fork(control: UnixStream, events: EventSender) -> io::Result<Pid> {

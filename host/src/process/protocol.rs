@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) producer: Option<PluginPlan>,
     pub(crate) workers: u32,
     pub(crate) seed: u64,
+    /// The number of messages after which the stream ends, if the commander does not end it before.
+    pub(crate) limit: Option<u64>,
     pub(crate) init: WorkerInit,
     /// The most verbose log level that the host wants: 0 off … 5 trace.
     pub(crate) max_log_level: u8,

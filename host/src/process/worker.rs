@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, ReportKind, StopFlag, message_seed};
+use cobuf_plugin_api::{Report, ReportKind, message_seed};
 
 use super::channel::EventSender;
-use super::child::Child;
+use super::child::{self, Child};
 use super::protocol::{Event, Role, SetupFailure};
 use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
@@ -34,7 +34,7 @@ pub(super) fn run(
              a schema must follow from the configuration alone"
         )));
     }
-    let stop = StopFlag::new(&segment.table().control.stop);
+    let stop = child::stop_flag(segment);
     let info = WorkerInfo { worker, workers: child.plan.workers, incarnation, stop };
     let mut worker = Worker { segment, info, seed: child.plan.seed };
     let mut producer = plugin.construct(&child.plugin.config, info)?;
@@ -75,7 +75,9 @@ impl Worker {
         let result = self.call(&mut claim, producer).and_then(|said| self.check(said));
         let nanos = started.elapsed().as_nanos() as u64;
         let (bytes, rows, failure) = match &result {
-            Ok(said) => (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows), None),
+            Ok(said) => {
+                (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows), None)
+            }
             Err(report) => (Cow::Owned(report.encode(OUTCOME_CAPACITY)), None, Some(report.kind)),
         };
         self.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);

@@ -55,7 +55,8 @@ impl Layout {
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
         let worker_stats = slot_headers + size_of::<SlotHeader>() * sizes.slots;
-        let payloads = (worker_stats + size_of::<WorkerStats>() * sizes.workers).next_multiple_of(SLOT_ALIGNMENT);
+        let payloads =
+            (worker_stats + size_of::<WorkerStats>() * sizes.workers).next_multiple_of(SLOT_ALIGNMENT);
         let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
         let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
         for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
@@ -149,7 +150,8 @@ mod tests {
 
     #[test]
     fn is_a_size_beyond_the_address_space_refused() {
-        let schema = Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
+        let schema =
+            Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
         let sizes = |slots| Sizes { slots, workers: 1, message_capacity: 64, schema: schema.clone() };
         assert!(Layout::new(sizes(1)).is_some());
         assert!(Layout::new(sizes(usize::MAX >> 20)).is_none());

@@ -48,7 +48,10 @@ mod modelled {
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
         let mut sleepers = SLEEPERS.lock().unwrap();
         if word.load(Ordering::Relaxed) == expected {
-            let bed = sleepers.entry(std::ptr::from_ref(word).addr()).or_insert_with(|| Arc::new(Condvar::new())).clone();
+            let bed = sleepers
+                .entry(std::ptr::from_ref(word).addr())
+                .or_insert_with(|| Arc::new(Condvar::new()))
+                .clone();
             drop(bed.wait(sleepers).unwrap());
         }
     }

@@ -116,7 +116,14 @@ impl Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}/{:?} attempts {} gen {}", self.state(), self.owner(), self.attempts(), self.generation())
+        write!(
+            f,
+            "{:?}/{:?} attempts {} gen {}",
+            self.state(),
+            self.owner(),
+            self.attempts(),
+            self.generation()
+        )
     }
 }
 

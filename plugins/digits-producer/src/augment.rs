@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use cobuf_plugin_api::prelude::*;
-use cobuf_plugin_api::rand::{Rng, RngExt as _};
+use cobuf_plugin_api::rand::Rng;
 
 use crate::data::{INK, Levels, SIDE};
 

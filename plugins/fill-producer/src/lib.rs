@@ -29,7 +29,6 @@ mod wait;
 pub use message::Message;
 pub use wait::Seconds;
 
-use cobuf_plugin_api::log;
 use cobuf_plugin_api::prelude::*;
 
 use fill::Filling;

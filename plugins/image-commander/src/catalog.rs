@@ -4,7 +4,6 @@ use std::fs::{self, DirEntry, FileType, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use cobuf_plugin_api::log;
 use cobuf_plugin_api::prelude::*;
 
 /// The endings of pictures' names, in lower case.

@@ -37,7 +37,6 @@ mod config;
 mod plan;
 mod split;
 
-use cobuf_plugin_api::log;
 use cobuf_plugin_api::prelude::*;
 use cobuf_plugin_api::rand::seq::SliceRandom as _;
 

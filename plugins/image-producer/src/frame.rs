@@ -2,7 +2,6 @@
 
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::prelude::*;
-use cobuf_plugin_api::rand::RngExt as _;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 

@@ -43,7 +43,7 @@ mod jpeg;
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::ndarray::Axis;
 use cobuf_plugin_api::prelude::*;
-use cobuf_plugin_api::rand::{Rng as _, SeedableRng as _};
+use cobuf_plugin_api::rand::SeedableRng as _;
 
 use config::{Config, OnCorrupt};
 use decode::Decoder;

@@ -1,4 +1,47 @@
-//! x
-fn main() {
+//! The `cobuf` command: runs a pipeline, inspects plugins, prints shell completions.
+//!
+//! ```text
+//!   args      the command line
+//!   pipeline  pipeline files, and what the command line changes in them
+//!   run       `cobuf run`: the loop over the batches
+//!   progress  the progress bar, and logs that do not tear it
+//!   report    the summary, for people and for machines
+//!   inspect   `cobuf inspect`
+//! ```
+//!
+//! Exit codes: 0 all went well; 1 batches failed, or the stream ended with an error; 2 the command line, a pipeline file, a
+//! plugin or the machine did not allow a start; 130 and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
+
+mod args;
+mod inspect;
+mod pipeline;
+mod progress;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command};
+
+/// The exit code where nothing could be started.
+const CANNOT_START: u8 = 2;
+
+fn main() -> ExitCode {
     cobuf_host::init();
+    let args = Args::parse();
+    progress::log_to_stderr(args.verbose);
+    let done = match args.command {
+        Command::Run(run) => run::run(&run),
+        Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(CANNOT_START)
+    })
 }

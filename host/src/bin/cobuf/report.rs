@@ -1,0 +1,130 @@
+//! The summary of a run, for people and for machines.
+
+use std::fmt;
+use std::time::Duration;
+
+use cobuf_host::{ContentDigest, LimitedBy, Statistics};
+use serde::Serialize;
+
+/// What a run did. The fields' names are those of the JSON report.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Batches that were delivered.
+    pub(crate) batches: u64,
+    /// Their rows; a batch without a common first axis counts as one.
+    pub(crate) rows: u64,
+    /// The bytes of their arrays.
+    pub(crate) bytes: u64,
+    /// From the start of the processes to the end of the stream.
+    pub(crate) seconds: f64,
+    /// From the start of the processes to the first batch; null without one.
+    pub(crate) first_batch_seconds: Option<f64>,
+    /// The digest of all batches, whatever their order.
+    pub(crate) content_digest: String,
+    /// Errors: batches that failed, and the stream's own.
+    pub(crate) errors: u64,
+    /// Messages that were done again because their worker died.
+    pub(crate) retries: u64,
+    /// Workers that were started again.
+    pub(crate) worker_restarts: u64,
+    pub(crate) workers: usize,
+    pub(crate) slots: usize,
+    pub(crate) deterministic: bool,
+    /// Waiting times; the workers' all together.
+    pub(crate) consumer_wait_seconds: f64,
+    pub(crate) worker_wait_seconds: f64,
+    pub(crate) commander_wait_seconds: f64,
+    pub(crate) limited_by: LimitedBy,
+    /// Whether a signal ended the run early.
+    pub(crate) interrupted: bool,
+}
+
+/// What the loop over the batches counted.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) batches: u64,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) errors: u64,
+    pub(crate) first_batch: Option<Duration>,
+    pub(crate) digest: ContentDigest,
+    pub(crate) interrupted: bool,
+}
+
+impl Report {
+    pub(crate) fn new(
+        tally: &Tally,
+        statistics: &Statistics,
+        elapsed: Duration,
+        deterministic: bool,
+    ) -> Self {
+        Self {
+            batches: tally.batches,
+            rows: tally.rows,
+            bytes: tally.bytes,
+            seconds: elapsed.as_secs_f64(),
+            first_batch_seconds: tally.first_batch.map(|after| after.as_secs_f64()),
+            content_digest: tally.digest.to_string(),
+            errors: tally.errors,
+            retries: statistics.retries,
+            worker_restarts: statistics.worker_restarts,
+            workers: statistics.workers,
+            slots: statistics.slots.total(),
+            deterministic,
+            consumer_wait_seconds: statistics.consumer_wait.as_secs_f64(),
+            worker_wait_seconds: statistics.worker_wait.as_secs_f64(),
+            commander_wait_seconds: statistics.commander_wait.as_secs_f64(),
+            limited_by: statistics.limited_by(),
+            interrupted: tally.interrupted,
+        }
+    }
+
+    /// What to change for more speed.
+    fn advice(&self) -> &'static str {
+        match self.limited_by {
+            LimitedBy::Producers => {
+                "the workers were busy while the consumer waited: use more --workers, or a faster producer"
+            }
+            LimitedBy::Commander => {
+                "the workers waited for messages: make the commander faster, or its batches larger"
+            }
+            LimitedBy::Consumer => {
+                "batches were ready before they were asked for: more workers would not help"
+            }
+        }
+    }
+}
+
+/// Several lines for people.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = if self.deterministic { "in order" } else { "in any order" };
+        let interrupted = if self.interrupted { " (stopped early)" } else { "" };
+        let per_second = |n: u64| if self.seconds > 0.0 { n as f64 / self.seconds } else { 0.0 };
+        let (mb, mb_per_second) = (self.bytes as f64 / 1e6, per_second(self.bytes) / 1e6);
+        writeln!(
+            f,
+            "{} batches{interrupted}, {} rows, {mb:.1} MB in {:.3} s: {:.1} batches/s, {mb_per_second:.1} MB/s",
+            self.batches,
+            self.rows,
+            self.seconds,
+            per_second(self.batches)
+        )?;
+        if let Some(first) = self.first_batch_seconds {
+            writeln!(f, "  first batch    after {first:.3} s")?;
+        }
+        writeln!(f, "  ran with       {} workers, {} slots, {order}", self.workers, self.slots)?;
+        writeln!(
+            f,
+            "  waited         consumer {:.3} s, workers {:.3} s, commander {:.3} s",
+            self.consumer_wait_seconds, self.worker_wait_seconds, self.commander_wait_seconds
+        )?;
+        writeln!(f, "  limited by     {}: {}", self.limited_by, self.advice())?;
+        writeln!(
+            f,
+            "  trouble        {} errors, {} retries, {} worker restarts",
+            self.errors, self.retries, self.worker_restarts
+        )?;
+        write!(f, "  content digest {}", self.content_digest)
+    }
+}

@@ -1,0 +1,192 @@
+//! What the behaviour tests share: plugins, hosts, gates, processes, logs, and the check that nothing is left behind.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(unused_imports, reason = "as above")]
+
+mod leaks;
+mod logs;
+mod processes;
+
+pub(crate) use leaks::Leaks;
+pub(crate) use logs::{Logs, Record};
+pub(crate) use processes::Process;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cargo_metadata::{CrateType, Message};
+use cobuf_host::{
+    Batch, Batches, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin, StreamError, Value,
+};
+
+/// For waits that end with an event: only a test that fails ever waits so long.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A plugin of `plugins/`, built once for each test binary.
+pub(crate) fn plugin(name: &str) -> Plugin {
+    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = built.get_or_insert_default();
+    Plugin::file(built.entry(name.to_owned()).or_insert_with(|| build(name)).clone())
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ has a parent")
+}
+
+fn build(name: &str) -> PathBuf {
+    let manifest = repository().join("plugins").join(name).join("Cargo.toml");
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"])
+        .arg(&manifest);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.stdin(Stdio::null()).output().expect("cargo can be run");
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let manifest = manifest.canonicalize().expect("the plugin has a Cargo.toml");
+    let artifacts = Message::parse_stream(&output.stdout[..]).filter_map(|message| match message {
+        Ok(Message::CompilerArtifact(artifact)) => Some(artifact),
+        _ => None,
+    });
+    let mut ours = artifacts.filter(|artifact| {
+        artifact.manifest_path.as_std_path() == manifest
+            && artifact.target.crate_types.contains(&CrateType::CDyLib)
+    });
+    let files = ours.next().expect("cargo names the plugin's library").filenames;
+    let library = files.into_iter().find(|file| file.extension() == Some("so"));
+    library.expect("a cdylib is a .so file").into()
+}
+
+/// A host to be set up, whose fork server is the `cobuf` command of this build.
+pub(crate) fn host() -> HostBuilder {
+    Host::builder().fork_server(env!("CARGO_BIN_EXE_cobuf"))
+}
+
+/// A host with the list-commander and the fill-producer.
+pub(crate) fn filling(messages: impl IntoIterator<Item = Dictionary>, arrays: &[Dictionary]) -> HostBuilder {
+    host()
+        .commander(plugin("list-commander"))
+        .commander_config(list(messages))
+        .producer(plugin("fill-producer"))
+        .producer_config(arrays_config(arrays))
+}
+
+/// A configuration of the list-commander.
+pub(crate) fn list(messages: impl IntoIterator<Item = Dictionary>) -> Dictionary {
+    Dictionary::new().with("messages", messages.into_iter().map(Value::from).collect::<Vec<_>>())
+}
+
+/// A configuration of the fill-producer.
+pub(crate) fn arrays_config(arrays: &[Dictionary]) -> Dictionary {
+    Dictionary::new().with("arrays", arrays.iter().cloned().map(Value::from).collect::<Vec<_>>())
+}
+
+/// One array of the fill-producer's configuration.
+pub(crate) fn array(name: &str, dtype: &str, shape: &[usize]) -> Dictionary {
+    let shape = shape.iter().map(|&n| Value::from(n)).collect::<Vec<_>>();
+    Dictionary::new().with("name", name).with("dtype", dtype).with("shape", shape)
+}
+
+/// The array of tests that do not care: `x`, 4 of u32.
+pub(crate) fn small() -> [Dictionary; 1] {
+    [array("x", "u32", &[4])]
+}
+
+/// A message `{ index }`.
+pub(crate) fn index(index: u64) -> Dictionary {
+    Dictionary::new().with("index", index)
+}
+
+/// The next batch, which must be there within [`LONG`].
+pub(crate) fn next_batch(batches: &Batches) -> Batch {
+    match next_item(batches) {
+        Some(Ok(batch)) => batch,
+        other => panic!("expected a batch, got {other:?}"),
+    }
+}
+
+/// The next item, which must be there within [`LONG`]; `None` is the end.
+pub(crate) fn next_item(batches: &Batches) -> Option<Result<Batch, StreamError>> {
+    match batches.next_timeout(LONG) {
+        Next::Item(item) => Some(item),
+        Next::Ended => None,
+        Next::Pending(waiting_for) => panic!("nothing came in {LONG:?}, waiting for {waiting_for:?}"),
+    }
+}
+
+/// All that is left of a stream.
+pub(crate) fn all_items(batches: &Batches) -> Vec<Result<Batch, StreamError>> {
+    std::iter::from_fn(|| next_item(batches)).collect()
+}
+
+/// What a whole run delivered: the sequence numbers in the order of delivery, and the digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) sequences: Vec<u64>,
+    pub(crate) digest: ContentDigest,
+}
+
+impl Delivered {
+    /// Reads a stream to its end; there must be no error in it.
+    pub(crate) fn of(batches: &Batches) -> Self {
+        let mut delivered = Self { sequences: Vec::new(), digest: ContentDigest::new() };
+        while let Some(item) = next_item(batches) {
+            delivered.add(&item.expect("every message can be produced"));
+        }
+        delivered
+    }
+
+    pub(crate) fn add(&mut self, batch: &Batch) {
+        self.sequences.push(batch.sequence());
+        self.digest.add(batch);
+    }
+}
+
+/// A file that messages wait for, `until_file`.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    folder: tempfile::TempDir,
+}
+
+impl Gate {
+    /// A gate that is shut.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("gate-of-a-test-").tempdir();
+        Self { folder: folder.expect("a folder for the gate") }
+    }
+
+    /// What a message waits for.
+    pub(crate) fn path(&self) -> String {
+        self.folder.path().join("open").to_str().expect("temporary folders have plain names").to_owned()
+    }
+
+    /// Lets all through that wait, and all that come.
+    pub(crate) fn open(&self) {
+        File::create(self.path()).expect("the gate can be opened");
+    }
+}
+
+/// A message that says `text` in the log and then waits for the gate.
+pub(crate) fn gated(index: u64, text: &str, gate: &Gate) -> Dictionary {
+    self::index(index).with("log", text).with("until_file", gate.path())
+}
+
+/// Waits until something is so that nobody reports; looks every millisecond, for at most [`LONG`].
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LONG, "in {LONG:?} it did not come to this: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until so many batches are ready.
+pub(crate) fn wait_for_ready(host: &Host, ready: usize) {
+    wait_until(&format!("{ready} batches are ready"), || host.statistics().slots.ready == ready);
+}

@@ -1,0 +1,144 @@
+//! Processes as /proc shows them.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
+
+/// A process, as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) name: String,
+    pub(crate) zombie: bool,
+    /// When it was started, in clock ticks since boot: with the number it names one process for ever.
+    pub(crate) started: u64,
+}
+
+impl Process {
+    /// This process's number.
+    pub(crate) fn own_pid() -> i32 {
+        getpid().as_raw_nonzero().get()
+    }
+
+    /// All processes of the machine.
+    pub(crate) fn all() -> Vec<Self> {
+        let entries = fs::read_dir("/proc").expect("/proc can be read");
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter_map(Self::get).collect()
+    }
+
+    /// The process with this number.
+    pub(crate) fn get(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may have any character.
+        let (head, tail) = stat.rsplit_once(')')?;
+        let name = head.split_once('(')?.1.to_owned();
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        let (state, parent, started) = (fields.first()?, fields.get(1)?, fields.get(19)?);
+        Some(Self {
+            pid,
+            parent: parent.parse().ok()?,
+            name,
+            zombie: matches!(*state, "Z" | "X"),
+            started: started.parse().ok()?,
+        })
+    }
+
+    /// The children of a process.
+    pub(crate) fn children_of(parent: i32) -> Vec<Self> {
+        Self::all().into_iter().filter(|process| process.parent == parent).collect()
+    }
+
+    /// The living children, grandchildren … of a process, and their zombies.
+    pub(crate) fn descendants_of(ancestor: i32) -> Vec<Self> {
+        let all = Self::all();
+        let mut found: Vec<Self> = Vec::new();
+        let mut parents = vec![ancestor];
+        while let Some(parent) = parents.pop() {
+            for process in all.iter().filter(|process| process.parent == parent) {
+                parents.push(process.pid);
+                found.push(process.clone());
+            }
+        }
+        found
+    }
+
+    /// The worker with this number of the host whose fork server this is.
+    pub(crate) fn worker(fork_server: u32, worker: u32) -> Self {
+        let name = format!("cobuf-work-{worker}");
+        let found = Self::living_workers(fork_server).into_iter().find(|process| process.name == name);
+        found.unwrap_or_else(|| panic!("fork server {fork_server} has no {name}"))
+    }
+
+    /// The workers of a host that are alive.
+    pub(crate) fn living_workers(fork_server: u32) -> Vec<Self> {
+        let mut workers = Self::children_of(fork_server as i32);
+        workers.retain(|process| process.name.starts_with("cobuf-work-") && !process.zombie);
+        workers.sort_by(|one, other| one.name.cmp(&other.name));
+        workers
+    }
+
+    /// The commander of a host.
+    pub(crate) fn commander(fork_server: u32) -> Self {
+        let mut children = Self::children_of(fork_server as i32).into_iter();
+        children.find(|process| process.name == "cobuf-command").expect("the commander runs")
+    }
+
+    /// Sends SIGKILL. Whether there was such a process.
+    pub(crate) fn kill(&self) -> bool {
+        // The number may be another's by now; only tests that race with a death ask for that.
+        let same = Self::get(self.pid).is_some_and(|now| now.started == self.started);
+        same && kill_process(pid(self.pid), Signal::KILL).is_ok()
+    }
+
+    /// A descriptor by which its end can be waited for; `None` where it has ended and was reaped.
+    pub(crate) fn watch(&self) -> Option<OwnedFd> {
+        let watched = pidfd_open(pid(self.pid), PidfdFlags::empty()).ok()?;
+        (Self::get(self.pid)?.started == self.started).then_some(watched)
+    }
+
+    /// Waits until it has ended (it may be a zombie then); whether it did before the time was over.
+    pub(crate) fn wait_for_end(&self, limit: Duration) -> bool {
+        self.watch().is_none_or(|watched| wait_for_end(&watched, limit))
+    }
+
+    /// User and system time, in clock ticks, and the number of times that it went to sleep by itself.
+    pub(crate) fn effort(&self) -> Effort {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the process runs");
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').expect("stat has a name").1.split_whitespace().collect();
+        let ticks = |field: usize| fields[field].parse::<u64>().expect("a number of ticks");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the process runs");
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let sleeps = switches.and_then(|number| number.trim().parse().ok()).expect("a number of switches");
+        Effort { ticks: ticks(11) + ticks(12), sleeps }
+    }
+}
+
+/// What a process has spent so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) ticks: u64,
+    pub(crate) sleeps: u64,
+}
+
+/// Waits until the process of a pidfd has ended.
+pub(crate) fn wait_for_end(pidfd: &OwnedFd, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.expect("a pidfd can be polled") == 1,
+        }
+    }
+}
+
+fn pid(raw: i32) -> Pid {
+    Pid::from_raw(raw).expect("process numbers are positive")
+}

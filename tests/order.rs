@@ -1,0 +1,190 @@
+//! In which order batches are handed over, to whom, and what a consumer that must wait is told.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cobuf_host::ndarray::Ix1;
+use cobuf_host::{Batch, Dictionary, Next, WaitingFor};
+use common::{
+    Gate, LONG, Leaks, Logs, all_items, filling, gated, host, index, list, next_batch, next_item, plugin,
+    small, wait_for_ready,
+};
+
+/// Four messages, of which the first waits for the gate.
+fn first_waits_for(gate: &Gate) -> [Dictionary; 4] {
+    [gated(0, "the first waits", gate), index(1), index(2), index(3)]
+}
+
+fn value(batch: &Batch) -> u64 {
+    let values = batch.array::<u32, Ix1>("x").unwrap();
+    assert!(values.iter().all(|value| *value == values[0]));
+    values[0].into()
+}
+
+fn assert_waiting(next: &Next, expected: WaitingFor) {
+    assert!(matches!(next, Next::Pending(waiting_for) if *waiting_for == expected), "{next:?}");
+}
+
+#[test]
+fn does_the_first_message_come_first_although_later_ones_are_ready_before_it() {
+    let _leaks = Leaks::watch();
+    let gate = Gate::new();
+    let host = filling(first_waits_for(&gate), &small()).workers(2).slots(4).start().unwrap();
+    let batches = host.batches();
+    wait_for_ready(&host, 3);
+    assert_waiting(&batches.try_next(), WaitingFor::Producers);
+    gate.open();
+    let order: Vec<u64> = all_items(&batches).into_iter().map(|item| item.unwrap().sequence()).collect();
+    assert_eq!(order, [0, 1, 2, 3]);
+}
+
+#[test]
+fn is_what_is_ready_handed_over_in_any_order_while_the_first_is_not() {
+    let _leaks = Leaks::watch();
+    let gate = Gate::new();
+    let host =
+        filling(first_waits_for(&gate), &small()).workers(2).slots(4).deterministic(false).start().unwrap();
+    let batches = host.batches();
+    let early: BTreeSet<u64> = (0..3).map(|_| next_batch(&batches).sequence()).collect();
+    assert_eq!(early, BTreeSet::from([1, 2, 3]));
+    assert_waiting(&batches.try_next(), WaitingFor::Producers);
+    gate.open();
+    assert_eq!(next_batch(&batches).sequence(), 0);
+    assert!(next_item(&batches).is_none());
+}
+
+#[test]
+fn does_a_stream_end_once_for_all() {
+    let _leaks = Leaks::watch();
+    for messages in [0, 3] {
+        let host = filling((0..messages).map(index), &small()).workers(2).start().unwrap();
+        let (batches, mut other) = (host.batches(), host.batches());
+        assert_eq!(batches.total(), Some(messages));
+        assert_eq!(all_items(&batches).len() as u64, messages);
+        assert!(matches!(batches.try_next(), Next::Ended));
+        assert!(matches!(batches.next_timeout(LONG), Next::Ended));
+        assert!(other.next().is_none());
+    }
+}
+
+#[test]
+fn does_each_batch_go_to_one_of_several_threads() {
+    const MESSAGES: u64 = 300;
+    let _leaks = Leaks::watch();
+    for deterministic in [true, false] {
+        let host = filling((0..MESSAGES).map(index), &small()).workers(2).deterministic(deterministic);
+        let host = host.start().unwrap();
+        let read = |batches: cobuf_host::Batches| {
+            batches
+                .map(|item| item.map(|batch| (batch.sequence(), value(&batch))).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let shares: Vec<Vec<(u64, u64)>> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..4).map(|_| host.batches()).map(|b| scope.spawn(move || read(b))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        // In order, what one thread gets after another batch is a later one.
+        assert!(!deterministic || shares.iter().all(|share| share.is_sorted()));
+        let mut all = shares.concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq((0..MESSAGES).map(|number| (number, number))));
+        assert_eq!(host.statistics().delivered, MESSAGES);
+    }
+}
+
+#[test]
+fn does_a_wait_end_with_its_time() {
+    let _leaks = Leaks::watch();
+    let gate = Gate::new();
+    let host = filling(first_waits_for(&gate), &small()).workers(2).start().unwrap();
+    let (start, timeout) = (Instant::now(), Duration::from_millis(30));
+    assert_waiting(&host.batches().next_timeout(timeout), WaitingFor::Producers);
+    assert!(start.elapsed() >= timeout);
+    assert!(host.statistics().consumer_wait >= timeout / 2, "waiting is counted");
+}
+
+#[test]
+fn is_a_wait_for_the_commander_said_to_be_one() {
+    let _leaks = Leaks::watch();
+    let host = host()
+        .commander(plugin("list-commander"))
+        .commander_config(list([index(0)]).with("sleep_seconds", 3600))
+        .producer(plugin("fill-producer"))
+        .producer_config(common::arrays_config(&small()));
+    let host = host.workers(1).start().unwrap();
+    assert_waiting(&host.batches().try_next(), WaitingFor::Commander);
+}
+
+#[test]
+fn does_dropping_a_batch_continue_a_stream_whose_slots_are_all_held() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    let host = filling((0..5).map(index), &small()).workers(1).slots(3).start().unwrap();
+    let batches = host.batches();
+    let mut held: Vec<Batch> = (0..3).map(|_| next_batch(&batches)).collect();
+    assert_waiting(&batches.try_next(), WaitingFor::HeldBatches { held: 3 });
+    assert_eq!(host.statistics().slots.reading, 3);
+
+    // A wait without an end says so after a second, and goes on once another thread drops one.
+    let (sender, receiver) = mpsc::channel();
+    let mut waiting = host.batches();
+    let consumer = thread::spawn(move || sender.send(waiting.next().unwrap().unwrap().sequence()));
+    let warning = logs.wait_for("all slots are held by batches of this application");
+    assert_eq!(warning.level, "WARN");
+    assert!(receiver.try_recv().is_err(), "nothing can have come");
+    held.pop();
+    assert_eq!(receiver.recv_timeout(LONG).unwrap(), 3);
+    consumer.join().unwrap().unwrap();
+    assert_eq!(held.iter().map(value).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn may_batches_be_kept_and_dropped_in_any_order() {
+    let _leaks = Leaks::watch();
+    let host = filling((0..40).map(index), &small()).workers(2).slots(5).start().unwrap();
+    let batches = host.batches();
+    let mut held: Vec<Batch> = (0..4).map(|_| next_batch(&batches)).collect();
+    for (round, sequence) in (4..40).enumerate() {
+        // Always another place: the oldest is held for long, the newest is dropped at once, and everything between.
+        held.remove(round * 7 % 4);
+        held.push(next_batch(&batches));
+        assert_eq!(held[3].sequence(), sequence);
+        // What is held is never written to.
+        assert!(held.iter().all(|batch| value(batch) == batch.sequence()));
+    }
+    assert!(next_item(&batches).is_none());
+}
+
+#[test]
+fn is_one_slot_enough() {
+    let _leaks = Leaks::watch();
+    for deterministic in [true, false] {
+        let host = filling((0..100).map(index), &small()).workers(3).slots(1).deterministic(deterministic);
+        let host = host.start().unwrap();
+        let values: Vec<u64> = all_one_by_one(&host.batches());
+        assert!(values.into_iter().eq(0..100));
+    }
+}
+
+fn all_one_by_one(batches: &cobuf_host::Batches) -> Vec<u64> {
+    std::iter::from_fn(|| next_item(batches).map(|item| value(&item.unwrap()))).collect()
+}
+
+#[test]
+fn does_a_batch_outlive_its_host_on_another_thread() {
+    let _leaks = Leaks::watch();
+    let mut host = filling((0..100).map(index), &small()).workers(2).slots(4).start().unwrap();
+    let batches = host.batches();
+    let (first, second) = (next_batch(&batches), next_batch(&batches));
+    host.stop();
+    assert_eq!(value(&first), 0);
+    drop(host);
+    assert!(next_item(&batches).is_none());
+    drop(batches);
+    assert_eq!(thread::spawn(move || (value(&second), value(&first))).join().unwrap(), (1, 0));
+}
