@@ -38,7 +38,7 @@ fn does_the_first_message_come_first_although_later_ones_are_ready_before_it() {
     wait_for_ready(&host, 3);
     assert_waiting(&batches.try_next(), WaitingFor::Producers);
     gate.open();
-    let order: Vec<u64> = all_items(&batches).into_iter().map(|item| item.unwrap().sequence()).collect();
+    let order: Vec<u64> = all_items(&batches).map(|item| item.unwrap().sequence()).collect();
     assert_eq!(order, [0, 1, 2, 3]);
 }
 
@@ -64,7 +64,7 @@ fn does_a_stream_end_once_for_all() {
         let host = filling((0..messages).map(index), &small()).workers(2).start().unwrap();
         let (batches, mut other) = (host.batches(), host.batches());
         assert_eq!(batches.total(), Some(messages));
-        assert_eq!(all_items(&batches).len() as u64, messages);
+        assert_eq!(all_items(&batches).count() as u64, messages);
         assert!(matches!(batches.try_next(), Next::Ended));
         assert!(matches!(batches.next_timeout(LONG), Next::Ended));
         assert!(other.next().is_none());
@@ -166,13 +166,8 @@ fn is_one_slot_enough() {
     for deterministic in [true, false] {
         let host = filling((0..100).map(index), &small()).workers(3).slots(1).deterministic(deterministic);
         let host = host.start().unwrap();
-        let values: Vec<u64> = all_one_by_one(&host.batches());
-        assert!(values.into_iter().eq(0..100));
+        assert!(all_items(&host.batches()).map(|item| value(&item.unwrap())).eq(0..100));
     }
-}
-
-fn all_one_by_one(batches: &cobuf_host::Batches) -> Vec<u64> {
-    std::iter::from_fn(|| next_item(batches).map(|item| value(&item.unwrap()))).collect()
 }
 
 #[test]

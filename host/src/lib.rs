@@ -83,6 +83,11 @@ pub use cobuf_plugin_api::{
     ndarray,
 };
 
+/// The README's programs, compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// Makes this executable its own fork server. Call it first in `main`, before threads, arguments and files.
 ///
 /// In the application's process it only notes that it was called. In the process that a host starts from this

@@ -27,9 +27,9 @@ pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(2);
 /// How long a consumer waits, with every slot held by the application's own batches, before it says so in the log.
 pub const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
-/// How often in a row a worker may die before it has produced anything, until it is given up.
+/// How often in a row a worker may die before its plugin is constructed, until it is given up.
 pub const MAX_FAILED_STARTS: u32 = 3;
-/// The wait before a worker that died without producing is started again; doubled each time.
+/// The wait before a worker that died before its plugin was constructed is started again; doubled each time.
 pub const RESTART_BACKOFF: Duration = Duration::from_millis(20);
 /// The most bytes of one event that a process sends to the host: a log record, a report, a schema.
 pub(crate) const MAX_EVENT_BYTES: usize = 128 * 1024;

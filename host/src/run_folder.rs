@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 /// How the names of runs begin, in the temporary folder and in /dev/shm.
-const PREFIX: &str = "cobuf-";
+const PREFIX: &str = "cobuf-run-";
 
 /// A run's folder; removed when it is dropped.
 #[derive(Debug)]
@@ -71,7 +71,21 @@ fn sweep(parent: &Path) {
         let name = entry.file_name();
         tracing::debug!(run = %name.display(), "sweeping what a killed run left");
         let _ = rustix::shm::unlink(name.as_encoded_bytes());
-        let _ = fs::remove_dir_all(entry.path());
+        remove_copies(&entry.path());
+    }
+}
+
+/// Removes a dead run's folder: private copies of plugins, which is all that a run puts there. A folder with anything else in
+/// it stays: somebody may have chosen our name for his own.
+fn remove_copies(folder: &Path) {
+    let entries = || fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
+    let is_copy = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("lib") && name.ends_with(".so")
+    };
+    if entries().all(|entry| is_copy(&entry)) {
+        let _ = fs::remove_dir_all(folder);
     }
 }
 
@@ -91,16 +105,18 @@ mod tests {
     fn is_only_what_the_dead_left_swept() {
         let alive = RunFolder::create().unwrap();
         let parent = tempfile::tempdir().unwrap();
-        let dead = parent.path().join("cobuf-dead");
-        let stranger = parent.path().join("other");
-        for folder in [&dead, &stranger] {
-            fs::create_dir(folder).unwrap();
-            fs::write(folder.join("plugin.so"), "").unwrap();
-        }
+        let folder = |name: &str, file: &str| {
+            let folder = parent.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join(file), "").unwrap();
+            folder
+        };
+        let dead = folder("cobuf-run-dead", "libdigits-producer-1f.so");
+        let others = [folder("other", "libx.so"), folder("cobuf-run-mine", "thesis.tex")];
         sweep(parent.path());
         sweep(alive.path().parent().unwrap());
         assert!(!dead.exists());
-        assert!(stranger.exists());
+        assert!(others.iter().all(|folder| folder.exists()));
         assert!(alive.path().exists());
         let path = alive.path().to_owned();
         drop(alive);

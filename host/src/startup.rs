@@ -155,7 +155,7 @@ impl Session {
             early: Vec::new(),
         };
         session.greet(builder)?;
-        session.request(Request::Configure(plan))?;
+        session.request(Request::Configure(Box::new(plan)))?;
         Ok(session)
     }
 
@@ -256,7 +256,7 @@ impl Session {
             server: server.clone(),
             events,
             names: self.names.clone(),
-            workers: vec![WorkerState::default(); numbers.workers],
+            workers: vec![WorkerState::ready(); numbers.workers],
             early: std::mem::take(&mut self.early),
         };
         let thread =

@@ -16,7 +16,6 @@ use crate::limits::{MAX_ATTEMPTS, MAX_FAILED_STARTS, OUTCOME_CAPACITY, RESTART_B
 use crate::process::channel::{EventReceiver, Received};
 use crate::process::launch::ForkServer;
 use crate::process::protocol::{Event, Exit, Request, Role, SetupFailure};
-use crate::segment::sync;
 use crate::segment::table::{Outcome, Reclaimed};
 use crate::stream::Stream;
 
@@ -50,15 +49,22 @@ pub(crate) struct Supervisor {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct WorkerState {
     incarnation: u32,
-    /// What it had produced when it was last started.
-    produced_before: u64,
-    /// How often in a row it died before it had produced anything.
+    /// Whether its plugin is constructed in this incarnation.
+    ready: bool,
+    /// How often in a row it died before its plugin was constructed.
     failed_starts: u32,
     /// When it is to be started again.
     restart_at: Option<Instant>,
     given_up: bool,
     /// Why its plugin could not be set up, as its process said before it ended.
     setup_failure: Option<String>,
+}
+
+impl WorkerState {
+    /// A worker that the start has seen ready.
+    pub(crate) fn ready() -> Self {
+        Self { ready: true, ..Self::default() }
+    }
 }
 
 impl Supervisor {
@@ -91,7 +97,7 @@ impl Supervisor {
     fn take(&mut self, event: Event) {
         match event {
             Event::Log { role, level, target, message } => {
-                forward_log(&self.names, role, level, &target, &message)
+                forward_log(&self.names, role, level, &target, &message);
             }
             Event::Exited { role: Role::Worker { worker, .. }, how } => self.bury_worker(worker, how),
             Event::Exited { role: Role::Commander, how } => self.bury_commander(how),
@@ -107,7 +113,7 @@ impl Supervisor {
                 self.workers[worker as usize].setup_failure = Some(reason);
                 self.plan_restart(worker, Exit::Code(0));
             }
-            Event::Ready { role } => tracing::debug!(%role, "ready"),
+            Event::Ready { role: Role::Worker { worker, .. } } => self.workers[worker as usize].ready = true,
             other => tracing::debug!(?other, "event"),
         }
     }
@@ -144,16 +150,13 @@ impl Supervisor {
         }
     }
 
-    /// A worker that was of use is started at once; one that was not, later each time, and at last no more.
+    /// A worker that died of a message is started again at once; one that died before it could take any, later each
+    /// time, and at last no more.
     fn plan_restart(&mut self, worker: u32, how: Exit) {
-        let produced =
-            self.stream.segment.worker_stats()[worker as usize].produced.load(sync::Ordering::Relaxed);
         let state = &mut self.workers[worker as usize];
         let setup_failure = state.setup_failure.take();
-        // A worker that died of a message had been set up; only what dies before that may be beyond help.
-        let useless = setup_failure.is_some() && produced == state.produced_before;
+        let useless = !std::mem::take(&mut state.ready);
         state.failed_starts = if useless { state.failed_starts + 1 } else { 0 };
-        state.produced_before = produced;
         if state.failed_starts < MAX_FAILED_STARTS {
             let pause = if useless { RESTART_BACKOFF * (1 << state.failed_starts) } else { Duration::ZERO };
             state.restart_at = Some(Instant::now() + pause);

@@ -120,13 +120,13 @@ pub(crate) fn next_item(batches: &Batches) -> Option<Result<Batch, StreamError>>
     }
 }
 
-/// All that is left of a stream.
-pub(crate) fn all_items(batches: &Batches) -> Vec<Result<Batch, StreamError>> {
-    std::iter::from_fn(|| next_item(batches)).collect()
+/// All that is left of a stream, item by item.
+pub(crate) fn all_items(batches: &Batches) -> impl Iterator<Item = Result<Batch, StreamError>> {
+    std::iter::from_fn(|| next_item(batches))
 }
 
 /// What a whole run delivered: the sequence numbers in the order of delivery, and the digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Delivered {
     pub(crate) sequences: Vec<u64>,
     pub(crate) digest: ContentDigest,
@@ -135,7 +135,7 @@ pub(crate) struct Delivered {
 impl Delivered {
     /// Reads a stream to its end; there must be no error in it.
     pub(crate) fn of(batches: &Batches) -> Self {
-        let mut delivered = Self { sequences: Vec::new(), digest: ContentDigest::new() };
+        let mut delivered = Self::default();
         while let Some(item) = next_item(batches) {
             delivered.add(&item.expect("every message can be produced"));
         }

@@ -19,7 +19,7 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
     if !manifest.is_file() {
         return Err(failed("it has no Cargo.toml; give a package's folder, or a .so file".to_owned()));
     }
-    tracing::info!(target: "cobuf::build", package = %folder.display(), "building plugin");
+    tracing::debug!(target: "cobuf::build", package = %folder.display(), "building plugin");
     let mut cargo = spawn_cargo(&manifest).map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
     })?;
@@ -71,5 +71,10 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
 
 fn forward_lines(stderr: impl BufRead) -> Vec<String> {
     let lines = stderr.lines().map_while(Result::ok);
-    lines.inspect(|line| tracing::info!(target: "cobuf::build", "{line}")).collect()
+    let show = |line: &String| match line.trim_start().starts_with("Finished") {
+        // Where there was nothing to do, nothing is to be said.
+        true => tracing::debug!(target: "cobuf::build", "{line}"),
+        false => tracing::info!(target: "cobuf::build", "{line}"),
+    };
+    lines.inspect(show).collect()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cobuf_plugin_api::abi::CommanderInfo;
 use cobuf_plugin_api::Report;
+use cobuf_plugin_api::abi::CommanderInfo;
 
 use super::channel::EventSender;
 use super::child::{self, Child};

@@ -110,7 +110,7 @@ impl ForkServer {
 
     fn answer(&mut self, request: Request) -> io::Result<()> {
         match request {
-            Request::Configure(plan) => self.plan = Some(Rc::new(plan)),
+            Request::Configure(plan) => self.plan = Some(Rc::new(*plan)),
             Request::Attach { segment, sizes } => {
                 let layout =
                     Layout::new(sizes).ok_or_else(|| io::Error::other("the host's sizes have no layout"))?;

@@ -94,7 +94,7 @@ impl fmt::Display for Role {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// The first request.
-    Configure(Plan),
+    Configure(Box<Plan>),
     /// Map the segment of this name and remove the name.
     Attach { segment: String, sizes: Sizes },
     /// Fork a process.

@@ -29,7 +29,11 @@ pub(crate) struct Event {
 impl Event {
     #[cfg(cobuf_loom)]
     pub(crate) fn new() -> Self {
-        Self { count: AtomicU32::new(0), waiters: AtomicU32::new(0) }
+        let event = Self { count: AtomicU32::new(0), waiters: AtomicU32::new(0) };
+        // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.
+        event.count.store(0, Ordering::SeqCst);
+        event.waiters.store(0, Ordering::SeqCst);
+        event
     }
 
     /// Tries `poll` until it gives something, sleeping in between until the event is notified.

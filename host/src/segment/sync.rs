@@ -34,12 +34,14 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
 pub(crate) use modelled::{futex_wait, futex_wake};
 
 /// futex(2): the load, the comparison and going to sleep are one atomic step with respect to wakes of the same word.
-/// One lock over all words stands for the kernel's.
+/// One lock over all words stands for the kernel's. The load is sequentially consistent, as the kernel's is by the full
+/// barrier before it.
 #[cfg(cobuf_loom)]
 mod modelled {
     use super::{AtomicU32, Duration, Ordering};
-    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::sync::{Condvar, Mutex};
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     loom::lazy_static! {
         static ref SLEEPERS: Mutex<HashMap<usize, Arc<Condvar>>> = Mutex::new(HashMap::new());
@@ -47,7 +49,7 @@ mod modelled {
 
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
         let mut sleepers = SLEEPERS.lock().unwrap();
-        if word.load(Ordering::Relaxed) == expected {
+        if word.load(Ordering::SeqCst) == expected {
             let bed = sleepers
                 .entry(std::ptr::from_ref(word).addr())
                 .or_insert_with(|| Arc::new(Condvar::new()))

@@ -1,5 +1,6 @@
 //! `cobuf run`: takes every batch of a pipeline, and says how it went.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,6 +28,9 @@ const SIGNAL_BASE: u8 = 128;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     let builder = Pipeline::read(args)?.into_builder()?;
+    if let Some(signal) = signals.received() {
+        return Ok(ExitCode::from(SIGNAL_BASE + signal)); // while plugins were built
+    }
     let started = Instant::now();
     let mut host = builder.start()?;
     let tally = consume(&host, &signals, started);
@@ -35,7 +39,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     host.stop();
     match args.report {
         ReportFormat::Text => say(&report.to_string()),
-        ReportFormat::Json => println!("{}", serde_json::to_string(&report)?),
+        ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
     }
     Ok(match signals.received() {
         Some(signal) if tally.interrupted => ExitCode::from(SIGNAL_BASE + signal),

@@ -1,0 +1,218 @@
+//! What becomes of a message whose worker dies: killed in the middle of it, killed by it, or killed at random.
+
+mod common;
+
+use cobuf_host::{Batch, Batches, Dictionary, Exit, Host, ReportKind, StreamError, limits};
+use common::{
+    Delivered, Gate, Leaks, Logs, Process, all_items, array, filling, gated, index, next_item, small,
+    wait_until,
+};
+
+/// Messages whose batches have random content.
+fn random(number: u64) -> Dictionary {
+    index(number).with("random", true)
+}
+
+fn arrays() -> [Dictionary; 2] {
+    [array("x", "f32", &[16, 3]), array("y", "u8", &[16])]
+}
+
+/// Ends the gate's suspense and reads what is left.
+fn read_rest(gate: &Gate, batches: &Batches) -> Delivered {
+    gate.open();
+    Delivered::of(batches)
+}
+
+/// Ten messages, of which number 3 says so and waits for the gate.
+fn fourth_waits_for(gate: &Gate) -> impl Iterator<Item = Dictionary> {
+    let fourth = gated(3, "holding the fourth", gate).with("random", true);
+    (0..10).map(move |number| if number == 3 { fourth.clone() } else { random(number) })
+}
+
+#[test]
+fn is_a_killed_workers_message_produced_again_in_order() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    let undisturbed = {
+        let gate = Gate::new();
+        let host = filling(fourth_waits_for(&gate), &arrays()).workers(2).start().unwrap();
+        read_rest(&gate, &host.batches())
+    };
+    logs.clear();
+    let gate = Gate::new();
+    let host = filling(fourth_waits_for(&gate), &arrays()).workers(2).start().unwrap();
+    let worker = logs.wait_for("holding the fourth").worker.unwrap();
+    assert!(Process::worker(host.fork_server_pid(), worker as u32).kill());
+    // Another worker, or the next incarnation of this one, comes to the gate.
+    logs.wait_for_many("holding the fourth", 2);
+    gate.open();
+
+    let mut delivered = Delivered::default();
+    for batch in all_items(&host.batches()).map(Result::unwrap) {
+        assert_eq!(batch.retries(), u32::from(batch.sequence() == 3));
+        delivered.add(&batch);
+    }
+    assert!(delivered.sequences.iter().copied().eq(0..10));
+    assert_eq!(delivered, undisturbed);
+    wait_until("the worker is replaced", || host.statistics().worker_restarts == 1);
+    let statistics = host.statistics();
+    assert_eq!((statistics.retries, statistics.errors), (1, 0));
+    let death = logs.wait_for("a worker died");
+    assert_eq!((death.worker, death.plugin.as_deref()), (Some(worker), Some("fill-producer")));
+}
+
+#[test]
+fn does_every_worker_that_is_killed_come_back() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    logs.clear();
+    let gate = Gate::new();
+    let messages = (0..6).map(|number| gated(number, "at the gate of all", &gate));
+    let host = filling(messages, &small()).workers(3).start().unwrap();
+    for round in 1..limits::MAX_ATTEMPTS as usize {
+        logs.wait_for_many("at the gate of all", 3 * round);
+        let workers = Process::living_workers(host.fork_server_pid());
+        assert_eq!(workers.len(), 3);
+        assert!(workers.iter().all(Process::kill));
+    }
+    logs.wait_for_many("at the gate of all", 3 * limits::MAX_ATTEMPTS as usize);
+    let delivered = read_rest(&gate, &host.batches());
+    assert!(delivered.sequences.iter().copied().eq(0..6));
+    assert_eq!(host.statistics().retries, 6);
+}
+
+#[test]
+fn is_a_message_tried_again_after_its_worker_ended_itself() {
+    let _leaks = Leaks::watch();
+    let exit = |number: u64| random(number).with("exit", 0).with("on_attempt", 1);
+    let abort = |number: u64| random(number).with("abort", true).with("on_attempt", 2);
+    let run = |disturbed: bool, deterministic: bool| {
+        let message = |number: u64| match number % 5 {
+            1 if disturbed => exit(number),
+            3 if disturbed => abort(number),
+            _ => random(number),
+        };
+        let host = filling((0..15).map(message), &arrays()).workers(2).deterministic(deterministic);
+        let host = host.start().unwrap();
+        let mut delivered = Delivered::of(&host.batches());
+        delivered.sequences.sort_unstable();
+        // Three messages that kill one worker each, and three that kill two.
+        assert_eq!(host.statistics().retries, if disturbed { 9 } else { 0 });
+        delivered
+    };
+    let undisturbed = run(false, true);
+    assert_eq!(run(true, true), undisturbed);
+    assert_eq!(run(true, false), undisturbed);
+}
+
+#[test]
+fn does_a_message_that_kills_every_worker_become_the_error_of_its_batch() {
+    let _leaks = Leaks::watch();
+    let message = |number: u64| if number == 2 { index(2).with("abort", true) } else { index(number) };
+    for workers in [1, 2] {
+        let host = filling((0..12).map(message), &small()).workers(workers).start().unwrap();
+        let items: Vec<Result<u64, StreamError>> =
+            all_items(&host.batches()).map(|item| item.map(|batch| batch.sequence())).collect();
+        let delivered: Vec<u64> = items.iter().filter_map(|item| item.as_ref().ok().copied()).collect();
+        assert_eq!(delivered, [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        let Err(StreamError::Batch(error)) = &items[2] else { panic!("{:?}", items[2]) };
+        assert_eq!((error.sequence(), error.kind()), (2, ReportKind::Crash));
+        assert_eq!(error.message(), &message(2));
+        let how = Exit::Signal(6);
+        let attempts = limits::MAX_ATTEMPTS;
+        assert_eq!(
+            error.chain(),
+            [format!("the worker died at each of {attempts} attempts, the last time by {how}")]
+        );
+        let statistics = host.statistics();
+        assert_eq!((statistics.errors, statistics.delivered), (1, 11));
+        assert_eq!(statistics.retries, u64::from(attempts - 1));
+    }
+}
+
+/// A small generator: the kills are not random in a way that anyone must rely on, only spread.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+/// Reads a stream and kills workers all the time, but so that no message can be hit twice: a message that is commanded
+/// at the time of a kill must have been delivered before the next.
+struct Killer<'a> {
+    host: &'a Host,
+    dice: Dice,
+    kills: u64,
+    /// Batches with sequence numbers from 0 that were all delivered.
+    all_before: u64,
+    beyond: std::collections::BTreeSet<u64>,
+    /// No message below this number may be missing at the next kill.
+    next_kill_at: u64,
+}
+
+impl Killer<'_> {
+    fn saw(&mut self, batch: &Batch, delivered: usize) {
+        self.beyond.insert(batch.sequence());
+        while self.beyond.remove(&self.all_before) {
+            self.all_before += 1;
+        }
+        if self.all_before < self.next_kill_at {
+            return;
+        }
+        // Every slot that is not yet given back has a message at most; so many are commanded at most.
+        self.next_kill_at = (delivered + self.host.slots()) as u64;
+        for worker in Process::living_workers(self.host.fork_server_pid()) {
+            if self.dice.throw(3) > 0 && worker.kill() {
+                self.kills += 1;
+            }
+        }
+    }
+}
+
+/// Several hundred batches, each from 0 to 2 ms of work.
+fn many_messages() -> impl Iterator<Item = Dictionary> {
+    (0..400).map(|number| random(number).with("burn_seconds", (number * 7 % 10) as f64 / 5000.0))
+}
+
+fn run_under_fire(workers: usize, deterministic: bool) -> Delivered {
+    let host = filling(many_messages(), &arrays()).workers(workers).slots(6).deterministic(deterministic);
+    let host = host.start().unwrap();
+    let seed = 0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()) << 8 ^ workers as u64;
+    println!("{workers} workers, deterministic {deterministic}: seed {seed:#x}");
+    let (beyond, dice) = (Default::default(), Dice(seed));
+    let mut killer = Killer { host: &host, dice, kills: 0, all_before: 0, beyond, next_kill_at: 1 };
+    let mut delivered = Delivered::default();
+    let batches = host.batches();
+    while let Some(item) = next_item(&batches) {
+        let batch = item.unwrap();
+        assert!(batch.retries() <= 1, "{batch:?} was hit twice");
+        delivered.add(&batch);
+        killer.saw(&batch, delivered.sequences.len());
+    }
+    let kills = killer.kills;
+    println!("{kills} kills, {:?}", host.statistics());
+    wait_until("every killed worker is replaced, once", || host.statistics().worker_restarts == kills);
+    let statistics = host.statistics();
+    assert!(kills >= 10, "{kills} kills are no test");
+    assert!((1..=kills).contains(&statistics.retries), "{statistics:?}");
+    assert_eq!((statistics.delivered, statistics.errors), (400, 0));
+    delivered
+}
+
+#[test]
+fn do_random_kills_change_neither_content_nor_order() {
+    let _leaks = Leaks::watch();
+    let undisturbed =
+        Delivered::of(&filling(many_messages(), &arrays()).workers(2).start().unwrap().batches());
+    for workers in [1, 2, 3] {
+        assert_eq!(run_under_fire(workers, true), undisturbed);
+        let mut any_order = run_under_fire(workers, false);
+        any_order.sequences.sort_unstable();
+        assert_eq!(any_order, undisturbed);
+    }
+}
