@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::{BTreeSet, HashSet};
+
 use cobuf_host::{Batch, Batches, Dictionary, Exit, Host, ReportKind, StreamError, limits};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, array, filling, gated, index, next_item, small,
@@ -147,10 +149,11 @@ impl Dice {
 struct Killer<'a> {
     host: &'a Host,
     dice: Dice,
-    kills: u64,
+    /// By process: one that has not yet come to dying may be killed again.
+    killed: HashSet<Process>,
     /// Batches with sequence numbers from 0 that were all delivered.
     all_before: u64,
-    beyond: std::collections::BTreeSet<u64>,
+    beyond: BTreeSet<u64>,
     /// No message below this number may be missing at the next kill.
     next_kill_at: u64,
 }
@@ -168,7 +171,7 @@ impl Killer<'_> {
         self.next_kill_at = (delivered + self.host.slots()) as u64;
         for worker in Process::living_workers(self.host.fork_server_pid()) {
             if self.dice.throw(3) > 0 && worker.kill() {
-                self.kills += 1;
+                self.killed.insert(worker);
             }
         }
     }
@@ -184,8 +187,9 @@ fn run_under_fire(workers: usize, deterministic: bool) -> Delivered {
     let host = host.start().unwrap();
     let seed = 0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()) << 8 ^ workers as u64;
     println!("{workers} workers, deterministic {deterministic}: seed {seed:#x}");
-    let (beyond, dice) = (Default::default(), Dice(seed));
-    let mut killer = Killer { host: &host, dice, kills: 0, all_before: 0, beyond, next_kill_at: 1 };
+    let (beyond, dice) = (BTreeSet::new(), Dice(seed));
+    let mut killer =
+        Killer { host: &host, dice, killed: HashSet::new(), all_before: 0, beyond, next_kill_at: 1 };
     let mut delivered = Delivered::default();
     let batches = host.batches();
     while let Some(item) = next_item(&batches) {
@@ -194,7 +198,7 @@ fn run_under_fire(workers: usize, deterministic: bool) -> Delivered {
         delivered.add(&batch);
         killer.saw(&batch, delivered.sequences.len());
     }
-    let kills = killer.kills;
+    let kills = killer.killed.len() as u64;
     println!("{kills} kills, {:?}", host.statistics());
     wait_until("every killed worker is replaced, once", || host.statistics().worker_restarts == kills);
     let statistics = host.statistics();

@@ -5,7 +5,7 @@ mod common;
 mod refusals;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use cobuf_host::ndarray::Ix2;

@@ -319,17 +319,21 @@ fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
         let living = start(&model, |model| model.produce_all(1));
         let dying = start(&model, |model| {
             let mut looks = 0;
-            // Killed after it was woken, or where it need not sleep, before it claims the message.
-            let _ = model.control.queued.wait_for(None, || {
+            // Dies as soon as it was woken, or need not sleep, before it claims the message.
+            model.control.queued.wait_for(None, || {
                 looks += 1;
                 (looks > 1 || model.table().commanded() > 0).then_some(())
             });
         });
+        let supervisor = start(&model, |model| {
+            dying.join().unwrap();
+            model.bury_worker(0, MAX_ATTEMPTS);
+        });
         model.command_all(1);
-        dying.join().unwrap();
-        model.bury_worker(0, MAX_ATTEMPTS);
         model.consume_in_order(1);
+        // Where the living worker got the wake, it is this that kills the other.
         model.table().request_stop();
+        supervisor.join().unwrap();
         assert_eq!(living.join().unwrap(), 1);
     });
 }
@@ -361,23 +365,27 @@ fn is_a_message_that_kills_its_workers_given_up_and_reported() {
 
 // Deaths of the commander.
 
-/// A commander queues one message and dies in the middle of the next, where `die` says; so many batches come.
-fn survive_a_commander_that_dies(batches: u64, die: fn(&Model, Claim<Commanding>)) {
+/// A commander queues one message and does something else with the next slot before it dies; so many batches come.
+fn survive_a_commander_that_dies(batches: u64, last_act: fn(&Model, Claim<Commanding>)) {
     check(move || {
-        let model = Model::new(1);
+        let model = Model::new(2);
+        let worker = start(&model, |model| model.produce_all(0));
         let commander = start(&model, move |model| {
             model.command(model.wait_for_free().unwrap(), 0);
-            die(model, model.wait_for_free().unwrap());
+            last_act(model, model.wait_for_free().unwrap());
         });
-        let worker = start(&model, |model| model.produce_all(0));
-        let consumer = start(&model, move |model| model.consume_in_order(batches));
         commander.join().unwrap();
         model.bury_commander();
-        consumer.join().unwrap();
-        assert_eq!(model.table().occupancy(), [1, 0, 0, 0]);
+        model.consume_in_order(batches);
+        assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
         model.table().request_stop();
         assert_eq!(worker.join().unwrap(), batches);
     });
+}
+
+#[test]
+fn is_a_slot_free_again_whose_commander_died_without_a_message() {
+    survive_a_commander_that_dies(1, |_, _claim| {});
 }
 
 #[test]
