@@ -1,0 +1,296 @@
+//! The `cobuf` command, as people and scripts use it.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use common::{Leaks, Process, plugin, repository, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn cobuf() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
+    command.stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("the command can be run")
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("it prints text")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("it prints text")
+}
+
+/// A pipeline file in a folder of its own: endless small messages, unless `commander` and `producer` say otherwise.
+struct PipelineFile {
+    folder: TempDir,
+}
+
+impl PipelineFile {
+    fn new(commander: &str, producer: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[commander]\nplugin = {:?}\n[commander.config]\n{commander}\n[producer]\nplugin = {:?}\n[producer.config]\n\
+             arrays = [{{ name = \"x\", dtype = \"f32\", shape = [4, 3] }}, {{ name = \"y\", dtype = \"u8\", shape = [4] }}]\n\
+             {producer}\n",
+            plugin("index-commander").path(),
+            plugin("fill-producer").path(),
+        );
+        std::fs::write(folder.path().join("pipeline.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("pipeline.toml")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        output(cobuf().arg("run").arg(self.path()).args(arguments))
+    }
+
+    /// The last line on standard output, which is the report.
+    fn report(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--report", "json"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_str(stdout(&output).lines().last().expect("a report")).expect("JSON")
+    }
+}
+
+#[test]
+fn does_the_main_job_run() {
+    let _leaks = Leaks::watch();
+    let pipeline = repository().join("examples/digits.toml");
+    let output = output(cobuf().arg("run").arg(pipeline).args(["--report", "json"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
+    assert_eq!((report["batches"].as_u64(), report["rows"].as_u64()), (Some(290), Some(17_970)));
+    assert_eq!(report["bytes"].as_u64(), Some(17_970 * (64 * 4 + 8)));
+}
+
+#[test]
+fn do_the_images_of_the_examples_run() {
+    let _leaks = Leaks::watch();
+    let pipeline = repository().join("examples/images.toml");
+    let output = output(cobuf().arg("run").arg(pipeline).args(["--batches", "8", "--report", "json"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
+    assert_eq!((report["batches"].as_u64(), report["errors"].as_u64()), (Some(8), Some(0)));
+}
+
+#[test]
+fn is_the_digest_the_same_however_it_is_run() {
+    let _leaks = Leaks::watch();
+    let pipeline = PipelineFile::new("length = 7", "");
+    let report = |arguments: &str| {
+        let always = ["--batches", "60", "--set", "producer.sleep_seconds=0.0005"];
+        pipeline.report(&[&always[..], &arguments.split_whitespace().collect::<Vec<_>>()[..]].concat())
+    };
+    let first = report("--workers 1");
+    for arguments in
+        ["--workers 2", "--workers 7", "--workers 3 --any-order", "--workers 2 --slots 1", "--slots 31"]
+    {
+        let other = report(arguments);
+        for key in ["content_digest", "batches", "rows", "bytes"] {
+            assert_eq!(first[key], other[key], "{key} with {arguments}");
+        }
+    }
+    assert_ne!(first["content_digest"], report("--set commander.length=6")["content_digest"]);
+}
+
+#[test]
+fn what_is_in_the_report() {
+    let _leaks = Leaks::watch();
+    let report =
+        PipelineFile::new("length = 7", "").report(&["--batches", "5", "--workers", "3", "--any-order"]);
+    let keys = "batches rows bytes seconds first_batch_seconds content_digest errors retries worker_restarts workers \
+                slots deterministic consumer_wait_seconds worker_wait_seconds limited_by";
+    for key in keys.split_whitespace() {
+        assert!(!report[key].is_null(), "{key} in {report}");
+    }
+    assert_eq!(report["batches"], 5);
+    assert_eq!(report["rows"], 20);
+    assert_eq!(report["bytes"], 5 * (4 * 3 * 4 + 4));
+    assert_eq!((&report["workers"], &report["slots"]), (&3.into(), &12.into()));
+    assert_eq!(report["deterministic"], false);
+}
+
+#[test]
+fn is_the_summary_for_people_on_standard_error_only() {
+    let _leaks = Leaks::watch();
+    let output = PipelineFile::new("length = 7", "").run(&["--batches", "5"]);
+    assert!(output.status.success());
+    assert_eq!(stdout(&output), "");
+    for part in ["5 batches, 20 rows", "limited by", "content digest", "0 errors, 0 retries"] {
+        assert!(stderr(&output).contains(part), "{part} in {}", stderr(&output));
+    }
+}
+
+#[test]
+fn do_failed_batches_show_in_the_exit_code() {
+    let _leaks = Leaks::watch();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipeline.toml");
+    let text = format!(
+        "[commander]\nplugin = {:?}\n[commander.config]\nmessages = [{{ value = 1 }}, {{ error = \"no such scan\" }}, {{ value = 2 }}]\n\
+         [producer]\nplugin = {:?}\n[producer.config]\narrays = [{{ name = \"x\", dtype = \"f32\", shape = [1] }}]\n",
+        plugin("list-commander").path(),
+        plugin("fill-producer").path(),
+    );
+    std::fs::write(&path, text).unwrap();
+    let output = output(cobuf().arg("run").arg(&path).args(["--report", "json"]));
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
+    assert_eq!((&report["batches"], &report["errors"]), (&2.into(), &1.into()));
+    let shown = stderr(&output);
+    assert!(shown.contains("error: batch 1 failed in worker") && shown.contains("no such scan"), "{shown}");
+}
+
+#[test]
+fn does_wrong_input_say_what_to_do() {
+    let _leaks = Leaks::watch();
+    let pipeline = PipelineFile::new("length = 7", "");
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = pipeline.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert_eq!(stdout(&output), "");
+        assert!(stderr(&output).contains(expected), "{expected:?} in {}", stderr(&output));
+    };
+    refused(&["--set", "producer.nothing=1"], "has a field \"nothing\" that is not known; known are: arrays");
+    refused(&["--set", "commander.length=far"], "\"length\": invalid type: string \"far\", expected u64");
+    refused(&["--set", "length=1"], "must begin with \"producer.\" or \"commander.\"");
+    refused(&["--set", "producer.x"], "has no \"=\", expected KEY=VALUE");
+    refused(&["--workers", "0"], "the number of workers is 0, expected 1 to 1024");
+    refused(&["--deterministic", "--any-order"], "cannot be used with");
+
+    let refused_file = |text: &str, expected: &str| {
+        let path = pipeline.folder.path().join("wrong.toml");
+        std::fs::write(&path, text).unwrap();
+        let output = output(cobuf().arg("run").arg(&path));
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(expected), "{expected:?} in {}", stderr(&output));
+    };
+    refused_file("", "missing field `commander`");
+    refused_file(
+        "[commander]\nplugin = \"no.so\"\n[producer]\nplugin = \"no.so\"\n",
+        "cannot read the plugin",
+    );
+    refused_file("[runs]\n", "unknown field `runs`");
+    let missing = output(cobuf().args(["run", "/no/such/file.toml"]));
+    assert!(stderr(&missing).contains("cannot read the pipeline file /no/such/file.toml"));
+}
+
+/// A run that goes on for ever, once it is under way.
+fn start_endless(pipeline: &PipelineFile) -> Child {
+    let mut child = cobuf()
+        .arg("run")
+        .arg(pipeline.path())
+        .args(["--workers", "2", "--report", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The producer says this when a message tells it to; the first one has come so far.
+    let mut line = String::new();
+    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    child
+}
+
+/// Endless messages, each of which says so in the log.
+fn endless() -> PipelineFile {
+    let pipeline = PipelineFile::new("length = 1", "");
+    let text = std::fs::read_to_string(pipeline.path()).unwrap();
+    let commander = |name: &str| format!("{:?}", plugin(name).path());
+    let text = text
+        .replace(&commander("index-commander"), &commander("list-commander"))
+        .replace("length = 1", "repeat = 0\nmessages = [{ log = \"under way\", sleep_seconds = 0.01 }]");
+    std::fs::write(pipeline.path(), text).unwrap();
+    pipeline
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn finish(mut child: Child) -> (ExitStatus, String) {
+    // Whatever it still says must not fill the pipe.
+    let mut errors = child.stderr.take().unwrap();
+    let drain = std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+    let mut report = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+    drain.join().unwrap().unwrap();
+    (child.wait().unwrap(), report)
+}
+
+#[test]
+fn does_ctrl_c_end_a_run_with_its_summary() {
+    let _leaks = Leaks::watch();
+    for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let child = start_endless(&endless());
+        signal(&child, sent);
+        let (status, report) = finish(child);
+        assert_eq!(status.code(), Some(code));
+        let report: Value = serde_json::from_str(report.trim_end()).unwrap();
+        assert_eq!(report["interrupted"], true);
+    }
+}
+
+#[test]
+fn is_nothing_left_of_a_run_that_is_killed() {
+    let leaks = Leaks::watch();
+    let child = start_endless(&endless());
+    let server = Process::children_of(child.id() as i32).into_iter().next().expect("a fork server");
+    wait_until("both workers are up", || Process::living_workers(server.pid as u32).len() == 2);
+    signal(&child, Signal::KILL);
+    let (status, _) = finish(child);
+    assert!(!status.success());
+    leaks.bury_orphans();
+}
+
+#[test]
+fn what_does_inspect_show() {
+    let _leaks = Leaks::watch();
+    let digits = plugin("digits-producer");
+    let text = output(cobuf().arg("inspect").arg(digits.path()).args(["--set", "batch_size=12"]));
+    assert!(text.status.success(), "{}", stderr(&text));
+    for part in ["producer digits-producer 0.1.0", "plugin-api   0.1.0", "batch_size", "image f32 (12, 8, 8)"]
+    {
+        assert!(stdout(&text).contains(part), "{part} in {}", stdout(&text));
+    }
+    let json = output(cobuf().arg("inspect").arg(digits.path()).args(["--set", "batch_size=12", "--json"]));
+    let shown: Value = serde_json::from_str(stdout(&json).trim_end()).unwrap();
+    assert_eq!(shown["manifest"]["kind"], "producer");
+    assert_eq!(shown["arrays"][0]["shape"], serde_json::json!([12, 8, 8]));
+    assert!(shown["config_schema"]["properties"]["batch_size"].is_object());
+    let wrong = output(cobuf().arg("inspect").arg(digits.path()).args(["--set", "batch_size=0"]));
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn is_a_packages_folder_built_where_a_plugin_is_named_by_it() {
+    let _leaks = Leaks::watch();
+    let folder: &Path = &repository().join("plugins/index-commander");
+    let shown = output(cobuf().arg("inspect").arg(folder).arg("--json"));
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let shown: Value = serde_json::from_str(stdout(&shown).trim_end()).unwrap();
+    assert_eq!((&shown["manifest"]["name"], &shown["arrays"]), (&"index-commander".into(), &Value::Null));
+}
+
+#[test]
+fn are_there_completions_and_examples() {
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = output(cobuf().args(["completions", shell]));
+        assert!(completions.status.success() && stdout(&completions).contains("any-order"), "{shell}");
+    }
+    let help = output(cobuf().arg("--help"));
+    assert!(
+        stdout(&help).contains("cobuf run examples/digits.toml") && stdout(&help).contains("Exit codes:")
+    );
+}
