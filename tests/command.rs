@@ -219,24 +219,29 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
-fn finish(mut child: Child) -> (ExitStatus, String) {
-    // Whatever it still says must not fill the pipe.
-    let mut errors = child.stderr.take().unwrap();
-    let drain = std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+/// Its exit status, the report on standard output, and what else it said.
+fn finish(mut child: Child) -> (ExitStatus, String, String) {
+    // Read at the same time: neither pipe may fill.
+    let mut stderr = child.stderr.take().unwrap();
+    let errors = std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).map(|_| text)
+    });
     let mut report = String::new();
     child.stdout.take().unwrap().read_to_string(&mut report).unwrap();
-    drain.join().unwrap().unwrap();
-    (child.wait().unwrap(), report)
+    let errors = errors.join().unwrap().unwrap();
+    (child.wait().unwrap(), report, errors)
 }
 
 #[test]
 fn does_ctrl_c_end_a_run_with_its_summary() {
     let _leaks = Leaks::watch();
     for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let child = start_endless(&endless());
+        let pipeline = endless();
+        let child = start_endless(&pipeline);
         signal(&child, sent);
-        let (status, report) = finish(child);
-        assert_eq!(status.code(), Some(code));
+        let (status, report, errors) = finish(child);
+        assert_eq!(status.code(), Some(code), "{errors}");
         let report: Value = serde_json::from_str(report.trim_end()).unwrap();
         assert_eq!(report["interrupted"], true);
     }
@@ -245,11 +250,12 @@ fn does_ctrl_c_end_a_run_with_its_summary() {
 #[test]
 fn is_nothing_left_of_a_run_that_is_killed() {
     let leaks = Leaks::watch();
-    let child = start_endless(&endless());
+    let pipeline = endless();
+    let child = start_endless(&pipeline);
     let server = Process::children_of(child.id() as i32).into_iter().next().expect("a fork server");
     wait_until("both workers are up", || Process::living_workers(server.pid as u32).len() == 2);
     signal(&child, Signal::KILL);
-    let (status, _) = finish(child);
+    let (status, ..) = finish(child);
     assert!(!status.success());
     leaks.bury_orphans();
 }

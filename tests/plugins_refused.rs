@@ -7,6 +7,7 @@ mod refusals;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use cobuf_host::ndarray::Ix2;
 use cobuf_host::{Dictionary, Plugin, PluginError, PluginKind, StartError};
@@ -16,7 +17,8 @@ use common::{
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection};
 use refusals::{
-    OtherApi, Package, assert_says, bytes_of, file_of, folder, refusal_of, said, start_error, text,
+    OtherApi, Package, application, assert_says, bytes_of, file_of, folder, refusal_of, run_as_application,
+    said, start_error, text,
 };
 
 // Where the fields of a manifest are; this layout is frozen.
@@ -110,6 +112,39 @@ fn is_a_missing_plugin_named() {
 }
 
 #[test]
+fn is_a_file_without_an_end_refused() {
+    let _leaks = Leaks::watch();
+    let folder = folder();
+    let pipe = folder.path().join("pipe.so");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe, PathBuf::from("/dev/zero")] {
+        let refused = refusal_of(Plugin::file(&path));
+        assert!(matches!(refused, PluginError::Read { .. }), "{refused:?}");
+        assert_says(&refused, &["cannot read the plugin", text(&path), "it is not a regular file"]);
+    }
+}
+
+#[test]
+fn is_a_missing_cargo_told_with_what_helps() {
+    let _leaks = Leaks::watch();
+    let manifest = format!("{PACKAGE}{CDYLIB}");
+    let package = package(&[("Cargo.toml", &manifest), ("src/lib.rs", "")]);
+    if let Some(package) = application() {
+        println!("{}", Plugin::package(package).manifest().unwrap_err());
+        return;
+    }
+    let told = run_as_application(
+        "is_a_missing_cargo_told_with_what_helps",
+        text(package.path()),
+        &[("CARGO", "/nowhere/cargo")],
+    );
+    let said = String::from_utf8_lossy(&told.stdout);
+    let reason =
+        "cannot run cargo (No such file or directory (os error 2)); install Rust, or give a built .so file";
+    assert!(said.contains(text(package.path())) && said.contains(reason), "{said}");
+}
+
+#[test]
 fn is_a_folder_without_a_package_named() {
     let _leaks = Leaks::watch();
     let folder = folder();
@@ -141,7 +176,7 @@ fn does_a_package_that_does_not_compile_show_the_compiler_s_error() {
     let reason = build_failure(&package);
     assert!(reason.starts_with("cargo build failed, exit status: 101:\n"), "{reason}");
     assert!(
-        reason.contains("error[E0308]: mismatched types") && reason.contains("src/lib.rs:1:26"),
+        reason.contains("error[E0308]: mismatched types") && reason.contains("src/lib.rs:1:25"),
         "{reason}"
     );
     assert!(reason.lines().count() <= 40, "{reason}");
@@ -151,10 +186,7 @@ fn does_a_package_that_does_not_compile_show_the_compiler_s_error() {
 fn does_a_manifest_that_cargo_refuses_show_cargo_s_error() {
     let _leaks = Leaks::watch();
     let reason = build_failure(&package(&[("Cargo.toml", "[package\n"), ("src/lib.rs", "")]));
-    assert!(
-        reason.contains("failed to parse manifest") || reason.contains("invalid table header"),
-        "{reason}"
-    );
+    assert!(reason.starts_with("cargo build failed, ") && reason.contains("/Cargo.toml:1:9"), "{reason}");
     let reason = build_failure(&package(&[("Cargo.toml", PACKAGE), ("src/main.rs", "fn main() {}")]));
     assert!(reason.contains("no library targets found in package `refused-package`"), "{reason}");
 }
@@ -201,14 +233,14 @@ fn is_an_executable_told_apart_from_a_library() {
     let executable = fs::read("/proc/self/exe").unwrap();
     assert_no_library(
         file_of(&folder, "test", &executable),
-        "it is an executable, not a shared library; build it with",
+        "it is an executable or an object file, not a shared library; build it with crate-type",
     );
     // An executable of the old kind, which is not position-independent.
     let mut fixed = good();
     fixed[16..18].copy_from_slice(&2u16.to_le_bytes());
     assert_no_library(
         file_of(&folder, "fixed", &fixed),
-        "it is an ELF file, but not a shared library; build it with",
+        "it is an executable or an object file, not a shared library",
     );
 }
 
@@ -266,6 +298,9 @@ fn is_a_plugin_for_another_machine_told_apart() {
     assert_no_library(with(5, &[2]), "it was built for a machine with another byte order");
 }
 
+/// How long a damaged plugin may hang: a whole one that takes longer, on a slow machine, changes nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What only the loader can see ends the process that loads, never the host.
 #[test]
 fn does_no_damage_bring_the_host_down() {
@@ -283,8 +318,11 @@ fn does_no_damage_bring_the_host_down() {
         loaded += 1;
         let builder = host().commander(plugin("list-commander")).commander_config(list([]));
         let builder = builder.producer(damaged).producer_config(arrays_config(&small())).workers(1);
-        match builder.start() {
-            Ok(_) | Err(StartError::Plugin(PluginError::Load { .. } | PluginError::Died { .. })) => {}
+        match builder.start_timeout(PATIENCE).start() {
+            Ok(_) => {}
+            Err(StartError::Plugin(PluginError::Load { .. } | PluginError::Died { .. })) => {}
+            // A lock in memory that the loader should have zeroed.
+            Err(StartError::Timeout { .. }) => {}
             other => panic!("byte {at}: {other:?}"),
         }
     }
@@ -404,7 +442,7 @@ fn is_a_plugin_with_another_layout_of_the_boundary_explained_in_short() {
         &[
             "plugin and host disagree on the layout of a type",
             "rebuild both with one toolchain and one version of cobuf-plugin-api",
-            "more",
+            "unexpected field; expected field_name:query type:AFunctionPointer, found field_name:more",
         ],
     );
     assert!(reason.lines().count() == 1 && reason.len() < 1000, "{reason}");

@@ -27,7 +27,8 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// Makes a folder that nobody has, after sweeping those of dead runs.
     pub(crate) fn create() -> io::Result<Self> {
-        let parent = std::env::temp_dir();
+        // Processes of the run may change their working directory.
+        let parent = std::path::absolute(std::env::temp_dir())?;
         sweep(&parent);
         loop {
             // tempfile chooses the name; the folder is kept by us, because its removal depends on who dies first.

@@ -170,11 +170,16 @@ impl Session {
         };
         match self.next_event("the fork server") {
             Ok(Event::Hello { version }) if version == env!("CARGO_PKG_VERSION") => Ok(()),
-            Ok(Event::Hello { version }) => Err(failed(format!("it is cobuf-host {version}"))),
+            Ok(Event::Hello { version }) => {
+                Err(failed(format!("it is cobuf-host {version}; install both from one version")))
+            }
             Ok(other) => Err(failed(format!("it said {other:?}"))),
             Err(StartError::ForkServerDied) => Err(failed(
                 "it ended at once; does the executable call cobuf_host::init() first in main?".to_owned(),
             )),
+            Err(StartError::Io { source, .. }) => Err(failed(format!(
+                "what it said cannot be understood ({source}); does the executable call cobuf_host::init() first in main?"
+            ))),
             Err(other) => Err(other),
         }
     }

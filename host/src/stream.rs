@@ -1,6 +1,6 @@
 //! The consumers' side of a run: which batch is next, whether the stream is over, and why.
 //!
-//! Shared by the host, its supervisor, every [`Batches`](crate::Batches) and every [`Batch`](crate::Batch); the mapping
+//! Shared by the host, its supervisor, every [`Batches`](crate::Batches) and every [`Batch`]; the mapping
 //! lives as long as the last of them.
 
 use std::sync::Arc;

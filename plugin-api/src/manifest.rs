@@ -113,16 +113,22 @@ pub struct ManifestInfo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// Not a manifest.
-    #[error("its section {MANIFEST_SECTION} is no manifest")]
+    #[error("its section {MANIFEST_SECTION} is no manifest; rebuild it with cobuf-plugin-api {API_VERSION}")]
     Magic,
     /// A manifest of another layout.
-    #[error("its manifest has format {found}, this host reads format {MANIFEST_FORMAT}")]
+    #[error(
+        "its manifest has format {found}, this host reads format {MANIFEST_FORMAT}; \
+         rebuild it with cobuf-plugin-api {API_VERSION}"
+    )]
     Format {
         /// The format found.
         found: u32,
     },
     /// A kind of plugin that is not known.
-    #[error("its manifest names a kind of plugin that this host does not know ({found})")]
+    #[error(
+        "its manifest names a kind of plugin that this host does not know ({found}); \
+         rebuild it with cobuf-plugin-api {API_VERSION}"
+    )]
     Kind {
         /// The number found.
         found: u32,

@@ -88,6 +88,24 @@ impl Process {
         children.find(|process| process.name == "cobuf-command").expect("the commander runs")
     }
 
+    /// The calling thread, which /proc shows as it does a process.
+    pub(crate) fn own_thread() -> Self {
+        Self::get(rustix::thread::gettid().as_raw_nonzero().get()).expect("this thread runs")
+    }
+
+    /// Waits until it sleeps: until it waits for something, that is.
+    pub(crate) fn wait_until_asleep(&self) {
+        super::wait_until("the process is asleep", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the process runs");
+            stat.rsplit_once(')').is_some_and(|(_, tail)| tail.trim_start().starts_with('S'))
+        });
+    }
+
+    /// Sends SIGSTOP.
+    pub(crate) fn freeze(&self) {
+        kill_process(pid(self.pid), Signal::STOP).expect("the process runs");
+    }
+
     /// Sends SIGKILL. Whether there was such a process.
     pub(crate) fn kill(&self) -> bool {
         // The number may be another's by now; only tests that race with a death ask for that.

@@ -1,9 +1,10 @@
 //! What the tests of refusals share: a start that fails, its sentence, and packages that their authors wrote elsewhere.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use cobuf_host::{HostBuilder, Plugin, PluginError, StartError};
 use toml::{Table, Value};
@@ -113,9 +114,11 @@ impl<'a> Package<'a> {
         match &self.api {
             None => add_api(&mut manifest, &repository().join("plugin-api")),
             Some(api) => {
-                copy_api(api, &folder.join("plugin-api"));
+                // Not `plugin-api`: in the common target folder, cargo would take it for the repository's.
+                let api_folder = format!("api-of-{}", self.name);
+                copy_api(api, &folder.join(&api_folder));
                 join_workspace(&mut manifest, api);
-                add_api(&mut manifest, Path::new("plugin-api"));
+                add_api(&mut manifest, Path::new(&api_folder));
             }
         }
         write(&folder.join("Cargo.toml"), &manifest.to_string());
@@ -217,4 +220,29 @@ fn write(file: &Path, content: &str) {
     let folder = file.parent().expect("a file is in a folder");
     fs::create_dir_all(folder).expect("the folder can be made");
     fs::write(file, content).expect("the file can be written");
+}
+
+/// The producer `odd_producer.rs`.
+pub(crate) fn odd_producer() -> Plugin {
+    Package::new("odd-producer", include_str!("odd_producer.rs")).build()
+}
+
+/// The commander `odd_commander.rs`.
+pub(crate) fn odd_commander() -> Plugin {
+    Package::new("odd-commander", include_str!("odd_commander.rs")).build()
+}
+
+/// Tells a process of this executable that it is to be an application of its own.
+const APPLICATION: &str = "COBUF_TEST_IS_APPLICATION";
+
+/// What an application of its own was told by [`run_as_application`]; `None` in the test itself.
+pub(crate) fn application() -> Option<String> {
+    std::env::var(APPLICATION).ok()
+}
+
+/// Runs the test of this name in a process of its own, for what a whole process has: an end, an environment, an output.
+pub(crate) fn run_as_application(test: &str, told: &str, environment: &[(&str, &str)]) -> Output {
+    let mut application = Command::new(std::env::current_exe().expect("a test has an executable"));
+    application.args(["--exact", "--nocapture", test]).env(APPLICATION, told);
+    application.envs(environment.iter().copied()).output().expect("the executable can be run again")
 }

@@ -71,10 +71,17 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
 
 fn forward_lines(stderr: impl BufRead) -> Vec<String> {
     let lines = stderr.lines().map_while(Result::ok);
-    let show = |line: &String| match line.trim_start().starts_with("Finished") {
+    lines.inspect(|line| show(line)).collect()
+}
+
+/// A first build takes minutes: an application without a log is told on standard error, so that it does not look hung.
+fn show(line: &str) {
+    if line.trim_start().starts_with("Finished") {
         // Where there was nothing to do, nothing is to be said.
-        true => tracing::debug!(target: "cobuf::build", "{line}"),
-        false => tracing::info!(target: "cobuf::build", "{line}"),
-    };
-    lines.inspect(show).collect()
+        tracing::debug!(target: "cobuf::build", "{line}");
+    } else if tracing::dispatcher::has_been_set() {
+        tracing::info!(target: "cobuf::build", "{line}");
+    } else {
+        eprintln!("{line}");
+    }
 }

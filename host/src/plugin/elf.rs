@@ -3,7 +3,7 @@
 
 use cobuf_plugin_api::manifest::MANIFEST_SECTION;
 use object::elf::{self, FileHeader64};
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind, ReadRef};
 
 /// The ELF machine number of the machine that this host was built for.
@@ -15,8 +15,14 @@ const MACHINE: elf::Machine = if cfg!(target_arch = "x86_64") {
     elf::EM_NONE
 };
 
+const NO_LIBRARY: &str =
+    "it is an executable or an object file, not a shared library; build it with crate-type = [\"cdylib\"]";
+
 /// The bytes of the manifest's section; `None` where the library has none. The error says why the file is no library.
 pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
+    if bytes.is_empty() {
+        return Err("it is empty; build or copy it again".to_owned());
+    }
     match FileKind::parse(bytes) {
         Ok(FileKind::Elf64) => {}
         Ok(other) => {
@@ -30,10 +36,14 @@ pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
         |reason: object::Error| format!("it is truncated or damaged ({reason}); build or copy it again");
     let header = FileHeader64::<Endianness>::parse(bytes).map_err(broken)?;
     let endian = header.endian().map_err(broken)?;
+    if endian != Endianness::default() {
+        return Err(format!(
+            "it was built for a machine with another byte order; build it for {}",
+            std::env::consts::ARCH
+        ));
+    }
     if header.e_type(endian) != elf::ET_DYN {
-        return Err(
-            "it is an ELF file, but not a shared library; build it with crate-type = [\"cdylib\"]".to_owned()
-        );
+        return Err(NO_LIBRARY.to_owned());
     }
     if header.e_machine(endian) != MACHINE {
         return Err(format!(
@@ -53,6 +63,12 @@ pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
         let end = segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
         if end > bytes.len() as u64 {
             return Err(truncated("segments", end));
+        }
+        for entry in segment.dynamic(endian, bytes).map_err(broken)?.unwrap_or_default() {
+            // A position-independent executable is a shared library in all but this flag, by which the loader refuses it.
+            if entry.tag(endian) == elf::DT_FLAGS_1 && entry.val(endian) & elf::DF_1_PIE.0 != 0 {
+                return Err(NO_LIBRARY.to_owned());
+            }
         }
     }
     let headers_end = header.e_shoff(endian).saturating_add(

@@ -44,7 +44,7 @@ impl PluginFile {
 
 /// Reads a file until two reads in a row give the same bytes: a linker may still be writing.
 fn read_settled(path: &Path) -> Result<(Vec<u8>, u128), PluginError> {
-    let read = || fs::read(path).map_err(|source| PluginError::Read { path: path.to_owned(), source });
+    let read = || read_regular(path).map_err(|source| PluginError::Read { path: path.to_owned(), source });
     let limit = Instant::now() + SETTLE_LIMIT;
     let mut hash = xxh3_128(&read()?);
     loop {
@@ -58,5 +58,16 @@ fn read_settled(path: &Path) -> Result<(Vec<u8>, u128), PluginError> {
         }
         hash = again;
         thread::sleep(SETTLE_PAUSE);
+    }
+}
+
+/// Reads a file that has an end: pipes and devices have none.
+fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    // Of a folder, the system says itself what it is.
+    if kind.is_file() || kind.is_dir() {
+        fs::read(path)
+    } else {
+        Err(std::io::Error::other("it is not a regular file"))
     }
 }

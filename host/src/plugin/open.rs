@@ -5,7 +5,8 @@
 #![expect(unsafe_code, reason = "dlopen, and calls through the root module's function pointers")]
 
 use std::error::Error;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule};
 use abi_stable::std_types::{RResult, RSlice, RVec};
@@ -154,15 +155,40 @@ fn load<M: RootModule>(path: &Path) -> Result<M, LoadError> {
     })
 }
 
-/// abi_stable explains one changed field in about a thousand lines. Its last block says what differs; all of it goes to a file.
+/// abi_stable explains one changed field in up to a thousand lines. Its last block says what differs; all of it goes to a file.
 fn shorten(report: &str) -> String {
-    let last = report.rfind("Error:").map_or(report, |start| &report[start..]);
-    let last: Vec<&str> = last.lines().map(str::trim).filter(|line| !line.is_empty()).take(8).collect();
-    let file = std::env::temp_dir().join(format!("cobuf-layout-error-{}.txt", std::process::id()));
-    match std::fs::write(&file, report) {
-        Ok(()) => format!("{} (all of it: {})", last.join(" "), file.display()),
-        Err(_) => last.join(" "),
+    let difference = difference(report);
+    match keep(report) {
+        Ok(file) => format!("{difference} (all of it: {})", file.display()),
+        Err(_) => difference,
     }
+}
+
+/// The report's last block in one line: `unexpected field; expected field_name:a type:u8, found field_name:b type:u16`.
+fn difference(report: &str) -> String {
+    /// Lines of a type's description that name it; what follows describes it further.
+    const NAMING_LINES: usize = 2;
+    let block = report.rfind("Error:").map_or(report, |start| &report[start + "Error:".len()..]);
+    let names = |text: &str| {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.take(NAMING_LINES).collect::<Vec<_>>().join(" ")
+    };
+    match block
+        .split_once("Expected:")
+        .map(|(what, rest)| (what, rest.split_once("Found:").unwrap_or((rest, ""))))
+    {
+        Some((what, (expected, found))) => {
+            format!("{}; expected {}, found {}", names(what), names(expected), names(found))
+        }
+        None => names(block),
+    }
+}
+
+/// Writes the report to a file that nobody has, for the user to read and remove.
+fn keep(report: &str) -> std::io::Result<PathBuf> {
+    let mut file = tempfile::Builder::new().prefix("cobuf-layout-error-").suffix(".txt").tempfile()?;
+    file.write_all(report.as_bytes())?;
+    Ok(file.keep()?.1)
 }
 
 /// An error and its causes: libloading's reason is in `source`.

@@ -80,6 +80,11 @@ fn play_role(
 
 fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
     let init = &plan.init;
+    if let Some((name, value)) = init.env.iter().find(|(name, value)| !can_be_variable(name, value)) {
+        return Err(SetupFailure::Init(format!(
+            "the environment variable {name:?} cannot be set to {value:?}; expected a name without '=' and no zero bytes"
+        )));
+    }
     system::set_environment(&init.env);
     let failed = |what: String, error: io::Error| SetupFailure::Init(format!("{what}: {error}"));
     if let Some(folder) = &init.working_directory {
@@ -94,6 +99,11 @@ fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
     let plugin = plan.plugin(role.kind()).cloned().ok_or_else(missing)?;
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
     Ok(Child { plan, plugin, logging })
+}
+
+/// Whether the system takes this as an environment variable; the standard library panics where it does not.
+fn can_be_variable(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
 }
 
 /// Opens a plugin and says what it declares.

@@ -12,7 +12,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpgrp, getpid, kill_process, kill_process_group, pidfd_open,
+    waitpid,
+};
 
 use super::channel::{EventSender, receive_request, wait};
 use super::child;
@@ -26,9 +29,35 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     system::reset_signals();
     let host_alive = pidfd_open(host, PidfdFlags::empty())?;
     let _ = rustix::thread::set_name(c"cobuf-fork");
-    let server = ForkServer { control, events, host_alive, plan: None, segment: None, children: Vec::new() };
+    let mut server =
+        ForkServer { control, events, host_alive, plan: None, segment: None, children: Vec::new() };
     server.events.send(&Event::Hello { version: env!("CARGO_PKG_VERSION").to_owned() })?;
-    server.run()
+    let served = server.run();
+    if !matches!(served, Ok(Served::Stopped)) {
+        server.clean_up();
+    }
+    // A host that dies is also seen by a request that is cut off, or by an event that nobody takes any more.
+    if wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0 {
+        kill_group();
+        return Ok(());
+    }
+    served.map(drop)
+}
+
+/// Ends what plugins have started, and this process with it. A host that lives does so itself, see `launch`.
+fn kill_group() {
+    // Where a group of its own could not be had, it is the application's.
+    if getpgrp() == getpid() {
+        let _ = kill_process_group(getpid(), Signal::KILL);
+    }
+}
+
+/// Why a fork server's work is done.
+enum Served {
+    /// The host asked for it; the host cleans up.
+    Stopped,
+    /// The host is gone.
+    HostGone,
 }
 
 struct ForkServer {
@@ -58,7 +87,7 @@ enum Wake {
 }
 
 impl ForkServer {
-    fn run(mut self) -> io::Result<()> {
+    fn run(&mut self) -> io::Result<Served> {
         let mut deadline = None;
         let mut stopping = false;
         while !(stopping && self.children.is_empty()) {
@@ -68,9 +97,9 @@ impl ForkServer {
                     self.kill_all();
                     deadline = None;
                 }
-                Wake::HostGone => return self.follow_host(),
+                Wake::HostGone => return Ok(Served::HostGone),
                 Wake::Request => match receive_request(&self.control)? {
-                    None => return self.follow_host(),
+                    None => return Ok(Served::HostGone),
                     Some(Request::Stop { grace }) => {
                         stopping = true;
                         deadline = Some(Instant::now() + grace);
@@ -79,7 +108,7 @@ impl ForkServer {
                 },
             }
         }
-        Ok(())
+        Ok(Served::Stopped)
     }
 
     /// Sleeps until there is something to do. Deaths come first, so that a stop sees them.
@@ -171,15 +200,18 @@ impl ForkServer {
         }
     }
 
-    /// The host is gone: nothing of the run may be left.
-    fn follow_host(mut self) -> io::Result<()> {
+    /// The host is gone, or cannot be served: nothing of the run may be left.
+    fn clean_up(&mut self) {
         self.kill_all();
         while !self.children.is_empty() {
             self.reap(0);
         }
         if let Some(plan) = &self.plan {
+            // A host that died between making the segment and having it attached has left its name, which is the folder's.
+            if let Some(segment) = plan.run_folder.file_name() {
+                let _ = rustix::shm::unlink(segment);
+            }
             let _ = std::fs::remove_dir_all(&plan.run_folder);
         }
-        Ok(())
     }
 }

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, pidfd_open, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group, pidfd_open,
+    waitpid,
 };
 
 use super::channel::{self, EventReceiver, EventSender, event_channel, send_request};
@@ -104,7 +105,12 @@ impl ForkServer {
             StartMethod::ForkServer => exec(&find(executable)?, theirs, sender)?,
             StartMethod::Fork => fork(theirs, sender).map_err(LaunchError::Fork)?,
         };
-        let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| LaunchError::Fork(error.into()))?;
+        let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+            // Its end of the control socket is closed with ours: it ends by itself.
+            drop(control.shutdown(std::net::Shutdown::Both));
+            reap(pid);
+            LaunchError::Watch(error.into())
+        })?;
         Ok((Self { control: Mutex::new(control), pid, alive }, receiver))
     }
 
@@ -126,20 +132,19 @@ impl ForkServer {
     pub(crate) fn wait(&self, limit: Duration) {
         let mut fds = [PollFd::new(&self.alive, PollFlags::IN)];
         if !matches!(channel::wait(&mut fds, Some(Instant::now() + limit)), Ok(1..)) {
-            self.kill();
+            // Not reaped yet, so the number is still its own.
+            let _ = kill_process(self.pid, Signal::KILL);
         }
-        self.reap();
+        // What plugins have started is in its group, and would be left.
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        reap(self.pid);
     }
+}
 
-    fn kill(&self) {
-        // Not reaped yet, so the number is still its own.
-        let _ = kill_process(self.pid, Signal::KILL);
-    }
-
-    fn reap(&self) {
-        // Fails where the application ignores SIGCHLD or waits for everyone: then it is reaped already.
-        while let Err(rustix::io::Errno::INTR) = waitpid(Some(self.pid), WaitOptions::empty()) {}
-    }
+/// Waits for a process that has ended, or will.
+fn reap(pid: Pid) {
+    // Fails where the application ignores SIGCHLD or waits for everyone: then it is reaped already.
+    while let Err(rustix::io::Errno::INTR) = waitpid(Some(pid), WaitOptions::empty()) {}
 }
 
 fn exec(executable: &Path, control: UnixStream, events: EventSender) -> Result<Pid, LaunchError> {
@@ -207,6 +212,9 @@ pub enum LaunchError {
     /// The process cannot be forked.
     #[error("cannot fork this process")]
     Fork(#[source] io::Error),
+    /// It cannot be watched.
+    #[error("cannot watch the fork server; cobuf needs pidfd_open, Linux 5.14 or newer")]
+    Watch(#[source] io::Error),
     /// No sockets can be had.
     #[error("cannot make the sockets to the fork server")]
     Sockets(#[source] io::Error),

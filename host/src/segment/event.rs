@@ -27,7 +27,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    #[cfg(cobuf_loom)]
+    #[cfg(all(test, cobuf_loom))]
     pub(crate) fn new() -> Self {
         let event = Self { count: AtomicU32::new(0), waiters: AtomicU32::new(0) };
         // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.

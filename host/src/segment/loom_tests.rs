@@ -1,23 +1,25 @@
-//! Models of the slot machine: loom runs each in every interleaving and with every value that the memory orders allow.
+//! Models of the slot machine: loom runs each in every interleaving, with every value that the memory orders allow.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg cobuf_loom -C debug-assertions" CARGO_TARGET_DIR=target/loom \
 //!     cargo test --release -p cobuf-host --lib loom
 //! ```
 //!
-//! `LOOM_MAX_PREEMPTIONS=3` looks deeper than the bounds below, `LOOM_LOG=1` prints the steps of a failure.
+//! `LOOM_MAX_PREEMPTIONS=3` looks further than the bound below, `LOOM_LOG=1` prints the steps that led to a failure.
 //!
-//! What is tested is the shipped code of `word`, `table` and `event`, on loom's atomics and on the futex of `sync`. A
-//! process is a thread here. A payload is an `UnsafeCell` of loom's, which fails the model where two accesses are not
-//! ordered: so that claims are exclusive and publish what was written under them. Someone who sleeps for ever is a
-//! deadlock, which fails the model too. A process that is killed is a thread that ends early, and to reap it is to join it.
+//! What is tested is the shipped code of `word`, `table` and `event`, on loom's atomics and on the modelled futex of
+//! `sync`. A process is a thread here; one that is killed is a thread that ends early and loses its claim; to reap it
+//! is to join it. Payloads are `UnsafeCell`s of loom's, which fail a model where two accesses are not ordered: so
+//! claims are exclusive, and publish what was written under them. Someone who sleeps for ever is a deadlock, which
+//! fails it too.
 //!
-//! What is not: timeouts, and deaths between two steps of one function of `table`.
+//! What is not tested: timeouts, and deaths between two steps of one function of `table`.
 #![expect(unsafe_code, reason = "reaches payloads by claim, as `memory` does")]
 
 use std::sync::Arc;
 
 use loom::cell::UnsafeCell;
+use loom::sync::Mutex;
 use loom::thread::{self, JoinHandle};
 
 use super::event::Event;
@@ -56,6 +58,8 @@ struct Model {
     control: Control,
     slots: Vec<SlotHeader>,
     payloads: Vec<Payload>,
+    /// The number of batches that consumers took who share their place in the stream.
+    taken: Mutex<u64>,
 }
 
 impl Model {
@@ -64,6 +68,7 @@ impl Model {
             control: Control::new(),
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
             payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
+            taken: Mutex::new(0),
         })
     }
 
@@ -144,6 +149,18 @@ impl Model {
             }
             let claim = table.take_ready(wanted);
             if claim.is_some() || table.end() == Some(taken) { Some(claim) } else { None }
+        });
+        found.flatten()
+    }
+
+    /// The next batch in order, for consumers that share the place in the stream.
+    fn next_shared(&self) -> Option<Claim<Reading>> {
+        let table = self.table();
+        let (found, _) = self.control.ready.wait_for(None, || {
+            let mut taken = self.taken.lock().unwrap();
+            let claim = table.take_ready(Wanted::Sequence(*taken));
+            *taken += u64::from(claim.is_some());
+            if claim.is_some() || table.end() == Some(*taken) { Some(claim) } else { None }
         });
         found.flatten()
     }
@@ -243,7 +260,7 @@ fn do_two_workers_produce_each_message_once() {
 }
 
 #[test]
-fn do_two_consumers_get_each_batch_once() {
+fn do_two_consumers_get_each_batch_once_as_they_come() {
     check(|| {
         let model = Model::new(2);
         let consume_any = |model: &Model| model.consume(model.next(Wanted::Any, u64::MAX).unwrap());
@@ -255,6 +272,29 @@ fn do_two_consumers_get_each_batch_once() {
         }
         let [first, second] = consumers.map(|consumer| consumer.join().unwrap());
         assert_eq!(first + second, 1);
+        assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
+    check(|| {
+        let model = Model::new(2);
+        model.command_all(2);
+        let [first, second] = [0, 1].map(|worker| model.table().claim_queued(worker).unwrap());
+        let consume_shared = |model: &Model| {
+            let mut sequences = 0;
+            while let Some(claim) = model.next_shared() {
+                sequences += 1 + model.consume(claim);
+            }
+            sequences
+        };
+        let consumers = [start(&model, consume_shared), start(&model, consume_shared)];
+        // What is ready before its turn must not be slept through when its turn comes.
+        model.produce(second, 1);
+        model.produce(first, 0);
+        let sequences: u64 = consumers.map(|consumer| consumer.join().unwrap()).iter().sum();
+        assert_eq!(sequences, 1 + 2);
         assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
     });
 }

@@ -330,7 +330,7 @@ impl Table<'_> {
     }
 }
 
-#[cfg(cobuf_loom)]
+#[cfg(all(test, cobuf_loom))]
 impl Control {
     pub(crate) fn new() -> Self {
         Self {
@@ -346,7 +346,7 @@ impl Control {
     }
 }
 
-#[cfg(cobuf_loom)]
+#[cfg(all(test, cobuf_loom))]
 impl SlotHeader {
     pub(crate) fn new() -> Self {
         Self {

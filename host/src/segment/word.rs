@@ -133,7 +133,7 @@ impl fmt::Debug for Snapshot {
 pub(crate) struct SlotWord(AtomicU64);
 
 impl SlotWord {
-    #[cfg(cobuf_loom)]
+    #[cfg(all(test, cobuf_loom))]
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }

@@ -1,0 +1,101 @@
+//! A producer that does what no plugin should, and says what its process is like: for tests, which build it.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::{env, fs, process, thread};
+
+use cobuf_plugin_api::prelude::*;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub struct Config {
+    /// The status with which to end the process that asks for the schema.
+    exit_in_schema: Option<i32>,
+    /// The status with which to end the worker that makes the producer.
+    exit_in_new: Option<i32>,
+    /// Whether the producer is never made.
+    #[serde(default)]
+    hang_in_new: bool,
+    /// Whether every process gets another schema.
+    #[serde(default)]
+    unsteady: bool,
+    /// Whether the producer panics when it is dropped.
+    #[serde(default)]
+    panic_in_drop: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+pub struct Message {
+    /// The environment variable to tell in the metadata.
+    variable: Option<String>,
+    /// What to print on the standard output.
+    print: Option<String>,
+    /// Whether to start a program and not to wait for it.
+    #[serde(default)]
+    start_program: bool,
+    /// The text of a panic in a thread of the plugin's own.
+    panic_in_thread: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+struct Told {
+    variable: Option<String>,
+    folder: PathBuf,
+    /// What follows the process's name in /proc/self/stat.
+    stat: String,
+}
+
+pub struct OddProducer(Config);
+
+impl Producer for OddProducer {
+    type Config = Config;
+    type Message = Message;
+
+    fn schema(config: &Config) -> Result<Schema> {
+        if let Some(status) = config.exit_in_schema {
+            process::exit(status);
+        }
+        let rows = if config.unsteady { process::id() as usize } else { 1 };
+        Ok(Schema::new([ArraySpec::new("x", DType::U8, [rows])])?)
+    }
+
+    fn new(config: Config, _context: &WorkerContext) -> Result<Self> {
+        if let Some(status) = config.exit_in_new {
+            process::exit(status);
+        }
+        while config.hang_in_new {
+            thread::park();
+        }
+        Ok(Self(config))
+    }
+
+    fn produce(&mut self, message: Message, slot: &mut Slot<'_>, _: &mut ProduceContext<'_>) -> Result<()> {
+        if let Some(text) = message.print {
+            println!("{text}");
+        }
+        if message.start_program {
+            process::Command::new("sleep").arg("1000").spawn()?;
+        }
+        if let Some(text) = message.panic_in_thread {
+            let panicked = thread::spawn(move || panic!("{text}")).join();
+            ensure!(panicked.is_err(), "the thread has not panicked");
+        }
+        let stat = fs::read_to_string("/proc/self/stat")?;
+        let stat = stat.rsplit_once(')').context("stat has a name")?.1.to_owned();
+        let variable = message.variable.and_then(|name| env::var(name).ok());
+        slot.set_metadata(&Told { variable, folder: env::current_dir()?, stat })?;
+        slot.array::<u8, Ix1>("x")?.fill(0);
+        Ok(())
+    }
+}
+
+impl Drop for OddProducer {
+    fn drop(&mut self) {
+        assert!(!self.0.panic_in_drop, "asked to panic when dropped");
+    }
+}
+
+cobuf_plugin_api::export_producer!(OddProducer);

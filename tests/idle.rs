@@ -1,0 +1,152 @@
+//! An idle buffer uses no CPU: whoever waits, sleeps until there is something to do.
+//!
+//! Each test looks at the processes before and after a second in which nothing happens. What is allowed is far from what
+//! polling would take, and far above what a busy machine could add.
+
+mod common;
+
+use std::thread;
+use std::time::Duration;
+
+use cobuf_host::{Host, HostBuilder};
+use common::{
+    Gate, Leaks, Logs, Process, arrays_config, filling, gated, index, list, small, wait_for_ready, wait_until,
+};
+
+/// How long nothing happens.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The most CPU time of one process in the pause, in clock ticks of 10 ms: 5 %.
+const MOST_TICKS: u64 = 5;
+/// The most times that one process may go to sleep in the pause, that is wake before.
+const MOST_SLEEPS: u64 = 10;
+
+/// Asserts that these neither compute nor wake up over a pause.
+fn assert_idle(processes: &[Process]) {
+    // Those that have just been left alone may be on their way to sleep.
+    processes.iter().for_each(Process::wait_until_asleep);
+    let before: Vec<_> = processes.iter().map(Process::effort).collect();
+    thread::sleep(PAUSE);
+    for (process, before) in processes.iter().zip(before) {
+        let after = process.effort();
+        let (ticks, sleeps) = (after.ticks - before.ticks, after.sleeps - before.sleeps);
+        assert!(ticks <= MOST_TICKS, "{} took {ticks} ticks in {PAUSE:?}", process.name);
+        assert!(sleeps <= MOST_SLEEPS, "{} woke {sleeps} times in {PAUSE:?}", process.name);
+    }
+}
+
+/// The fork server, the commander and the workers, in the order of their names.
+fn processes(host: &Host, workers: usize) -> Vec<Process> {
+    let mut found = Process::children_of(host.fork_server_pid() as i32);
+    found.extend(Process::get(host.fork_server_pid() as i32));
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(found.len(), workers + 2, "{found:?}");
+    found
+}
+
+fn without_commander(mut processes: Vec<Process>) -> Vec<Process> {
+    processes.retain(|process| process.name != "cobuf-command");
+    processes
+}
+
+fn endless(workers: usize) -> HostBuilder {
+    filling([], &small()).commander_config(list([index(0)]).with("repeat", 0)).workers(workers)
+}
+
+/// The threads of this process that belong to the buffer: the supervisor, and the consumer where there is one.
+fn threads(count: usize) -> Vec<Process> {
+    // A thread gives itself its name, once it runs.
+    wait_until("the threads have their names", || named_threads().len() == count);
+    named_threads()
+}
+
+fn named_threads() -> Vec<Process> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().file_name());
+    let threads = tasks.filter_map(|name| Process::get(name.to_str()?.parse().ok()?));
+    threads.filter(|thread| [SUPERVISOR, CONSUMER].contains(&thread.name.as_str())).collect()
+}
+
+/// How the kernel calls the threads.
+const SUPERVISOR: &str = "cobuf-supervise";
+const CONSUMER: &str = "the-consumer";
+
+/// Runs a consumer on a thread of that name.
+fn consume<'scope, T: Send + 'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    consumer: impl FnOnce() -> T + Send + 'scope,
+) -> thread::ScopedJoinHandle<'scope, T> {
+    thread::Builder::new().name(CONSUMER.to_owned()).spawn_scoped(scope, consumer).unwrap()
+}
+
+#[test]
+fn does_a_buffer_whose_consumer_pauses_use_no_cpu() {
+    let _leaks = Leaks::watch();
+    for deterministic in [true, false] {
+        let host = endless(3).slots(5).deterministic(deterministic).start().unwrap();
+        wait_for_ready(&host, 5);
+        let mut all = processes(&host, 3);
+        all.extend(threads(1));
+        assert_idle(&all);
+    }
+}
+
+#[test]
+fn does_a_buffer_whose_batches_are_all_held_use_no_cpu() {
+    let _leaks = Leaks::watch();
+    let host = endless(2).slots(2).start().unwrap();
+    let held: Vec<_> = host.batches().take(2).collect();
+    let mut batches = host.batches();
+    thread::scope(|scope| {
+        let waiting = consume(scope, move || batches.next().is_some());
+        let mut all = processes(&host, 2);
+        all.extend(threads(2));
+        assert_idle(&all);
+        drop(held);
+        assert!(waiting.join().unwrap());
+    });
+}
+
+#[test]
+fn do_workers_and_consumers_that_wait_for_a_slow_commander_use_no_cpu() {
+    let _leaks = Leaks::watch();
+    let host = endless(3).commander_config(list([index(0)]).with("sleep_seconds", 3600)).start().unwrap();
+    wait_until("the commander has a slot", || host.statistics().slots.writing == 1);
+    let batches = host.batches();
+    thread::scope(|scope| {
+        let waiting = consume(scope, move || batches.count());
+        // The commander's plugin looks every few milliseconds whether the host wants to stop.
+        let mut all = without_commander(processes(&host, 3));
+        all.extend(threads(2));
+        assert_idle(&all);
+        drop(host);
+        assert_eq!(waiting.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn do_consumers_that_wait_for_a_slow_producer_use_no_cpu() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    let gate = Gate::new();
+    // One worker waits for the gate, the other for messages; the commander has no slot left.
+    let messages = list([gated(0, "at the gate", &gate), index(1), index(2)]);
+    let host = endless(2)
+        .producer_config(arrays_config(&small()))
+        .commander_config(messages)
+        .slots(3)
+        .start()
+        .unwrap();
+    let holder = logs.wait_for("at the gate").worker.unwrap();
+    wait_for_ready(&host, 2);
+    let batches = host.batches();
+    thread::scope(|scope| {
+        let waiting = consume(scope, move || batches.count());
+        let mut all = Process::children_of(host.fork_server_pid() as i32);
+        all.extend(Process::get(host.fork_server_pid() as i32));
+        // This one looks at the gate every millisecond.
+        all.retain(|process| process.name != format!("cobuf-work-{holder}"));
+        all.extend(threads(2));
+        assert_idle(&all);
+        gate.open();
+        assert_eq!(waiting.join().unwrap(), 3);
+    });
+}
