@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeSet, HashSet};
 
-use cobuf_host::{Batch, Batches, Dictionary, Exit, Host, ReportKind, StreamError, limits};
+use cobuf_host::{Batch, Batches, Dictionary, Exit, Host, ReportKind, StreamError, WorkerInit, limits};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, array, filling, gated, index, next_item, small,
     wait_until,
@@ -132,6 +132,48 @@ fn does_a_message_that_kills_every_worker_become_the_error_of_its_batch() {
     }
 }
 
+/// A run whose workers cannot come back: their working directory is removed.
+fn without_return(gate: &Gate, workers: usize) -> Host {
+    let folder = tempfile::tempdir().unwrap();
+    let init = WorkerInit { working_directory: Some(folder.path().to_owned()), ..WorkerInit::default() };
+    let messages = (0..6).map(|number| gated(number, "with a folder", gate));
+    filling(messages, &small()).workers(workers).slots(6).worker_init(init).start().unwrap()
+}
+
+#[test]
+fn does_the_stream_end_with_the_reason_when_no_worker_can_be_replaced() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    logs.clear();
+    let gate = Gate::new();
+    let host = without_return(&gate, 2);
+    logs.wait_for_many("with a folder", 2);
+    assert!(Process::living_workers(host.fork_server_pid()).iter().all(Process::kill));
+    let batches = host.batches();
+    let reason = match next_item(&batches) {
+        Some(Err(StreamError::WorkersLost { reason })) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(reason.contains("cannot change to the working directory"), "{reason}");
+    assert!(next_item(&batches).is_none());
+    // Each was tried as often as it may be.
+    let tries = u64::from(limits::MAX_FAILED_STARTS);
+    assert_eq!(host.statistics().worker_restarts, 2 * tries);
+}
+
+#[test]
+fn does_a_stream_go_on_with_the_workers_that_are_left() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    logs.clear();
+    let gate = Gate::new();
+    let host = without_return(&gate, 2);
+    logs.wait_for_many("with a folder", 2);
+    assert!(Process::worker(host.fork_server_pid(), 0).kill());
+    assert_eq!(logs.wait_for("a worker is given up").worker, Some(0));
+    assert!(read_rest(&gate, &host.batches()).sequences.into_iter().eq(0..6));
+}
+
 /// A small generator: the kills are not random in a way that anyone must rely on, only spread.
 struct Dice(u64);
 
@@ -145,7 +187,7 @@ impl Dice {
 }
 
 /// Reads a stream and kills workers all the time, but so that no message can be hit twice: a message that is commanded
-/// at the time of a kill must have been delivered before the next.
+/// at the time of a kill must have been delivered before the next. A worker must moreover have been of use in between.
 struct Killer<'a> {
     host: &'a Host,
     dice: Dice,
@@ -156,10 +198,20 @@ struct Killer<'a> {
     beyond: BTreeSet<u64>,
     /// No message below this number may be missing at the next kill.
     next_kill_at: u64,
+    /// For each worker: no batch that was commanded before its last kill has this number or a higher one.
+    starts_at: Vec<u64>,
+    of_use: Vec<bool>,
 }
 
-impl Killer<'_> {
+impl<'a> Killer<'a> {
+    fn new(host: &'a Host, seed: u64) -> Self {
+        let (killed, beyond) = (HashSet::new(), BTreeSet::new());
+        let (starts_at, of_use) = (vec![0; host.workers()], vec![true; host.workers()]);
+        Self { host, dice: Dice(seed), killed, all_before: 0, beyond, next_kill_at: 1, starts_at, of_use }
+    }
+
     fn saw(&mut self, batch: &Batch, delivered: usize) {
+        self.of_use[batch.worker() as usize] |= batch.sequence() >= self.starts_at[batch.worker() as usize];
         self.beyond.insert(batch.sequence());
         while self.beyond.remove(&self.all_before) {
             self.all_before += 1;
@@ -169,9 +221,12 @@ impl Killer<'_> {
         }
         // Every slot that is not yet given back has a message at most; so many are commanded at most.
         self.next_kill_at = (delivered + self.host.slots()) as u64;
-        for worker in Process::living_workers(self.host.fork_server_pid()) {
-            if self.dice.throw(3) > 0 && worker.kill() {
-                self.killed.insert(worker);
+        for process in Process::living_workers(self.host.fork_server_pid()) {
+            let worker: usize = process.name.trim_start_matches("cobuf-work-").parse().unwrap();
+            if self.of_use[worker] && self.dice.throw(3) > 0 && process.kill() {
+                self.of_use[worker] = false;
+                self.starts_at[worker] = self.next_kill_at;
+                self.killed.insert(process);
             }
         }
     }
@@ -187,9 +242,7 @@ fn run_under_fire(workers: usize, deterministic: bool) -> Delivered {
     let host = host.start().unwrap();
     let seed = 0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()) << 8 ^ workers as u64;
     println!("{workers} workers, deterministic {deterministic}: seed {seed:#x}");
-    let (beyond, dice) = (BTreeSet::new(), Dice(seed));
-    let mut killer =
-        Killer { host: &host, dice, killed: HashSet::new(), all_before: 0, beyond, next_kill_at: 1 };
+    let mut killer = Killer::new(&host, seed);
     let mut delivered = Delivered::default();
     let batches = host.batches();
     while let Some(item) = next_item(&batches) {
