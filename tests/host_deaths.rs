@@ -9,9 +9,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use cobuf_host::{Exit, HostBuilder, StartMethod, StreamError};
+use cobuf_host::{Exit, HostBuilder, Next, StartMethod, StreamError, WaitingFor};
 use common::{
-    Gate, LONG, Leaks, Process, all_items, array, arrays_config, filling, gated, host, index, list,
+    Gate, LONG, Leaks, Logs, Process, all_items, array, arrays_config, filling, gated, host, index, list,
     next_batch, next_item, plugin, small, wait_for_ready, wait_until,
 };
 
@@ -51,6 +51,33 @@ fn is_all_that_a_killed_commander_had_commanded_delivered() {
 }
 
 #[test]
+fn is_what_a_killed_commander_had_commanded_still_produced() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    for deterministic in [true, false] {
+        logs.clear();
+        let gate = Gate::new();
+        let messages = list([gated(0, "at the gate", &gate)]).with("repeat", 0).with("sleep_seconds", 0.05);
+        let host =
+            filling([], &small()).commander_config(messages).workers(1).slots(5).deterministic(deterministic);
+        let host = host.start().unwrap();
+        logs.wait_for("at the gate");
+        let commander = Process::commander(host.fork_server_pid());
+        commander.freeze();
+        // Asleep before its next message, it has claimed a slot; that is given back once the host knows of its death.
+        let free = host.statistics().slots.free;
+        assert!(commander.kill());
+        wait_until("its slot is free again", || host.statistics().slots.free == free + 1);
+        assert!(matches!(host.batches().try_next(), Next::Pending(WaitingFor::Producers)));
+        gate.open();
+        let mut items: Vec<_> =
+            all_items(&host.batches()).map(|item| item.map(|batch| batch.sequence())).collect();
+        let (commanded, _) = commander_died(items.pop().unwrap().unwrap_err());
+        assert!(commanded > 0 && items.into_iter().map(Result::unwrap).eq(0..commanded));
+    }
+}
+
+#[test]
 fn does_a_waiting_consumer_learn_of_the_death_of_a_commander_at_work() {
     let _leaks = Leaks::watch();
     let host = host()
@@ -85,8 +112,9 @@ fn is_what_was_ready_delivered_after_the_fork_server_was_killed() {
     assert!(matches!(items.pop(), Some(Err(StreamError::ForkServerDied))));
     assert!(items.into_iter().map(Result::unwrap).eq(0..3));
     assert!(next_item(&batches).is_none());
-    host.stop();
+    // Its children die with it, without being asked to stop.
     leaks.bury_orphans();
+    host.stop();
 }
 
 #[test]

@@ -95,15 +95,20 @@ impl Process {
 
     /// Waits until it sleeps: until it waits for something, that is.
     pub(crate) fn wait_until_asleep(&self) {
-        super::wait_until("the process is asleep", || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the process runs");
-            stat.rsplit_once(')').is_some_and(|(_, tail)| tail.trim_start().starts_with('S'))
-        });
+        self.wait_for_state("asleep", 'S');
     }
 
-    /// Sends SIGSTOP.
+    /// Sends SIGSTOP, and waits until it stands still.
     pub(crate) fn freeze(&self) {
         kill_process(pid(self.pid), Signal::STOP).expect("the process runs");
+        self.wait_for_state("frozen", 'T');
+    }
+
+    fn wait_for_state(&self, name: &str, state: char) {
+        super::wait_until(&format!("{} is {name}", self.name), || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the process runs");
+            stat.rsplit_once(')').is_some_and(|(_, tail)| tail.trim_start().starts_with(state))
+        });
     }
 
     /// Sends SIGKILL. Whether there was such a process.

@@ -36,8 +36,16 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     if !matches!(served, Ok(Served::Stopped)) {
         server.clean_up();
     }
-    // A host that dies is also seen by a request that is cut off, or by an event that nobody takes any more.
-    if wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0 {
+    // A host that dies is often seen by its sockets first: a request that is cut off, an event that nobody takes any more.
+    let host_gone = match &served {
+        Ok(Served::HostGone) => true,
+        Ok(Served::Stopped) => false,
+        Err(error) => {
+            use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+            matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+        }
+    };
+    if host_gone || wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0 {
         kill_group();
         return Ok(());
     }
