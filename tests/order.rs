@@ -79,9 +79,8 @@ fn does_each_batch_go_to_one_of_several_threads() {
         let host = filling((0..MESSAGES).map(index), &small()).workers(2).deterministic(deterministic);
         let host = host.start().unwrap();
         let read = |batches: cobuf_host::Batches| {
-            batches
-                .map(|item| item.map(|batch| (batch.sequence(), value(&batch))).unwrap())
-                .collect::<Vec<_>>()
+            let batches = all_items(&batches).map(Result::unwrap);
+            batches.map(|batch| (batch.sequence(), value(&batch))).collect::<Vec<_>>()
         };
         let shares: Vec<Vec<(u64, u64)>> = thread::scope(|scope| {
             let threads: Vec<_> =
