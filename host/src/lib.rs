@@ -78,6 +78,7 @@ pub use statistics::{LimitedBy, Occupancy, Statistics};
 pub use stream::{Next, WaitingFor};
 
 pub use cobuf_plugin_api::codec::CodecError;
+pub use cobuf_plugin_api::manifest::ManifestError;
 pub use cobuf_plugin_api::{
     ArraySpec, DType, Dictionary, Element, PluginKind, Report, ReportKind, Schema, Shape, Value, half,
     ndarray,
