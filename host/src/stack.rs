@@ -27,7 +27,7 @@ use crate::process::stack::{RawStack, RawThread};
 pub struct Stack {
     /// The main thread first.
     pub threads: Vec<StackThread>,
-    /// How many threads are missing here: too many, or not to be stopped.
+    /// How many threads are missing here: too many, or running and not to be stopped.
     pub left_out: u32,
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   fork server (waits, at most `limit`)            process, running or stopped by SIGSTOP
 //!     └─ tracing thread ──PTRACE_SEIZE, _INTERRUPT──► up to 16 threads stand still
-//!          │  registers                    ◄──PTRACE── each
+//!          │  registers                    ◄──PTRACE── each; /proc/PID/task/TID/syscall where one cannot stop
 //!          │  /proc/PID/maps, /proc/PID/mem ◄───────── ELF headers, .eh_frame, stacks
 //!          │  framehop: registers + tables + stack → return addresses → (file, address in it)
 //!          └─PTRACE_DETACH, with the signal that was on its way ──► as before
@@ -58,7 +58,7 @@ pub(crate) struct RawStack {
     pub(crate) modules: Vec<PathBuf>,
     /// The main thread first.
     pub(crate) threads: Vec<RawThread>,
-    /// How many threads are missing: above the limit, or not to be stopped.
+    /// How many threads are missing: above the limit, or not to be stopped and not blocked either.
     pub(crate) left_out: u32,
 }
 
@@ -94,7 +94,8 @@ pub(crate) enum StackError {
 
 /// Takes the stacks of `pid`, which must be a child of this process, and leaves it in the state in which it was.
 ///
-/// Half of `limit` is for threads to stop: what has not by then is left out.
+/// Half of `limit` is for threads to stop. Of those that have not by then, one that is blocked in the kernel is shown as far
+/// as it can be without all its registers; others are left out.
 #[cfg_attr(any(not(test), cobuf_loom), expect(dead_code, reason = "the watchdog that calls it comes next"))]
 pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError> {
     let raw = pid.as_raw_nonzero().get();
@@ -120,21 +121,17 @@ pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError>
 fn trace(pid: i32, limit: Duration) -> Result<RawStack, StackError> {
     let start = Instant::now();
     let (threads, mut left_out) = stop_threads(pid, start + limit / 2)?;
-    if !threads.iter().any(Traced::is_stopped) {
-        return Err(StackError::NotStopped { pid, limit });
-    }
     let memory = Memory::of(pid).map_err(|source| StackError::Memory { pid, source })?;
     let mut walker = Walker::new(&memory, start + limit * 3 / 4);
     let mut stacks = Vec::new();
-    for thread in &threads {
-        match thread.registers() {
-            Some((ip, registers)) if thread.is_stopped() => {
-                let frames = walker.walk(ip, registers);
-                stacks.push(RawThread { name: thread_name(pid, thread.tid), frames });
-            }
-            // One that has ended is not missing.
-            _ => left_out += u32::from(thread.state == State::Running),
+    for thread in threads.iter().filter(|thread| thread.state != State::Ended) {
+        match walker.thread(thread, pid) {
+            Some(frames) => stacks.push(RawThread { name: thread_name(pid, thread.tid), frames }),
+            None => left_out += 1,
         }
+    }
+    if stacks.is_empty() {
+        return Err(StackError::NotStopped { pid, limit });
     }
     Ok(RawStack { modules: walker.modules, threads: stacks, left_out })
 }
@@ -275,21 +272,65 @@ fn detach(tid: i32, signal: i32) {
 
 // Registers.
 
-impl Traced {
+/// The registers that are needed first.
+struct Registers {
+    ip: u64,
+    others: UnwindRegsNative,
+}
+
+impl Registers {
     // A child that was forked has this process's architecture, and so these registers.
     #[cfg(target_arch = "x86_64")]
-    fn registers(&self) -> Option<(u64, UnwindRegsNative)> {
-        let all = ptrace::getregs(nix::unistd::Pid::from_raw(self.tid)).ok()?;
-        Some((all.rip, UnwindRegsNative::new(all.rip, all.rsp, all.rbp)))
+    fn of_stopped(tid: i32) -> Option<Self> {
+        let all = ptrace::getregs(nix::unistd::Pid::from_raw(tid)).ok()?;
+        Some(Self { ip: all.rip, others: UnwindRegsNative::new(all.rip, all.rsp, all.rbp) })
     }
 
     #[cfg(target_arch = "aarch64")]
-    fn registers(&self) -> Option<(u64, UnwindRegsNative)> {
-        // Above these are signatures of return addresses: the kernel gives nobody a higher address who did not ask for it.
-        const ADDRESS_BITS: framehop::aarch64::PtrAuthMask = framehop::aarch64::PtrAuthMask(u64::MAX >> 16);
-        let all = ptrace::getregs(nix::unistd::Pid::from_raw(self.tid)).ok()?;
+    fn of_stopped(tid: i32) -> Option<Self> {
+        let all = ptrace::getregs(nix::unistd::Pid::from_raw(tid)).ok()?;
         let (frame, link) = (all.regs[29], all.regs[30]);
-        Some((all.pc, UnwindRegsNative::new_with_ptr_auth_mask(ADDRESS_BITS, link, all.sp, frame)))
+        Some(Self {
+            ip: all.pc,
+            others: UnwindRegsNative::new_with_ptr_auth_mask(ADDRESS_BITS, link, all.sp, frame),
+        })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn of_blocked(blocked: Blocked) -> Self {
+        let Blocked { ip, sp } = blocked;
+        Self { ip, others: UnwindRegsNative::new(ip, sp, 0) }
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn of_blocked(blocked: Blocked) -> Self {
+        let Blocked { ip, sp } = blocked;
+        Self { ip, others: UnwindRegsNative::new_with_ptr_auth_mask(ADDRESS_BITS, 0, sp, 0) }
+    }
+}
+
+/// Above these are signatures of return addresses: the kernel gives nobody a higher address who did not ask for it.
+#[cfg(target_arch = "aarch64")]
+const ADDRESS_BITS: framehop::aarch64::PtrAuthMask = framehop::aarch64::PtrAuthMask(u64::MAX >> 16);
+
+/// Where a thread waits in the kernel. This is known without stopping it, but no other register is: often it is enough, as
+/// the functions around a system call seldom need a frame pointer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Blocked {
+    ip: u64,
+    sp: u64,
+}
+
+impl Blocked {
+    fn read(pid: i32, tid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?)
+    }
+
+    /// `56 0x4011 0x0 0x0 0x0 0x0 0x0 0x7ffd56a0 0x7f0c2a03`, or `running`
+    fn parse(line: &str) -> Option<Self> {
+        let mut last = line.split_ascii_whitespace().rev();
+        let mut number = || u64::from_str_radix(last.next()?.strip_prefix("0x")?, 16).ok();
+        Some(Self { ip: number()?, sp: number()? })
     }
 }
 
@@ -461,7 +502,18 @@ impl<'a> Walker<'a> {
         Self { memory, deadline, images, unwinder, cache, modules: Vec::new(), name_bytes: 0 }
     }
 
-    fn walk(&mut self, ip: u64, mut registers: UnwindRegsNative) -> Vec<(u32, u64)> {
+    fn thread(&mut self, thread: &Traced, pid: i32) -> Option<Vec<(u32, u64)>> {
+        if thread.is_stopped() {
+            return Some(self.walk(Registers::of_stopped(thread.tid)?));
+        }
+        let blocked = Blocked::read(pid, thread.tid)?;
+        let frames = self.walk(Registers::of_blocked(blocked));
+        // Nothing keeps it from going on; then its stack was changed under our hands.
+        (Blocked::read(pid, thread.tid) == Some(blocked)).then_some(frames)
+    }
+
+    fn walk(&mut self, registers: Registers) -> Vec<(u32, u64)> {
+        let Registers { ip, others: mut registers } = registers;
         let mut frames = Vec::new();
         let mut next = Some(FrameAddress::from_instruction_pointer(ip));
         while let Some(frame) = next {
@@ -774,7 +826,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_thread_that_cannot_stop_left_out_and_its_process_reaped_as_any_other() {
+    fn does_a_thread_that_cannot_stop_show_where_it_is_blocked_and_is_its_process_reaped_as_any_other() {
         let (child, _output) = Killed::that("stuck");
         let deadline = Instant::now() + LIMIT;
         // From the moment on when it waits in vfork.
@@ -786,7 +838,8 @@ mod tests {
         let stack = resolve(&capture(child.pid(), Duration::from_millis(400)).unwrap());
         assert!(start.elapsed() < Duration::from_millis(1500), "resolving included");
         assert!(has(&stack, 1, "hang_here"), "{stack}");
-        assert_eq!((stack.threads.len(), stack.left_out), (2, 1));
+        assert_eq!((stack.threads.len(), stack.left_out), (3, 0));
+        assert!(has(&stack, 2, "syscall in libc") && has(&stack, 2, "wait_uninterruptibly"), "{stack}");
         let alive = pidfd_open(child.pid(), PidfdFlags::empty()).unwrap();
         kill_process(child.pid(), Signal::KILL).unwrap();
         let dead =
@@ -849,5 +902,13 @@ mod tests {
         assert_eq!((area.offset, area.inode, &*area.path), (0x28000, 3932, "/a b/c.so (deleted)"));
         assert_eq!(Area::parse("7ff0-8000 rw-p 00000000 00:00 0 ").unwrap().path, "");
         assert!(Area::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn is_it_understood_where_a_thread_is_blocked_or_that_it_runs() {
+        let blocked = |line| Blocked::parse(line).map(|Blocked { ip, sp }| (ip, sp));
+        assert_eq!(blocked("56 0x1 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f0c\n"), Some((0x7f0c, 0x7ffd)));
+        assert_eq!(blocked("-1 0x7ffd 0x7f0c\n"), Some((0x7f0c, 0x7ffd)));
+        assert_eq!(blocked("running\n"), None);
     }
 }
