@@ -59,6 +59,7 @@ mod plugin;
 mod process;
 mod run_folder;
 mod segment;
+mod stack;
 mod startup;
 mod statistics;
 mod stream;
@@ -74,6 +75,7 @@ pub use inspect::{Declarations, inspect};
 pub use plugin::{ManifestInfo, Plugin, PluginError};
 pub use process::launch::{LaunchError, StartMethod};
 pub use process::protocol::{Exit, WorkerInit};
+pub use stack::{Stack, StackThread};
 pub use statistics::{LimitedBy, Occupancy, Statistics};
 pub use stream::{Next, WaitingFor};
 

@@ -12,6 +12,7 @@
 //!   child        what every forked process does first and last
 //!   commander    the commander's loop
 //!   worker       a worker's loop
+//!   stack        what another process is doing: its threads' stacks, from outside
 //!   system       the system calls that need unsafe
 //! ```
 //!
@@ -24,5 +25,6 @@ mod commander;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
 pub(crate) mod protocol;
+pub(crate) mod stack;
 mod system;
 mod worker;
