@@ -144,9 +144,15 @@ fn is_what_makes_no_difference_known() {
 fn does_the_reduction_hide_nothing() {
     let mutations = CAUGHT.iter().map(|&(mutation, ..)| Some(mutation)).chain([None]);
     for mutation in mutations {
-        for &config in RUNS {
-            let [full, reduced] = [false, true].map(|reduced| run(config, mutation, reduced).violation.is_some());
-            assert_eq!(full, reduced, "{mutation:?} in {config:?}");
+        for &config in &RUNS[..2] {
+            // What the reduced search finds, the full one would: its steps are among all.
+            if run(config, mutation, true).violation.is_none() {
+                let violation = run(config, mutation, false).violation;
+                assert!(violation.is_none(), "{mutation:?} escapes the reduction:\n{violation:?}");
+            }
         }
+    }
+    for &config in &RUNS[2..] {
+        assert!(run(config, None, false).violation.is_none());
     }
 }

@@ -11,7 +11,9 @@
 
 use crate::mutations::Mutation;
 use crate::protocol::{Model, Property, Run, alive};
-use crate::state::{COMMANDER, FIRST_WORKER, Notify, Pc, Process, SUPERVISOR, SlotState, State, WORKERS, Word};
+use crate::state::{
+    COMMANDER, FIRST_WORKER, Notify, Pc, Process, SUPERVISOR, SlotState, State, WORKERS, Word,
+};
 
 impl Model {
     /// Any of the dead is next: the fork server has said that it was reaped.
@@ -41,23 +43,24 @@ impl Run<'_> {
     }
 
     fn reclaim(&mut self) {
-        if self.buries_commander() { self.go(Pc::LoadEnd) } else { self.scan() }
+        let looks = self.buries_commander() && self.model.is(Mutation::NoWakeAtTheEnd);
+        if looks { self.go(Pc::LoadEnd) } else { self.scan() }
     }
 
     pub(crate) fn burial_step(&mut self) -> Result<(), Property> {
         let me = *self.me();
         match me.pc {
-            // A commander that has set the end holds nothing: it sets it after its last slot.
+            // Mutated: a commander that has set the end holds nothing, so nothing is done.
             Pc::LoadEnd if self.state.end == 0 => self.scan(),
-            Pc::LoadEnd if self.model.is(Mutation::NoWakeAtTheEnd) => self.go(Pc::Restart),
-            Pc::LoadEnd => self.reclaimed(),
+            Pc::LoadEnd => self.go(Pc::Restart),
             Pc::ReloadSequence => {
                 let sequence = self.slot().sequence;
                 self.me().best_sequence = sequence;
                 self.go(if sequence == 0 { Pc::ClearSequence } else { Pc::LoadCommanded });
             }
             Pc::LoadCommanded => {
-                let counted = self.state.commanded == me.best_sequence && !self.model.is(Mutation::NeverRequeueCommanded);
+                let counted = self.state.commanded == me.best_sequence
+                    && !self.model.is(Mutation::NeverRequeueCommanded);
                 self.me().best_sequence = 0;
                 self.go(if counted { Pc::Swap } else { Pc::ClearSequence });
             }

@@ -119,7 +119,7 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::AbandonNothing, SMALL, P::CanFinish),
     (M::AbandonKeepsSequence, LONG, P::Whole),
     (M::ReleaseKeepsSequence, SMALL, P::Whole),
-    (M::ClearAfterRelease, SMALL, P::Exclusive),
+    (M::ClearAfterRelease, SMALL, P::Whole),
 ];
 
 /// What makes no difference here.
@@ -130,5 +130,5 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
 ///   then; it may have missed an older message for once. So the generation is a second line of defence.
 pub(crate) const HARMLESS: &[Mutation] = &[M::NoBumpOfFreedForEveryone, M::SameGeneration];
 
-/// The runs in which all that is harmless must be so, and in which the reduction is compared with the full search.
+/// The runs in which all that is harmless must be so, and in which the full search must not see more than the reduced.
 pub(crate) const RUNS: &[Config] = &[SMALL, ANY, TWO_ATTEMPTS, TWO_WORKERS];

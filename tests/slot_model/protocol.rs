@@ -7,8 +7,8 @@
 use crate::mutations::Mutation;
 use crate::reduction::is_private;
 use crate::state::{
-    COMMANDER, CONSUMER, Event, FIRST_WORKER, MESSAGES, Notify, PROCESSES, Pc, Process, SLOTS, SUPERVISOR, Slot,
-    SlotState, State, WORKERS, Word, name,
+    COMMANDER, CONSUMER, Event, FIRST_WORKER, MESSAGES, Notify, PROCESSES, Pc, Process, SLOTS, SUPERVISOR,
+    Slot, SlotState, State, WORKERS, Word, name,
 };
 
 /// What the shipped protocol promises.
@@ -155,9 +155,8 @@ impl Model {
     fn wakes(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
         let event = event_of(state.processes[index].notify);
         let all = !matches!(state.processes[index].notify, Notify::Publish | Notify::Release);
-        let asleep = |&other: &usize| {
-            state.processes[other].pc == Pc::Asleep && waits_for(other) == Some(event)
-        };
+        let asleep =
+            |&other: &usize| state.processes[other].pc == Pc::Asleep && waits_for(other) == Some(event);
         let mut next = Run { model: self, state: *state, index };
         next.notified();
         let mut woken = next.state;
@@ -179,7 +178,9 @@ impl Model {
         for (index, process) in holders() {
             let same = |&(other, held): &(usize, &Process)| other != index && held.slot == process.slot;
             let splitting = process.pc == Pc::StoreOwner;
-            if !splitting && state.slots[usize::from(process.slot)].word != process.seen || holders().any(|it| same(&it)) {
+            if !splitting && state.slots[usize::from(process.slot)].word != process.seen
+                || holders().any(|it| same(&it))
+            {
                 return Err(Property::Exclusive);
             }
         }

@@ -24,7 +24,9 @@ pub(crate) fn is_private(state: &State, index: usize) -> bool {
         Pc::ReloadSequence | Pc::Restart => true,
         // Only the commander changes a free slot, only the consumer a ready one; and whether it has, no other notices,
         // since no other looks for either state.
-        Pc::LoadWord | Pc::Swap if index == COMMANDER => word.is_some_and(|word| word.is(SlotState::Free, None)),
+        Pc::LoadWord | Pc::Swap if index == COMMANDER => {
+            word.is_some_and(|word| word.is(SlotState::Free, None))
+        }
         Pc::LoadWord | Pc::LoadSequence | Pc::Swap if index == CONSUMER => {
             word.is_some_and(|word| word.state() == SlotState::Ready)
         }

@@ -19,10 +19,10 @@ impl Run<'_> {
 
     pub(crate) fn role_step(&mut self) -> Result<(), Property> {
         match self.index {
-            SUPERVISOR => return self.burial_step(),
-            CONSUMER => return self.consumer_step(),
-            COMMANDER => return self.commander_step(),
-            _ => return self.worker_step(),
+            SUPERVISOR => self.burial_step(),
+            CONSUMER => self.consumer_step(),
+            COMMANDER => self.commander_step(),
+            _ => self.worker_step(),
         }
     }
 
@@ -40,7 +40,11 @@ impl Run<'_> {
             Pc::StoreOwner => self.store_owner(),
             Pc::WriteMessage => {
                 self.slot().message = me.number + 1;
-                self.go(if self.model.is(Mutation::CountBeforeSequence) { Pc::StoreCommanded } else { Pc::StoreSequence });
+                self.go(if self.model.is(Mutation::CountBeforeSequence) {
+                    Pc::StoreCommanded
+                } else {
+                    Pc::StoreSequence
+                });
             }
             Pc::StoreSequence => {
                 self.slot().sequence = me.number + 1;
@@ -71,6 +75,13 @@ impl Run<'_> {
                     _ => self.notify(Notify::Publish),
                 }
             }
+            pc => return self.end_step(pc),
+        }
+        Ok(())
+    }
+
+    fn end_step(&mut self, pc: Pc) -> Result<(), Property> {
+        match pc {
             Pc::Abandon => {
                 self.free()?;
                 *self.me() = Process::at(Pc::LoadCommanded);
@@ -79,7 +90,7 @@ impl Run<'_> {
                 *self.me() = Process { number: self.state.commanded, ..Process::at(Pc::StoreEnd) };
             }
             Pc::StoreEnd => {
-                self.state.end = me.number + 1;
+                self.state.end = self.me().number + 1;
                 self.notify(Notify::End);
             }
             pc => unreachable!("{pc:?} is not the commander's"),

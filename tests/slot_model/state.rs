@@ -243,13 +243,20 @@ impl Process {
 
     /// Whether it is between the step that made a claim and the one that gives it up.
     pub(crate) fn holds(&self, index: usize) -> bool {
-        self.seen != Word::NONE && match self.pc {
-            Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded | Pc::Queue => true,
-            Pc::Abandon | Pc::ClearSequence => index != SUPERVISOR,
-            Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf | Pc::StoreOutcome | Pc::Commit => true,
-            Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => true,
-            _ => false,
-        }
+        self.seen != Word::NONE
+            && match self.pc {
+                Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded | Pc::Queue => {
+                    true
+                }
+                Pc::Abandon | Pc::ClearSequence => index != SUPERVISOR,
+                Pc::ReadMessage
+                | Pc::WriteFirstHalf
+                | Pc::WriteSecondHalf
+                | Pc::StoreOutcome
+                | Pc::Commit => true,
+                Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => true,
+                _ => false,
+            }
     }
 }
 
@@ -319,6 +326,17 @@ impl Hash for State {
         self.slots.iter().for_each(|slot| hasher.write(bytemuck::bytes_of(slot)));
         self.processes.iter().for_each(|process| hasher.write(bytemuck::bytes_of(process)));
         let ([queued, freed, ready], [first, second, third]) = (self.waiters, self.deaths);
-        hasher.write(&[self.commanded, self.end, queued, freed, ready, self.taken, first, second, third, self.crashes]);
+        hasher.write(&[
+            self.commanded,
+            self.end,
+            queued,
+            freed,
+            ready,
+            self.taken,
+            first,
+            second,
+            third,
+            self.crashes,
+        ]);
     }
 }

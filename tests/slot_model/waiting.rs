@@ -74,10 +74,8 @@ impl Run<'_> {
     pub(crate) fn notify(&mut self, notify: Notify) {
         let number = self.me().number;
         *self.me() = Process { number, notify, ..Process::at(Pc::Bump) };
-        if self.model.is(Mutation::LookForWaitersBeforeBump) {
-            self.go(Pc::LookForWaiters);
-        } else if self.model.mutation == Mutation::without_bump(notify) {
-            // The step stays, so that it takes no other mutation's place in a trace: it does nothing.
+        let no_bump = Mutation::without_bump(notify).is_some_and(|mutation| self.model.is(mutation));
+        if no_bump || self.model.is(Mutation::LookForWaitersBeforeBump) {
             self.go(Pc::LookForWaiters);
         }
     }
