@@ -21,19 +21,22 @@
 //! shipped code is by reading: who changes the order of steps there changes it here.
 //!
 //! ```text
-//!   state       shared memory and processes         protocol    what can come next, what must hold
+//!   state       shared memory                       process     a process's steps and what it remembers
+//!   protocol    what can come next, what must hold  mutations   mistakes, and what notices them
 //!   waiting     `event.rs`                          slots       `table.rs`: looks and claims
 //!   roles       commander, worker, consumer         burial      `supervisor.rs`
-//!   mutations   mistakes, and what notices them     reduction   steps that need no interleaving
-//!   search      breadth first, then backwards; prints the shortest counterexample
+//!   search      breadth first, then backwards       reduction   steps that need no interleaving
 //! ```
 //!
-//! `cargo test -p cobuf-host --test slot_model -- --nocapture` prints how many states there are.
+//! `cargo test -p cobuf-host --test slot_model -- --nocapture` prints how many states there are; `--ignored` runs what
+//! takes gigabytes. A property that is broken comes with a shortest run that breaks it, step by step.
 
 #[path = "slot_model/burial.rs"]
 mod burial;
 #[path = "slot_model/mutations.rs"]
 mod mutations;
+#[path = "slot_model/process.rs"]
+mod process;
 #[path = "slot_model/protocol.rs"]
 mod protocol;
 #[path = "slot_model/reduction.rs"]
@@ -119,6 +122,14 @@ fn do_two_workers_that_share_one_slot_survive_two_deaths() {
 fn is_a_message_that_kills_its_workers_an_error_once_in_its_place() {
     holds(Config { max_attempts: 1, ..TWO_DEATHS });
     holds(Config { max_attempts: 2, workers: 2, messages: 1, ..TWO_DEATHS });
+}
+
+#[test]
+#[ignore = "takes some minutes and gigabytes"]
+fn does_each_message_come_once_in_larger_runs() {
+    holds(Config { workers: 2, crashes: 1, ..TWO_DEATHS });
+    holds(Config { workers: 2, messages: 2, crashes: 1, deterministic: false, ..TWO_DEATHS });
+    holds(Config { workers: 2, messages: 2, ..TWO_DEATHS });
 }
 
 #[test]

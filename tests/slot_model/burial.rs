@@ -10,10 +10,9 @@
 //! everyone is woken in either case, since it may have died between setting the end and saying so.
 
 use crate::mutations::Mutation;
+use crate::process::{Notify, Pc, Process};
 use crate::protocol::{Model, Property, Run, alive};
-use crate::state::{
-    COMMANDER, FIRST_WORKER, Notify, Pc, Process, SUPERVISOR, SlotState, State, WORKERS, Word,
-};
+use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
 
 impl Model {
     /// Any of the dead is next: the fork server has said that it was reaped.

@@ -3,8 +3,8 @@
 use Mutation as M;
 use Property as P;
 
+use crate::process::Notify;
 use crate::protocol::{Config, Property};
-use crate::state::Notify;
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,11 @@
 //! death of the commander or a worker, may come next.
 
 use crate::mutations::Mutation;
+use crate::process::{Event, Notify, Pc, Process};
 use crate::reduction::is_private;
 use crate::state::{
-    COMMANDER, CONSUMER, Event, FIRST_WORKER, MESSAGES, Notify, PROCESSES, Pc, Process, SLOTS, SUPERVISOR,
-    Slot, SlotState, State, WORKERS, Word, name,
+    COMMANDER, CONSUMER, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState, State,
+    WORKERS, Word, name,
 };
 
 /// What the shipped protocol promises.

@@ -8,7 +8,8 @@
 //!
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
-use crate::state::{COMMANDER, CONSUMER, PROCESSES, Pc, SUPERVISOR, SlotState, State};
+use crate::process::Pc;
+use crate::state::{COMMANDER, CONSUMER, PROCESSES, SUPERVISOR, SlotState, State};
 
 pub(crate) fn is_private(state: &State, index: usize) -> bool {
     let process = &state.processes[index];

@@ -2,8 +2,9 @@
 //! `abandon` and `end_stream`; `process/worker.rs` with `commit`; `stream.rs` with `take_ready` and `release`.
 
 use crate::mutations::Mutation;
+use crate::process::{Notify, Pc, Process};
 use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, Notify, Pc, Process, SUPERVISOR, SlotState};
+use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, SlotState};
 
 impl Run<'_> {
     /// What follows on a claim.

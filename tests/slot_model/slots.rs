@@ -3,8 +3,9 @@
 //! the load of its sequence too (not for a free slot), and then the compare-and-swap.
 
 use crate::mutations::Mutation;
+use crate::process::Pc;
 use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, Pc, SUPERVISOR, Slot, SlotState, Word};
+use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, Slot, SlotState, Word};
 
 impl Run<'_> {
     pub(crate) fn slot(&mut self) -> &mut Slot {

@@ -4,8 +4,9 @@
 //! lost, and what the process does then is what it does where the comparison fails.
 
 use crate::mutations::Mutation;
+use crate::process::{Notify, Pc, Process};
 use crate::protocol::{Property, Run, event_of, waits_for};
-use crate::state::{Notify, Pc, Process, Word};
+use crate::state::Word;
 
 impl Run<'_> {
     pub(crate) fn me(&mut self) -> &mut Process {
