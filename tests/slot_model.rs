@@ -17,8 +17,9 @@
 //! [`Mutation`](mutations::Mutation), such as one bump of a counter that is left out, must break one.
 //!
 //! Not here: weak memory (loom), timeouts, the stop, several consumers or held batches, the death of the host (which
-//! ends the run), a worker that is given up because it does not start. A counter does not wrap. That the model is the
-//! shipped code is by reading: who changes the order of steps there changes it here.
+//! ends the run), a worker that is given up because it does not start. A counter does not wrap. What is
+//! accessed under a claim and decided by nobody (lengths, rows, times) is one step with its neighbour. That the model is
+//! the shipped code is by reading: who changes the order of steps there changes it here.
 //!
 //! ```text
 //!   state       shared memory                       process     a process's steps and what it remembers
@@ -29,7 +30,8 @@
 //! ```
 //!
 //! `cargo test -p cobuf-host --test slot_model -- --nocapture` prints how many states there are; `--ignored` runs what
-//! takes gigabytes. A property that is broken comes with a shortest run that breaks it, step by step.
+//! takes gigabytes. A property that is broken comes with a run that breaks it, step by step, of which the
+//! search knows no shorter one.
 
 #[path = "slot_model/burial.rs"]
 mod burial;
@@ -125,7 +127,7 @@ fn is_a_message_that_kills_its_workers_an_error_once_in_its_place() {
 }
 
 #[test]
-#[ignore = "takes some minutes and gigabytes"]
+#[ignore = "takes a minute and gigabytes"]
 fn does_each_message_come_once_in_larger_runs() {
     holds(Config { workers: 2, crashes: 1, ..TWO_DEATHS });
     holds(Config { workers: 2, messages: 2, crashes: 1, deterministic: false, ..TWO_DEATHS });

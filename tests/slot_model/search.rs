@@ -2,8 +2,8 @@
 //!
 //! Our own, in a few dozen lines. The crate `stateright` (0.31.0) was considered: it keeps 64-bit fingerprints for
 //! states, so that a collision would silently cut off a part of the space; it has no "the end can still be reached from
-//! everywhere" (its `eventually` says of itself that it misses counterexamples on graphs with cycles and joins, which
-//! waiting makes); and it brings a web server. Here whole states are kept, and the predecessor through which each was
+//! everywhere" (its `eventually` is documented to work on acyclic paths only, and waiting makes cycles); and it brings an
+//! explorer with a web server, where a printed run is enough. Here whole states are kept, and the predecessor through which each was
 //! found, so that a counterexample is a shortest one and is printed step by step.
 
 use std::hash::{BuildHasherDefault, Hasher};
