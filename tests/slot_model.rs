@@ -1,0 +1,171 @@
+//! The slot protocol as an explicit model: every state that it can reach, with a death at every step.
+//!
+//! ```text
+//!   commander ──► slots ──► worker 0, worker 1 ──► slots ──► consumer        supervisor
+//!       │                      │                                                │
+//!       └──────── may be killed before and after each step ◄── reaps, takes back, wakes, restarts
+//! ```
+//!
+//! Loom (`host/src/segment/loom_tests.rs`) runs the shipped functions, with all that weak memory allows, but cannot kill
+//! a process between two steps of one function. Here each process is a little program, written after the shipped one,
+//! whose steps are its accesses to shared memory in their order: loads, stores, compare-and-swaps, the futex's
+//! compare-and-sleep, its wake (of any one sleeper). A killed process forgets what it knew and swallows a wake that it
+//! has had; what it wrote stays. The supervisor buries it, step by step too, and starts the next incarnation: a worker
+//! anew, the commander at the first message that was not counted, unless the end is set.
+//!
+//! Checked, in every reachable state: [`Property`](protocol::Property). Every mistake of
+//! [`Mutation`](mutations::Mutation), such as one bump of a counter that is left out, must break one.
+//!
+//! Not here: weak memory (loom), timeouts, the stop, several consumers or held batches, the death of the host (which
+//! ends the run), a worker that is given up because it does not start. A counter does not wrap. What is
+//! accessed under a claim and decided by nobody (lengths, rows, times) is one step with its neighbour. That the model is
+//! the shipped code is by reading: who changes the order of steps there changes it here.
+//!
+//! ```text
+//!   state       shared memory                       process     a process's steps and what it remembers
+//!   protocol    what can come next, what must hold  mutations   mistakes, and what notices them
+//!   waiting     `event.rs`                          slots       `table.rs`: looks and claims
+//!   roles       commander, worker, consumer         burial      `supervisor.rs`
+//!   search      breadth first, then backwards       reduction   steps that need no interleaving
+//! ```
+//!
+//! `cargo test -p cobuf-host --test slot_model -- --nocapture` prints how many states there are; `--ignored` runs what
+//! takes gigabytes. A property that is broken comes with a run that breaks it, step by step, of which the
+//! search knows no shorter one.
+
+#[path = "slot_model/burial.rs"]
+mod burial;
+#[path = "slot_model/mutations.rs"]
+mod mutations;
+#[path = "slot_model/process.rs"]
+mod process;
+#[path = "slot_model/protocol.rs"]
+mod protocol;
+#[path = "slot_model/reduction.rs"]
+mod reduction;
+#[path = "slot_model/roles.rs"]
+mod roles;
+#[path = "slot_model/search.rs"]
+mod search;
+#[path = "slot_model/slots.rs"]
+mod slots;
+#[path = "slot_model/state.rs"]
+mod state;
+#[path = "slot_model/waiting.rs"]
+mod waiting;
+
+use std::time::Instant;
+
+use mutations::{CAUGHT, HARMLESS, Mutation, RUNS};
+use protocol::{Config, Model};
+use search::{Outcome, search};
+
+fn run(config: Config, mutation: Option<Mutation>, reduced: bool) -> Outcome {
+    let started = Instant::now();
+    let outcome = search(&Model { config, mutation, reduced });
+    let said = outcome.violation.as_ref().map_or("nothing is broken".to_owned(), |violation| {
+        format!("{:?} is broken by {} steps", violation.property, violation.steps)
+    });
+    let mistake = mutation.map_or("the protocol".to_owned(), |mutation| format!("{mutation:?}"));
+    println!("{mistake}: {} states, {:.1?}: {said}", outcome.states, started.elapsed());
+    outcome
+}
+
+/// Nothing is broken in any reachable state.
+fn holds(config: Config) {
+    println!("{config:?}");
+    if let Some(violation) = run(config, None, true).violation {
+        panic!("{:?} is broken:\n{}", violation.property, violation.trace);
+    }
+}
+
+/// Two slots that are used again, two deaths at any steps, no message that is given up.
+const TWO_DEATHS: Config = Config {
+    slots: 2,
+    workers: 1,
+    messages: 3,
+    crashes: 2,
+    max_attempts: 9,
+    deterministic: true,
+    plugin_ends: false,
+};
+
+#[test]
+fn does_each_message_come_once_in_order_whatever_two_processes_die() {
+    holds(TWO_DEATHS);
+}
+
+#[test]
+fn does_each_message_come_once_in_any_order_whatever_two_processes_die() {
+    holds(Config { deterministic: false, ..TWO_DEATHS });
+}
+
+#[test]
+fn does_the_stream_end_where_the_commander_learns_of_the_end_with_a_slot_in_its_hands() {
+    holds(Config { plugin_ends: true, ..TWO_DEATHS });
+}
+
+#[test]
+fn does_each_message_come_once_through_two_workers_of_which_one_dies() {
+    holds(Config { workers: 2, messages: 2, crashes: 1, ..TWO_DEATHS });
+}
+
+#[test]
+fn does_each_message_come_once_through_two_workers_in_any_order() {
+    holds(Config { workers: 2, crashes: 0, deterministic: false, ..TWO_DEATHS });
+}
+
+#[test]
+fn do_two_workers_that_share_one_slot_survive_two_deaths() {
+    holds(Config { slots: 1, workers: 2, messages: 2, ..TWO_DEATHS });
+}
+
+#[test]
+fn is_a_message_that_kills_its_workers_an_error_once_in_its_place() {
+    holds(Config { max_attempts: 1, ..TWO_DEATHS });
+    holds(Config { max_attempts: 2, workers: 2, messages: 1, ..TWO_DEATHS });
+}
+
+#[test]
+#[ignore = "takes a minute and gigabytes"]
+fn does_each_message_come_once_in_larger_runs() {
+    holds(Config { workers: 2, crashes: 1, ..TWO_DEATHS });
+    holds(Config { workers: 2, messages: 2, crashes: 1, deterministic: false, ..TWO_DEATHS });
+    holds(Config { workers: 2, messages: 2, ..TWO_DEATHS });
+}
+
+#[test]
+fn is_every_mistake_in_the_protocol_noticed() {
+    for &(mutation, config, expected) in CAUGHT {
+        let violation = run(config, Some(mutation), true).violation;
+        let Some(violation) = violation else { panic!("{mutation:?} is not noticed") };
+        assert_eq!(violation.property, expected, "{mutation:?} breaks something else:\n{}", violation.trace);
+    }
+}
+
+#[test]
+fn is_what_makes_no_difference_known() {
+    for &mutation in HARMLESS {
+        for &config in RUNS {
+            let violation = run(config, Some(mutation), true).violation;
+            assert!(violation.is_none(), "{mutation:?} is not harmless: move it to CAUGHT\n{violation:?}");
+        }
+    }
+}
+
+#[test]
+fn does_the_reduction_hide_nothing() {
+    let mutations = CAUGHT.iter().map(|&(mutation, ..)| Some(mutation)).chain([None]);
+    for mutation in mutations {
+        for &config in &RUNS[..2] {
+            // What the reduced search finds, the full one would: its steps are among all.
+            if run(config, mutation, true).violation.is_none() {
+                let violation = run(config, mutation, false).violation;
+                assert!(violation.is_none(), "{mutation:?} escapes the reduction:\n{violation:?}");
+            }
+        }
+    }
+    for &config in &RUNS[2..] {
+        assert!(run(config, None, false).violation.is_none());
+    }
+}

@@ -1,0 +1,165 @@
+//! The supervisor's program, as in `supervisor.rs` with `reclaim_worker`, `reclaim_commander` and `wake_everyone`:
+//!
+//! ```text
+//!   reap the dead ─► take back what it held ─► wake everyone ─► start the next incarnation
+//!                     worker: queue it again, or make its report ready
+//!                     commander: queue the message if it was counted, else free the slot
+//! ```
+//!
+//! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
+//! everyone is woken in either case, since it may have died between setting the end and saying so.
+
+use crate::mutations::Mutation;
+use crate::process::{Notify, Pc, Process};
+use crate::protocol::{Model, Property, Run, alive};
+use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
+
+impl Model {
+    /// Any of the dead is next: the fork server has said that it was reaped.
+    pub(crate) fn reaps(&self, state: &State, mut found: impl FnMut(State)) {
+        let robs = self.is(Mutation::ReclaimFromTheLiving) && state.crashes > 0;
+        for index in COMMANDER..FIRST_WORKER + WORKERS {
+            if state.processes[index].pc == Pc::Dead || robs && alive(state, index) {
+                let mut run = Run { model: self, state: *state, index: SUPERVISOR };
+                run.state.crashes -= u8::from(alive(state, index));
+                run.me().number = index as u8;
+                if self.is(Mutation::RestartBeforeReclaim) {
+                    run.go(Pc::Restart);
+                } else if self.is(Mutation::WakeBeforeReclaim) {
+                    run.notify(Notify::EveryoneQueued);
+                } else {
+                    run.reclaim();
+                }
+                found(run.state);
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    fn buries_commander(&mut self) -> bool {
+        usize::from(self.me().number) == COMMANDER
+    }
+
+    fn reclaim(&mut self) {
+        let looks = self.buries_commander() && self.model.is(Mutation::NoWakeAtTheEnd);
+        if looks { self.go(Pc::LoadEnd) } else { self.scan() }
+    }
+
+    pub(crate) fn burial_step(&mut self) -> Result<(), Property> {
+        let me = *self.me();
+        match me.pc {
+            // Mutated: a commander that has set the end holds nothing, so nothing is done.
+            Pc::LoadEnd if self.state.end == 0 => self.scan(),
+            Pc::LoadEnd => self.go(Pc::Restart),
+            Pc::ReloadSequence => {
+                let sequence = self.slot().sequence;
+                self.me().best_sequence = sequence;
+                self.go(if sequence == 0 { Pc::ClearSequence } else { Pc::LoadCommanded });
+            }
+            Pc::LoadCommanded => {
+                let counted = self.state.commanded == me.best_sequence
+                    && !self.model.is(Mutation::NeverRequeueCommanded);
+                self.me().best_sequence = 0;
+                self.go(if counted { Pc::Swap } else { Pc::ClearSequence });
+            }
+            Pc::ClearSequence => {
+                if !self.model.is(Mutation::AbandonKeepsSequence) {
+                    self.slot().sequence = 0;
+                }
+                self.go(Pc::Abandon);
+            }
+            Pc::Abandon => {
+                self.only_from_the_dead()?;
+                if !self.model.is(Mutation::AbandonNothing) {
+                    self.free()?;
+                }
+                self.scan();
+            }
+            Pc::StoreOutcome => {
+                self.slot().failed = 1;
+                self.go(Pc::Commit);
+            }
+            Pc::Commit => self.commit()?,
+            Pc::Restart => self.restart(),
+            pc => unreachable!("{pc:?} is not the supervisor's"),
+        }
+        Ok(())
+    }
+
+    /// A slot that the dead held was found.
+    pub(crate) fn found_held(&mut self) {
+        let attempts = self.me().seen.attempts() + 1;
+        let most = self.model.config.max_attempts + u8::from(self.model.is(Mutation::OneAttemptTooMany));
+        let gives_up = !self.buries_commander() && attempts >= most;
+        let reload = self.buries_commander();
+        self.go(match (gives_up, reload) {
+            (true, _) => Pc::StoreOutcome,
+            (_, true) => Pc::ReloadSequence,
+            _ => Pc::Swap,
+        });
+    }
+
+    /// What the dead held is queued (again); its word was as seen.
+    pub(crate) fn take_back(&mut self) -> Result<(), Property> {
+        self.only_from_the_dead()?;
+        let seen = self.me().seen;
+        if self.buries_commander() {
+            self.transition(seen.to(SlotState::Writing, None))?;
+            self.scan();
+        } else {
+            let attempts = seen.attempts() + u8::from(!self.model.is(Mutation::RequeueWithoutAttempt));
+            self.transition(Word::new(SlotState::Writing, None, attempts))?;
+            self.reclaimed();
+        }
+        Ok(())
+    }
+
+    fn only_from_the_dead(&mut self) -> Result<(), Property> {
+        let (slot, owner) = (self.me().slot, usize::from(self.me().number));
+        let process = self.state.processes[owner];
+        if process.holds(owner) && process.slot == slot { Err(Property::OnlyFromTheDead) } else { Ok(()) }
+    }
+
+    /// Nothing is left of what the dead held.
+    pub(crate) fn reclaimed(&mut self) {
+        let commander = self.buries_commander();
+        match self.model.mutation {
+            Some(Mutation::WakeBeforeReclaim) => self.restart_next(),
+            Some(Mutation::NoWakeAfterWorker) if !commander => self.restart_next(),
+            Some(Mutation::NoWakeAfterCommander) if commander => self.restart_next(),
+            _ => self.notify(Notify::EveryoneQueued),
+        }
+    }
+
+    pub(crate) fn woke_everyone(&mut self) {
+        match self.model.mutation {
+            Some(Mutation::WakeBeforeReclaim) => self.reclaim(),
+            Some(Mutation::RestartBeforeReclaim) => *self.me() = Process::at(Pc::Reap),
+            _ => self.restart_next(),
+        }
+    }
+
+    fn restart_next(&mut self) {
+        let number = self.me().number;
+        *self.me() = Process { number, ..Process::at(Pc::Restart) };
+    }
+
+    /// Starts the next incarnation; a commander whose stream has its end stays away.
+    fn restart(&mut self) {
+        let index = usize::from(self.me().number);
+        let commanded = match self.model.mutation {
+            Some(Mutation::CommanderSkipsOne) => self.state.commanded + 1,
+            Some(Mutation::CommanderRepeatsOne) => self.state.commanded.saturating_sub(1),
+            _ => self.state.commanded,
+        };
+        let leaves = index == COMMANDER && self.state.end != 0;
+        let next = if leaves { Process::at(Pc::Ended) } else { self.model.started(index, commanded) };
+        self.state.processes[index] = next;
+        if self.model.is(Mutation::RestartBeforeReclaim) {
+            self.reclaim();
+        } else {
+            *self.me() = Process::at(Pc::Reap);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The model: which steps can follow on a state, and what must hold in each.
+//!
+//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, what all share of it), `roles`
+//! (commander, worker, consumer) and `burial` (the supervisor). This module runs them: any process's next step, or the
+//! death of the commander or a worker, may come next.
+
+use crate::mutations::Mutation;
+use crate::process::{Event, Notify, Pc, Process};
+use crate::reduction::is_private;
+use crate::state::{
+    COMMANDER, CONSUMER, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState, State,
+    WORKERS, Word, name,
+};
+
+/// What the shipped protocol promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Property {
+    /// A slot is touched by its holder only, and only its holder changes its word.
+    Exclusive,
+    /// The supervisor takes nothing from a process that lives.
+    OnlyFromTheDead,
+    /// No message is taken twice.
+    Once,
+    /// In deterministic mode, messages are taken in order.
+    InOrder,
+    /// A worker reads the message that was commanded, a consumer the array that belongs to it.
+    Whole,
+    /// An error is in a batch's place exactly if as many workers died of its message as may.
+    ErrorInItsPlace,
+    /// The consumer sees the end after it has taken all messages.
+    Complete,
+    /// When nobody can do anything any more, the stream was consumed and all slots are free.
+    NotStuck,
+    /// Whatever happened: without further deaths, the stream can still be consumed.
+    CanFinish,
+}
+
+/// A run's parameters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Config {
+    pub(crate) slots: usize,
+    pub(crate) workers: usize,
+    pub(crate) messages: u8,
+    pub(crate) crashes: u8,
+    pub(crate) max_attempts: u8,
+    pub(crate) deterministic: bool,
+    /// Whether the commander's plugin says that there is no next message, instead of a limit that is known before.
+    pub(crate) plugin_ends: bool,
+}
+
+/// What makes a state out of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Does(usize, Pc, Notify),
+    Dies(usize),
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Does(process, pc, Notify::None) => write!(f, "{}: {pc:?}", name(process)),
+            Self::Does(process, pc, notify) => write!(f, "{}: {pc:?} ({notify:?})", name(process)),
+            Self::Dies(process) => write!(f, "{} IS KILLED", name(process)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Model {
+    pub(crate) config: Config,
+    pub(crate) mutation: Option<Mutation>,
+    /// Whether steps that concern nobody else are taken at once; see `reduction`.
+    pub(crate) reduced: bool,
+}
+
+/// One process's next step, on a copy of the state.
+pub(crate) struct Run<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) state: State,
+    pub(crate) index: usize,
+}
+
+impl Model {
+    pub(crate) fn first(&self) -> State {
+        let slot = Slot { word: Word::FREE, sequence: 0, message: 0, halves: [0; 2], failed: 0 };
+        let mut processes = [Process::at(Pc::Ended); PROCESSES];
+        for (index, process) in processes.iter_mut().enumerate() {
+            if index < FIRST_WORKER + self.config.workers || index > FIRST_WORKER + WORKERS - 1 {
+                *process = self.started(index, 0);
+            }
+        }
+        assert!(self.config.slots <= SLOTS && usize::from(self.config.messages) <= MESSAGES);
+        State {
+            slots: [slot; SLOTS],
+            commanded: 0,
+            end: 0,
+            waiters: [0; 3],
+            processes,
+            taken: 0,
+            deaths: [0; MESSAGES],
+            crashes: self.config.crashes,
+        }
+    }
+
+    /// A process at its start; the commander goes on at `commanded`.
+    pub(crate) fn started(&self, index: usize, commanded: u8) -> Process {
+        let pc = match index {
+            SUPERVISOR => Pc::Reap,
+            COMMANDER if !self.config.plugin_ends && commanded >= self.config.messages => Pc::LoadCommanded,
+            _ => self.look(),
+        };
+        Process { number: if index == COMMANDER { commanded } else { 0 }, ..Process::at(pc) }
+    }
+
+    /// The first step of a look at the slots for something to do.
+    pub(crate) fn look(&self) -> Pc {
+        if self.is(Mutation::TicketAfterLook) { Pc::LoadWord } else { Pc::Ticket }
+    }
+
+    /// The one of equivalent states that the search keeps.
+    pub(crate) fn canonical(&self, state: State) -> State {
+        if self.reduced && self.config.workers == WORKERS { state.canonical() } else { state }
+    }
+
+    pub(crate) fn is(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// All that can happen next, with what comes of it; deaths last.
+    pub(crate) fn successors(&self, state: &State, mut found: impl FnMut(Step, Result<State, Property>)) {
+        let private = |&index: &usize| self.reduced && is_private(state, index);
+        let alone = (0..PROCESSES).find(private);
+        let may_act = |index: &usize| alone.is_none_or(|alone| alone == *index);
+        for index in (0..PROCESSES).filter(may_act) {
+            let process = &state.processes[index];
+            let step = Step::Does(index, process.pc, process.notify);
+            match process.pc {
+                Pc::Dead | Pc::Ended | Pc::Asleep => {}
+                Pc::Wake => self.wakes(state, index, |next| found(step, self.checked(next))),
+                Pc::Reap => self.reaps(state, |next| found(step, self.checked(next))),
+                _ => {
+                    let mut run = Run { model: self, state: *state, index };
+                    let result = run.step();
+                    found(step, result.and_then(|()| self.checked(run.state)));
+                }
+            }
+        }
+        for index in (COMMANDER..FIRST_WORKER + WORKERS).filter(may_act) {
+            if state.crashes > 0 && alive(state, index) {
+                found(Step::Dies(index), self.checked(killed(state, index)));
+            }
+        }
+    }
+
+    /// One waiter of the event wakes, whichever; or all.
+    fn wakes(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
+        let event = event_of(state.processes[index].notify);
+        let all = !matches!(state.processes[index].notify, Notify::Publish | Notify::Release);
+        let asleep =
+            |&other: &usize| state.processes[other].pc == Pc::Asleep && waits_for(other) == Some(event);
+        let mut next = Run { model: self, state: *state, index };
+        next.notified();
+        let mut woken = next.state;
+        let mut sleepers = (0..PROCESSES).filter(asleep).peekable();
+        if all || sleepers.peek().is_none() {
+            sleepers.for_each(|sleeper| woken.processes[sleeper].pc = Pc::Retract);
+            return found(woken);
+        }
+        for sleeper in sleepers {
+            let mut woken = next.state;
+            woken.processes[sleeper].pc = Pc::Retract;
+            found(woken);
+        }
+    }
+
+    /// What must hold in every state.
+    fn checked(&self, state: State) -> Result<State, Property> {
+        let holders = || state.processes.iter().enumerate().filter(|(index, process)| process.holds(*index));
+        for (index, process) in holders() {
+            let same = |&(other, held): &(usize, &Process)| other != index && held.slot == process.slot;
+            let splitting = process.pc == Pc::StoreOwner;
+            if !splitting && state.slots[usize::from(process.slot)].word != process.seen
+                || holders().any(|it| same(&it))
+            {
+                return Err(Property::Exclusive);
+            }
+        }
+        Ok(state)
+    }
+
+    /// The stream was consumed, the commander has left, nothing is held.
+    pub(crate) fn finished(&self, state: &State) -> bool {
+        let ended = |index: usize| state.processes[index].pc == Pc::Ended;
+        let free = |slot: &Slot| slot.word.state() == SlotState::Free;
+        ended(CONSUMER) && ended(COMMANDER) && state.slots.iter().all(free)
+    }
+}
+
+/// Whether it can be killed, and the supervisor must leave it alone.
+pub(crate) fn alive(state: &State, index: usize) -> bool {
+    !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended)
+}
+
+/// The state after a SIGKILL: what the process remembered is gone, what it did stays, `waiters` included.
+fn killed(state: &State, index: usize) -> State {
+    let mut next = *state;
+    next.processes[index] = Process::at(Pc::Dead);
+    next.crashes -= 1;
+    for slot in &mut next.slots {
+        if index != COMMANDER && slot.word.is(SlotState::Writing, Some(index)) {
+            next.deaths[usize::from(slot.sequence.saturating_sub(1))] += 1;
+            slot.spoil_array();
+        }
+    }
+    next
+}
+
+/// The event that a process waits for.
+pub(crate) fn waits_for(index: usize) -> Option<Event> {
+    match index {
+        COMMANDER => Some(Event::Freed),
+        CONSUMER => Some(Event::Ready),
+        SUPERVISOR => None,
+        _ => Some(Event::Queued),
+    }
+}
+
+pub(crate) fn event_of(notify: Notify) -> Event {
+    match notify {
+        Notify::Publish | Notify::EveryoneQueued => Event::Queued,
+        Notify::Release | Notify::EveryoneFreed => Event::Freed,
+        _ => Event::Ready,
+    }
+}

@@ -1,0 +1,135 @@
+//! The exhaustive search: breadth first over all reachable states, then backwards from those where the run is finished.
+//!
+//! Our own, in a few dozen lines. The crate `stateright` (0.31.0) was considered: it keeps 64-bit fingerprints for
+//! states, so that a collision would silently cut off a part of the space; it has no "the end can still be reached from
+//! everywhere" (its `eventually` is documented to work on acyclic paths only, and waiting makes cycles); and it brings an
+//! explorer with a web server, where a printed run is enough. Here whole states are kept, and the predecessor through which each was
+//! found, so that a counterexample is a shortest one and is printed step by step.
+
+use std::hash::{BuildHasherDefault, Hasher};
+
+use indexmap::IndexSet;
+
+use crate::protocol::{Model, Property, Step};
+use crate::state::State;
+
+/// Hashes the bytes of a state at once.
+#[derive(Default)]
+pub(crate) struct BytesHasher(u64);
+
+impl Hasher for BytesHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) property: Property,
+    pub(crate) steps: usize,
+    pub(crate) trace: String,
+}
+
+/// What a search has found, and how much it has seen.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) states: usize,
+    pub(crate) violation: Option<Violation>,
+}
+
+struct Search<'a> {
+    model: &'a Model,
+    states: IndexSet<State, BuildHasherDefault<BytesHasher>>,
+    /// Through which state each was found first; the first state is its own.
+    found_from: Vec<u32>,
+    /// For each state whose successors are known, where they end in `successors`. Deaths are not among them.
+    ends: Vec<usize>,
+    successors: Vec<u32>,
+}
+
+/// Looks at every reachable state, or at all up to the first that breaks a property.
+pub(crate) fn search(model: &Model) -> Outcome {
+    let (states, found_from) = (IndexSet::default(), vec![0]);
+    let mut search = Search { model, states, found_from, ends: Vec::new(), successors: Vec::new() };
+    search.states.insert(model.first());
+    let violation = search.forwards().or_else(|| search.backwards());
+    Outcome { states: search.states.len(), violation }
+}
+
+impl Search<'_> {
+    fn forwards(&mut self) -> Option<Violation> {
+        let mut index = 0;
+        while let Some(&state) = self.states.get_index(index) {
+            let (mut broken, mut stuck) = (None, true);
+            self.model.successors(&state, |step, result| match result {
+                Err(property) => broken = broken.or(Some((step, property))),
+                Ok(next) => {
+                    let (found, new) = self.states.insert_full(self.model.canonical(next));
+                    if new {
+                        self.found_from.push(index as u32);
+                    }
+                    if let Step::Does(..) = step {
+                        stuck = false;
+                        self.successors.push(found as u32);
+                    }
+                }
+            });
+            if let Some((step, property)) = broken {
+                return Some(self.violation(index, Some(step), property));
+            }
+            if stuck && !self.model.finished(&state) {
+                return Some(self.violation(index, None, Property::NotStuck));
+            }
+            self.ends.push(self.successors.len());
+            index += 1;
+        }
+        None
+    }
+
+    /// Looks for states from which no finished one can be reached. Most successors come later in the order of discovery,
+    /// so few passes from the last state to the first are enough.
+    fn backwards(&self) -> Option<Violation> {
+        let mut can: Vec<bool> = self.states.iter().map(|state| self.model.finished(state)).collect();
+        let mut changed = true;
+        while std::mem::take(&mut changed) {
+            for index in (0..can.len()).rev() {
+                let start = if index == 0 { 0 } else { self.ends[index - 1] };
+                let next = &self.successors[start..self.ends[index]];
+                if !can[index] && next.iter().any(|&next| can[next as usize]) {
+                    can[index] = true;
+                    changed = true;
+                }
+            }
+        }
+        let index = can.iter().position(|can| !can)?;
+        Some(self.violation(index, None, Property::CanFinish))
+    }
+
+    /// The shortest way to a state, with the step there that breaks the property, if it is a step.
+    fn violation(&self, index: usize, last: Option<Step>, property: Property) -> Violation {
+        let mut way = vec![index];
+        while let Some(&index) = way.last().filter(|&&index| index != 0) {
+            way.push(self.found_from[index] as usize);
+        }
+        let mut state = self.model.first();
+        let mut trace = String::new();
+        // What was found is known up to the workers' names; gone through again from the start, they have theirs.
+        for (number, &index) in (1..).zip(way.iter().rev().skip(1)) {
+            let mut taken = None;
+            self.model.successors(&state, |step, next| {
+                let leads_there = |next: &State| self.model.canonical(*next) == self.states[index];
+                taken = taken.or(next.ok().filter(leads_there).map(|next| (step, next)));
+            });
+            let (step, next) = taken.expect("each state was found by a step");
+            trace += &format!("{number:>4}. {:<40} {}\n", step.to_string(), next.line());
+            state = next;
+        }
+        trace += &last.map_or(String::new(), |step| format!("      {step}\n"));
+        trace += &format!("      which breaks {property:?}\n");
+        Violation { property, steps: way.len() - 1 + usize::from(last.is_some()), trace }
+    }
+}

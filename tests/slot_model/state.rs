@@ -1,0 +1,212 @@
+//! What a state of the run is: the shared memory, and where each process is in its program.
+//!
+//! A state is a few dozen bytes without padding, so that it is compared and hashed as bytes. Two counters of the
+//! shipped code grow with every use: an event's count and a slot's generation. Each is only ever compared with an older
+//! value of itself for equality, so the model keeps, with whoever remembers an old value, whether it still is the
+//! current one ([`Process::fresh`], [`Word::STALE`]). That is exact as long as 32 bits do not wrap between a look and
+//! the comparison, and without it hardly two histories would ever meet in one state.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use bytemuck::NoUninit;
+
+use crate::process::Process;
+
+pub(crate) const SLOTS: usize = 2;
+pub(crate) const WORKERS: usize = 2;
+pub(crate) const MESSAGES: usize = 3;
+
+/// Who runs, and the index of its [`Process`].
+pub(crate) const COMMANDER: usize = 0;
+pub(crate) const FIRST_WORKER: usize = 1;
+const LAST_WORKER: usize = FIRST_WORKER + WORKERS - 1;
+pub(crate) const CONSUMER: usize = LAST_WORKER + 1;
+pub(crate) const SUPERVISOR: usize = CONSUMER + 1;
+pub(crate) const PROCESSES: usize = SUPERVISOR + 1;
+
+pub(crate) fn name(process: usize) -> String {
+    match process {
+        COMMANDER => "commander".to_owned(),
+        CONSUMER => "consumer".to_owned(),
+        SUPERVISOR => "supervisor".to_owned(),
+        worker => format!("worker {}", worker - FIRST_WORKER),
+    }
+}
+
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SlotState {
+    Free,
+    Writing,
+    Ready,
+    Reading,
+}
+
+/// A value of a slot's word: state, owner, attempts. The owner is 0 for nobody, else the process's index plus one.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) struct Word(u8);
+
+impl Word {
+    /// Zero, as in fresh shared memory.
+    pub(crate) const FREE: Self = Self(0);
+    /// A remembered value of an older use, whose generation no word has any more.
+    pub(crate) const STALE: Self = Self(0xFE);
+    /// No value is remembered.
+    pub(crate) const NONE: Self = Self(0xFF);
+
+    pub(crate) const fn new(state: SlotState, owner: Option<usize>, attempts: u8) -> Self {
+        let owner = match owner {
+            None => 0,
+            Some(process) => process as u8 + 1,
+        };
+        assert!(owner < 4 && attempts < 15);
+        Self(state as u8 | owner << 2 | attempts << 4)
+    }
+
+    pub(crate) fn state(self) -> SlotState {
+        [SlotState::Free, SlotState::Writing, SlotState::Ready, SlotState::Reading][usize::from(self.0 & 3)]
+    }
+
+    /// The word with the two workers' names exchanged.
+    fn exchanged(self) -> Self {
+        let other = match self.owner() {
+            Some(worker @ (FIRST_WORKER | LAST_WORKER)) => FIRST_WORKER + LAST_WORKER - worker,
+            _ => return self,
+        };
+        if self == Self::NONE || self == Self::STALE { self } else { self.to(self.state(), Some(other)) }
+    }
+
+    pub(crate) fn owner(self) -> Option<usize> {
+        usize::from(self.0 >> 2 & 3).checked_sub(1)
+    }
+
+    pub(crate) fn attempts(self) -> u8 {
+        self.0 >> 4
+    }
+
+    pub(crate) fn is(self, state: SlotState, owner: Option<usize>) -> bool {
+        self.state() == state && self.owner() == owner
+    }
+
+    /// The value with another state and owner.
+    pub(crate) fn to(self, state: SlotState, owner: Option<usize>) -> Self {
+        Self::new(state, owner, self.attempts())
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = match (self.state(), self.owner()) {
+            (SlotState::Writing, None) => "(queued)".to_owned(),
+            (_, None) => String::new(),
+            (_, Some(process)) => format!("({})", name(process)),
+        };
+        write!(f, "{:?}{owner}/{}", self.state(), self.attempts())
+    }
+}
+
+/// A slot: its word, its numbers, its payload.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) struct Slot {
+    pub(crate) word: Word,
+    /// The message's number plus one; 0 in a free slot.
+    pub(crate) sequence: u8,
+    /// The message, which is its number plus one.
+    pub(crate) message: u8,
+    /// The array that is made of the message, in two steps: the message twice.
+    pub(crate) halves: [u8; 2],
+    /// 1: a report is in the batch's place. Stands for all numbers of an outcome.
+    pub(crate) failed: u8,
+}
+
+impl Slot {
+    /// What is left of an array that nobody may read any more is made into something that is wrong for every message.
+    /// So no remains look right by chance, and states that differ in remains only are one.
+    pub(crate) fn spoil_array(&mut self) {
+        (self.halves, self.failed) = ([0; 2], 0);
+    }
+}
+
+/// A state of the whole run. The last three are not in the shipped code: they are what the properties need.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) slots: [Slot; SLOTS],
+    pub(crate) commanded: u8,
+    /// The number of messages of the stream plus one; 0 before its end.
+    pub(crate) end: u8,
+    pub(crate) waiters: [u8; 3],
+    pub(crate) processes: [Process; PROCESSES],
+    /// A bit for each message that was taken.
+    pub(crate) taken: u8,
+    /// How many workers died of each message.
+    pub(crate) deaths: [u8; MESSAGES],
+    /// How many more processes may be killed.
+    pub(crate) crashes: u8,
+}
+
+impl State {
+    pub(crate) fn taken(&self) -> u8 {
+        self.taken.count_ones() as u8
+    }
+
+    /// The one of two states that differ in the two workers' names only: the workers run the same program.
+    pub(crate) fn canonical(self) -> Self {
+        let [first, last] = [FIRST_WORKER, LAST_WORKER].map(|worker| self.processes[worker]);
+        if (first.pc as u8) < last.pc as u8 {
+            return self;
+        }
+        let exchanged = self.exchanged();
+        let key = |state: &Self| [FIRST_WORKER, LAST_WORKER].map(|worker| state.processes[worker].bytes());
+        if key(&self) <= key(&exchanged) { self } else { exchanged }
+    }
+
+    fn exchanged(mut self) -> Self {
+        self.processes.swap(FIRST_WORKER, LAST_WORKER);
+        for process in &mut self.processes {
+            (process.seen, process.best_seen) = (process.seen.exchanged(), process.best_seen.exchanged());
+        }
+        let buried = &mut self.processes[SUPERVISOR].number;
+        if [FIRST_WORKER, LAST_WORKER].contains(&usize::from(*buried)) {
+            *buried = (FIRST_WORKER + LAST_WORKER) as u8 - *buried;
+        }
+        for slot in &mut self.slots {
+            slot.word = slot.word.exchanged();
+        }
+        self
+    }
+
+    /// One line for a trace.
+    pub(crate) fn line(&self) -> String {
+        let slots: Vec<_> = (self.slots.iter())
+            .map(|slot| match slot.sequence {
+                0 => format!("{:?}", slot.word),
+                sequence => format!("{:?} #{}", slot.word, sequence - 1),
+            })
+            .collect();
+        let end = self.end.checked_sub(1).map_or(String::new(), |end| format!(" end {end}"));
+        format!("[{}] commanded {}{end} waiters {:?}", slots.join(", "), self.commanded, self.waiters)
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.slots.iter().for_each(|slot| hasher.write(bytemuck::bytes_of(slot)));
+        self.processes.iter().for_each(|process| hasher.write(bytemuck::bytes_of(process)));
+        let ([queued, freed, ready], [first, second, third]) = (self.waiters, self.deaths);
+        hasher.write(&[
+            self.commanded,
+            self.end,
+            queued,
+            freed,
+            ready,
+            self.taken,
+            first,
+            second,
+            third,
+            self.crashes,
+        ]);
+    }
+}
