@@ -128,7 +128,7 @@ fn is_the_summary_for_people_on_standard_error_only() {
     let output = PipelineFile::new("length = 7", "").run(&["--batches", "5"]);
     assert!(output.status.success());
     assert_eq!(stdout(&output), "");
-    for part in ["5 batches, 20 rows", "limited by", "content digest", "0 errors, 0 retries"] {
+    for part in ["5 batches, 20 rows", "limited by", "content digest", "0 errors, 0 skipped, 0 retries"] {
         assert!(stderr(&output).contains(part), "{part} in {}", stderr(&output));
     }
 }

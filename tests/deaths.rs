@@ -4,7 +4,9 @@ mod common;
 
 use std::collections::{BTreeSet, HashSet};
 
-use cobuf_host::{Batch, Batches, Dictionary, Exit, Host, ReportKind, StreamError, WorkerInit, limits};
+use cobuf_host::{
+    Batch, Batches, Death, Dictionary, Exit, Host, ReportKind, StreamError, WorkerInit, limits,
+};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, array, filling, gated, index, next_item, small,
     wait_until,
@@ -71,13 +73,13 @@ fn does_every_worker_that_is_killed_come_back() {
     let gate = Gate::new();
     let messages = (0..6).map(|number| gated(number, "at the gate of all", &gate));
     let host = filling(messages, &small()).workers(3).start().unwrap();
-    for round in 1..limits::MAX_ATTEMPTS as usize {
+    for round in 1..limits::DEFAULT_MAX_ATTEMPTS as usize {
         logs.wait_for_many("at the gate of all", 3 * round);
         let workers = Process::living_workers(host.fork_server_pid());
         assert_eq!(workers.len(), 3);
         assert!(workers.iter().all(Process::kill));
     }
-    logs.wait_for_many("at the gate of all", 3 * limits::MAX_ATTEMPTS as usize);
+    logs.wait_for_many("at the gate of all", 3 * limits::DEFAULT_MAX_ATTEMPTS as usize);
     let delivered = read_rest(&gate, &host.batches());
     assert!(delivered.sequences.iter().copied().eq(0..6));
     assert_eq!(host.statistics().retries, 6);
@@ -121,11 +123,10 @@ fn does_a_message_that_kills_every_worker_become_the_error_of_its_batch() {
         assert_eq!((error.sequence(), error.kind()), (2, ReportKind::Crash));
         assert_eq!(error.message(), &message(2));
         let how = Exit::Signal(6);
-        let attempts = limits::MAX_ATTEMPTS;
-        assert_eq!(
-            error.chain(),
-            [format!("the worker died at each of {attempts} attempts, the last time by {how}")]
-        );
+        let attempts = limits::DEFAULT_MAX_ATTEMPTS;
+        assert_eq!(error.chain(), [format!("the worker was ended at each of {attempts} attempts by {how}")]);
+        assert_eq!(error.attempts().len(), attempts as usize);
+        assert!(error.attempts().iter().all(|attempt| attempt.death == Death::Exit(how)));
         let statistics = host.statistics();
         assert_eq!((statistics.errors, statistics.delivered), (1, 11));
         assert_eq!(statistics.retries, u64::from(attempts - 1));

@@ -4,28 +4,39 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use cobuf_host::{Exit, HostBuilder, Next, StartMethod, StreamError, WaitingFor};
+use cobuf_host::{
+    Death, Dictionary, Exit, HostBuilder, Next, OnCommanderFailure, ReportKind, StartMethod, StreamError,
+    WaitingFor,
+};
 use common::{
-    Gate, LONG, Leaks, Logs, Process, all_items, array, arrays_config, filling, gated, host, index, list,
-    next_batch, next_item, plugin, small, wait_for_ready, wait_until,
+    Gate, LONG, Leaks, Logs, Process, all_items, array, filling, gated, index, list, next_batch, next_item,
+    small, wait_for_ready, wait_until,
 };
 
-const KILLED: Exit = Exit::Signal(9);
+const KILLED: Death = Death::Exit(Exit::Signal(9));
 
 /// An endless stream.
 fn endless() -> HostBuilder {
     filling([], &small()).commander_config(list([index(0)]).with("repeat", 0))
 }
 
-fn commander_died(error: StreamError) -> (u64, Exit) {
+/// A host whose stream ends with its commander.
+fn with_one_commander(config: Dictionary) -> HostBuilder {
+    let builder = filling([], &small()).commander_config(config);
+    builder.on_commander_failure(ReportKind::Crash, OnCommanderFailure::End)
+}
+
+fn commander_died(error: StreamError) -> (u64, Death) {
     match error {
-        StreamError::CommanderDied { plugin, commanded, how } if plugin == "list-commander" => {
-            (commanded, how)
+        StreamError::CommanderDied { plugin, commanded, death, attempts: 1 }
+            if plugin == "list-commander" =>
+        {
+            (commanded, death)
         }
         other => panic!("{other:?}"),
     }
@@ -35,7 +46,9 @@ fn commander_died(error: StreamError) -> (u64, Exit) {
 fn is_all_that_a_killed_commander_had_commanded_delivered() {
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
-        let host = endless().workers(2).slots(5).deterministic(deterministic).start().unwrap();
+        let endless = list([index(0)]).with("repeat", 0);
+        let host =
+            with_one_commander(endless).workers(2).slots(5).deterministic(deterministic).start().unwrap();
         wait_for_ready(&host, 5);
         let commander = Process::commander(host.fork_server_pid());
         assert!(commander.kill() && commander.wait_for_end(LONG));
@@ -58,8 +71,7 @@ fn is_what_a_killed_commander_had_commanded_still_produced() {
         logs.clear();
         let gate = Gate::new();
         let messages = list([gated(0, "at the gate", &gate)]).with("repeat", 0).with("sleep_seconds", 0.05);
-        let host =
-            filling([], &small()).commander_config(messages).workers(1).slots(5).deterministic(deterministic);
+        let host = with_one_commander(messages).workers(1).slots(5).deterministic(deterministic);
         let host = host.start().unwrap();
         logs.wait_for("at the gate");
         let commander = Process::commander(host.fork_server_pid());
@@ -80,11 +92,7 @@ fn is_what_a_killed_commander_had_commanded_still_produced() {
 #[test]
 fn does_a_waiting_consumer_learn_of_the_death_of_a_commander_at_work() {
     let _leaks = Leaks::watch();
-    let host = host()
-        .commander(plugin("list-commander"))
-        .commander_config(list([index(0)]).with("sleep_seconds", 3600))
-        .producer(plugin("fill-producer"))
-        .producer_config(arrays_config(&small()));
+    let host = with_one_commander(list([index(0)]).with("sleep_seconds", 3600));
     let host = host.workers(1).slots(2).start().unwrap();
     // It has claimed a slot, and is asked for the message.
     wait_until("the commander has a slot", || host.statistics().slots.writing == 1);
@@ -98,18 +106,37 @@ fn does_a_waiting_consumer_learn_of_the_death_of_a_commander_at_work() {
     wait_until("its slot is free again", || host.statistics().slots.free == 2);
 }
 
+/// A fork server's executable that can be taken away, so that there is no other one after the first.
+struct Removable(tempfile::TempDir);
+
+impl Removable {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("server-of-a-test-").tempdir().unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cobuf"), folder.path().join("cobuf")).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("cobuf")
+    }
+}
+
 #[test]
 fn is_what_was_ready_delivered_after_the_fork_server_was_killed() {
     let leaks = Leaks::watch();
     let gate = Gate::new();
     let messages = (0..6).map(|number| if number == 3 { gated(3, "", &gate) } else { index(number) });
-    let mut host = filling(messages, &small()).workers(1).slots(5).start().unwrap();
+    let executable = Removable::new();
+    let host = filling(messages, &small()).fork_server(executable.path()).workers(1).slots(5);
+    let mut host = host.start().unwrap();
     wait_for_ready(&host, 3);
+    drop(executable);
     let server = Process::get(host.fork_server_pid() as i32).unwrap();
     assert!(server.kill() && server.wait_for_end(LONG));
     let batches = host.batches();
     let mut items: Vec<_> = all_items(&batches).map(|item| item.map(|batch| batch.sequence())).collect();
-    assert!(matches!(items.pop(), Some(Err(StreamError::ForkServerDied))));
+    let Some(Err(StreamError::ForkServerDied { reason })) = items.pop() else { panic!("{items:?}") };
+    assert!(reason.contains("as the fork server: No such file"), "{reason}");
     assert!(items.into_iter().map(Result::unwrap).eq(0..3));
     assert!(next_item(&batches).is_none());
     // Its children die with it, without being asked to stop.
@@ -122,8 +149,10 @@ fn do_waiting_consumers_learn_of_the_death_of_the_fork_server() {
     let leaks = Leaks::watch();
     let gate = Gate::new();
     for deterministic in [true, false] {
-        let host =
-            filling([gated(0, "", &gate)], &small()).workers(2).deterministic(deterministic).start().unwrap();
+        let executable = Removable::new();
+        let host = filling([gated(0, "", &gate)], &small()).fork_server(executable.path()).workers(2);
+        let host = host.deterministic(deterministic).start().unwrap();
+        drop(executable);
         let (sender, receiver) = mpsc::channel();
         for _ in 0..3 {
             let (mut batches, sender) = (host.batches(), sender.clone());
@@ -133,7 +162,7 @@ fn do_waiting_consumers_learn_of_the_death_of_the_fork_server() {
         // One is told why, and for all of them it is the end.
         let told: Vec<_> = (0..3).map(|_| receiver.recv_timeout(LONG).unwrap()).collect();
         let whys: Vec<_> = told.into_iter().flatten().collect();
-        assert!(matches!(whys[..], [Err(StreamError::ForkServerDied)]), "{whys:?}");
+        assert!(matches!(whys[..], [Err(StreamError::ForkServerDied { .. })]), "{whys:?}");
         drop(host);
         leaks.bury_orphans();
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 
 use cobuf_host::{
-    BatchError, Dictionary, Exit, Host, HostBuilder, Next, ReportKind, StartMethod, StreamError, Value,
-    limits,
+    BatchError, Death, Dictionary, Exit, Host, HostBuilder, Next, ReportKind, StartMethod, StreamError,
+    Value, limits,
 };
 use common::{
     Gate, Leaks, Logs, Process, all_items, array, arrays_config, filling, gated, host, index, list,
@@ -116,7 +116,7 @@ fn does_a_message_that_kills_every_worker_become_an_error_that_says_how() {
         let error = batch_error(next_item(&batches));
         assert_eq!((error.sequence(), error.kind()), (0, ReportKind::Crash));
         let chain =
-            format!("the worker died at each of {} attempts, the last time by {how}", limits::MAX_ATTEMPTS);
+            format!("the worker was ended at each of {} attempts by {how}", limits::DEFAULT_MAX_ATTEMPTS);
         assert_eq!(error.chain(), [chain]);
         assert_eq!(next_batch(&batches).sequence(), 1);
     }
@@ -301,12 +301,14 @@ fn does_a_commander_s_end_come_after_its_batches() {
     for (count, deterministic) in [(0, true), (5, true), (5, false)] {
         let error = error_after(count, "exit_at", deterministic);
         assert!(
-            matches!(&error, StreamError::CommanderDied { commanded, how: Exit::Code(3), .. } if *commanded == count),
+            matches!(&error, StreamError::CommanderDied { commanded, death: Death::Exit(Exit::Code(3)), attempts: 3, .. } if *commanded == count),
             "{error:?}"
         );
         assert_eq!(
             said(&error),
-            format!("the commander list-commander ended its process after {count} messages: exit code 3")
+            format!(
+                "the commander list-commander was ended after {count} messages by exit code 3, at each of 3 attempts"
+            )
         );
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::batch::Batch;
 use crate::error::StreamError;
 use crate::limits::HELD_WARNING_AFTER;
+use crate::stall::StallReport;
 use crate::stream::{Next, Stream, WaitingFor};
 
 /// The batches of a host, in order or as they come.
@@ -29,6 +30,11 @@ impl Batches {
     /// The next item, waited for at most so long.
     pub fn next_timeout(&self, timeout: Duration) -> Next {
         self.stream.next(Instant::now().checked_add(timeout))
+    }
+
+    /// Who holds the slots, and since when: for whoever waits and wants to know for what.
+    pub fn stall_report(&self) -> StallReport {
+        StallReport::of(&self.stream)
     }
 
     /// The number of batches in the whole stream, where the commander knows it.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::batch::Batch;
@@ -10,7 +11,8 @@ use crate::batch::Batch;
 ///
 /// Each batch is hashed (XXH3, 128 bits, <https://xxhash.com>) and the hashes are added up, so that the order of delivery
 /// does not matter. It finds differences, not forgeries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ContentDigest(u128);
 
 impl ContentDigest {
@@ -42,5 +44,19 @@ impl ContentDigest {
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
+    }
+}
+
+impl From<ContentDigest> for String {
+    fn from(digest: ContentDigest) -> Self {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for ContentDigest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(digits: String) -> Result<Self, Self::Error> {
+        u128::from_str_radix(&digits, 16).map(Self)
     }
 }

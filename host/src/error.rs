@@ -5,9 +5,11 @@ use std::time::Duration;
 use cobuf_plugin_api::codec::CodecError;
 use cobuf_plugin_api::{Dictionary, PluginKind, Report, ReportKind};
 
+use crate::checkpoint::CheckpointError;
+use crate::dead_letters::DeadLettersError;
+use crate::failure::{Attempt, Death};
 use crate::plugin::PluginError;
 use crate::process::launch::LaunchError;
-use crate::process::protocol::Exit;
 
 /// Why a host could not be started. Nothing of it is left then.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,9 @@ pub enum StartError {
         /// The plugin that is missing.
         kind: PluginKind,
     },
+    /// Two wishes exclude each other.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// A number is out of its range.
     #[error("{what} is {value}, expected {least} to {most}")]
     OutOfRange {
@@ -42,6 +47,12 @@ pub enum StartError {
     /// A plugin is refused, or its own code failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The checkpoint to go on from cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The dead letters cannot be written, or read to be replayed.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLettersError),
     /// The fork server does not start.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -114,15 +125,18 @@ pub enum StreamError {
         /// Its error or panic.
         source: Report,
     },
-    /// The commander's process died. All batches that it had commanded were delivered before; this is the last item.
-    #[error("the commander {plugin} ended its process after {commanded} messages: {how}")]
+    /// The commander's process died, as often as it may at one message. All batches that it had commanded were delivered before;
+    /// this is the last item.
+    #[error("the commander {plugin} was ended after {commanded} messages by {death}{}", attempts_at(*attempts))]
     CommanderDied {
         /// The commander's name.
         plugin: String,
         /// The number of messages before.
         commanded: u64,
-        /// How it ended.
-        how: Exit,
+        /// What ended it, the last time.
+        death: Death,
+        /// How often it was tried at that message.
+        attempts: u32,
     },
     /// No worker can be kept alive. This is the last item.
     #[error("all workers are lost; the last one: {reason}")]
@@ -130,9 +144,16 @@ pub enum StreamError {
         /// What ended the last one.
         reason: String,
     },
-    /// The fork server died, and all processes with it. This is the last item.
-    #[error("the fork server died, and the workers with it; was it killed, or out of memory?")]
-    ForkServerDied,
+    /// The fork server died, all processes with it, and no other can go on. This is the last item.
+    #[error("the fork server died, and the workers with it, and cannot be replaced: {reason}")]
+    ForkServerDied {
+        /// Why there is no other.
+        reason: String,
+    },
+}
+
+fn attempts_at(attempts: u32) -> String {
+    if attempts > 1 { format!(", at each of {attempts} attempts") } else { String::new() }
 }
 
 /// One batch that could not be produced.
@@ -142,6 +163,7 @@ pub struct BatchError {
     pub(crate) worker: u32,
     pub(crate) message: Dictionary,
     pub(crate) report: Report,
+    pub(crate) attempts: Vec<Attempt>,
 }
 
 impl BatchError {
@@ -160,12 +182,17 @@ impl BatchError {
         &self.message
     }
 
-    /// Whether the producer returned an error, panicked, or crashed at every attempt.
+    /// Whether the producer returned an error, panicked, crashed or did not come back in time; of several attempts, the last.
     pub fn kind(&self) -> ReportKind {
         self.report.kind
     }
 
-    /// The producer's error and its causes, outermost first; one text for a panic or a crash.
+    /// The attempts that ended their worker, in their order; none where the producer returned an error or panicked at once.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The producer's error and its causes, outermost first; one text for the other kinds.
     pub fn chain(&self) -> &[String] {
         &self.report.chain
     }

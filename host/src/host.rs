@@ -7,13 +7,18 @@ use std::time::Duration;
 use cobuf_plugin_api::Schema;
 
 use crate::batches::Batches;
-use crate::builder::HostBuilder;
-use crate::process::launch::ForkServer;
-use crate::process::protocol::Request;
+use crate::builder::{HostBuilder, in_range};
+use crate::checkpoint::Checkpoint;
+use crate::error::StartError;
+use crate::limits;
+use crate::roster::{ProcessInfo, ProcessRole};
 use crate::run_folder::RunFolder;
-use crate::startup::SERVER_MARGIN;
+use crate::segment::failpoint::{Failpoint, Fault};
+use crate::segment::sync::Ordering;
+use crate::stall::StallReport;
 use crate::statistics::Statistics;
 use crate::stream::Stream;
+use crate::supervisor::mailbox::{Mailbox, Wish};
 
 /// A running buffer: a commander, workers, and the slots that they fill.
 ///
@@ -22,7 +27,7 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub struct Host {
     stream: Arc<Stream>,
-    server: Arc<ForkServer>,
+    mailbox: Arc<Mailbox>,
     supervisor: Option<JoinHandle<()>>,
     folder: Option<RunFolder>,
     stop_grace: Duration,
@@ -36,12 +41,11 @@ impl Host {
 
     pub(crate) fn new(
         stream: Arc<Stream>,
-        server: Arc<ForkServer>,
-        supervisor: JoinHandle<()>,
+        (supervisor, mailbox): (JoinHandle<()>, Arc<Mailbox>),
         folder: RunFolder,
         stop_grace: Duration,
     ) -> Self {
-        Self { stream, server, supervisor: Some(supervisor), folder: Some(folder), stop_grace }
+        Self { stream, mailbox, supervisor: Some(supervisor), folder: Some(folder), stop_grace }
     }
 
     /// The stream of batches. Every call gives another handle of the same stream.
@@ -54,9 +58,21 @@ impl Host {
         &self.stream.segment.layout().sizes.schema
     }
 
-    /// The number of workers.
+    /// The number of workers that there shall be.
     pub fn workers(&self) -> usize {
-        self.stream.segment.layout().sizes.workers
+        self.stream.counters.workers.load(Ordering::Relaxed) as usize
+    }
+
+    /// Changes the number of workers, 1 to [`limits::MAX_WORKERS`]; returns at once. New ones are started; those that are too many end
+    /// after the message that they hold. Nothing is lost or done twice.
+    ///
+    /// # Errors
+    /// [`StartError::OutOfRange`].
+    pub fn set_workers(&self, workers: usize) -> Result<(), StartError> {
+        let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
+        self.stream.counters.workers.store(workers as u64, Ordering::Relaxed);
+        self.mailbox.send(Wish::Workers(workers));
+        Ok(())
     }
 
     /// The number of slots.
@@ -74,19 +90,44 @@ impl Host {
         Statistics::of(&self.stream)
     }
 
+    /// What was delivered up to now, for [`HostBuilder::resume`]. At any moment, from any thread, also after a stop.
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.stream.history.checkpoint()
+    }
+
+    /// Who holds the slots, and since when.
+    pub fn stall_report(&self) -> StallReport {
+        StallReport::of(&self.stream)
+    }
+
     /// The process number of the fork server, the parent of commander and workers.
     pub fn fork_server_pid(&self) -> u32 {
-        self.server.pid()
+        self.stream.counters.fork_server.load(Ordering::Relaxed) as u32
+    }
+
+    /// The processes that run now: the fork server, the commander while it has messages to give, the workers.
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        let server = ProcessInfo { role: ProcessRole::ForkServer, pid: self.fork_server_pid() };
+        [server].into_iter().chain(self.stream.roster.processes()).collect()
+    }
+
+    /// Has the next process that comes by this place fail, once: to test that an application, or cobuf, survives it.
+    pub fn arm(&self, point: Failpoint, fault: Fault) {
+        self.stream.table().control.armed.arm(point, fault);
+    }
+
+    /// Whether nobody has come by the failpoint that was armed last.
+    pub fn is_armed(&self) -> bool {
+        self.stream.table().control.armed.is_armed()
     }
 
     /// Stops the run and waits until all of its processes are gone. Waiting consumers see the end of the stream. A
     /// second call does nothing.
     pub fn stop(&mut self) {
         let Some(supervisor) = self.supervisor.take() else { return };
+        self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
-        // Where the fork server is dead already, there is nobody to stop.
-        let _ = self.server.request(&Request::Stop { grace: self.stop_grace });
-        self.server.wait(self.stop_grace + SERVER_MARGIN);
+        self.mailbox.send(Wish::Stop(self.stop_grace));
         if supervisor.join().is_err() {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }

@@ -19,8 +19,21 @@ pub const MAX_MESSAGE_CAPACITY: usize = 64 * 1024 * 1024;
 pub const MIN_MESSAGE_CAPACITY: usize = 64;
 /// Bytes in each slot for the batch's metadata, or for the report of its failure.
 pub const OUTCOME_CAPACITY: usize = 64 * 1024;
-/// How often a message is tried whose worker dies, before its batch becomes an error.
-pub const MAX_ATTEMPTS: u32 = 3;
+/// How often a message is tried whose worker dies, before its batch becomes an error, where nothing else is said; and how often a
+/// commander is started that dies at one message.
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
+/// The most attempts that can be asked for: a slot's word counts no further.
+pub const MAX_ATTEMPTS: u32 = crate::segment::word::MAX_COUNTED_ATTEMPTS;
+/// The shortest deadline of a message: the clock that it is measured by moves every 1 to 10 ms.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
+/// How often in a row a fork server may die, with no batch delivered in between, until the stream ends.
+pub const MAX_FORK_SERVER_STARTS: u32 = 3;
+/// How many of the last lines of a plugin's log an [`Attempt`](crate::Attempt) keeps, of each worker.
+pub const KEPT_LOG_LINES: usize = 10;
+/// The most bytes of each of them; the rest is cut.
+pub const KEPT_LOG_LINE_BYTES: usize = 500;
+/// How many messages a commander that saves its state gives from one saving to the next.
+pub const SAVE_EVERY: u64 = 64;
 /// How long [`start`](crate::HostBuilder::start) waits for plugins to be opened and constructed.
 pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long plugins may take to finish once the host stops; what is left then is killed.
@@ -31,6 +44,26 @@ pub const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 pub const MAX_FAILED_STARTS: u32 = 3;
 /// The wait before a worker that died before its plugin was constructed is started again; doubled each time.
 pub const RESTART_BACKOFF: Duration = Duration::from_millis(20);
+/// How long the processes of a dead fork server may take to end, before the host gives the run up.
+pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
+/// How long looking at the stack of a process may take.
+pub(crate) const STACK_CAPTURE_LIMIT: Duration = Duration::from_secs(1);
+/// How fast a worker is taken to fill memory: until it can be over its limit, it need not be looked at.
+pub(crate) const MEMORY_BYTES_A_NANO: u64 = 8;
+/// The time from one look at the workers' memory to the next is within these bounds.
+pub(crate) const MEMORY_LOOK_AT_LEAST: Duration = Duration::from_millis(5);
+/// As above.
+pub(crate) const MEMORY_LOOK_AT_MOST: Duration = Duration::from_millis(500);
+/// The longest such wait of a worker that dies again and again without having done a message.
+pub const MAX_RESTART_BACKOFF: Duration = Duration::from_millis(200);
+/// How long the throughput of one number of workers is measured, where the number is found automatically.
+pub const TUNE_WINDOW: Duration = Duration::from_millis(500);
+/// How many messages each worker must have done in that time; otherwise it is measured for longer.
+pub const TUNE_MESSAGES_PER_WORKER: u64 = 3;
+/// How many workers are tried at most where their number is found automatically and nothing else is said, for each CPU.
+pub const TUNED_WORKERS_PER_CPU: usize = 4;
+/// How long past its grace a fork server may take to end, before it is killed.
+pub(crate) const SERVER_MARGIN: Duration = Duration::from_secs(1);
 /// The most bytes of one event that a process sends to the host: a log record, a report, a schema.
 pub(crate) const MAX_EVENT_BYTES: usize = 128 * 1024;
 /// The most bytes of a log record's text; the rest is cut.

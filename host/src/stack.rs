@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::Path;
 
 use addr2line::{Loader, Location, demangle_auto};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_STACK_FRAMES;
 use crate::process::stack::{RawStack, RawThread};
@@ -23,7 +23,7 @@ use crate::process::stack::{RawStack, RawThread};
 /// What the threads of a process were doing.
 ///
 /// Its text has a line for each thread, and under it one for each function, innermost first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
     /// The main thread first.
     pub threads: Vec<StackThread>,
@@ -32,7 +32,7 @@ pub struct Stack {
 }
 
 /// What one thread was doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackThread {
     /// Its name, of which the kernel keeps 15 bytes.
     pub name: String,
@@ -55,10 +55,6 @@ impl fmt::Display for Stack {
 }
 
 /// Names what is in it.
-#[cfg_attr(
-    any(not(test), cobuf_loom),
-    expect(dead_code, reason = "the watchdog that asks for stacks comes next")
-)]
 pub(crate) fn resolve(raw: &RawStack) -> Stack {
     let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
     let threads = raw.threads.iter().map(|thread| resolve_thread(thread, &modules)).collect();

@@ -16,27 +16,33 @@ use std::time::{Duration, Instant};
 use cobuf_plugin_api::{PluginKind, Schema};
 use tracing::level_filters::LevelFilter;
 
-use crate::builder::{HostBuilder, Numbers};
+use crate::builder::{HostBuilder, Inheritance, Numbers};
 use crate::error::StartError;
 use crate::host::Host;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
+use crate::limits::SERVER_MARGIN;
 use crate::plugin::{Plugin, PluginError};
-use crate::process::channel::{EventReceiver, Received};
+use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, LaunchError, StartMethod};
-use crate::process::protocol::{Event, Plan, PluginPlan, Request, Role, SetupFailure, WorkerInit};
+use crate::process::protocol::{
+    Beginning, Event, Plan, PluginPlan, Request, Role, SetupFailure, WorkerInit, WorkerLimits,
+};
 use crate::run_folder::RunFolder;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::memory::Segment;
+use crate::segment::sync::Ordering;
 use crate::stream::Stream;
-use crate::supervisor::{Names, Supervisor, WorkerState, forward_log};
-
-/// How long past its grace a fork server may take to end, before it is killed.
-pub(crate) const SERVER_MARGIN: Duration = Duration::from_secs(1);
+use crate::supervisor::{Care, Names, Started, Supervisor, forward_log};
 
 /// Starts a host.
 pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let numbers = builder.numbers()?;
     let commander = builder.choose(PluginKind::Commander)?;
     let producer = builder.choose(PluginKind::Producer)?;
+    let care = builder.care()?;
+    let identity = Identity::new(builder.seed, &commander, &producer);
+    let Inheritance { history, letters } = builder.inheritance(identity)?;
     let folder = create_run_folder()?;
     let plan = Plan {
         commander: Some(commander.plan(folder.path())?),
@@ -45,6 +51,10 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         seed: builder.seed,
         limit: builder.limit,
         init: builder.worker_init.clone(),
+        limits: builder.worker_limits,
+        pin_workers: builder.pin_workers,
+        done: history.earlier().clone(),
+        letters,
         max_log_level: max_log_level(),
         run_folder: folder.path().to_owned(),
     };
@@ -54,8 +64,9 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let segment = session.attach(sizes(numbers, schema))?;
-    session.start_plugins(numbers.workers)?;
-    session.into_host(segment, numbers, builder)
+    let stream = Stream::new(segment, builder.deterministic, builder.on_failure, history);
+    session.start_plugins(&stream, numbers.workers)?;
+    session.into_host(stream, numbers, care, builder.stop_grace)
 }
 
 /// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the slots' arrays.
@@ -84,6 +95,10 @@ pub(crate) fn declarations(
         seed: 0,
         limit: None,
         init,
+        limits: WorkerLimits::default(),
+        pin_workers: false,
+        done: Ledger::default(),
+        letters: None,
         max_log_level: max_log_level(),
         run_folder,
     };
@@ -97,8 +112,8 @@ fn create_run_folder() -> Result<RunFolder, StartError> {
 }
 
 fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
-    let Numbers { workers, slots, message_capacity } = numbers;
-    Sizes { slots, workers, message_capacity, schema }
+    let Numbers { slots, message_capacity, .. } = numbers;
+    Sizes { slots, message_capacity, schema }
 }
 
 /// 0 off … 5 trace, as plugins are told.
@@ -115,7 +130,8 @@ fn max_log_level() -> u8 {
 
 /// A run that is being started.
 struct Session {
-    server: Option<Arc<ForkServer>>,
+    server: Option<ForkServer>,
+    plan: Plan,
     events: Option<EventReceiver>,
     names: Names,
     folder: Option<RunFolder>,
@@ -132,7 +148,7 @@ impl Drop for Session {
         // Only where the start failed: nothing is worth waiting for.
         if let Some(server) = self.server.take() {
             let _ = server.request(&Request::Stop { grace: Duration::ZERO });
-            server.wait(SERVER_MARGIN);
+            let _ = server.wait(SERVER_MARGIN);
         }
     }
 }
@@ -145,7 +161,7 @@ impl Session {
         let origin = |plugin: &Option<PluginPlan>| plugin.as_ref().map(|plugin| plugin.origin.clone());
         let (server, events) = ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?;
         let mut session = Self {
-            server: Some(Arc::new(server)),
+            server: Some(server),
             events: Some(events),
             names: Names { commander: name(&plan.commander), producer: name(&plan.producer) },
             folder: Some(folder),
@@ -153,9 +169,10 @@ impl Session {
             limit: builder.start_timeout,
             origins: [origin(&plan.commander), origin(&plan.producer)].map(Option::unwrap_or_default),
             early: Vec::new(),
+            plan,
         };
         session.greet(builder)?;
-        session.request(Request::Configure(Box::new(plan)))?;
+        session.request(Request::Configure(Box::new(session.plan.clone())))?;
         Ok(session)
     }
 
@@ -187,7 +204,7 @@ impl Session {
     /// Asks a plugin, in a process of its own, what it declares.
     fn probe(&mut self, kind: PluginKind, configured: bool) -> Result<(String, Option<Schema>), StartError> {
         let role = Role::Probe { kind, configured };
-        self.request(Request::Start(role))?;
+        self.request(Request::Start(role, None))?;
         let mut answer = None;
         loop {
             match self.next_event(&format!("the {kind} {}", self.names.of(kind)))? {
@@ -202,16 +219,14 @@ impl Session {
 
     /// Makes the segment and has the fork server map it.
     fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
-        let Some(folder) = &self.folder else { unreachable!("the folder is there until the host takes it") };
-        let name = folder.name().to_owned();
-        let mut segment = create_segment(&name, sizes.clone())?;
-        self.request(Request::Attach { segment: name, sizes })?;
+        let (Some(folder), Some(server)) = (&self.folder, &self.server) else {
+            unreachable!("folder and server are there until the host takes them")
+        };
+        let segment = create_segment(folder.name(), sizes)?;
+        server.attach(&segment).map_err(|_| StartError::ForkServerDied)?;
         loop {
             match self.next_event("the fork server")? {
-                Event::Attached(Ok(())) => {
-                    segment.disown_name();
-                    return Ok(segment);
-                }
+                Event::Attached(Ok(())) => return Ok(segment),
                 Event::Attached(Err(reason)) => {
                     return Err(StartError::Segment { what: "the fork server cannot map the slots", reason });
                 }
@@ -221,10 +236,12 @@ impl Session {
     }
 
     /// Starts the commander and all workers, and waits until every plugin is constructed.
-    fn start_plugins(&mut self, workers: usize) -> Result<(), StartError> {
-        self.request(Request::Start(Role::Commander))?;
+    fn start_plugins(&mut self, stream: &Stream, workers: usize) -> Result<(), StartError> {
+        let sequence = stream.history.earlier().next_missing(0);
+        let beginning = Beginning { sequence, state: stream.history.state_before(sequence) };
+        self.request(Request::Start(Role::Commander, Some(beginning)))?;
         for worker in 0..workers as u32 {
-            self.request(Request::Start(Role::Worker { worker, incarnation: 0 }))?;
+            self.request(Request::Start(Role::Worker { worker, incarnation: 0 }, None))?;
         }
         let mut ready = Vec::with_capacity(workers + 1);
         while ready.len() < workers + 1 {
@@ -237,7 +254,9 @@ impl Session {
                     // A commander with few messages may be done, a worker may have died of its first message.
                     self.early.push(event);
                 }
-                event @ Event::CommanderFailed(_) => self.early.push(event),
+                Event::Started { pid: Ok(_), .. } | Event::CommanderFailed(_) | Event::Saved(_) => {
+                    self.early.push(event);
+                }
                 event => self.take_usual(event)?,
             }
         }
@@ -246,29 +265,32 @@ impl Session {
 
     fn into_host(
         mut self,
-        segment: Segment,
+        stream: Stream,
         numbers: Numbers,
-        builder: HostBuilder,
+        care: Care,
+        stop_grace: Duration,
     ) -> Result<Host, StartError> {
-        let stream = Arc::new(Stream::new(segment, builder.deterministic));
+        let stream = Arc::new(stream);
+        // From here on the supervisor stops the server.
         let (Some(server), Some(events), Some(folder)) =
-            (self.server.clone(), self.events.take(), self.folder.take())
+            (self.server.take(), self.events.take(), self.folder.take())
         else {
             unreachable!("a session is made into a host once")
         };
-        let supervisor = Supervisor {
+        stream.counters.fork_server.store(server.pid().into(), Ordering::Relaxed);
+        let supervisor = Supervisor::spawn(Started {
             stream: stream.clone(),
-            server: server.clone(),
+            server,
             events,
+            plan: self.plan.clone(),
             names: self.names.clone(),
-            workers: vec![WorkerState::ready(); numbers.workers],
+            care,
+            workers: numbers.workers,
+            tune_up_to: numbers.tune_up_to,
             early: std::mem::take(&mut self.early),
-        };
-        let thread =
-            supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-        // From here on the host stops the server.
-        self.server = None;
-        Ok(Host::new(stream, server, thread, folder, builder.stop_grace))
+        })
+        .map_err(|source| StartError::Io { what: "start a thread", source })?;
+        Ok(Host::new(stream, supervisor, folder, stop_grace))
     }
 
     fn request(&self, request: Request) -> Result<(), StartError> {
@@ -280,9 +302,10 @@ impl Session {
         let (Some(server), Some(events)) = (&self.server, &mut self.events) else {
             unreachable!("server and events are there until the host takes them")
         };
-        match events.receive(server.alive(), Some(self.deadline)) {
+        let watched = Watched { server: Some(server.alive()), mail: None };
+        match events.receive(watched, Some(self.deadline)) {
             Ok(Received::Event(event)) => Ok(event),
-            Ok(Received::TimedOut) => {
+            Ok(Received::TimedOut | Received::Mail) => {
                 Err(StartError::Timeout { waiting_for: waiting_for.to_owned(), limit: self.limit })
             }
             Ok(Received::Closed) => Err(StartError::ForkServerDied),
@@ -339,7 +362,8 @@ fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
     })
 }
 
-fn explain(error: &dyn std::error::Error) -> String {
+/// An error and its cause, as one text.
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

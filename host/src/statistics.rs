@@ -1,12 +1,13 @@
 //! What a run did so far, and what held it up.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::segment::sync;
+use crate::limits::MAX_WORKERS;
+use crate::segment::memory::WorkerPlace;
+use crate::segment::sync::{AtomicU64, Ordering};
 use crate::stream::Stream;
 
 /// The share of the time that consumers must have waited, for the run to be limited by something else than them.
@@ -22,11 +23,19 @@ pub struct Statistics {
     pub delivered: u64,
     /// Batches in whose place an error was handed over.
     pub errors: u64,
+    /// Messages that were given up and left out, as the policy says.
+    pub skipped: u64,
     /// Messages that were queued again because their worker died.
     pub retries: u64,
+    /// Workers and commanders that were killed because they did not come back in time.
+    pub timeouts: u64,
     /// Workers that were started again.
     pub worker_restarts: u64,
-    /// The number of workers.
+    /// How often the commander was started again.
+    pub commander_restarts: u64,
+    /// How often the fork server was replaced.
+    pub fork_server_restarts: u64,
+    /// The number of workers that there shall be.
     pub workers: usize,
     /// The slots now, by state.
     pub slots: Occupancy,
@@ -87,21 +96,27 @@ impl fmt::Display for LimitedBy {
 impl Statistics {
     pub(crate) fn of(stream: &Stream) -> Self {
         let counters = &stream.counters;
-        let workers = stream.segment.worker_stats();
-        let total = |nanos: fn(&crate::segment::memory::WorkerStats) -> &sync::AtomicU64| {
-            Duration::from_nanos(workers.iter().map(|worker| nanos(worker).load(Ordering::Relaxed)).sum())
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let most_workers = load(&counters.most_workers) as usize;
+        let places = &stream.segment.worker_places()[..most_workers.min(MAX_WORKERS)];
+        let total = |nanos: fn(&WorkerPlace) -> &AtomicU64| {
+            Duration::from_nanos(places.iter().map(|worker| load(nanos(worker))).fold(0, u64::wrapping_add))
         };
         let [free, writing, ready, reading] = stream.table().occupancy();
-        let commander_wait = stream.table().control.commander_wait_nanos.load(Ordering::Relaxed);
+        let commander_wait = load(&stream.table().control.commander_wait_nanos);
         Self {
-            delivered: counters.delivered.load(Ordering::Relaxed),
-            errors: counters.errors.load(Ordering::Relaxed),
-            retries: counters.retries.load(Ordering::Relaxed),
-            worker_restarts: counters.worker_restarts.load(Ordering::Relaxed),
-            workers: workers.len(),
+            delivered: load(&counters.delivered),
+            errors: load(&counters.errors),
+            skipped: load(&counters.skipped),
+            retries: load(&counters.retries),
+            timeouts: load(&counters.timeouts),
+            worker_restarts: load(&counters.worker_restarts),
+            commander_restarts: load(&counters.commander_restarts),
+            fork_server_restarts: load(&counters.fork_server_restarts),
+            workers: load(&counters.workers) as usize,
             slots: Occupancy { free, writing, ready, reading },
             elapsed: stream.started.elapsed(),
-            consumer_wait: Duration::from_nanos(counters.consumer_wait_nanos.load(Ordering::Relaxed)),
+            consumer_wait: Duration::from_nanos(load(&counters.consumer_wait_nanos)),
             worker_wait: total(|worker| &worker.wait_nanos),
             worker_busy: total(|worker| &worker.busy_nanos),
             commander_wait: Duration::from_nanos(commander_wait),

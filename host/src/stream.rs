@@ -4,7 +4,6 @@
 //! lives as long as the last of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::Report;
@@ -13,8 +12,13 @@ use parking_lot::Mutex;
 
 use crate::batch::Batch;
 use crate::error::{BatchError, StreamError};
+use crate::failure::{OnFailure, PerKind};
+use crate::history::History;
+use crate::roster::Roster;
 use crate::segment::memory::Segment;
+use crate::segment::sync::{AtomicU64, Ordering};
 use crate::segment::table::{Claim, Reading, Table, Wanted};
+use crate::segment::word::SlotState;
 
 /// What there was for a consumer.
 #[derive(Debug)]
@@ -28,7 +32,8 @@ pub enum Next {
 }
 
 /// What a consumer that has nothing yet is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
     /// Every slot is held by batches of the application: nothing comes until one is dropped.
     HeldBatches {
@@ -46,8 +51,11 @@ pub(crate) struct Stream {
     pub(crate) segment: Segment,
     pub(crate) deterministic: bool,
     pub(crate) started: Instant,
-    position: Mutex<Position>,
     pub(crate) counters: Counters,
+    pub(crate) history: History,
+    pub(crate) roster: Roster,
+    on_failure: PerKind<OnFailure>,
+    position: Mutex<Position>,
 }
 
 /// What consumers and supervisor count.
@@ -55,15 +63,26 @@ pub(crate) struct Stream {
 pub(crate) struct Counters {
     pub(crate) delivered: AtomicU64,
     pub(crate) errors: AtomicU64,
+    pub(crate) skipped: AtomicU64,
     pub(crate) retries: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
     pub(crate) worker_restarts: AtomicU64,
+    pub(crate) commander_restarts: AtomicU64,
+    pub(crate) fork_server_restarts: AtomicU64,
     pub(crate) consumer_wait_nanos: AtomicU64,
+    /// The workers that there shall be, and the most that there were.
+    pub(crate) workers: AtomicU64,
+    pub(crate) most_workers: AtomicU64,
+    /// The fork server's process number.
+    pub(crate) fork_server: AtomicU64,
 }
 
 /// Where the consumers are. The lock is held for a look at the slots, never while waiting.
 #[derive(Debug, Default)]
 struct Position {
-    /// The number of slots taken so far; in deterministic mode the next sequence number.
+    /// In deterministic mode, the next message.
+    next: u64,
+    /// The number of slots taken so far.
     taken: u64,
     /// Why the stream ends early.
     failure: Option<Failure>,
@@ -79,9 +98,18 @@ struct Failure {
 }
 
 impl Stream {
-    pub(crate) fn new(segment: Segment, deterministic: bool) -> Self {
-        let (position, counters) = (Mutex::default(), Counters::default());
-        Self { segment, deterministic, started: Instant::now(), position, counters }
+    pub(crate) fn new(
+        segment: Segment,
+        deterministic: bool,
+        on_failure: PerKind<OnFailure>,
+        history: History,
+    ) -> Self {
+        let first = history.earlier().next_missing(0);
+        segment.table().begin_at(first);
+        let position = Mutex::new(Position { next: first, ..Position::default() });
+        let (started, counters) = (Instant::now(), Counters::default());
+        let roster = Roster::default();
+        Self { segment, deterministic, started, counters, history, roster, on_failure, position }
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
@@ -103,34 +131,50 @@ impl Stream {
 
     /// The next item, if it is there.
     pub(crate) fn poll(self: &Arc<Self>) -> Next {
+        loop {
+            let mut position = self.position.lock();
+            match self.take(&mut position) {
+                Taken::Claim(claim) => {
+                    drop(position);
+                    if let Some(item) = self.open(claim) {
+                        return Next::Item(item);
+                    }
+                }
+                Taken::Error(error) => return Next::Item(Err(error)),
+                Taken::End => return Next::Ended,
+                Taken::Nothing => {
+                    drop(position);
+                    return Next::Pending(self.waiting_for());
+                }
+            }
+        }
+    }
+
+    fn take(&self, position: &mut Position) -> Taken {
         let table = self.table();
-        let mut position = self.position.lock();
         if table.stop_requested() || position.ended {
-            return Next::Ended;
+            return Taken::End;
         }
         // Read before the look at the slots: what was ready when the stream failed is then seen.
         let lost = position.failure.as_ref().is_some_and(|failure| !failure.after_commanded);
-        let wanted = if self.deterministic { Wanted::Sequence(position.taken) } else { Wanted::Any };
+        let wanted = if self.deterministic { Wanted::Sequence(position.next) } else { Wanted::Any };
         if let Some(claim) = table.take_ready(wanted) {
             position.taken += 1;
-            drop(position);
-            return Next::Item(self.open(claim));
+            position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+            return Taken::Claim(claim);
         }
-        if lost || table.end() == Some(position.taken) {
+        let all = table.end().map(|end| end - self.history.earlier().count_below(end));
+        if lost || all == Some(position.taken) {
             position.ended = true;
-            return match position.failure.take() {
-                Some(failure) => Next::Item(Err(failure.error)),
-                None => Next::Ended,
-            };
+            return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
         }
-        drop(position);
-        Next::Pending(self.waiting_for())
+        Taken::Nothing
     }
 
     /// Ends the stream after what was commanded before, with an error.
     pub(crate) fn fail_after_commanded(&self, error: StreamError) {
         self.fail(Failure { error, after_commanded: true });
-        self.table().end_stream();
+        self.table().end_stream(self.table().commanded());
     }
 
     /// Ends the stream after what is ready now, with an error.
@@ -139,8 +183,9 @@ impl Stream {
         self.table().wake_everyone();
     }
 
-    /// Gives a batch's slot back.
+    /// Gives a batch's slot back: its message is done.
     pub(crate) fn release(&self, claim: Claim<Reading>) {
+        self.history.note_done(self.table().sequence(&claim));
         self.table().release(claim);
     }
 
@@ -148,11 +193,22 @@ impl Stream {
         let [free, writing, ready, held] = self.table().occupancy();
         if free + writing + ready == 0 {
             WaitingFor::HeldBatches { held }
-        } else if self.table().commanded() > self.position.lock().taken {
+        } else if self.table().look().any(|slot| slot.sequence.is_some() && slot.state == SlotState::Writing)
+        {
             WaitingFor::Producers
         } else {
             WaitingFor::Commander
         }
+    }
+
+    /// The message that a consumer in deterministic mode wants next.
+    pub(crate) fn wanted(&self) -> Option<u64> {
+        self.deterministic.then(|| self.position.lock().next)
+    }
+
+    /// The number of items that were taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.position.lock().taken
     }
 
     /// The first failure stays: later ones follow from it.
@@ -160,24 +216,50 @@ impl Stream {
         self.position.lock().failure.get_or_insert(failure);
     }
 
-    /// What is in a taken slot: a batch, or the report of a failure, whose slot is given back at once.
-    fn open(self: &Arc<Self>, claim: Claim<Reading>) -> Result<Batch, StreamError> {
-        let outcome = self.table().outcome(&claim);
+    /// What is in a taken slot: a batch; the error of a failure, whose slot is given back at once; or nothing, where the failure is to be
+    /// left out.
+    fn open(self: &Arc<Self>, claim: Claim<Reading>) -> Option<Result<Batch, StreamError>> {
+        let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
+        let attempts = if claim.attempts() > 0 { self.history.take_attempts(sequence) } else { Vec::new() };
         if !outcome.failed {
             self.counters.delivered.fetch_add(1, Ordering::Relaxed);
-            return Ok(Batch::new(self.clone(), claim, outcome));
+            return Some(Ok(Batch::new(self.clone(), claim, outcome)));
         }
-        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        let encoded = self.segment.message(&claim);
         let error = BatchError {
-            sequence: self.table().sequence(&claim),
+            sequence,
             worker: outcome.worker,
             // The commander's message was checked to be a dictionary when it was written.
-            message: codec::decode("the message", self.segment.message(&claim)).unwrap_or_default(),
+            message: codec::decode("the message", encoded).unwrap_or_default(),
             report: Report::decode(self.segment.outcome(&claim)),
+            attempts,
         };
+        self.history.note_failure(&error, encoded);
         self.release(claim);
-        Err(StreamError::Batch(Box::new(error)))
+        match self.on_failure.of(error.kind()) {
+            OnFailure::Raise => {}
+            OnFailure::Skip => {
+                self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "a message is skipped");
+                return None;
+            }
+            OnFailure::Stop => {
+                self.position.lock().ended = true;
+                self.table().wake_everyone();
+            }
+        }
+        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        Some(Err(StreamError::Batch(Box::new(error))))
     }
+}
+
+/// What a look at the slots gave.
+enum Taken {
+    Claim(Claim<Reading>),
+    /// The stream's last item.
+    Error(StreamError),
+    End,
+    Nothing,
 }
 
 impl std::fmt::Debug for Stream {

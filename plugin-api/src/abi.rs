@@ -153,6 +153,38 @@ pub struct CommanderModule {
     pub query: extern "C" fn(id: RStr<'_>) -> *const (),
 }
 
+/// The extension of a commander that can be resumed: what `query` gives for [`ID`](Self::ID). Frozen as the modules are.
+#[repr(C)]
+pub struct ResumeExtension {
+    /// Goes from the message `from`, which would be next, on to the message `to`. The instance must come from `open`.
+    pub skip: unsafe extern "C" fn(commander: Instance, from: u64, to: u64) -> Outcome<()>,
+    /// The state before the message `sequence`. The instance must come from `open`.
+    pub save: unsafe extern "C" fn(commander: Instance, sequence: u64) -> Outcome<RawState>,
+    /// Takes over a state that was saved before the message `sequence`. The instance must come from `open`.
+    pub restore: unsafe extern "C" fn(
+        commander: Instance,
+        sequence: u64,
+        version: u32,
+        state: RSlice<'_, u8>,
+    ) -> Outcome<()>,
+}
+
+impl ResumeExtension {
+    /// Its name for `query`.
+    pub const ID: &'static str = "cobuf.commander.resume/1";
+}
+
+/// A commander's state as it crosses the boundary.
+#[repr(C)]
+pub struct RawState {
+    /// Whether there is one.
+    pub present: bool,
+    /// The version of its form.
+    pub version: u32,
+    /// The encoded state.
+    pub bytes: RVec<u8>,
+}
+
 impl RootModule for ProducerModuleRef {
     abi_stable::declare_root_module_statics! {ProducerModuleRef}
     const BASE_NAME: &'static str = "cobuf_producer";

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::seed::{self, Rng};
+use crate::state::SavedState;
 use crate::stop::StopFlag;
 
 /// Says what to produce: one message, a dictionary, for each batch. Runs in one process of its own.
@@ -64,12 +65,49 @@ pub trait Commander: Sized + 'static {
     /// The next message, or `None` at the end of the stream; it is not called again after that.
     ///
     /// # Errors
-    /// Ends the stream with this error, after all batches that were commanded before.
+    /// Ends the stream with this error, after all batches that were commanded before, unless the host was asked to start the
+    /// commander again.
     fn next(&mut self, context: &mut CommanderContext) -> anyhow::Result<Option<Self::Message>>;
 
     /// The number of messages in the whole stream, where it is known and finite: for progress bars.
     fn total(&self) -> Option<u64> {
         None
+    }
+
+    /// Goes on to the message `to`, which is asked for next, from that of [`CommanderContext::sequence`]: at the start of a run
+    /// that is resumed, in place of a commander that died, and past messages that were delivered by an earlier run.
+    ///
+    /// By default it asks [`next`](Self::next) for the messages in between and drops them. A commander that can tell any message
+    /// from its number alone has nothing to do: `Ok(())`.
+    ///
+    /// # Errors
+    /// As of `next`.
+    fn skip(&mut self, context: &mut CommanderContext, to: u64) -> anyhow::Result<()> {
+        while context.sequence < to && self.next(context)?.is_some() {
+            context.sequence += 1;
+        }
+        Ok(())
+    }
+
+    /// The commander's state before the message of [`CommanderContext::sequence`], for [`restore`](Self::restore), where asking
+    /// for all messages again would not bring it there, or take too long. It is asked for now and then
+    /// (`cobuf_host::limits::SAVE_EVERY`), and travels in checkpoints: keep it small. By default there is none.
+    ///
+    /// # Errors
+    /// As of `next`.
+    fn save(&mut self, context: &CommanderContext) -> anyhow::Result<Option<SavedState>> {
+        let _ = context;
+        Ok(None)
+    }
+
+    /// Takes over the state that another one with the same configuration and seed saved before the message of
+    /// [`CommanderContext::sequence`]. Called at most once, before anything else.
+    ///
+    /// # Errors
+    /// Where it is of a version that this commander cannot read; ends the start of the host.
+    fn restore(&mut self, context: &CommanderContext, state: &SavedState) -> anyhow::Result<()> {
+        let _ = context;
+        anyhow::bail!("a state of version {} cannot be restored: this commander saves none", state.version())
     }
 }
 

@@ -107,6 +107,13 @@ impl fmt::Display for Dictionary {
     }
 }
 
+/// As compact JSON; bytes as a list of numbers.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
 macro_rules! value_from {
     ($( $type:ty => |$value:ident| $into:expr; )*) => {
         $( impl From<$type> for Value { fn from($value: $type) -> Self { $into } } )*

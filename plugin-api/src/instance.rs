@@ -6,6 +6,7 @@ use crate::commander::{Commander, CommanderContext};
 use crate::producer::{ProduceContext, Producer, WorkerContext};
 use crate::schema::Schema;
 use crate::slot::{Slot, SlotOutcome};
+use crate::state::SavedState;
 
 /// A producer with the schema that it declared.
 pub(crate) struct ProducerInstance<P> {
@@ -76,5 +77,21 @@ impl<C: Commander> CommanderInstance<C> {
         self.context.sequence = sequence;
         let message = self.commander.next(&mut self.context)?;
         Ok(message.map(|message| codec::encode("a message", &message)).transpose()?)
+    }
+
+    /// Goes from the message `from`, which would be next, on to the message `to`.
+    pub(crate) fn skip(&mut self, from: u64, to: u64) -> anyhow::Result<()> {
+        self.context.sequence = from;
+        self.commander.skip(&mut self.context, to)
+    }
+
+    pub(crate) fn save(&mut self, sequence: u64) -> anyhow::Result<Option<SavedState>> {
+        self.context.sequence = sequence;
+        self.commander.save(&self.context)
+    }
+
+    pub(crate) fn restore(&mut self, sequence: u64, state: &SavedState) -> anyhow::Result<()> {
+        self.context.sequence = sequence;
+        self.commander.restore(&self.context, state)
     }
 }

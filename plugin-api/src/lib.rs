@@ -38,6 +38,7 @@ mod schema;
 mod seed;
 mod shims;
 mod slot;
+mod state;
 mod stop;
 
 pub use commander::{Commander, CommanderContext};
@@ -51,6 +52,7 @@ pub use schema::{
 };
 pub use seed::{Rng, message_seed};
 pub use slot::{Slot, SlotError};
+pub use state::SavedState;
 pub use stop::StopFlag;
 
 pub use {anyhow, half, log, ndarray, rand, schemars, serde};
@@ -58,8 +60,8 @@ pub use {anyhow, half, log, ndarray, rand, schemars, serde};
 /// What a plugin's source usually needs: `use cobuf_plugin_api::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        ArraySpec, Commander, CommanderContext, DType, Dictionary, ProduceContext, Producer, Schema, Slot,
-        WorkerContext,
+        ArraySpec, Commander, CommanderContext, DType, Dictionary, ProduceContext, Producer, SavedState,
+        Schema, Slot, WorkerContext,
     };
     pub use anyhow::{Context as _, Result, bail, ensure};
     pub use log;

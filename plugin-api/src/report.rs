@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// How a plugin failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportKind {
     /// It returned an error.
@@ -14,14 +14,27 @@ pub enum ReportKind {
     Panic,
     /// Its process died. The host says so; a plugin's report is never of this kind.
     Crash,
+    /// It did not come back in time, and its process was killed. The host says so, as of a crash.
+    Timeout,
+}
+
+impl fmt::Display for ReportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Crash => "crash",
+            Self::Timeout => "timeout",
+        })
+    }
 }
 
 /// A plugin's failure: what it was, and its chain of causes, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether it was an error, a panic or a crash.
+    /// Whether it was an error, a panic, a crash or a timeout.
     pub kind: ReportKind,
-    /// The messages from the error itself to its root cause; one for a panic or a crash.
+    /// The messages from the error itself to its root cause; one for the others.
     pub chain: Vec<String>,
 }
 
@@ -36,9 +49,9 @@ impl Report {
         Self { kind: ReportKind::Panic, chain: vec![message] }
     }
 
-    /// The report of a process's death.
-    pub fn from_crash(message: String) -> Self {
-        Self { kind: ReportKind::Crash, chain: vec![message] }
+    /// The report of what the host has seen of a process: a crash or a timeout.
+    pub fn from_host(kind: ReportKind, message: String) -> Self {
+        Self { kind, chain: vec![message] }
     }
 
     /// As MessagePack. The chain is cut so that the bytes fit `limit`, which must be at least [`Report::MIN_BYTES`].

@@ -9,7 +9,7 @@ use abi_stable::std_types::{RSlice, RStr, RString, RVec};
 
 use crate::abi::{
     CommanderInfo, CommanderModule, CommanderModuleRef, Instance, Job, LogSink, OpenedCommander, Outcome,
-    Produced, ProducerModule, ProducerModuleRef, RawArray, WorkerInfo,
+    Produced, ProducerModule, ProducerModuleRef, RawArray, RawState, ResumeExtension, WorkerInfo,
 };
 use crate::codec;
 use crate::commander::Commander;
@@ -18,6 +18,7 @@ use crate::logging;
 use crate::panics::{self, guard};
 use crate::producer::Producer;
 use crate::report::Report;
+use crate::state::SavedState;
 
 /// The most bytes of an error report that cross the boundary; the host cuts it further to what its memory holds.
 const MAX_REPORT_BYTES: usize = 64 * 1024;
@@ -48,7 +49,7 @@ fn producer_module<P: Producer>() -> ProducerModuleRef {
         open: producer_open::<P>,
         produce: producer_produce::<P>,
         close: close::<ProducerInstance<P>>,
-        query,
+        query: producer_query,
     }
     .leak_into_prefix()
 }
@@ -61,7 +62,7 @@ fn commander_module<C: Commander>() -> CommanderModuleRef {
         open: commander_open::<C>,
         next: commander_next::<C>,
         close: close::<CommanderInstance<C>>,
-        query,
+        query: commander_query::<C>,
     }
     .leak_into_prefix()
 }
@@ -76,8 +77,16 @@ extern "C" fn install(sink: LogSink, max_level: u8) {
     panics::install_hook();
 }
 
-extern "C" fn query(_id: RStr<'_>) -> *const () {
+extern "C" fn producer_query(_id: RStr<'_>) -> *const () {
     std::ptr::null()
+}
+
+extern "C" fn commander_query<C: Commander>(id: RStr<'_>) -> *const () {
+    if id.as_str() == ResumeExtension::ID { (&raw const *resume::<C>()).cast() } else { std::ptr::null() }
+}
+
+const fn resume<C: Commander>() -> &'static ResumeExtension {
+    &ResumeExtension { skip: commander_skip::<C>, save: commander_save::<C>, restore: commander_restore::<C> }
 }
 
 extern "C" fn config_schema<T: schemars::JsonSchema>() -> Outcome<RString> {
@@ -129,6 +138,33 @@ unsafe extern "C" fn commander_next<C: Commander>(commander: Instance, sequence:
     // SAFETY: the host passes what `commander_open::<C>` gave, from one thread, and has not closed it.
     let commander = unsafe { &mut *commander.cast::<CommanderInstance<C>>() };
     outcome(|| Ok(commander.next(sequence)?.unwrap_or_default().into()))
+}
+
+unsafe extern "C" fn commander_skip<C: Commander>(commander: Instance, from: u64, to: u64) -> Outcome<()> {
+    // SAFETY: as in `commander_next`.
+    let commander = unsafe { &mut *commander.cast::<CommanderInstance<C>>() };
+    outcome(|| commander.skip(from, to))
+}
+
+unsafe extern "C" fn commander_save<C: Commander>(commander: Instance, sequence: u64) -> Outcome<RawState> {
+    // SAFETY: as in `commander_next`.
+    let commander = unsafe { &mut *commander.cast::<CommanderInstance<C>>() };
+    outcome(|| {
+        let state = commander.save(sequence)?;
+        let (version, bytes) = state.as_ref().map_or((0, &[][..]), |state| (state.version(), state.bytes()));
+        Ok(RawState { present: state.is_some(), version, bytes: bytes.into() })
+    })
+}
+
+unsafe extern "C" fn commander_restore<C: Commander>(
+    commander: Instance,
+    sequence: u64,
+    version: u32,
+    state: RSlice<'_, u8>,
+) -> Outcome<()> {
+    // SAFETY: as in `commander_next`.
+    let commander = unsafe { &mut *commander.cast::<CommanderInstance<C>>() };
+    outcome(|| commander.restore(sequence, &SavedState::from_bytes(version, state.to_vec())))
 }
 
 fn into_raw<T>(value: T) -> Instance {

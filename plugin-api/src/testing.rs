@@ -47,6 +47,7 @@ use crate::report::Report;
 use crate::schema::Schema;
 use crate::seed;
 use crate::slot::{Slot, SlotError};
+use crate::state::SavedState;
 use crate::stop::StopFlag;
 
 /// A producer, opened as the only worker of a run.
@@ -188,6 +189,36 @@ impl<C: Commander> CommanderHarness<C> {
     /// The plugin's error or panic.
     pub fn take(&mut self, most: usize) -> Result<Vec<Dictionary>, Report> {
         (0..most).map_while(|_| self.next_message().transpose()).collect()
+    }
+}
+
+impl<C: Commander> CommanderHarness<C> {
+    /// Goes on to the message `to`, as a host does that resumes a run.
+    ///
+    /// # Errors
+    /// The plugin's error or panic.
+    pub fn skip(&mut self, to: u64) -> Result<(), Report> {
+        guard(|| self.instance.skip(self.sequence, to))?;
+        self.sequence = to;
+        Ok(())
+    }
+
+    /// What the commander saves before its next message.
+    ///
+    /// # Errors
+    /// The plugin's error or panic.
+    pub fn save(&mut self) -> Result<Option<SavedState>, Report> {
+        guard(|| self.instance.save(self.sequence))
+    }
+
+    /// Has a new commander take over what another one saved before the message `sequence`.
+    ///
+    /// # Errors
+    /// The plugin's error or panic.
+    pub fn restore(&mut self, sequence: u64, state: &SavedState) -> Result<(), Report> {
+        guard(|| self.instance.restore(sequence, state))?;
+        self.sequence = sequence;
+        Ok(())
     }
 }
 

@@ -12,9 +12,9 @@ use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WI
 use abi_stable::std_types::{RResult, RSlice, RVec};
 use cobuf_plugin_api::abi::{
     CommanderInfo, CommanderModuleRef, Instance, Job, LogSink, Outcome, Produced, ProducerModuleRef,
-    WorkerInfo,
+    ResumeExtension, WorkerInfo,
 };
-use cobuf_plugin_api::{Report, Schema};
+use cobuf_plugin_api::{Report, SavedState, Schema};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 /// Why the loader, or the check of layouts, refused a plugin: the chain of reasons as text.
@@ -75,7 +75,10 @@ impl CommanderPlugin {
     pub(crate) fn construct(&self, config: &[u8], info: CommanderInfo) -> Result<OpenCommander, Report> {
         let opened = result(self.0.open()(RSlice::from_slice(config), info))?;
         let total = (opened.total != u64::MAX).then_some(opened.total);
-        Ok(OpenCommander { module: self.0, instance: opened.instance, total })
+        let extension: *const ResumeExtension = self.0.query()(ResumeExtension::ID.into()).cast();
+        // SAFETY: under this name, which has the version in it, a plugin gives null or a `ResumeExtension` that stays.
+        let resume = unsafe { extension.as_ref() };
+        Ok(OpenCommander { module: self.0, instance: opened.instance, total, resume })
     }
 }
 
@@ -109,6 +112,8 @@ pub(crate) struct OpenCommander {
     instance: Instance,
     /// The number of messages in the whole stream, where it is known.
     pub(crate) total: Option<u64>,
+    /// Missing in a plugin that was built before there was one.
+    resume: Option<&'static ResumeExtension>,
 }
 
 impl OpenCommander {
@@ -117,6 +122,35 @@ impl OpenCommander {
         // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
         let message = result(unsafe { self.module.next()(self.instance, sequence) })?;
         Ok((!message.is_empty()).then_some(message))
+    }
+
+    /// Goes from the message `from`, which would be next, on to the message `to`.
+    pub(crate) fn skip(&mut self, from: u64, to: u64) -> Result<(), Report> {
+        let Some(resume) = self.resume else {
+            return (from..to).try_for_each(|sequence| self.next(sequence).map(drop));
+        };
+        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        if from < to { result(unsafe { (resume.skip)(self.instance, from, to) }) } else { Ok(()) }
+    }
+
+    /// The state before the message `sequence`, where the plugin has one.
+    pub(crate) fn save(&mut self, sequence: u64) -> Result<Option<SavedState>, Report> {
+        let Some(resume) = self.resume else { return Ok(None) };
+        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        let state = result(unsafe { (resume.save)(self.instance, sequence) })?;
+        Ok(state.present.then(|| SavedState::from_bytes(state.version, state.bytes.into_vec())))
+    }
+
+    /// Takes over a state that was saved before the message `sequence`.
+    pub(crate) fn restore(&mut self, sequence: u64, state: &SavedState) -> Result<(), Report> {
+        let Some(resume) = self.resume else {
+            return Err(Report::from_error(&anyhow::anyhow!(
+                "the commander cannot take over a saved state; rebuild it with this version of cobuf-plugin-api"
+            )));
+        };
+        let bytes = RSlice::from_slice(state.bytes());
+        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        result(unsafe { (resume.restore)(self.instance, sequence, state.version(), bytes) })
     }
 
     /// Drops the commander.

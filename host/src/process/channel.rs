@@ -3,13 +3,18 @@
 //! Requests have one writer and are framed by their length. Events have many writers, so their socket keeps each datagram
 //! whole (`SOCK_SEQPACKET`): one event, one send. A full socket makes the sender wait; the host always reads.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +40,45 @@ pub(crate) fn receive_request(mut control: &UnixStream) -> io::Result<Option<Req
     let mut body = vec![0; u32::from_le_bytes(length) as usize];
     control.read_exact(&mut body)?;
     decode(&body).map(Some)
+}
+
+/// Sends a descriptor after a request that announces it.
+pub(crate) fn send_descriptor(control: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("there is no space for a descriptor"));
+    }
+    // A descriptor travels with a byte.
+    loop {
+        match sendmsg(control, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            sent => return sent.map(drop).map_err(Into::into),
+        }
+    }
+}
+
+/// Receives the descriptor that a request has announced.
+pub(crate) fn receive_descriptor(control: &UnixStream) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    loop {
+        let mut place = [IoSliceMut::new(&mut byte)];
+        match recvmsg(control, &mut place, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            received => {
+                received?;
+                break;
+            }
+        }
+    }
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// The processes' end of the events' socket.
@@ -102,33 +146,50 @@ impl EventSender {
 pub(crate) enum Received {
     /// An event.
     Event(Event),
+    /// Somebody in this process has a wish: see the supervisor's mailbox.
+    Mail,
     /// Nothing until the deadline.
     TimedOut,
     /// The fork server ended, and nothing of it is left to read.
     Closed,
 }
 
+/// What [`EventReceiver::receive`] looks at beside the socket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Watched<'a> {
+    /// The fork server's pidfd: readable when it has ended.
+    pub(crate) server: Option<BorrowedFd<'a>>,
+    /// Readable when there is mail.
+    pub(crate) mail: Option<BorrowedFd<'a>>,
+}
+
 impl EventReceiver {
-    /// Waits for the next event until the deadline, or until `server` (the fork server's pidfd) says that it ended.
+    /// Waits for the next event until the deadline, or until one of the watched has something to say.
+    ///
+    /// Without a fork server to watch, the end is that of all who can send: of the fork server and every process that it forked.
     pub(crate) fn receive(
         &mut self,
-        server: BorrowedFd<'_>,
+        watched: Watched<'_>,
         deadline: Option<Instant>,
     ) -> io::Result<Received> {
         loop {
-            let mut fds =
-                [PollFd::new(&self.socket, PollFlags::IN), PollFd::from_borrowed_fd(server, PollFlags::IN)];
-            let ready = wait(&mut fds, deadline)?;
-            let readable = fds[0].revents().contains(PollFlags::IN);
-            if readable {
+            let mut fds = ArrayVec::<_, 3>::from_iter([PollFd::new(&self.socket, PollFlags::IN)]);
+            let others = [watched.server, watched.mail].into_iter().flatten();
+            fds.extend(others.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            wait(&mut fds, deadline)?;
+            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            let (event, server) = (ready(0), watched.server.is_some() && ready(1));
+            let mail = watched.mail.is_some() && ready(fds.len() - 1);
+            if mail {
+                return Ok(Received::Mail);
+            } else if event {
                 match recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty()) {
                     Ok((0, _)) => return Ok(Received::Closed),
                     Ok((length, _)) => return decode(&self.buffer[..length]).map(Received::Event),
                     Err(rustix::io::Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
-            } else if ready > 0 {
-                // A hang-up, or the fork server's end, with nothing left to read.
+            } else if server {
                 return Ok(Received::Closed);
             } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Received::TimedOut);

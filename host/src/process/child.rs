@@ -13,7 +13,7 @@ use cobuf_plugin_api::{PluginKind, Report, StopFlag};
 use rustix::process::Pid;
 
 use super::channel::EventSender;
-use super::protocol::{Event, Plan, PluginPlan, Role, SetupFailure};
+use super::protocol::{Beginning, Event, Plan, PluginPlan, Role, SetupFailure};
 use super::{commander, system, worker};
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::open::{CommanderPlugin, LoadError, Logging, ProducerPlugin};
@@ -27,6 +27,8 @@ const PANICKED: i32 = 101;
 /// What a child has from the fork server.
 pub(super) struct Inherited<'a> {
     pub(super) role: Role,
+    /// Of a commander.
+    pub(super) beginning: Beginning,
     pub(super) plan: Rc<Plan>,
     pub(super) segment: Option<Segment>,
     pub(super) events: &'a EventSender,
@@ -49,23 +51,25 @@ pub(super) fn run(inherited: Inherited<'_>) -> ! {
 }
 
 fn play(inherited: Inherited<'_>) -> i32 {
-    let Inherited { role, plan, segment, events, .. } = inherited;
+    let Inherited { role, beginning, plan, segment, events, .. } = inherited;
     let Ok(events) = events.duplicate() else { return PANICKED };
     system::close_others([events.as_fd()]);
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
     // The mapping stays until the process ends, and so may everything that borrows it.
     let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));
     let Reporter { events, .. } = REPORTER.get_or_init(|| Reporter { events, role });
-    let failure = match prepare(role, plan).and_then(|child| play_role(role, child, segment, events)) {
-        Ok(()) => return 0,
-        Err(failure) => failure,
-    };
+    let failure =
+        match prepare(role, plan).and_then(|child| play_role(role, beginning, child, segment, events)) {
+            Ok(()) => return 0,
+            Err(failure) => failure,
+        };
     let _ = events.send(&Event::SetupFailed { role, failure });
     SETUP_FAILED
 }
 
 fn play_role(
     role: Role,
+    beginning: Beginning,
     child: Child,
     segment: Option<&'static Segment>,
     events: &EventSender,
@@ -73,7 +77,7 @@ fn play_role(
     let attached = || segment.ok_or_else(|| SetupFailure::Init("no segment is attached".to_owned()));
     match role {
         Role::Probe { kind, configured } => probe(kind, configured, &child, events),
-        Role::Commander => commander::run(child, attached()?, events),
+        Role::Commander => commander::run(child, attached()?, events, beginning),
         Role::Worker { worker, incarnation } => worker::run(child, attached()?, events, worker, incarnation),
     }
 }
@@ -95,10 +99,24 @@ fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
         system::add_niceness(nice)
             .map_err(|error| failed(format!("cannot add {nice} to the niceness"), error))?;
     }
+    if let Role::Worker { worker, .. } = role {
+        limit(worker as usize, &plan).map_err(|(what, error)| failed(what.to_owned(), error))?;
+    }
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role.kind()).cloned().ok_or_else(missing)?;
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
     Ok(Child { plan, plugin, logging })
+}
+
+/// What holds for workers only.
+fn limit(worker: usize, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
+    if let Some(files) = plan.limits.open_files {
+        system::limit_open_files(files).map_err(|error| ("cannot limit the number of open files", error))?;
+    }
+    if plan.pin_workers {
+        system::pin(worker).map_err(|error| ("cannot keep the worker on one CPU", error))?;
+    }
+    Ok(())
 }
 
 /// Whether the system takes this as an environment variable; the standard library panics where it does not.

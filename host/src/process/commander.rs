@@ -1,4 +1,11 @@
 //! The commander's loop: wait for a free slot, ask the plugin for a message, write it, queue it.
+//!
+//! ```text
+//!   beginning: restore what an earlier commander saved ─► skip to the first message that is wanted
+//!   then:      message 7 ─► 8 was delivered by an earlier run: skip it ─► message 9 ─► … ─► end
+//! ```
+//!
+//! In a run that replays given-up messages they take the plugin's place; it is not opened then.
 
 use std::time::Duration;
 
@@ -7,48 +14,182 @@ use cobuf_plugin_api::abi::CommanderInfo;
 
 use super::channel::EventSender;
 use super::child::{self, Child};
-use super::protocol::{Event, Role, SetupFailure};
-use crate::limits::MAX_REPORT_BYTES;
+use super::protocol::{Beginning, Event, Plan, Role, SetupFailure, StateAt};
+use crate::dead_letters::Letter;
+use crate::limits::{MAX_REPORT_BYTES, SAVE_EVERY};
 use crate::plugin::open::{CommanderPlugin, OpenCommander};
+use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::Segment;
 use crate::segment::sync::Ordering;
 use crate::segment::table::{Claim, Commanding};
 
 /// Opens the plugin and queues messages until the end of the stream or a stop.
-pub(super) fn run(child: Child, segment: &'static Segment, events: &EventSender) -> Result<(), SetupFailure> {
-    let table = segment.table();
+pub(super) fn run(
+    child: Child,
+    segment: &'static Segment,
+    events: &EventSender,
+    beginning: Beginning,
+) -> Result<(), SetupFailure> {
+    let (table, plan) = (segment.table(), &*child.plan);
+    let limit = plan.limit.unwrap_or(u64::MAX);
+    let first = plan.done.next_missing(beginning.sequence).min(limit);
+    let source = match &plan.letters {
+        Some(letters) => Source::Letters(letters),
+        None => Source::Plugin(begin(&child, segment, beginning, first)?),
+    };
+    let total = source.total().map_or(limit, |total| total.min(limit));
+    table.set_total((total != u64::MAX).then_some(total));
+    let _ = events.send(&Event::Ready { role: Role::Commander });
+    let mut commander = Commander { source, segment, events, plan, save_at: Some(first) };
+    if let Err(report) = commander.command_all(first, limit) {
+        // The host ends the stream, or starts another commander, once it has read this.
+        let _ = events.send(&Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)));
+    }
+    commander.source.close().map_err(SetupFailure::from)
+}
+
+/// Opens the plugin and brings it to the message `first`.
+fn begin(
+    child: &Child,
+    segment: &'static Segment,
+    beginning: Beginning,
+    first: u64,
+) -> Result<OpenCommander, SetupFailure> {
     let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
     let info = CommanderInfo { seed: child.plan.seed, stop: child::stop_flag(segment) };
     let mut commander = plugin.construct(&child.plugin.config, info)?;
-    let limit = child.plan.limit.unwrap_or(u64::MAX);
-    let total = commander.total.map_or(limit, |total| total.min(limit));
-    table.set_total((total != u64::MAX).then_some(total));
-    let _ = events.send(&Event::Ready { role: Role::Commander });
-    if let Err(report) = command_all(&mut commander, segment, limit) {
-        // The host ends the stream once it has read this, so that the error is there when the consumers look.
-        let _ = events.send(&Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)));
+    let mut from = 0;
+    if let Some(StateAt { sequence, state }) = beginning.state.filter(|saved| saved.sequence <= first) {
+        commander.restore(sequence, &state)?;
+        from = sequence;
     }
-    commander.close().map_err(SetupFailure::from)
+    commander.skip(from, first)?;
+    Ok(commander)
 }
 
-fn command_all(commander: &mut OpenCommander, segment: &Segment, limit: u64) -> Result<(), Report> {
-    let table = segment.table();
-    for sequence in 0..limit {
-        let Some(mut claim) = wait_for_free(segment) else { return Ok(()) };
-        match write_message(commander, segment, &mut claim, sequence) {
-            Ok(Some(bytes)) => table.publish(claim, sequence, bytes),
-            Ok(None) => {
-                table.abandon(claim);
-                break;
-            }
-            Err(report) => {
-                table.abandon(claim);
-                return Err(report);
-            }
+/// Where messages come from.
+enum Source<'a> {
+    Plugin(OpenCommander),
+    /// Given-up messages, by ascending number.
+    Letters(&'a [Letter]),
+}
+
+impl Source<'_> {
+    fn total(&self) -> Option<u64> {
+        match self {
+            Self::Plugin(commander) => commander.total,
+            Self::Letters(letters) => Some(letters.last().map_or(0, |last| last.sequence + 1)),
         }
     }
-    table.end_stream();
-    Ok(())
+
+    /// Gives the encoded message `sequence` to `take`, unless the stream is over.
+    fn next<T>(
+        &mut self,
+        sequence: u64,
+        take: impl FnOnce(&[u8]) -> Result<T, Report>,
+    ) -> Result<Option<T>, Report> {
+        match self {
+            Self::Plugin(commander) => commander.next(sequence)?.map(|message| take(&message)),
+            Self::Letters(letters) => {
+                let letter = letters.iter().find(|letter| letter.sequence == sequence);
+                letter.map(|letter| take(&letter.encoded))
+            }
+        }
+        .transpose()
+    }
+
+    /// Goes from the message `from`, which would be next, on to the message `to`.
+    fn skip(&mut self, from: u64, to: u64) -> Result<(), Report> {
+        match self {
+            Self::Plugin(commander) => commander.skip(from, to),
+            Self::Letters(_) => Ok(()),
+        }
+    }
+
+    fn close(self) -> Result<(), Report> {
+        match self {
+            Self::Plugin(commander) => commander.close(),
+            Self::Letters(_) => Ok(()),
+        }
+    }
+}
+
+struct Commander<'a> {
+    source: Source<'a>,
+    segment: &'a Segment,
+    events: &'a EventSender,
+    plan: &'a Plan,
+    /// The message before which the plugin is next asked for its state; `None` once it was seen to have none.
+    save_at: Option<u64>,
+}
+
+impl Commander<'_> {
+    /// Queues the wanted messages from the first to the limit, or to the end of the stream, whichever comes before.
+    fn command_all(&mut self, first: u64, limit: u64) -> Result<(), Report> {
+        let table = self.segment.table();
+        let mut sequence = first;
+        while sequence < limit {
+            let Some(mut claim) = wait_for_free(self.segment) else { return Ok(()) };
+            match self.save(sequence).and_then(|()| self.write_message(&mut claim, sequence)) {
+                Ok(Some(bytes)) => table.publish(claim, sequence, bytes),
+                Ok(None) => {
+                    table.abandon(claim);
+                    break;
+                }
+                Err(report) => {
+                    table.abandon(claim);
+                    return Err(report);
+                }
+            }
+            let wanted = self.plan.done.next_missing(sequence + 1).min(limit);
+            self.source.skip(sequence + 1, wanted)?;
+            sequence = wanted;
+        }
+        table.end_stream(sequence);
+        Ok(())
+    }
+
+    /// Sends the plugin's state to the host now and then, where it has one.
+    fn save(&mut self, sequence: u64) -> Result<(), Report> {
+        let Source::Plugin(commander) = &mut self.source else { return Ok(()) };
+        if self.save_at.is_none_or(|at| sequence < at) {
+            return Ok(());
+        }
+        let state = commander.save(sequence)?;
+        self.save_at = state.is_some().then(|| sequence.saturating_add(SAVE_EVERY));
+        let Some(state) = state else { return Ok(()) };
+        let bytes = state.bytes().len();
+        self.events.send(&Event::Saved(StateAt { sequence, state })).map_err(|error| {
+            Report::from_error(&anyhow::anyhow!(
+                "the commander's state of {bytes} bytes before message {sequence} cannot be saved: {error}; save less"
+            ))
+        })
+    }
+
+    /// Writes the message into the slot; gives its length, or `None` at the end of the stream.
+    fn write_message(
+        &mut self,
+        claim: &mut Claim<Commanding>,
+        sequence: u64,
+    ) -> Result<Option<usize>, Report> {
+        let (room, armed) = (self.segment.message_mut(claim), &self.segment.table().control.armed);
+        self.source.next(sequence, |message| {
+            let Some(place) = room.get_mut(..message.len()) else {
+                return Err(Report::from_error(&anyhow::anyhow!(
+                    "message {sequence} has {} bytes, a slot has room for {}; \
+                     send less (such as a path instead of data), or give the host a message capacity of {} or more",
+                    message.len(),
+                    room.len(),
+                    message.len()
+                )));
+            };
+            let (first, second) = place.split_at_mut(message.len() / 2);
+            first.copy_from_slice(&message[..first.len()]);
+            armed.pass(Failpoint::CommandHalfWritten);
+            second.copy_from_slice(&message[first.len()..]);
+            Ok(message.len())
+        })
+    }
 }
 
 /// A free slot, or `None` at a stop.
@@ -62,26 +203,4 @@ fn wait_for_free(segment: &Segment) -> Option<Claim<Commanding>> {
         table.control.commander_wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
     }
     found.flatten()
-}
-
-/// Writes the message into the slot; gives its length, or `None` at the end of the stream.
-fn write_message(
-    commander: &mut OpenCommander,
-    segment: &Segment,
-    claim: &mut Claim<Commanding>,
-    sequence: u64,
-) -> Result<Option<usize>, Report> {
-    let Some(message) = commander.next(sequence)? else { return Ok(None) };
-    let room = segment.message_mut(claim);
-    let Some(place) = room.get_mut(..message.len()) else {
-        return Err(Report::from_error(&anyhow::anyhow!(
-            "message {sequence} has {} bytes, a slot has room for {}; \
-             send less (such as a path instead of data), or give the host a message capacity of {} or more",
-            message.len(),
-            room.len(),
-            message.len()
-        )));
-    };
-    place.copy_from_slice(&message);
-    Ok(Some(message.len()))
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
@@ -17,10 +17,12 @@ use rustix::process::{
     waitpid,
 };
 
-use super::channel::{EventSender, receive_request, wait};
-use super::child;
-use super::protocol::{Event, Exit, Plan, Request, Role};
+use super::channel::{EventSender, receive_descriptor, receive_request, wait};
+use super::protocol::{Beginning, Event, Exit, Plan, Request, Role};
 use super::system::{self, Forked};
+use super::{child, stack};
+use crate::failure::Death;
+use crate::limits::{MEMORY_BYTES_A_NANO, MEMORY_LOOK_AT_LEAST, MEMORY_LOOK_AT_MOST, STACK_CAPTURE_LIMIT};
 use crate::segment::layout::Layout;
 use crate::segment::memory::Segment;
 
@@ -83,6 +85,8 @@ struct Child {
     pid: Pid,
     /// Readable once the child is dead.
     alive: OwnedFd,
+    /// Why it was killed, where it was over a limit.
+    over_limit: Option<Death>,
 }
 
 /// What there is to do.
@@ -96,15 +100,17 @@ enum Wake {
 
 impl ForkServer {
     fn run(&mut self) -> io::Result<Served> {
-        let mut deadline = None;
+        let mut deadline: Option<Instant> = None;
         let mut stopping = false;
         while !(stopping && self.children.is_empty()) {
-            match self.next_wake(stopping, deadline)? {
+            let look = self.watch_memory();
+            match self.next_wake(stopping, deadline.into_iter().chain(look).min())? {
                 Wake::Death(index) => self.reap(index),
-                Wake::Deadline => {
+                Wake::Deadline if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     self.kill_all();
                     deadline = None;
                 }
+                Wake::Deadline => {}
                 Wake::HostGone => return Ok(Served::HostGone),
                 Wake::Request => match receive_request(&self.control)? {
                     None => return Ok(Served::HostGone),
@@ -148,31 +154,30 @@ impl ForkServer {
     fn answer(&mut self, request: Request) -> io::Result<()> {
         match request {
             Request::Configure(plan) => self.plan = Some(Rc::new(*plan)),
-            Request::Attach { segment, sizes } => {
+            Request::Attach { sizes } => {
+                let file = receive_descriptor(&self.control)?;
                 let layout =
                     Layout::new(sizes).ok_or_else(|| io::Error::other("the host's sizes have no layout"))?;
-                let opened = Segment::open(&segment, layout);
-                // Whether it was mapped or not: from now on no name is left behind by anyone's death.
-                let _ = rustix::shm::unlink(&segment);
-                let attached =
-                    opened.map(|opened| self.segment = Some(opened)).map_err(|error| error.to_string());
-                self.events.send(&Event::Attached(attached))?;
+                let mapped = Segment::map(file, layout).map(|segment| self.segment = Some(segment));
+                self.events.send(&Event::Attached(mapped.map_err(|error| error.to_string())))?;
             }
-            Request::Start(role) => {
-                let pid = self.start(role).map_err(|error| format!("cannot fork: {error}"));
+            Request::Start(role, beginning) => {
+                let pid = self.start(role, beginning).map_err(|error| format!("cannot fork: {error}"));
                 self.events.send(&Event::Started { role, pid })?;
             }
+            Request::Kill(role) => self.kill(role)?,
             Request::Stop { .. } => unreachable!("a stop is taken by the loop"),
         }
         Ok(())
     }
 
-    fn start(&mut self, role: Role) -> io::Result<u32> {
+    fn start(&mut self, role: Role, beginning: Option<Beginning>) -> io::Result<u32> {
         let plan = self.plan.clone().ok_or_else(|| io::Error::other("no plan was given"))?;
         let server = getpid();
         match system::fork()? {
             Forked::Child => child::run(child::Inherited {
                 role,
+                beginning: beginning.unwrap_or_default(),
                 plan,
                 segment: self.segment.take(),
                 events: &self.events,
@@ -180,9 +185,48 @@ impl ForkServer {
             }),
             Forked::Parent(pid) => {
                 let alive = pidfd_open(pid, PidfdFlags::empty())?;
-                self.children.push(Child { role, pid, alive });
+                self.children.push(Child { role, pid, alive, over_limit: None });
                 Ok(pid.as_raw_nonzero().get().unsigned_abs())
             }
+        }
+    }
+
+    /// Says where a process is, and kills it.
+    fn kill(&self, role: Role) -> io::Result<()> {
+        let Some(child) = self.children.iter().find(|child| child.role == role) else { return Ok(()) };
+        let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT).map_err(|error| error.to_string());
+        self.events.send(&Event::Stack { role, stack })?;
+        // A child that is not yet reaped cannot have been replaced by another process.
+        let _ = kill_process(child.pid, Signal::KILL);
+        Ok(())
+    }
+
+    /// Kills the workers that have too much memory; gives when to look again.
+    fn watch_memory(&mut self) -> Option<Instant> {
+        let limit = self.plan.as_ref()?.limits.memory_bytes?;
+        let mut pause = MEMORY_LOOK_AT_MOST;
+        for child in &mut self.children {
+            if !matches!(child.role, Role::Worker { .. }) || child.over_limit.is_some() {
+                continue;
+            }
+            let used = system::private_memory(child.pid).unwrap_or_default();
+            if used > limit {
+                child.over_limit = Some(Death::MemoryLimit { limit_bytes: limit, used_bytes: used });
+                let _ = kill_process(child.pid, Signal::KILL);
+            } else {
+                pause = pause.min(Duration::from_nanos((limit - used) / MEMORY_BYTES_A_NANO));
+            }
+        }
+        Some(Instant::now() + pause.max(MEMORY_LOOK_AT_LEAST))
+    }
+
+    /// What ended a child.
+    fn death_of(&self, child: &Child, exit: Exit) -> Death {
+        let limits = self.plan.as_ref().map(|plan| plan.limits).unwrap_or_default();
+        match (child.over_limit, exit, limits.cpu_seconds) {
+            (Some(death), Exit::Signal(libc::SIGKILL), _) => death,
+            (_, Exit::Signal(libc::SIGXCPU), Some(limit_seconds)) => Death::CpuLimit { limit_seconds },
+            _ => Death::Exit(exit),
         }
     }
 
@@ -198,6 +242,7 @@ impl ForkServer {
             None => Exit::Code(0),
         };
         // Where the host is gone, the next wake says so.
+        let how = self.death_of(&child, how);
         let _ = self.events.send(&Event::Exited { role: child.role, how });
     }
 

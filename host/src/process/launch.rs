@@ -14,17 +14,17 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open, pidfd_send_signal,
     waitpid,
 };
 
-use super::channel::{self, EventReceiver, EventSender, event_channel, send_request};
+use super::channel::{self, EventReceiver, EventSender, event_channel, send_descriptor, send_request};
 use super::fork_server;
 use super::protocol::Request;
 use super::system::{self, Forked};
+use crate::segment::memory::Segment;
 
 /// The argument by which an executable knows that it is to be a fork server.
 const ARGUMENT: &str = "--cobuf-fork-server";
@@ -84,10 +84,10 @@ fn use_plain_standard_streams() -> io::Result<()> {
     Ok(())
 }
 
-/// A fork server that was started.
+/// A fork server that was started. Dropping it kills it, with all that came of it.
 #[derive(Debug)]
 pub(crate) struct ForkServer {
-    control: Mutex<UnixStream>,
+    control: UnixStream,
     pid: Pid,
     /// Readable once it is dead.
     alive: OwnedFd,
@@ -111,11 +111,17 @@ impl ForkServer {
             reap(pid);
             LaunchError::Watch(error.into())
         })?;
-        Ok((Self { control: Mutex::new(control), pid, alive }, receiver))
+        Ok((Self { control, pid, alive }, receiver))
     }
 
     pub(crate) fn request(&self, request: &Request) -> io::Result<()> {
-        send_request(&self.control.lock(), request)
+        send_request(&self.control, request)
+    }
+
+    /// Has it map the segment.
+    pub(crate) fn attach(&self, segment: &Segment) -> io::Result<()> {
+        self.request(&Request::Attach { sizes: segment.layout().sizes.clone() })?;
+        send_descriptor(&self.control, segment.file())
     }
 
     /// The process that forks the workers.
@@ -128,15 +134,25 @@ impl ForkServer {
         self.alive.as_fd()
     }
 
-    /// Waits until the fork server has ended; kills it, and with it all of its children, after `limit`.
-    pub(crate) fn wait(&self, limit: Duration) {
+    /// Waits until it has ended; whether it did in time.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
         let mut fds = [PollFd::new(&self.alive, PollFlags::IN)];
-        if !matches!(channel::wait(&mut fds, Some(Instant::now() + limit)), Ok(1..)) {
-            // Not reaped yet, so the number is still its own.
-            let _ = kill_process(self.pid, Signal::KILL);
-        }
-        // What plugins have started is in its group, and would be left.
+        matches!(channel::wait(&mut fds, Some(Instant::now() + limit)), Ok(1..))
+    }
+}
+
+impl ForkServer {
+    /// Kills it, with all that came of it.
+    pub(crate) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.alive, Signal::KILL);
+        // What plugins have started is in its group, and would be left. It is not reaped yet, so the number is still its own.
         let _ = kill_process_group(self.pid, Signal::KILL);
+    }
+}
+
+impl Drop for ForkServer {
+    fn drop(&mut self) {
+        self.kill();
         reap(self.pid);
     }
 }

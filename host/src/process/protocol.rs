@@ -5,9 +5,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cobuf_plugin_api::{PluginKind, Report, Schema};
+use cobuf_plugin_api::{PluginKind, Report, SavedState, Schema};
 use serde::{Deserialize, Serialize};
 
+use super::stack::RawStack;
+use crate::dead_letters::Letter;
+use crate::failure::Death;
+use crate::ledger::Ledger;
 use crate::segment::layout::Sizes;
 
 /// What a plugin's process does before it opens the plugin. Applies to commander and workers alike.
@@ -19,6 +23,19 @@ pub struct WorkerInit {
     pub working_directory: Option<PathBuf>,
     /// What is added to the process's niceness: positive gives way to others.
     pub nice: Option<i32>,
+}
+
+/// What one worker may use. By default there is no limit beyond the system's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerLimits {
+    /// The most memory of its own, in bytes: what it has allocated and touched, the slots not counted. It is looked at again and
+    /// again; what has more is killed, and its message counts an attempt.
+    pub memory_bytes: Option<u64>,
+    /// The most processor time for one message, in whole seconds, all threads together. What takes more is killed (SIGXCPU), and
+    /// its message counts an attempt.
+    pub cpu_seconds: Option<u64>,
+    /// The most files that may be open at a time. Opening more fails in the plugin (EMFILE).
+    pub open_files: Option<u64>,
 }
 
 /// One plugin of a run.
@@ -43,6 +60,13 @@ pub(crate) struct Plan {
     /// The number of messages after which the stream ends, if the commander does not end it before.
     pub(crate) limit: Option<u64>,
     pub(crate) init: WorkerInit,
+    pub(crate) limits: WorkerLimits,
+    /// Whether each worker stays on one CPU.
+    pub(crate) pin_workers: bool,
+    /// The messages that are not wanted: an earlier run has delivered them.
+    pub(crate) done: Ledger,
+    /// The messages to give instead of the commander's, where a run is replayed.
+    pub(crate) letters: Option<Vec<Letter>>,
     /// The most verbose log level that the host wants: 0 off … 5 trace.
     pub(crate) max_log_level: u8,
     /// The run's folder, which the fork server removes when the host is gone.
@@ -56,6 +80,22 @@ impl Plan {
             PluginKind::Producer => self.producer.as_ref(),
         }
     }
+}
+
+/// Where a commander begins: at the start of a run, or where another one ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    /// The first message that it is to give.
+    pub(crate) sequence: u64,
+    /// What it saved at that message or before.
+    pub(crate) state: Option<StateAt>,
+}
+
+/// What a commander has saved, and the message before which it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateAt {
+    pub(crate) sequence: u64,
+    pub(crate) state: SavedState,
 }
 
 /// What a forked process is for.
@@ -95,10 +135,12 @@ impl fmt::Display for Role {
 pub(crate) enum Request {
     /// The first request.
     Configure(Box<Plan>),
-    /// Map the segment of this name and remove the name.
-    Attach { segment: String, sizes: Sizes },
-    /// Fork a process.
-    Start(Role),
+    /// Map the segment, whose descriptor follows.
+    Attach { sizes: Sizes },
+    /// Fork a process. Only a commander has a beginning.
+    Start(Role, Option<Beginning>),
+    /// Say where the process is, and kill it; nothing, where it has ended.
+    Kill(Role),
     /// The host has told all processes to stop: wait for them, kill what is left, and end.
     Stop { grace: Duration },
 }
@@ -120,8 +162,12 @@ pub(crate) enum Event {
     SetupFailed { role: Role, failure: SetupFailure },
     /// The commander's error; its process ends.
     CommanderFailed(Report),
+    /// A commander saved its state.
+    Saved(StateAt),
+    /// Where a process is that is about to be killed, or why that is not known.
+    Stack { role: Role, stack: Result<RawStack, String> },
     /// A process was reaped.
-    Exited { role: Role, how: Exit },
+    Exited { role: Role, how: Death },
     /// A plugin's log record: level 1 error … 5 trace.
     Log { role: Role, level: u8, target: String, message: String },
 }
@@ -139,6 +185,7 @@ pub(crate) enum SetupFailure {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),

@@ -96,7 +96,6 @@ pub(crate) enum StackError {
 ///
 /// Half of `limit` is for threads to stop. Of those that have not by then, one that is blocked in the kernel is shown as far
 /// as it can be without all its registers; others are left out.
-#[cfg_attr(any(not(test), cobuf_loom), expect(dead_code, reason = "the watchdog that calls it comes next"))]
 pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError> {
     let raw = pid.as_raw_nonzero().get();
     let (sender, receiver) = sync_channel(1);

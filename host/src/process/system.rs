@@ -4,7 +4,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::thread::CpuSet;
 
 /// Which side of a fork this is.
 pub(crate) enum Forked {
@@ -87,4 +88,39 @@ pub(crate) fn die_with(parent: Pid) {
     if rustix::process::getppid() != Some(parent) {
         leave(0);
     }
+}
+
+/// The memory that a process has touched and shares with nobody's file or segment, in bytes; `None` where it has ended.
+pub(crate) fn private_memory(pid: Pid) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
+    // Pages: size resident shared text lib data dirty (proc_pid_statm(5)).
+    let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+}
+
+/// Sets how many files this process may have open at a time.
+pub(crate) fn limit_open_files(files: u64) -> io::Result<()> {
+    set_soft_limit(Resource::Nofile, files).map_err(Into::into)
+}
+
+/// Has this process killed (SIGXCPU) once it has taken so many more seconds of processor time.
+pub(crate) fn limit_cpu_time(seconds: u64) {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    // The kernel counts whole seconds. It refuses only what is above the hard limit, which then ends the process anyway.
+    let _ = set_soft_limit(Resource::Cpu, used.tv_sec as u64 + 1 + seconds);
+}
+
+fn set_soft_limit(resource: Resource, limit: u64) -> rustix::io::Result<()> {
+    let maximum = getrlimit(resource).maximum;
+    setrlimit(resource, Rlimit { current: Some(limit), maximum })
+}
+
+/// Keeps this process on one of the CPUs that it may use: the one with this number among them, counted round.
+pub(crate) fn pin(number: usize) -> io::Result<()> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();
+    let mut chosen = CpuSet::new();
+    chosen.set(cpus[number % cpus.len().max(1)]);
+    rustix::thread::sched_setaffinity(None, &chosen).map_err(Into::into)
 }

@@ -10,9 +10,12 @@ use cobuf_plugin_api::{Report, ReportKind, message_seed};
 use super::channel::EventSender;
 use super::child::{self, Child};
 use super::protocol::{Event, Role, SetupFailure};
+use super::system;
 use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
-use crate::segment::memory::Segment;
+use crate::segment::clock;
+use crate::segment::failpoint::Failpoint;
+use crate::segment::memory::{Segment, WorkerPlace};
 use crate::segment::sync::Ordering;
 use crate::segment::table::{Claim, Outcome, Producing};
 
@@ -36,12 +39,15 @@ pub(super) fn run(
     }
     let stop = child::stop_flag(segment);
     let info = WorkerInfo { worker, workers: child.plan.workers, incarnation, stop };
-    let mut worker = Worker { segment, info, seed: child.plan.seed };
+    let cpu_seconds = child.plan.limits.cpu_seconds;
+    let mut worker = Worker { segment, info, seed: child.plan.seed, cpu_seconds };
     let mut producer = plugin.construct(&child.plugin.config, info)?;
     let _ = events.send(&Event::Ready { role: Role::Worker { worker: info.worker, incarnation } });
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
+            // Deadlines are for messages.
+            worker.place().looked_nanos.store(u64::MAX, Ordering::Relaxed);
             let _ = producer.close();
             producer = plugin.construct(&child.plugin.config, info)?;
         }
@@ -53,27 +59,40 @@ struct Worker {
     segment: &'static Segment,
     info: WorkerInfo,
     seed: u64,
+    /// The limit of processor time for a message.
+    cpu_seconds: Option<u64>,
 }
 
 impl Worker {
-    /// The oldest queued message, or `None` at a stop.
+    fn place(&self) -> &'static WorkerPlace {
+        self.segment.worker_place(self.info.worker)
+    }
+
+    /// The oldest queued message, or `None` at a stop, or where the worker is to retire.
     fn wait_for_message(&self) -> Option<Claim<Producing>> {
-        let table = self.segment.table();
+        let (table, place) = (self.segment.table(), self.place());
         let (found, asleep) = table.control.queued.wait_for(None, || {
-            if table.stop_requested() { Some(None) } else { table.claim_queued(self.info.worker).map(Some) }
+            if table.stop_requested() || place.retire.load(Ordering::SeqCst) != 0 {
+                return Some(None);
+            }
+            // Before the claim: a worker that is interrupted in between has not held it for longer than it says.
+            place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+            table.claim_queued(self.info.worker).map(Some)
         });
         if asleep > Duration::ZERO {
-            let stats = &self.segment.worker_stats()[self.info.worker as usize];
-            stats.wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
+            place.wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
         }
         found.flatten()
     }
 
     /// Produces one message; its batch, or the report of its failure, is ready then. Gives the kind of failure.
     fn produce(&mut self, mut claim: Claim<Producing>, producer: &mut OpenProducer) -> Option<ReportKind> {
+        let (table, place) = (self.segment.table(), self.place());
+        self.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
         let started = Instant::now();
         let result = self.call(&mut claim, producer).and_then(|said| self.check(said));
         let nanos = started.elapsed().as_nanos() as u64;
+        table.control.armed.pass(Failpoint::WorkFilled);
         let (bytes, rows, failure) = match &result {
             Ok(said) => {
                 (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows), None)
@@ -83,10 +102,9 @@ impl Worker {
         self.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
         let outcome =
             Outcome { failed: failure.is_some(), bytes: bytes.len(), rows, nanos, worker: self.info.worker };
-        let stats = &self.segment.worker_stats()[self.info.worker as usize];
-        stats.produced.fetch_add(1, Ordering::Relaxed);
-        stats.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.segment.table().commit(claim, outcome);
+        place.produced.fetch_add(1, Ordering::Relaxed);
+        place.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+        table.commit(claim, outcome);
         failure
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   0          header: magic, format, sizes │ control: events, counters
 //!   slots      SlotHeader × slots
-//!   workers    WorkerStats × workers
+//!   workers    WorkerPlace × MAX_WORKERS: the number of workers may change while running
 //!   payloads   slot 0: message │ outcome │ array │ array …   each from a 64-byte boundary
 //!              slot 1: …                                     each slot from a page boundary
 //! ```
@@ -11,9 +11,9 @@
 use cobuf_plugin_api::{ArraySpec, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Header, WorkerStats};
+use super::memory::{Header, WorkerPlace};
 use super::table::SlotHeader;
-use crate::limits::OUTCOME_CAPACITY;
+use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
 /// Arrays begin at a cache line: enough for every element type and for SIMD.
 pub(crate) const ARRAY_ALIGNMENT: usize = 64;
@@ -24,7 +24,6 @@ const SLOT_ALIGNMENT: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     pub(crate) slots: usize,
-    pub(crate) workers: usize,
     pub(crate) message_capacity: usize,
     pub(crate) schema: Schema,
 }
@@ -41,7 +40,7 @@ pub(crate) struct Span {
 pub(crate) struct Layout {
     pub(crate) sizes: Sizes,
     pub(crate) slot_headers: usize,
-    pub(crate) worker_stats: usize,
+    pub(crate) worker_places: usize,
     payloads: usize,
     stride: usize,
     /// The arrays' spans, relative to their slot's payload.
@@ -54,9 +53,9 @@ impl Layout {
     /// Lays the segment out; `None` where its size does not fit the address space.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
-        let worker_stats = slot_headers + size_of::<SlotHeader>() * sizes.slots;
+        let worker_places = slot_headers + size_of::<SlotHeader>() * sizes.slots;
         let payloads =
-            (worker_stats + size_of::<WorkerStats>() * sizes.workers).next_multiple_of(SLOT_ALIGNMENT);
+            (worker_places + size_of::<WorkerPlace>() * MAX_WORKERS).next_multiple_of(SLOT_ALIGNMENT);
         let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
         let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
         for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
@@ -67,7 +66,7 @@ impl Layout {
         let stride = end.checked_next_multiple_of(SLOT_ALIGNMENT)?;
         let bytes = stride.checked_mul(sizes.slots)?.checked_add(payloads)?;
         isize::try_from(bytes).ok()?;
-        Some(Self { sizes, slot_headers, worker_stats, payloads, stride, arrays, bytes })
+        Some(Self { sizes, slot_headers, worker_places, payloads, stride, arrays, bytes })
     }
 
     pub(crate) fn message(&self, slot: usize) -> Span {
@@ -119,7 +118,6 @@ mod tests {
         #[test]
         fn are_all_spans_disjoint_aligned_and_inside(
             slots in 1usize..9,
-            workers in 1usize..5,
             message_capacity in 1usize..10_000,
             shapes in prop::collection::vec((0usize..13, prop::collection::vec(1usize..7, 0..4)), 1..6),
         ) {
@@ -127,11 +125,11 @@ mod tests {
                 ArraySpec::new(index.to_string(), DType::ALL[*dtype], shape.clone())
             });
             let schema = Schema::new(arrays.collect::<Vec<_>>()).unwrap();
-            let layout = Layout::new(Sizes { slots, workers, message_capacity, schema }).unwrap();
+            let layout = Layout::new(Sizes { slots, message_capacity, schema }).unwrap();
             let mut spans = vec![
                 Span { offset: 0, bytes: size_of::<Header>() },
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
-                Span { offset: layout.worker_stats, bytes: size_of::<WorkerStats>() * workers },
+                Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * MAX_WORKERS },
             ];
             for slot in 0..slots {
                 spans.extend([layout.message(slot), layout.outcome(slot)]);
@@ -152,7 +150,7 @@ mod tests {
     fn is_a_size_beyond_the_address_space_refused() {
         let schema =
             Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
-        let sizes = |slots| Sizes { slots, workers: 1, message_capacity: 64, schema: schema.clone() };
+        let sizes = |slots| Sizes { slots, message_capacity: 64, schema: schema.clone() };
         assert!(Layout::new(sizes(1)).is_some());
         assert!(Layout::new(sizes(usize::MAX >> 20)).is_none());
     }

@@ -23,9 +23,10 @@ use loom::sync::Mutex;
 use loom::thread::{self, JoinHandle};
 
 use super::event::Event;
+use super::recovery::Reclaimed;
 use super::sync::{AtomicU32, Ordering};
 use super::table::{
-    Claim, Commanding, Control, Outcome, Producing, Reading, Reclaimed, Role, SlotHeader, Table, Wanted,
+    Claim, Commanding, Control, Outcome, Producing, Reading, Role, SlotHeader, Table, Wanted,
 };
 
 /// How often a thread may be interrupted where it could have gone on; most bugs need one or two.
@@ -106,7 +107,7 @@ impl Model {
             let Some(claim) = self.wait_for_free() else { return };
             self.command(claim, sequence);
         }
-        self.table().end_stream();
+        self.table().end_stream(messages);
     }
 
     // A worker; see `process/worker.rs`.
@@ -190,7 +191,7 @@ impl Model {
     /// What follows on a worker's death, once it was reaped.
     fn bury_worker(&self, worker: u32, max_attempts: u32) {
         let table = self.table();
-        if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(worker, max_attempts) {
+        if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(worker, Some(max_attempts)) {
             let report = Outcome { failed: true, bytes: 0, rows: None, nanos: 0, worker };
             table.commit(claim, report);
         }
@@ -200,7 +201,7 @@ impl Model {
     /// What follows on the commander's death, once it was reaped.
     fn bury_commander(&self) {
         self.table().reclaim_commander();
-        self.table().end_stream();
+        self.table().end_stream(self.table().commanded());
         self.table().wake_everyone();
     }
 }

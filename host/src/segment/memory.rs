@@ -1,6 +1,10 @@
 //! The mapping of the segment, and payloads handed out by claim. The only place that turns shared memory into references.
 //!
-//! Invariants, upheld by [`Segment::create`] and [`Segment::open`]:
+//! The host creates the segment under a name, keeps a descriptor of it and removes the name at once; other processes map what the
+//! descriptor, sent to the fork server, leads to. So nothing that dies later can leave a name behind, and a fork server can be
+//! replaced.
+//!
+//! Invariants, upheld by [`Segment::create`] and [`Segment::map`]:
 //! - the mapping is at least `layout.bytes` long and stays until the `Segment` is dropped;
 //! - what is shared without a claim (header, slot headers, statistics) consists of atomics, for which zero bytes and
 //!   every other bytes are valid;
@@ -8,17 +12,22 @@
 #![expect(unsafe_code, reason = "turns shared memory into references")]
 
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::slice;
 
 use arrayvec::ArrayVec;
 use cobuf_plugin_api::MAX_ARRAYS;
 use cobuf_plugin_api::abi::RawArray;
-use rustix::mm::Advice;
+use rustix::fs::Mode;
+use rustix::mm::{Advice, MapFlags, ProtFlags, mmap};
+use rustix::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::layout::{Layout, Span};
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::table::{Claim, Commanding, Control, Producing, Reading, Role, SlotHeader, Table};
+use crate::limits::MAX_WORKERS;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"cobufseg");
 
@@ -31,16 +40,21 @@ pub(crate) struct Header {
     control: Control,
 }
 
-/// One worker's numbers, kept over its restarts. On a cache line of its own.
+/// One worker's place in the segment, kept over its restarts. On a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(crate) struct WorkerStats {
+pub(crate) struct WorkerPlace {
     /// Messages done.
     pub(crate) produced: AtomicU64,
     /// Time asleep, waiting for messages.
     pub(crate) wait_nanos: AtomicU64,
     /// Time in the producer.
     pub(crate) busy_nanos: AtomicU64,
+    /// When the worker last looked for a message, as `clock` says: it has held its slot for no longer. `u64::MAX` while it
+    /// does something that has no deadline.
+    pub(crate) looked_nanos: AtomicU64,
+    /// Not 0 where the worker shall end after the message that it holds.
+    pub(crate) retire: AtomicU32,
 }
 
 /// Why a segment could not be had.
@@ -48,17 +62,27 @@ pub(crate) struct WorkerStats {
 pub(crate) enum SegmentError {
     #[error("cannot create shared memory {name:?}")]
     Create { name: String, source: ShmemError },
-    #[error("cannot open shared memory {name:?}")]
-    Open { name: String, source: ShmemError },
+    #[error("cannot {what} the shared memory")]
+    Map { what: &'static str, source: rustix::io::Errno },
     #[error("cannot reserve {bytes} bytes of shared memory")]
     Reserve { bytes: usize, source: rustix::io::Errno },
-    #[error("shared memory {name:?} was not made by this version of cobuf-host for this run")]
-    Stranger { name: String },
+    #[error("the shared memory was not made by this version of cobuf-host for this run")]
+    Stranger,
+}
+
+/// Memory that is mapped, and what unmaps it.
+enum Mapping {
+    /// As the host created it.
+    Created(Shmem),
+    /// As another process mapped it: where, and how many bytes.
+    Received(*mut u8, usize),
 }
 
 /// A mapped segment.
 pub(crate) struct Segment {
-    shmem: Shmem,
+    mapping: Mapping,
+    /// Leads to the same memory, for other processes to map.
+    file: OwnedFd,
     layout: Layout,
 }
 
@@ -68,14 +92,16 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Creates the segment under a name that nobody has, zeroed, with all of its memory reserved.
+    /// Creates the segment, zeroed, with all of its memory reserved. The name, which nobody else may have, is gone afterwards.
     pub(crate) fn create(name: &str, layout: Layout) -> Result<Self, SegmentError> {
-        let shmem = ShmemConf::new()
-            .os_id(name)
-            .size(layout.bytes)
-            .create()
-            .map_err(|source| SegmentError::Create { name: name.to_owned(), source })?;
-        let segment = Self { shmem, layout };
+        let created = ShmemConf::new().os_id(name).size(layout.bytes).create();
+        let mut shmem = created.map_err(|source| SegmentError::Create { name: name.to_owned(), source })?;
+        let opened = rustix::shm::open(name, shm::OFlags::RDWR, Mode::empty());
+        let file = opened.map_err(|source| SegmentError::Map { what: "open", source })?;
+        // From here on nobody's death leaves a name behind.
+        rustix::shm::unlink(name).map_err(|source| SegmentError::Map { what: "unlink", source })?;
+        shmem.set_owner(false);
+        let segment = Self { mapping: Mapping::Created(shmem), file, layout };
         segment.reserve()?;
         let header = segment.header();
         header.format.store(segment.layout.format(), Ordering::Relaxed);
@@ -84,25 +110,26 @@ impl Segment {
     }
 
     /// Maps the segment that another process created.
-    pub(crate) fn open(name: &str, layout: Layout) -> Result<Self, SegmentError> {
-        let shmem = ShmemConf::new()
-            .os_id(name)
-            .open()
-            .map_err(|source| SegmentError::Open { name: name.to_owned(), source })?;
-        let stranger = || SegmentError::Stranger { name: name.to_owned() };
-        if shmem.len() < layout.bytes {
-            return Err(stranger());
+    pub(crate) fn map(file: OwnedFd, layout: Layout) -> Result<Self, SegmentError> {
+        let failed = |what| move |source| SegmentError::Map { what, source };
+        let size = rustix::fs::fstat(&file).map_err(failed("look at"))?.st_size;
+        if usize::try_from(size).is_ok_and(|size| size < layout.bytes) {
+            return Err(SegmentError::Stranger);
         }
-        let segment = Self { shmem, layout };
+        let (bytes, access) = (layout.bytes, ProtFlags::READ | ProtFlags::WRITE);
+        // SAFETY: a new mapping at an address of the kernel's choice; the file is as long as it, checked above.
+        let start = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &file, 0) }
+            .map_err(failed("map"))?;
+        let segment = Self { mapping: Mapping::Received(start.cast(), bytes), file, layout };
         let header = segment.header();
         let known = header.magic.load(Ordering::Acquire) == MAGIC
             && header.format.load(Ordering::Relaxed) == segment.layout.format();
-        if known { Ok(segment) } else { Err(stranger()) }
+        if known { Ok(segment) } else { Err(SegmentError::Stranger) }
     }
 
-    /// Leaves the name to others: dropping the segment no longer removes it.
-    pub(crate) fn disown_name(&mut self) {
-        self.shmem.set_owner(false);
+    /// What another process can map the segment from.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -113,9 +140,15 @@ impl Segment {
         Table { control: &self.header().control, slots: self.slot_headers() }
     }
 
-    pub(crate) fn worker_stats(&self) -> &[WorkerStats] {
-        // SAFETY: `Layout` puts as many `WorkerStats` there, aligned, inside the mapping; they are atomics.
-        unsafe { self.shared(self.layout.worker_stats, self.layout.sizes.workers) }
+    /// The places of all workers that there can be.
+    pub(crate) fn worker_places(&self) -> &[WorkerPlace] {
+        // SAFETY: `Layout` puts as many `WorkerPlace`s there, aligned, inside the mapping; they are atomics.
+        unsafe { self.shared(self.layout.worker_places, MAX_WORKERS) }
+    }
+
+    /// The place of a worker that was started.
+    pub(crate) fn worker_place(&self, worker: u32) -> &WorkerPlace {
+        &self.worker_places()[worker as usize]
     }
 
     /// The memory for a message, to write.
@@ -172,13 +205,20 @@ impl Segment {
     fn reserve(&self) -> Result<(), SegmentError> {
         let bytes = self.layout.bytes;
         // SAFETY: the range is this mapping, which nobody else uses yet; populating does not change its bytes.
-        unsafe { rustix::mm::madvise(self.shmem.as_ptr().cast(), bytes, Advice::LinuxPopulateWrite) }
+        unsafe { rustix::mm::madvise(self.start().cast(), bytes, Advice::LinuxPopulateWrite) }
             .map_err(|source| SegmentError::Reserve { bytes, source })
     }
 
     fn at(&self, offset: usize) -> *mut u8 {
         debug_assert!(offset < self.layout.bytes);
-        self.shmem.as_ptr().wrapping_add(offset)
+        self.start().wrapping_add(offset)
+    }
+
+    fn start(&self) -> *mut u8 {
+        match &self.mapping {
+            Mapping::Created(shmem) => shmem.as_ptr(),
+            Mapping::Received(start, _) => *start,
+        }
     }
 
     /// # Safety
@@ -204,11 +244,17 @@ impl Segment {
     }
 }
 
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Self::Received(start, bytes) = *self {
+            // SAFETY: `Segment::map` made this mapping, and all that borrows from the segment is gone.
+            let _ = unsafe { rustix::mm::munmap(start.cast(), bytes) };
+        }
+    }
+}
+
 impl fmt::Debug for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segment")
-            .field("name", &self.shmem.get_os_id())
-            .field("bytes", &self.layout.bytes)
-            .finish_non_exhaustive()
+        f.debug_struct("Segment").field("bytes", &self.layout.bytes).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,10 @@
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
 //!   event       a counter to wait on, across processes
 //!   word        the state machine of one slot, in one AtomicU64
-//!   table       claims over all slots: who may touch which payload; recovery of the dead's
+//!   table       claims over all slots: who may touch which payload
+//!   recovery    what becomes of the slots of the dead
+//!   failpoint   where tests have processes fail
+//!   clock       since when a slot is what it is
 //!   layout      where everything lies, from schema and sizes
 //!   memory      the mapping itself (unsafe), payloads by claim
 //! ```
@@ -12,9 +15,12 @@
 //! Invariant: a payload is touched only by the holder of a claim on its slot, and a claim is only ever made by a
 //! successful compare-and-swap on the slot's word.
 
+pub(crate) mod clock;
 pub(crate) mod event;
+pub(crate) mod failpoint;
 pub(crate) mod layout;
 pub(crate) mod memory;
+pub(crate) mod recovery;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;

@@ -5,7 +5,9 @@
 //! it is. Beside its word each slot has a few numbers, written by whoever holds the claim and published with the
 //! word. A claim that is lost with its process stays in the word, where the supervisor finds it.
 
+use super::clock;
 use super::event::Event;
+use super::failpoint::{Armed, Failpoint};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::word::{Owner, SlotState, SlotWord, Snapshot};
 
@@ -21,23 +23,27 @@ pub(crate) struct Control {
     pub(crate) ready: Event,
     /// Not 0 once the host wants to stop.
     pub(crate) stop: AtomicU32,
-    /// The number of messages that were queued so far.
-    commanded: AtomicU64,
+    /// The number of the next message to be queued: all before are queued, or were delivered by an earlier run.
+    pub(super) commanded: AtomicU64,
     /// The number of messages of the whole stream plus one, once it is over; 0 before.
     end: AtomicU64,
     /// The number of messages that the commander expects plus one; 0 where it is not known.
     total: AtomicU64,
     /// How long the commander waited for a free slot.
     pub(crate) commander_wait_nanos: AtomicU64,
+    /// The failpoint that a test has armed.
+    pub(crate) armed: Armed,
 }
 
 /// One slot's word and numbers. On a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct SlotHeader {
-    word: SlotWord,
+    pub(super) word: SlotWord,
     /// The message's number plus one; 0 in a free slot.
-    sequence: AtomicU64,
+    pub(super) sequence: AtomicU64,
+    /// When the slot came into its state, as `clock` says; for reports only.
+    pub(super) since_nanos: AtomicU64,
     message_bytes: AtomicU32,
     outcome_bytes: AtomicU32,
     /// 0: the batch is there; 1: a report is in its place.
@@ -56,7 +62,7 @@ pub(crate) struct Commanding;
 /// A worker's, filling arrays; the supervisor's after the worker's death.
 #[derive(Debug)]
 pub(crate) struct Producing {
-    worker: u32,
+    pub(super) worker: u32,
 }
 /// The application's, reading a batch.
 #[derive(Debug)]
@@ -69,9 +75,9 @@ impl Role for Reading {}
 #[derive(Debug)]
 #[must_use = "a claim that is dropped keeps its slot for ever"]
 pub(crate) struct Claim<R: Role> {
-    index: usize,
-    snapshot: Snapshot,
-    role: R,
+    pub(super) index: usize,
+    pub(super) snapshot: Snapshot,
+    pub(super) role: R,
 }
 
 impl<R: Role> Claim<R> {
@@ -110,13 +116,16 @@ pub(crate) enum Wanted {
     Any,
 }
 
-/// What became of a dead worker's slot.
-#[derive(Debug)]
-pub(crate) enum Reclaimed {
-    /// Its message is queued again.
-    Requeued { sequence: u64, attempts: u32 },
-    /// Its message was tried often enough; the claim is now the supervisor's, to commit a report.
-    GivenUp { claim: Claim<Producing>, sequence: u64, attempts: u32 },
+/// What a slot holds, as it was looked at: it may be something else already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotLook {
+    pub(crate) state: SlotState,
+    pub(crate) owner: Owner,
+    pub(crate) attempts: u32,
+    /// The message's number, where there is one.
+    pub(crate) sequence: Option<u64>,
+    /// When the slot came into its state; of a slot that is being filled, when its message was queued.
+    pub(crate) since_nanos: u64,
 }
 
 /// The slots of a run and what is shared beside them.
@@ -127,12 +136,19 @@ pub(crate) struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// Makes this the first message to be queued. Before there is a commander.
+    pub(crate) fn begin_at(self, sequence: u64) {
+        self.control.commanded.store(sequence, Ordering::Release);
+    }
+
     // The commander's part.
 
     /// Claims a free slot for a message.
     pub(crate) fn claim_free(self) -> Option<Claim<Commanding>> {
         self.slots.iter().enumerate().find_map(|(index, slot)| {
             let snapshot = slot.word.transition_to_commanding(slot.word.load())?;
+            slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+            self.control.armed.pass(Failpoint::CommandClaimed);
             Some(Claim { index, snapshot, role: Commanding })
         })
     }
@@ -142,23 +158,23 @@ impl Table<'_> {
         let slot = &self.slots[claim.index];
         slot.message_bytes.store(message_bytes as u32, Ordering::Relaxed);
         slot.sequence.store(sequence + 1, Ordering::Relaxed);
+        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         // From here on the message counts as queued, though its word does not say so yet: see `reclaim_commander`.
         self.control.commanded.store(sequence + 1, Ordering::Release);
-        let queued = slot.word.transition_to_queued(claim.snapshot);
-        debug_assert!(queued.is_some(), "only its holder changes a claimed slot");
+        self.control.armed.pass(Failpoint::CommandCounted);
+        expect_held(slot.word.transition_to_queued(claim.snapshot));
+        self.control.armed.pass(Failpoint::CommandQueued);
         self.control.queued.notify_one();
     }
 
     /// Gives the claimed slot back: no message came of it.
     pub(crate) fn abandon(self, claim: Claim<Commanding>) {
-        let freed = self.slots[claim.index].word.transition_to_abandoned(claim.snapshot);
-        debug_assert!(freed.is_some(), "only its holder changes a claimed slot");
+        expect_held(self.slots[claim.index].word.transition_to_abandoned(claim.snapshot));
     }
 
-    /// Says that the stream ends with the messages queued so far.
-    pub(crate) fn end_stream(self) {
-        let commanded = self.control.commanded.load(Ordering::Acquire);
-        self.control.end.store(commanded + 1, Ordering::Release);
+    /// Says that the stream ends before message `end`.
+    pub(crate) fn end_stream(self, end: u64) {
+        self.control.end.store(end.saturating_add(1), Ordering::Release);
         self.control.ready.notify_all();
     }
 
@@ -175,6 +191,7 @@ impl Table<'_> {
             let (index, seen) = self.oldest(queued)?;
             // Where another worker was faster, look again: each such loss is another's gain.
             if let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, worker) {
+                self.control.armed.pass(Failpoint::WorkClaimed);
                 return Some(Claim { index, snapshot, role: Producing { worker } });
             }
         }
@@ -183,13 +200,15 @@ impl Table<'_> {
     /// Makes the claimed slot's batch, or the report in its place, ready.
     pub(crate) fn commit(self, claim: Claim<Producing>, outcome: Outcome) {
         let slot = &self.slots[claim.index];
+        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         slot.failed.store(outcome.failed.into(), Ordering::Relaxed);
         slot.outcome_bytes.store(outcome.bytes as u32, Ordering::Relaxed);
         slot.rows.store(outcome.rows.map_or(u64::MAX, |rows| rows as u64), Ordering::Relaxed);
         slot.produce_nanos.store(outcome.nanos, Ordering::Relaxed);
+        self.control.armed.pass(Failpoint::CommitHalfWritten);
         slot.worker.store(outcome.worker, Ordering::Relaxed);
-        let ready = slot.word.transition_to_ready(claim.snapshot, claim.role.worker);
-        debug_assert!(ready.is_some(), "only its holder changes a claimed slot");
+        expect_held(slot.word.transition_to_ready(claim.snapshot, claim.role.worker));
+        self.control.armed.pass(Failpoint::CommitReady);
         self.control.ready.notify_all();
     }
 
@@ -203,11 +222,13 @@ impl Table<'_> {
                 Wanted::Any => self.oldest(ready)?,
                 Wanted::Sequence(sequence) => self.slots.iter().enumerate().find_map(|(index, slot)| {
                     let snapshot = slot.word.load();
-                    let found = ready(snapshot) && slot.sequence.load(Ordering::Relaxed) == sequence + 1;
+                    let found =
+                        ready(snapshot) && slot.sequence.load(Ordering::Relaxed) == sequence.wrapping_add(1);
                     found.then_some((index, snapshot))
                 })?,
             };
             if let Some(snapshot) = self.slots[index].word.transition_to_reading(seen) {
+                self.slots[index].since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
                 return Some(Claim { index, snapshot, role: Reading });
             }
         }
@@ -217,42 +238,11 @@ impl Table<'_> {
     pub(crate) fn release(self, claim: Claim<Reading>) {
         let slot = &self.slots[claim.index];
         slot.sequence.store(0, Ordering::Relaxed);
-        let freed = slot.word.transition_to_free(claim.snapshot);
-        debug_assert!(freed.is_some(), "only its holder changes a claimed slot");
+        expect_held(slot.word.transition_to_free(claim.snapshot));
         self.control.freed.notify_one();
     }
 
-    // The supervisor's part, for processes that were reaped.
-
-    /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`.
-    pub(crate) fn reclaim_worker(self, worker: u32, max_attempts: u32) -> Option<Reclaimed> {
-        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Worker(worker));
-        let (index, snapshot) = self.oldest(held)?;
-        let slot = &self.slots[index];
-        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
-        let attempts = snapshot.attempts() + 1;
-        if attempts >= max_attempts {
-            let claim = Claim { index, snapshot, role: Producing { worker } };
-            return Some(Reclaimed::GivenUp { claim, sequence, attempts });
-        }
-        slot.word.transition_to_requeued(snapshot, worker)?;
-        Some(Reclaimed::Requeued { sequence, attempts })
-    }
-
-    /// Takes back what the dead commander held. A message that it had counted as queued is queued, others never were.
-    pub(crate) fn reclaim_commander(self) {
-        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Commander);
-        while let Some((index, snapshot)) = self.oldest(held) {
-            let slot = &self.slots[index];
-            let sequence = slot.sequence.load(Ordering::Relaxed);
-            if sequence != 0 && sequence == self.control.commanded.load(Ordering::Acquire) {
-                slot.word.transition_to_queued(snapshot);
-            } else {
-                slot.sequence.store(0, Ordering::Relaxed);
-                slot.word.transition_to_abandoned(snapshot);
-            }
-        }
-    }
+    // The supervisor's part; more of it is in `recovery`.
 
     /// Wakes everyone: after a death, which may have swallowed a wake, and at a stop.
     pub(crate) fn wake_everyone(self) {
@@ -283,7 +273,7 @@ impl Table<'_> {
         self.control.total.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// The number of messages that were queued so far.
+    /// The number of the next message to be queued.
     pub(crate) fn commanded(self) -> u64 {
         self.control.commanded.load(Ordering::Acquire)
     }
@@ -320,13 +310,37 @@ impl Table<'_> {
         }
     }
 
+    /// What each slot holds.
+    pub(crate) fn look(self) -> impl Iterator<Item = SlotLook> {
+        self.slots.iter().map(|slot| {
+            let snapshot = slot.word.load();
+            SlotLook {
+                state: snapshot.state(),
+                owner: snapshot.owner(),
+                attempts: snapshot.attempts(),
+                sequence: slot.sequence.load(Ordering::Relaxed).checked_sub(1),
+                since_nanos: slot.since_nanos.load(Ordering::Relaxed),
+            }
+        })
+    }
+
     /// The slot with the least sequence number among those whose word is as wanted.
-    fn oldest(self, wanted: impl Fn(Snapshot) -> bool) -> Option<(usize, Snapshot)> {
+    pub(super) fn oldest(self, wanted: impl Fn(Snapshot) -> bool) -> Option<(usize, Snapshot)> {
         let candidates = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let snapshot = slot.word.load();
             wanted(snapshot).then(|| (slot.sequence.load(Ordering::Relaxed), index, snapshot))
         });
         candidates.min_by_key(|&(sequence, ..)| sequence).map(|(_, index, snapshot)| (index, snapshot))
+    }
+}
+
+/// Only its holder changes a claimed slot, so that its transitions succeed; unless somebody wrote over the segment, where the
+/// slot is then left to whatever was written.
+fn expect_held(transition: Option<Snapshot>) {
+    if transition.is_none() {
+        tracing::error!(
+            "a slot was changed by somebody who did not hold it; did a plugin write outside of its arrays?"
+        );
     }
 }
 
@@ -342,6 +356,7 @@ impl Control {
             end: AtomicU64::new(0),
             total: AtomicU64::new(0),
             commander_wait_nanos: AtomicU64::new(0),
+            armed: Armed::new(),
         }
     }
 }
@@ -352,6 +367,7 @@ impl SlotHeader {
         Self {
             word: SlotWord::new(),
             sequence: AtomicU64::new(0),
+            since_nanos: AtomicU64::new(0),
             message_bytes: AtomicU32::new(0),
             outcome_bytes: AtomicU32::new(0),
             failed: AtomicU32::new(0),

@@ -181,9 +181,14 @@ impl SlotWord {
         self.swap(held, (SlotState::Writing, Owner::Commander), held.to(SlotState::Free, Owner::Nobody))
     }
 
-    /// Writing(worker) → Writing(nobody), one attempt more: the worker was reaped.
-    pub(crate) fn transition_to_requeued(&self, held: Snapshot, worker: u32) -> Option<Snapshot> {
-        let next = Snapshot::new(SlotState::Writing, Owner::Nobody, held.attempts() + 1, held.generation());
+    /// Writing(worker) → Writing(nobody), after so many attempts: the worker was reaped.
+    pub(crate) fn transition_to_requeued(
+        &self,
+        held: Snapshot,
+        worker: u32,
+        attempts: u32,
+    ) -> Option<Snapshot> {
+        let next = Snapshot::new(SlotState::Writing, Owner::Nobody, attempts, held.generation());
         self.swap(held, (SlotState::Writing, Owner::Worker(worker)), next)
     }
 
@@ -224,7 +229,7 @@ mod tests {
     fn do_attempts_survive_until_the_next_use_only() {
         let word = SlotWord(AtomicU64::new(0));
         word.transition_to_queued(word.transition_to_commanding(word.load()).unwrap()).unwrap();
-        word.transition_to_requeued(word.transition_to_producing(word.load(), 5).unwrap(), 5).unwrap();
+        word.transition_to_requeued(word.transition_to_producing(word.load(), 5).unwrap(), 5, 1).unwrap();
         assert_eq!(word.load().attempts(), 1);
         word.transition_to_ready(word.transition_to_producing(word.load(), 6).unwrap(), 6).unwrap();
         word.transition_to_free(word.transition_to_reading(word.load()).unwrap()).unwrap();

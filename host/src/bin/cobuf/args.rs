@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use serde::Deserialize;
 
 /// A concurrent buffer: producer plugins in worker processes fill shared-memory slots with arrays.
 #[derive(Debug, Parser)]
@@ -21,19 +23,27 @@ Examples:
   cobuf run examples/digits.toml
   cobuf run examples/images.toml --workers 8 --set producer.height=96
   cobuf run examples/fill.toml --batches 100 --any-order --report json
+  cobuf run examples/digits.toml --checkpoint run.json --checkpoint-every 50
+  cobuf run examples/digits.toml --resume run.json --workers auto
+  cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
+  cobuf run examples/images.toml --replay bad.jsonl
+  cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf inspect plugins/digits-producer --set batch_size=64
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
 
 Exit codes:
   0    all went well
-  1    batches failed, or the stream ended with an error
+  1    batches failed, or the stream ended with an error; chaos made a difference
   2    nothing could be started: the command line, a pipeline file, a plugin, the machine
   130  stopped by Ctrl-C, 143 by SIGTERM; the summary is printed all the same";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a pipeline to its end and say how it went.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
+    /// Run a pipeline again and again while its processes are killed, crashed, frozen and hung at random, and check that nobody could
+    /// tell: each batch once, the same content, nothing left behind.
+    Chaos(ChaosArgs),
     /// Show what a plugin is and declares: manifest, configuration, and the arrays for a configuration.
     Inspect(InspectArgs),
     /// Print completions for a shell.
@@ -50,9 +60,10 @@ pub(crate) struct RunArgs {
     /// End after so many batches.
     #[arg(long, value_name = "N")]
     pub(crate) batches: Option<u64>,
-    /// The number of worker processes. One for each CPU, where neither this nor the pipeline says.
-    #[arg(long, value_name = "N")]
-    pub(crate) workers: Option<usize>,
+    /// The number of worker processes, or "auto" to find the number beyond which throughput does not rise. One for each CPU, where
+    /// neither this nor the pipeline says.
+    #[arg(long, value_name = "N|auto")]
+    pub(crate) workers: Option<Workers>,
     /// The number of slots. Four for each worker, where neither this nor the pipeline says.
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<usize>,
@@ -65,12 +76,96 @@ pub(crate) struct RunArgs {
     /// Batches as they are ready.
     #[arg(long)]
     pub(crate) any_order: bool,
+    /// Write now and then to this file what was delivered, so that --resume can go on after whatever happens.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// After how many batches to write it.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: u64,
+    /// Go on where the run was that wrote this checkpoint; goes on writing it, unless --checkpoint names another.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Produce just the messages in this file of dead letters again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "checkpoint"])]
+    pub(crate) replay: Option<PathBuf>,
+    /// Add to this file (JSON, a line each) the messages that could not be produced.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dead_letters: Option<PathBuf>,
+    /// What becomes of failures of a kind (error, panic, crash, timeout, all): raise, skip or stop. Can be repeated.
+    #[arg(long, value_name = "KIND=CHOICE")]
+    pub(crate) on_failure: Vec<String>,
+    /// How often a message is tried whose worker dies.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_attempts: Option<u32>,
+    /// How long a worker may take for a message; what takes longer is killed, and its stack shown.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) message_timeout: Option<f64>,
+    /// How long the commander may take for a message.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) commander_timeout: Option<f64>,
     /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can be repeated.
     #[arg(long, value_name = "WHO.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// How to report: text for people on standard error, json as one last line on standard output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) report: ReportFormat,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChaosArgs {
+    /// The pipeline file (TOML). It should be deterministic, and take a second or more.
+    pub(crate) pipeline: PathBuf,
+    /// The seed of the faults; another one each time where none is given. The report names it.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How many faults there are in a second, on average.
+    #[arg(long, value_name = "R", default_value_t = 10.0)]
+    pub(crate) kills_per_second: f64,
+    /// How long to go on; the round that runs then is finished.
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// How long a process may take for a message before it is taken to hang, in seconds: more than any of the pipeline's takes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.25)]
+    pub(crate) deadline: f64,
+    /// The number of batches of a round, where the pipeline has no end, or a late one.
+    #[arg(long, value_name = "N")]
+    pub(crate) batches: Option<u64>,
+    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE. Can be repeated.
+    #[arg(long, value_name = "WHO.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print the report as one JSON object on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How many workers there shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub(crate) enum Workers {
+    Number(usize),
+    Auto,
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            number => number
+                .parse()
+                .map(Self::Number)
+                .map_err(|_| format!("{number:?} is wrong, expected a number or \"auto\"")),
+        }
+    }
+}
+
+impl TryFrom<toml::Value> for Workers {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse()
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -35,7 +35,7 @@ fn read_config(args: &InspectArgs) -> Result<Option<Dictionary>> {
         None => None,
     };
     for setting in &args.set {
-        pipeline::set(config.get_or_insert_default(), setting)?;
+        pipeline::set_entry(config.get_or_insert_default(), setting)?;
     }
     Ok(config)
 }

@@ -6,6 +6,7 @@
 //!   run       `cobuf run`: the loop over the batches
 //!   progress  the progress bar, and logs that do not tear it
 //!   report    the summary, for people and for machines
+//!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
 //!   inspect   `cobuf inspect`
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! plugin or the machine did not allow a start; 130 and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
 
 mod args;
+mod chaos;
 mod inspect;
 mod pipeline;
 mod progress;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     progress::log_to_stderr(args.verbose);
     let done = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Chaos(chaos) => chaos::chaos(&chaos),
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use cobuf_host::{Dictionary, Host, HostBuilder, Plugin, StartMethod, Value, WorkerInit};
+use anyhow::{Context, Result, bail, ensure};
+use cobuf_host::{
+    Dictionary, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ReportKind, StartMethod, Value,
+    WorkerInit, WorkerLimits, limits,
+};
 use serde::Deserialize;
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, Workers};
 
 /// A pipeline file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pipeline {
     commander: PluginTable,
@@ -23,7 +26,7 @@ pub(crate) struct Pipeline {
     folder: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PluginTable {
     /// A .so file, or a package's folder.
@@ -32,11 +35,11 @@ struct PluginTable {
     config: Dictionary,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunTable {
     batches: Option<u64>,
-    workers: Option<usize>,
+    workers: Option<Workers>,
     slots: Option<usize>,
     seed: Option<u64>,
     deterministic: Option<bool>,
@@ -45,6 +48,17 @@ struct RunTable {
     start_timeout_seconds: Option<f64>,
     stop_grace_seconds: Option<f64>,
     nice: Option<i32>,
+    max_attempts: Option<u32>,
+    message_timeout_seconds: Option<f64>,
+    commander_timeout_seconds: Option<f64>,
+    memory_limit_bytes: Option<u64>,
+    cpu_limit_seconds: Option<u64>,
+    open_files_limit: Option<u64>,
+    pin_workers: Option<bool>,
+    #[serde(default)]
+    on_failure: BTreeMap<ReportKind, OnFailure>,
+    #[serde(default)]
+    on_commander_failure: BTreeMap<ReportKind, OnCommanderFailure>,
     #[serde(default)]
     env: BTreeMap<String, String>,
 }
@@ -59,15 +73,25 @@ enum StartMethodName {
 impl Pipeline {
     /// Reads a pipeline file, and changes in it what the command line says.
     pub(crate) fn read(args: &RunArgs) -> Result<Self> {
-        let path = &args.pipeline;
+        let mut pipeline = Self::read_file(&args.pipeline)?;
+        pipeline.change(args)?;
+        Ok(pipeline)
+    }
+
+    /// Reads a pipeline file.
+    pub(crate) fn read_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the pipeline file {}", path.display()))?;
         let mut pipeline: Self = toml::from_str(&text)
             .with_context(|| format!("the pipeline file {} is wrong", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
         pipeline.folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        pipeline.change(args)?;
         Ok(pipeline)
+    }
+
+    /// The number of batches after which to end, where the file or somebody said so.
+    pub(crate) fn batches_mut(&mut self) -> &mut Option<u64> {
+        &mut self.run.batches
     }
 
     fn change(&mut self, args: &RunArgs) -> Result<()> {
@@ -76,18 +100,37 @@ impl Pipeline {
         run.workers = args.workers.or(run.workers);
         run.slots = args.slots.or(run.slots);
         run.seed = args.seed.or(run.seed);
+        run.max_attempts = args.max_attempts.or(run.max_attempts);
+        run.message_timeout_seconds = args.message_timeout.or(run.message_timeout_seconds);
+        run.commander_timeout_seconds = args.commander_timeout.or(run.commander_timeout_seconds);
+        for setting in &args.on_failure {
+            run.on_failure.extend(on_failure(setting)?);
+        }
         if args.deterministic || args.any_order {
             run.deterministic = Some(args.deterministic);
         }
-        for setting in &args.set {
+        self.set(&args.set)
+    }
+
+    /// Changes configurations: `producer.KEY=VALUE`, `commander.KEY=VALUE`.
+    pub(crate) fn set(&mut self, settings: &[String]) -> Result<()> {
+        for setting in settings {
             let (config, rest) = match setting.split_once('.') {
                 Some(("producer", rest)) => (&mut self.producer.config, rest),
                 Some(("commander", rest)) => (&mut self.commander.config, rest),
                 _ => bail!("--set {setting:?} must begin with \"producer.\" or \"commander.\""),
             };
-            set(config, rest)?;
+            set_entry(config, rest)?;
         }
         Ok(())
+    }
+
+    /// The same pipeline with its plugins built, as files.
+    pub(crate) fn built(mut self) -> Result<Self> {
+        for table in [&mut self.commander, &mut self.producer] {
+            table.plugin = Plugin::at(self.folder.join(&table.plugin)).built()?.path().to_owned();
+        }
+        Ok(self)
     }
 
     /// A host for the pipeline, with its plugins built.
@@ -108,9 +151,31 @@ impl Pipeline {
             };
         }
         keep!(
-            batches => limit, workers => workers, slots => slots, seed => seed, deterministic => deterministic,
-            message_capacity => message_capacity
+            batches => limit, slots => slots, seed => seed, deterministic => deterministic,
+            message_capacity => message_capacity, max_attempts => max_attempts, pin_workers => pin_workers
         );
+        builder = match run.workers {
+            Some(Workers::Number(workers)) => builder.workers(workers),
+            Some(Workers::Auto) => builder.tune_workers(most_workers()),
+            None => builder,
+        };
+        builder = builder.worker_limits(WorkerLimits {
+            memory_bytes: run.memory_limit_bytes,
+            cpu_seconds: run.cpu_limit_seconds,
+            open_files: run.open_files_limit,
+        });
+        for (kind, choice) in run.on_failure {
+            builder = builder.on_failure(kind, choice);
+        }
+        for (kind, choice) in run.on_commander_failure {
+            builder = builder.on_commander_failure(kind, choice);
+        }
+        if let Some(seconds) = run.message_timeout_seconds {
+            builder = builder.message_timeout(duration("message_timeout_seconds", seconds)?);
+        }
+        if let Some(seconds) = run.commander_timeout_seconds {
+            builder = builder.commander_timeout(duration("commander_timeout_seconds", seconds)?);
+        }
         if let Some(name) = run.start_method {
             builder = builder.start_method(match name {
                 StartMethodName::ForkServer => StartMethod::ForkServer,
@@ -127,13 +192,42 @@ impl Pipeline {
     }
 }
 
+/// How many workers are tried at most with `workers = "auto"`.
+fn most_workers() -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    (cpus * limits::TUNED_WORKERS_PER_CPU).min(limits::MAX_WORKERS)
+}
+
+/// `KIND=CHOICE`, of one kind or of `all`.
+fn on_failure(setting: &str) -> Result<Vec<(ReportKind, OnFailure)>> {
+    const KINDS: [ReportKind; 4] =
+        [ReportKind::Error, ReportKind::Panic, ReportKind::Crash, ReportKind::Timeout];
+    let wrong = || {
+        format!(
+            "--on-failure {setting:?} is wrong, expected KIND=CHOICE with a kind of error, panic, crash, timeout or all, \
+             and a choice of raise, skip or stop"
+        )
+    };
+    let (kind, choice) = setting.split_once('=').with_context(wrong)?;
+    let choice = match choice {
+        "raise" => OnFailure::Raise,
+        "skip" => OnFailure::Skip,
+        "stop" => OnFailure::Stop,
+        _ => bail!(wrong()),
+    };
+    let kinds: Vec<ReportKind> =
+        KINDS.into_iter().filter(|known| kind == "all" || kind == known.to_string()).collect();
+    ensure!(!kinds.is_empty(), wrong());
+    Ok(kinds.into_iter().map(|kind| (kind, choice)).collect())
+}
+
 fn duration(what: &str, seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
         .with_context(|| format!("{what} is {seconds}, expected a number of seconds"))
 }
 
 /// Applies `KEY=VALUE` to a configuration. The key may lead into tables, the value is TOML, or text where it is not.
-pub(crate) fn set(config: &mut Dictionary, setting: &str) -> Result<()> {
+pub(crate) fn set_entry(config: &mut Dictionary, setting: &str) -> Result<()> {
     let (key, value) = setting
         .split_once('=')
         .with_context(|| format!("the setting {setting:?} has no \"=\", expected KEY=VALUE"))?;
@@ -169,7 +263,7 @@ mod tests {
 
     fn after(settings: &[&str]) -> String {
         let mut config = Dictionary::new().with("size", 1);
-        settings.iter().for_each(|setting| set(&mut config, setting).unwrap());
+        settings.iter().for_each(|setting| set_entry(&mut config, setting).unwrap());
         config.to_string()
     }
 
@@ -187,8 +281,8 @@ mod tests {
     #[test]
     fn is_a_setting_that_is_none_refused() {
         let mut config = Dictionary::new();
-        let error = set(&mut config, "size").unwrap_err();
+        let error = set_entry(&mut config, "size").unwrap_err();
         assert_eq!(error.to_string(), "the setting \"size\" has no \"=\", expected KEY=VALUE");
-        assert!(set(&mut config, "a..b=1").is_err());
+        assert!(set_entry(&mut config, "a..b=1").is_err());
     }
 }

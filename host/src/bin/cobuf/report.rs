@@ -4,17 +4,21 @@ use std::fmt;
 use std::time::Duration;
 
 use cobuf_host::{ContentDigest, LimitedBy, Statistics};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a run did. The fields' names are those of the JSON report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Batches that were delivered.
+    /// Batches that were delivered, those before a resumed checkpoint included.
     pub(crate) batches: u64,
+    /// Batches that were delivered before a resumed checkpoint.
+    pub(crate) resumed_batches: u64,
     /// Their rows; a batch without a common first axis counts as one.
     pub(crate) rows: u64,
     /// The bytes of their arrays.
     pub(crate) bytes: u64,
+    /// Of these, before a resumed checkpoint.
+    pub(crate) resumed_bytes: u64,
     /// From the start of the processes to the end of the stream.
     pub(crate) seconds: f64,
     /// From the start of the processes to the first batch; null without one.
@@ -23,10 +27,16 @@ pub(crate) struct Report {
     pub(crate) content_digest: String,
     /// Errors: batches that failed, and the stream's own.
     pub(crate) errors: u64,
+    /// Messages that were left out because they could not be produced, as the policy says.
+    pub(crate) skipped: u64,
     /// Messages that were done again because their worker died.
     pub(crate) retries: u64,
-    /// Workers that were started again.
+    /// Processes that were killed because they did not come back in time.
+    pub(crate) timeouts: u64,
+    /// Workers, commanders and fork servers that were started again.
     pub(crate) worker_restarts: u64,
+    pub(crate) commander_restarts: u64,
+    pub(crate) fork_server_restarts: u64,
     pub(crate) workers: usize,
     pub(crate) slots: usize,
     pub(crate) deterministic: bool,
@@ -39,35 +49,50 @@ pub(crate) struct Report {
     pub(crate) interrupted: bool,
 }
 
-/// What the loop over the batches counted.
-#[derive(Debug, Default)]
+/// What the loop over the batches counted; kept in checkpoints.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) batches: u64,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) errors: u64,
-    pub(crate) first_batch: Option<Duration>,
+    pub(crate) skipped: u64,
     pub(crate) digest: ContentDigest,
+}
+
+/// What happened in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// The tally that the run began with.
+    pub(crate) resumed: Tally,
+    pub(crate) first_batch: Option<Duration>,
     pub(crate) interrupted: bool,
 }
 
 impl Report {
     pub(crate) fn new(
         tally: &Tally,
+        course: &Course,
         statistics: &Statistics,
         elapsed: Duration,
         deterministic: bool,
     ) -> Self {
         Self {
             batches: tally.batches,
+            resumed_batches: course.resumed.batches,
             rows: tally.rows,
             bytes: tally.bytes,
+            resumed_bytes: course.resumed.bytes,
             seconds: elapsed.as_secs_f64(),
-            first_batch_seconds: tally.first_batch.map(|after| after.as_secs_f64()),
+            first_batch_seconds: course.first_batch.map(|after| after.as_secs_f64()),
             content_digest: tally.digest.to_string(),
             errors: tally.errors,
+            skipped: tally.skipped,
             retries: statistics.retries,
+            timeouts: statistics.timeouts,
             worker_restarts: statistics.worker_restarts,
+            commander_restarts: statistics.commander_restarts,
+            fork_server_restarts: statistics.fork_server_restarts,
             workers: statistics.workers,
             slots: statistics.slots.total(),
             deterministic,
@@ -75,7 +100,7 @@ impl Report {
             worker_wait_seconds: statistics.worker_wait.as_secs_f64(),
             commander_wait_seconds: statistics.commander_wait.as_secs_f64(),
             limited_by: statistics.limited_by(),
-            interrupted: tally.interrupted,
+            interrupted: course.interrupted,
         }
     }
 
@@ -101,15 +126,19 @@ impl fmt::Display for Report {
         let order = if self.deterministic { "in order" } else { "in any order" };
         let interrupted = if self.interrupted { " (stopped early)" } else { "" };
         let per_second = |n: u64| if self.seconds > 0.0 { n as f64 / self.seconds } else { 0.0 };
-        let (mb, mb_per_second) = (self.bytes as f64 / 1e6, per_second(self.bytes) / 1e6);
+        let mb = self.bytes as f64 / 1e6;
+        let mb_per_second = per_second(self.bytes - self.resumed_bytes) / 1e6;
         writeln!(
             f,
             "{} batches{interrupted}, {} rows, {mb:.1} MB in {:.3} s: {:.1} batches/s, {mb_per_second:.1} MB/s",
             self.batches,
             self.rows,
             self.seconds,
-            per_second(self.batches)
+            per_second(self.batches - self.resumed_batches)
         )?;
+        if self.resumed_batches > 0 {
+            writeln!(f, "  resumed        after {} batches", self.resumed_batches)?;
+        }
         if let Some(first) = self.first_batch_seconds {
             writeln!(f, "  first batch    after {first:.3} s")?;
         }
@@ -122,8 +151,15 @@ impl fmt::Display for Report {
         writeln!(f, "  limited by     {}: {}", self.limited_by, self.advice())?;
         writeln!(
             f,
-            "  trouble        {} errors, {} retries, {} worker restarts",
-            self.errors, self.retries, self.worker_restarts
+            "  trouble        {} errors, {} skipped, {} retries, {} timeouts, {} worker restarts, {} of the commander, \
+             {} of the fork server",
+            self.errors,
+            self.skipped,
+            self.retries,
+            self.timeouts,
+            self.worker_restarts,
+            self.commander_restarts,
+            self.fork_server_restarts
         )?;
         write!(f, "  content digest {}", self.content_digest)
     }

@@ -1,23 +1,26 @@
 //! `cobuf run`: takes every batch of a pipeline, and says how it went.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use cobuf_host::{Batch, Host, Next, StreamError};
+use anyhow::{Context, Result, ensure};
+use cobuf_host::{Batch, Checkpoint, Host, Next, StreamError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::args::{ReportFormat, RunArgs};
 use crate::pipeline::Pipeline;
 use crate::progress::{Progress, say};
-use crate::report::{Report, Tally};
+use crate::report::{Course, Report, Tally};
 
 /// How often the loop looks for signals and refreshes the bar while no batch comes.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// After how long without an item it is said what the run waits for; then after twice as long.
+const STALL_SAID_AFTER: Duration = Duration::from_secs(5);
 /// How many errors are printed.
 const SHOWN_ERRORS: u64 = 10;
 /// The exit code where batches failed.
@@ -27,67 +30,172 @@ const SIGNAL_BASE: u8 = 128;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
-    let builder = Pipeline::read(args)?.into_builder()?;
+    let checkpoints = Checkpoints::new(args)?;
+    let mut builder = Pipeline::read(args)?.into_builder()?;
     if let Some(signal) = signals.received() {
         return Ok(ExitCode::from(SIGNAL_BASE + signal)); // while plugins were built
     }
+    let mut tally = Tally::default();
+    if let Some(path) = &args.resume {
+        let checkpoint = Checkpoint::read(path)?;
+        tally = checkpoint.application_state()?.unwrap_or_default();
+        builder = builder.resume(checkpoint);
+    }
+    if let Some(path) = &args.replay {
+        builder = builder.replay(path);
+    }
+    if let Some(path) = &args.dead_letters {
+        builder = builder.dead_letters(path);
+    }
     let started = Instant::now();
     let mut host = builder.start()?;
-    let tally = consume(&host, &signals, started);
+    let resumed = tally.clone();
+    let mut consumer = Consumer {
+        host: &host,
+        signals: &signals,
+        checkpoints,
+        started,
+        tally,
+        course: Course { resumed, ..Course::default() },
+        shown_errors: 0,
+    };
+    consumer.consume()?;
+    let Consumer { tally, course, .. } = consumer;
     let (statistics, deterministic) = (host.statistics(), host.deterministic());
-    let report = Report::new(&tally, &statistics, started.elapsed(), deterministic);
+    let report = Report::new(&tally, &course, &statistics, started.elapsed(), deterministic);
     host.stop();
     match args.report {
         ReportFormat::Text => say(&report.to_string()),
         ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
     }
     Ok(match signals.received() {
-        Some(signal) if tally.interrupted => ExitCode::from(SIGNAL_BASE + signal),
+        Some(signal) if course.interrupted => ExitCode::from(SIGNAL_BASE + signal),
         _ if tally.errors > 0 => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
 }
 
-/// Takes every batch until the end of the stream or a signal.
-fn consume(host: &Host, signals: &Signals, started: Instant) -> Tally {
-    let mut tally = Tally::default();
-    let batches = host.batches();
-    let progress = Progress::start(batches.total());
-    loop {
-        if signals.received().is_some() {
-            tally.interrupted = true;
-            break;
+/// Where and how often checkpoints are written.
+struct Checkpoints {
+    path: Option<PathBuf>,
+    every: u64,
+}
+
+impl Checkpoints {
+    fn new(args: &RunArgs) -> Result<Self> {
+        if let Some(path) = args.checkpoint.as_ref().filter(|path| args.resume.as_ref() != Some(path)) {
+            ensure!(
+                !path.exists(),
+                "the checkpoint {} is there already; go on from it with --resume {0}, or remove it",
+                path.display()
+            );
         }
-        match batches.next_timeout(LOOK_AROUND) {
-            Next::Item(Ok(batch)) => count(&mut tally, &batch, started),
-            Next::Item(Err(error)) => note(&mut tally, error),
-            Next::Pending(_) => {}
-            Next::Ended => break,
-        }
-        progress.show(tally.batches + tally.errors, || host.statistics());
+        let path = args.checkpoint.clone().or_else(|| args.resume.clone());
+        Ok(Self { path, every: args.checkpoint_every })
     }
-    progress.finish();
-    tally
+
+    fn write(&self, host: &Host, tally: &Tally) -> Result<()> {
+        match &self.path {
+            Some(path) => Ok(host.checkpoint().with_application_state(tally)?.write(path)?),
+            None => Ok(()),
+        }
+    }
 }
 
-fn count(tally: &mut Tally, batch: &Batch, started: Instant) {
-    tally.first_batch.get_or_insert_with(|| started.elapsed());
-    tally.batches += 1;
-    tally.rows += batch.rows().unwrap_or(1) as u64;
-    let arrays = 0..batch.schema().arrays().len();
-    tally.bytes += arrays
-        .filter_map(|index| batch.bytes_at(index).ok())
-        .map(|(_, bytes)| bytes.len() as u64)
-        .sum::<u64>();
-    tally.digest.add(batch);
+/// The loop over the batches.
+struct Consumer<'a> {
+    host: &'a Host,
+    signals: &'a Signals,
+    checkpoints: Checkpoints,
+    started: Instant,
+    tally: Tally,
+    course: Course,
+    shown_errors: u64,
 }
 
-fn note(tally: &mut Tally, error: StreamError) {
-    tally.errors += 1;
-    if tally.errors <= SHOWN_ERRORS {
+impl Consumer<'_> {
+    /// Takes every batch until the end of the stream or a signal.
+    fn consume(&mut self) -> Result<()> {
+        let batches = self.host.batches();
+        let progress = Progress::start(batches.total());
+        let mut last_item = Instant::now();
+        let mut stalled_for = STALL_SAID_AFTER;
+        // The first one before anything is delivered, so that there is one whenever the run is killed.
+        self.checkpoints.write(self.host, &self.tally)?;
+        loop {
+            if self.signals.received().is_some() {
+                self.course.interrupted = true;
+                break;
+            }
+            match batches.next_timeout(LOOK_AROUND) {
+                Next::Item(item) => {
+                    self.take(item)?;
+                    (last_item, stalled_for) = (Instant::now(), STALL_SAID_AFTER);
+                }
+                Next::Pending(_) if last_item.elapsed() >= stalled_for => {
+                    stalled_for *= 2;
+                    say(&format!(
+                        "nothing came for {:.0} s, {}",
+                        last_item.elapsed().as_secs_f64(),
+                        batches.stall_report()
+                    ));
+                }
+                Next::Pending(_) => {}
+                Next::Ended => break,
+            }
+            progress.show(self.tally.batches + self.tally.errors, || self.host.statistics());
+        }
+        progress.finish();
+        self.note_skipped();
+        self.checkpoints.write(self.host, &self.tally)
+    }
+
+    fn take(&mut self, item: Result<Batch, StreamError>) -> Result<()> {
+        match item {
+            Ok(batch) => self.count(&batch),
+            Err(error) => self.note(error),
+        }
+        // The batch was given back: a checkpoint has it, as the tally does.
+        if (self.tally.batches + self.tally.errors).is_multiple_of(self.checkpoints.every) {
+            self.note_skipped();
+            self.checkpoints.write(self.host, &self.tally)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        self.course.first_batch.get_or_insert_with(|| self.started.elapsed());
+        self.tally.batches += 1;
+        self.tally.rows += batch.rows().unwrap_or(1) as u64;
+        let arrays = 0..batch.schema().arrays().len();
+        self.tally.bytes += arrays
+            .filter_map(|index| batch.bytes_at(index).ok())
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum::<u64>();
+        self.tally.digest.add(batch);
+    }
+
+    fn note(&mut self, error: StreamError) {
+        self.tally.errors += 1;
+        self.shown_errors += 1;
+        if self.shown_errors > SHOWN_ERRORS {
+            if self.shown_errors == SHOWN_ERRORS + 1 {
+                say("error: further errors are counted, not shown");
+            }
+            return;
+        }
+        let attempts = match &error {
+            StreamError::Batch(error) => error.attempts().to_vec(),
+            _ => Vec::new(),
+        };
         say(&format!("error: {:#}", anyhow::Error::new(error)));
-    } else if tally.errors == SHOWN_ERRORS + 1 {
-        say("error: further errors are counted, not shown");
+        for (number, attempt) in (1..).zip(attempts) {
+            say(&format!("  attempt {number}: {}", attempt.to_string().replace('\n', "\n  ")));
+        }
+    }
+
+    fn note_skipped(&mut self) {
+        self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
     }
 }
 

@@ -1,0 +1,51 @@
+//! Recovery: what becomes of the slots of processes that died. For the supervisor, once they were reaped.
+//!
+//! Whoever is called dead here must be: taking a slot back from a living process tears its payload.
+
+use super::clock;
+use super::sync::Ordering;
+use super::table::{Claim, Producing, Table};
+use super::word::{Owner, SlotState, Snapshot};
+
+/// What became of a dead worker's slot.
+#[derive(Debug)]
+pub(crate) enum Reclaimed {
+    /// Its message is queued again.
+    Requeued { sequence: u64, attempts: u32 },
+    /// Its message was tried often enough; the claim is now the supervisor's, to commit a report.
+    GivenUp { claim: Claim<Producing>, sequence: u64, attempts: u32 },
+}
+
+impl Table<'_> {
+    /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`. Without them its
+    /// death was not the message's doing, and is no attempt.
+    pub(crate) fn reclaim_worker(self, worker: u32, max_attempts: Option<u32>) -> Option<Reclaimed> {
+        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Worker(worker));
+        let (index, snapshot) = self.oldest(held)?;
+        let slot = &self.slots[index];
+        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+        let attempts = snapshot.attempts() + u32::from(max_attempts.is_some());
+        if max_attempts.is_some_and(|most| attempts >= most) {
+            let claim = Claim { index, snapshot, role: Producing { worker } };
+            return Some(Reclaimed::GivenUp { claim, sequence, attempts });
+        }
+        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+        slot.word.transition_to_requeued(snapshot, worker, attempts)?;
+        Some(Reclaimed::Requeued { sequence, attempts })
+    }
+
+    /// Takes back what the dead commander held. A message that it had counted as queued is queued, others never were.
+    pub(crate) fn reclaim_commander(self) {
+        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Commander);
+        while let Some((index, snapshot)) = self.oldest(held) {
+            let slot = &self.slots[index];
+            let sequence = slot.sequence.load(Ordering::Relaxed);
+            if sequence != 0 && sequence == self.control.commanded.load(Ordering::Acquire) {
+                slot.word.transition_to_queued(snapshot);
+            } else {
+                slot.sequence.store(0, Ordering::Relaxed);
+                slot.word.transition_to_abandoned(snapshot);
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The supervisor: a thread of the application that reads what the run's processes say, and mends what died or hangs.
+//!
+//! ```text
+//!   mod        the loop: one event, wish or deadline after the other
+//!   mailbox    wishes from other threads of the application
+//!   workers    a worker's life: started, ready, retired, dead, started again
+//!   commander  the commander's
+//!   servers    a fork server that died is replaced
+//!   watchdog   deadlines: who does not come back is killed
+//!   tuner      finds the number of workers beyond which throughput does not rise
+//! ```
+//!
+//! A death is handled in this order, which is what makes it safe: the fork server reaps; only then is the slot taken back;
+//! everyone is woken; only then is the next incarnation started, so that a slot held by "worker k" never belongs to two
+//! processes.
+
+mod commander;
+pub(crate) mod mailbox;
+mod servers;
+pub(crate) mod tuner;
+mod watchdog;
+mod workers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use cobuf_plugin_api::PluginKind;
+
+use self::commander::Commander;
+use self::mailbox::{Mailbox, Wish};
+use self::tuner::Tuner;
+use self::watchdog::Watchdog;
+use self::workers::Worker;
+use crate::error::StreamError;
+use crate::failure::{OnCommanderFailure, PerKind};
+use crate::limits::SERVER_MARGIN;
+use crate::process::channel::{EventReceiver, Received, Watched};
+use crate::process::launch::{ForkServer, StartMethod};
+use crate::process::protocol::{Event, Plan, Request, Role, SetupFailure};
+use crate::segment::sync::Ordering;
+use crate::stack;
+use crate::stream::Stream;
+
+/// The plugins' names, for logs and errors.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) commander: String,
+    pub(crate) producer: String,
+}
+
+impl Names {
+    pub(crate) fn of(&self, kind: PluginKind) -> &str {
+        match kind {
+            PluginKind::Commander => &self.commander,
+            PluginKind::Producer => &self.producer,
+        }
+    }
+}
+
+/// What the user wants to become of failures.
+#[derive(Debug, Clone)]
+pub(crate) struct Care {
+    /// How often a message is tried, and a commander at one message.
+    pub(crate) max_attempts: u32,
+    pub(crate) message_timeout: Option<Duration>,
+    pub(crate) commander_timeout: Option<Duration>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) on_commander_failure: PerKind<OnCommanderFailure>,
+    pub(crate) start_method: StartMethod,
+    pub(crate) fork_server: Option<PathBuf>,
+}
+
+/// What the supervisor begins with: a run whose plugins are constructed.
+pub(crate) struct Started {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) server: ForkServer,
+    pub(crate) events: EventReceiver,
+    pub(crate) plan: Plan,
+    pub(crate) names: Names,
+    pub(crate) care: Care,
+    /// The workers that there are, and the most that a tuner may try.
+    pub(crate) workers: usize,
+    pub(crate) tune_up_to: Option<usize>,
+    /// What happened before the thread started.
+    pub(crate) early: Vec<Event>,
+}
+
+pub(crate) struct Supervisor {
+    stream: Arc<Stream>,
+    server: ForkServer,
+    events: EventReceiver,
+    mailbox: Arc<Mailbox>,
+    plan: Plan,
+    names: Names,
+    care: Care,
+    /// All that there ever were, by number.
+    workers: Vec<Worker>,
+    /// How many there shall be: those with the lowest numbers.
+    target: usize,
+    commander: Commander,
+    watchdog: Watchdog,
+    tuner: Option<Tuner>,
+    /// Fork servers that died in a row, and how many batches had been taken then.
+    server_deaths: (u32, u64),
+    /// When what is left is killed, once everything is to end.
+    stop_by: Option<Instant>,
+}
+
+impl Supervisor {
+    /// Starts the thread; it ends after a stop, or when nothing can be mended any more.
+    pub(crate) fn spawn(started: Started) -> std::io::Result<(JoinHandle<()>, Arc<Mailbox>)> {
+        let Started { stream, server, events, plan, names, care, workers, tune_up_to, early } = started;
+        let mailbox = Arc::new(Mailbox::new()?);
+        let mut supervisor = Self {
+            watchdog: Watchdog::new(&care),
+            tuner: tune_up_to.map(|most| Tuner::new(workers, most)),
+            stream,
+            server,
+            events,
+            mailbox: mailbox.clone(),
+            plan,
+            names,
+            care,
+            workers: vec![Worker::ready(); workers],
+            target: workers,
+            commander: Commander::ready(),
+            server_deaths: (0, 0),
+            stop_by: None,
+        };
+        supervisor.count_workers();
+        let body = move || {
+            early.into_iter().for_each(|event| supervisor.take(event));
+            supervisor.run();
+        };
+        Ok((thread::Builder::new().name("cobuf-supervise".to_owned()).spawn(body)?, mailbox))
+    }
+
+    fn run(&mut self) {
+        loop {
+            let watched = Watched { server: Some(self.server.alive()), mail: Some(self.mailbox.flag()) };
+            match self.events.receive(watched, self.next_deadline()) {
+                Ok(Received::Event(event)) => self.take(event),
+                Ok(Received::Mail) => self.mailbox.take().into_iter().for_each(|wish| self.grant(wish)),
+                Ok(Received::TimedOut) => {}
+                Ok(Received::Closed) if self.stop_by.is_some() => break,
+                Ok(Received::Closed) => {
+                    if let Err(reason) = self.replace_server() {
+                        return self.stream.fail_now(StreamError::ForkServerDied { reason });
+                    }
+                }
+                Err(error) => {
+                    let reason = format!("what the run's processes say cannot be read: {error}");
+                    return self.stream.fail_now(StreamError::ForkServerDied { reason });
+                }
+            }
+            if self.stop_by.is_some_and(|stop_by| stop_by <= Instant::now()) {
+                break;
+            }
+            self.look_around();
+        }
+        // The fork server, where it is still there, is killed with everyone when it is dropped.
+        self.server.kill();
+        self.wait_for_orphans();
+    }
+
+    /// Does what is due.
+    fn look_around(&mut self) {
+        if self.stream.table().stop_requested() {
+            return;
+        }
+        self.start_workers_due();
+        self.start_commander_due();
+        self.watch();
+        self.tune();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let workers = self.workers.iter().filter_map(Worker::start_at);
+        let others = [
+            self.commander.start_at(),
+            self.next_late_start(),
+            self.watchdog.next_look(),
+            self.tuner.as_ref().and_then(Tuner::next_look),
+            self.stop_by,
+        ];
+        workers.chain(others.into_iter().flatten()).min()
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::Workers(number) => self.set_workers(number),
+            Wish::Stop(grace) => {
+                // Where the fork server is dead already, there is nobody to stop.
+                let _ = self.server.request(&Request::Stop { grace });
+                self.stop_by = Some(Instant::now() + grace + SERVER_MARGIN);
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Log { role, level, target, message } => {
+                if let Role::Worker { worker, .. } = role {
+                    self.workers[worker as usize].keep_log(&message);
+                }
+                forward_log(&self.names, role, level, &target, &message);
+            }
+            Event::Hello { version } if version != env!("CARGO_PKG_VERSION") => {
+                let reason = format!("its executable is now of cobuf-host {version}");
+                self.stream.fail_now(StreamError::ForkServerDied { reason });
+            }
+            Event::Attached(Err(reason)) => self.stream.fail_now(StreamError::ForkServerDied { reason }),
+            Event::Saved(state) => self.stream.history.note_state(state),
+            Event::CommanderFailed(report) => self.commander_failed(report),
+            Event::Stack { role, stack } => self.note_stack(role, stack.map(|raw| stack::resolve(&raw))),
+            Event::Started { role, pid } => self.note_start(role, pid),
+            Event::Ready { role } => self.note_ready(role),
+            Event::SetupFailed { role, failure } => self.note_setup_failure(role, failure),
+            Event::Exited { role, how } => {
+                self.stream.roster.remove(role);
+                if !self.stream.table().stop_requested() {
+                    match role {
+                        Role::Worker { worker, .. } => self.bury_worker(worker, how),
+                        Role::Commander => self.bury_commander(how),
+                        Role::Probe { .. } => {}
+                    }
+                }
+            }
+            Event::Hello { .. } | Event::Attached(Ok(())) | Event::Probed { .. } => {}
+        }
+    }
+
+    fn note_start(&mut self, role: Role, pid: Result<u32, String>) {
+        match (role, pid) {
+            (role, Ok(pid)) => self.stream.roster.insert(role, pid),
+            (Role::Worker { worker, .. }, Err(reason)) => self.worker_not_forked(worker, reason),
+            (Role::Commander, Err(reason)) => self.commander_not_forked(reason),
+            (Role::Probe { .. }, Err(_)) => {}
+        }
+    }
+
+    fn note_ready(&mut self, role: Role) {
+        match role {
+            Role::Worker { worker, .. } => self.worker_ready(worker),
+            Role::Commander => self.commander.note_ready(),
+            Role::Probe { .. } => {}
+        }
+    }
+
+    fn note_setup_failure(&mut self, role: Role, failure: SetupFailure) {
+        match role {
+            Role::Worker { worker, .. } => self.workers[worker as usize].note_setup_failure(explain(failure)),
+            Role::Commander => self.commander.note_setup_failure(failure),
+            Role::Probe { .. } => {}
+        }
+    }
+
+    fn note_stack(&mut self, role: Role, stack: Result<stack::Stack, String>) {
+        match (role, stack) {
+            (Role::Worker { worker, .. }, Ok(stack)) => self.workers[worker as usize].note_stack(stack),
+            (_, Ok(stack)) => {
+                tracing::warn!(plugin = %self.names.of(role.kind()), "the {role} is at\n{stack}");
+            }
+            (_, Err(reason)) => {
+                tracing::warn!(plugin = %self.names.of(role.kind()), %reason, "the stack of the {role} is not known");
+            }
+        }
+    }
+}
+
+/// Counts one more.
+fn count(counter: &crate::segment::sync::AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Why a plugin could not be set up, as one text.
+pub(crate) fn explain(failure: SetupFailure) -> String {
+    match failure {
+        SetupFailure::Load(reason) | SetupFailure::Init(reason) => reason,
+        SetupFailure::Plugin(report) => report.to_string(),
+    }
+}
+
+/// Gives a plugin's log record to the application's subscriber, with the plugin and the worker that it came from.
+pub(crate) fn forward_log(names: &Names, role: Role, level: u8, origin: &str, message: &str) {
+    let plugin = names.of(role.kind());
+    // The macros need their level at compile time.
+    macro_rules! forward {
+        ($level:ident) => {
+            match role {
+                Role::Worker { worker, .. } => {
+                    tracing::$level!(target: "cobuf::plugin", plugin, worker, origin, "{message}");
+                }
+                _ => tracing::$level!(target: "cobuf::plugin", plugin, origin, "{message}"),
+            }
+        };
+    }
+    match level {
+        1 => forward!(error),
+        2 => forward!(warn),
+        3 => forward!(info),
+        4 => forward!(debug),
+        _ => forward!(trace),
+    }
+}

@@ -1,0 +1,182 @@
+//! Deadlines. Who does not come back is killed, after its stack was looked at; its message counts an attempt once it was reaped.
+//!
+//! A worker is late that has held one message for longer than the deadline; a commander, that has given none for so long although
+//! there is a free slot. A process that is stopped (SIGSTOP) may hold nothing and swallow wakes: where a message stays queued past the
+//! deadline everyone is woken, and a worker that does not even look then is killed too.
+
+use std::time::{Duration, Instant};
+
+use super::workers::{Life, Verdict};
+use super::{Care, Supervisor, commander, count};
+use crate::failure::Death;
+use crate::process::protocol::{Request, Role};
+use crate::segment::clock;
+use crate::segment::sync::Ordering;
+use crate::segment::word::{Owner, SlotState};
+
+/// The clock of the times in the segment moves this often at least.
+const CLOCK_STEP: Duration = Duration::from_millis(10);
+
+/// What the watchdog remembers from one look to the next.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    next_look: Option<Instant>,
+    /// When everyone was last woken because a message stayed queued, by the segment's clock.
+    woken_nanos: Option<u64>,
+    /// Since when the commander owes a message, which one, and whether it was woken for it.
+    owed: Option<Owed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    sequence: u64,
+    since: Instant,
+    woken: bool,
+}
+
+impl Watchdog {
+    pub(super) fn new(care: &Care) -> Self {
+        let watches = care.message_timeout.is_some() || care.commander_timeout.is_some();
+        Self { next_look: watches.then(Instant::now), woken_nanos: None, owed: None }
+    }
+
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.next_look
+    }
+}
+
+impl Supervisor {
+    /// Looks at all deadlines, where it is time.
+    pub(super) fn watch(&mut self) {
+        self.watch_starts();
+        let now = Instant::now();
+        if self.watchdog.next_look.is_none_or(|at| at > now) {
+            return;
+        }
+        let workers = self.care.message_timeout.map(|limit| self.watch_workers(limit));
+        let commander = self.care.commander_timeout.map(|limit| self.watch_commander(limit));
+        let pause = workers.into_iter().chain(commander).min();
+        self.watchdog.next_look = pause.map(|pause| now + pause.max(CLOCK_STEP));
+    }
+
+    /// Kills the workers that are late; gives the time until the next can be.
+    fn watch_workers(&mut self, limit: Duration) -> Duration {
+        let stream = self.stream.clone();
+        let mut pause = limit;
+        let mut queued = Duration::ZERO;
+        let mut busy = vec![false; self.workers.len()];
+        for slot in stream.table().look().filter(|slot| slot.state == SlotState::Writing) {
+            match slot.owner {
+                Owner::Worker(worker) if (worker as usize) < busy.len() => {
+                    busy[worker as usize] = true;
+                    let looked = stream.segment.worker_place(worker).looked_nanos.load(Ordering::Relaxed);
+                    let held = if looked == u64::MAX { Duration::ZERO } else { clock::since(looked) };
+                    match limit.checked_sub(held).filter(|left| !left.is_zero()) {
+                        Some(left) => pause = pause.min(left),
+                        None => self.kill_worker(worker as usize, limit, slot.sequence),
+                    }
+                }
+                Owner::Nobody => queued = queued.max(clock::since(slot.since_nanos)),
+                _ => {}
+            }
+        }
+        self.watch_idle(limit, queued, &busy);
+        pause
+    }
+
+    /// Wakes everyone where a message stays queued for too long; kills those that were woken and did not look.
+    fn watch_idle(&mut self, limit: Duration, queued: Duration, busy: &[bool]) {
+        if queued < limit {
+            self.watchdog.woken_nanos = None;
+            return;
+        }
+        let Some(woken) = self.watchdog.woken_nanos else {
+            self.watchdog.woken_nanos = Some(clock::now_nanos());
+            return self.stream.table().wake_everyone();
+        };
+        if clock::since(woken) < limit {
+            return;
+        }
+        self.watchdog.woken_nanos = None;
+        for (worker, busy) in busy.iter().enumerate() {
+            let looked = self.stream.segment.worker_place(worker as u32).looked_nanos.load(Ordering::Relaxed);
+            if !busy && looked < woken && self.workers[worker].life == Life::Ready {
+                self.kill_worker(worker, limit, None);
+            }
+        }
+    }
+
+    /// Kills the commander where it is late; gives the time until it can be.
+    fn watch_commander(&mut self, limit: Duration) -> Duration {
+        let table = self.stream.table();
+        let can_go_on =
+            table.look().any(|slot| slot.state == SlotState::Free || slot.owner == Owner::Commander);
+        let owes = self.commander.life == commander::Life::Ready && table.end().is_none() && can_go_on;
+        let sequence = table.commanded();
+        if !owes || self.commander.verdict.is_some() {
+            self.watchdog.owed = None;
+            return limit;
+        }
+        let now = Instant::now();
+        let since_now = Owed { sequence, since: now, woken: false };
+        let owed = self.watchdog.owed.filter(|owed| owed.sequence == sequence).unwrap_or(since_now);
+        self.watchdog.owed = Some(owed);
+        if let Some(left) = limit.checked_sub(now - owed.since).filter(|left| !left.is_zero()) {
+            return left;
+        }
+        if !owed.woken {
+            // Its wake may have gone to one that died.
+            table.wake_everyone();
+            self.watchdog.owed = Some(Owed { woken: true, ..owed });
+            return CLOCK_STEP;
+        }
+        tracing::warn!(plugin = %self.names.commander, sequence, ?limit, "the commander does not come back and is killed");
+        count(&self.stream.counters.timeouts);
+        self.commander.verdict = Some(Death::Timeout { limit });
+        let _ = self.server.request(&Request::Kill(Role::Commander));
+        limit
+    }
+
+    /// A plugin that was started again has as long to be constructed as at the start of the host.
+    fn watch_starts(&mut self) {
+        let limit = self.care.start_timeout;
+        let late = |since: Instant| since.elapsed() >= limit;
+        for worker in 0..self.workers.len() {
+            if matches!(self.workers[worker].life, Life::Starting(since) if late(since)) {
+                self.kill_worker(worker, limit, None);
+            }
+        }
+        if matches!(self.commander.life, commander::Life::Starting(since) if late(since))
+            && self.commander.verdict.is_none()
+        {
+            self.commander.verdict = Some(Death::Timeout { limit });
+            let _ = self.server.request(&Request::Kill(Role::Commander));
+        }
+    }
+
+    /// When the next plugin that is being constructed is late.
+    pub(super) fn next_late_start(&self) -> Option<Instant> {
+        let workers = self.workers.iter().filter(|worker| worker.verdict.is_none());
+        let since = workers.filter_map(|worker| match worker.life {
+            Life::Starting(since) => Some(since),
+            _ => None,
+        });
+        let commander = match self.commander.life {
+            commander::Life::Starting(since) if self.commander.verdict.is_none() => Some(since),
+            _ => None,
+        };
+        since.chain(commander).min()?.checked_add(self.care.start_timeout)
+    }
+
+    fn kill_worker(&mut self, worker: usize, limit: Duration, about: Option<u64>) {
+        let state = &mut self.workers[worker];
+        if state.verdict.is_some() {
+            return;
+        }
+        tracing::warn!(plugin = %self.names.producer, worker, sequence = about, ?limit, "a worker does not come back and is killed");
+        count(&self.stream.counters.timeouts);
+        state.verdict = Some(Verdict { death: Death::Timeout { limit }, about });
+        // Where the fork server is gone, so is the worker.
+        let _ = self.server.request(&Request::Kill(state.role(worker)));
+    }
+}
