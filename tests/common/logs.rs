@@ -63,6 +63,12 @@ impl Logs {
         }
     }
 
+    /// Whether there is a record with this text by now.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.iter().any(|record| record.message.contains(text))
+    }
+
     /// Forgets all records.
     pub(crate) fn clear(&self) {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();

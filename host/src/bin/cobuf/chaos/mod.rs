@@ -113,7 +113,12 @@ impl Chaos {
             let statistics = host.statistics();
             drop(host);
             let left = Remains::now_beyond(&before)?;
-            self.judge(&expected, &delivered, deterministic, &left);
+            let mut differences = differences(&expected, &delivered, deterministic);
+            differences.extend(left.iter().map(|what| format!("left behind: {what}")));
+            let order = if deterministic { "in order" } else { "in any order" };
+            self.report.fail(
+                differences.iter().map(|what| format!("{order}, {workers} workers and {more} more: {what}")),
+            );
             self.report.add(&delivered, &thrown, &statistics);
         }
         Ok(())
@@ -176,32 +181,29 @@ impl Chaos {
         delivered.seconds = started.elapsed().as_secs_f64();
         delivered
     }
+}
 
-    fn judge(&mut self, expected: &Delivered, delivered: &Delivered, deterministic: bool, left: &[String]) {
-        let order = if deterministic { "in order" } else { "in any order" };
-        let mut complain = |what: String| {
-            self.report.passed = false;
-            self.report.failures.push(format!("round {} ({order}): {what}", self.report.rounds + 1));
-        };
-        delivered.errors.iter().for_each(|error| complain(error.clone()));
-        let once: BTreeSet<u64> = delivered.sequences.iter().copied().collect();
-        if once.len() != delivered.sequences.len() {
-            complain(format!("{} batches came twice", delivered.sequences.len() - once.len()));
-        }
-        let all: BTreeSet<u64> = expected.sequences.iter().copied().collect();
-        if once != all {
-            let missing: Vec<_> = all.difference(&once).take(5).collect();
-            let strange: Vec<_> = once.difference(&all).take(5).collect();
-            complain(format!("batches are missing, {missing:?} …, or should not be there, {strange:?} …"));
-        }
-        if deterministic && !delivered.sequences.is_sorted() {
-            complain("batches came out of their order".to_owned());
-        }
-        if delivered.digest != expected.digest {
-            complain(format!("the digest is {}, expected {}", delivered.digest, expected.digest));
-        }
-        left.iter().for_each(|what| complain(format!("left behind: {what}")));
+/// What somebody could tell from a round.
+fn differences(expected: &Delivered, delivered: &Delivered, deterministic: bool) -> Vec<String> {
+    let mut differences = delivered.errors.clone();
+    let once: BTreeSet<u64> = delivered.sequences.iter().copied().collect();
+    if once.len() != delivered.sequences.len() {
+        differences.push(format!("{} batches came twice", delivered.sequences.len() - once.len()));
     }
+    let all: BTreeSet<u64> = expected.sequences.iter().copied().collect();
+    if once != all {
+        let missing: Vec<_> = all.difference(&once).take(5).collect();
+        let strange: Vec<_> = once.difference(&all).take(5).collect();
+        differences
+            .push(format!("batches are missing, {missing:?} …, or should not be there, {strange:?} …"));
+    }
+    if deterministic && !delivered.sequences.is_sorted() {
+        differences.push("batches came out of their order".to_owned());
+    }
+    if delivered.digest != expected.digest {
+        differences.push(format!("the digest is {}, expected {}", delivered.digest, expected.digest));
+    }
+    differences
 }
 
 /// What a run's statistics add to the report.
@@ -213,4 +215,32 @@ fn numbers(statistics: &Statistics) -> [u64; 5] {
         statistics.commander_restarts,
         statistics.fork_server_restarts,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_every_difference_told() {
+        let delivered =
+            |sequences: &[u64]| Delivered { sequences: sequences.to_vec(), ..Delivered::default() };
+        let told = |sequences: &[u64], deterministic: bool| {
+            differences(&delivered(&[0, 1, 2]), &delivered(sequences), deterministic).join("; ")
+        };
+        assert_eq!(told(&[0, 1, 2], true), "");
+        assert_eq!(told(&[2, 0, 1], false), "");
+        assert_eq!(told(&[2, 0, 1], true), "batches came out of their order");
+        assert_eq!(told(&[0, 1, 1, 2], true), "1 batches came twice");
+        assert_eq!(told(&[0, 1, 9], true), "batches are missing, [2] …, or should not be there, [9] …");
+        let mut other = delivered(&[0, 1, 2]);
+        other.digest = String::from("1").try_into().unwrap();
+        other.errors.push("batch 2 failed".to_owned());
+        let all = differences(&delivered(&[0, 1, 2]), &other, true);
+        assert_eq!(all[0], "batch 2 failed");
+        assert!(
+            all[1].starts_with("the digest is 00000000000000000000000000000001, expected 0000"),
+            "{all:?}"
+        );
+    }
 }

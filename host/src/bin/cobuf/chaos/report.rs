@@ -16,10 +16,10 @@ pub(super) struct Report {
     /// Whether nobody could tell.
     pub(super) passed: bool,
     /// What somebody could.
-    pub(super) failures: Vec<String>,
+    failures: Vec<String>,
     seed: u64,
     kills_per_second: f64,
-    pub(super) rounds: u64,
+    rounds: u64,
     /// Faults that hit, all together and by their kind.
     kills: u64,
     faults: BTreeMap<String, u64>,
@@ -80,6 +80,12 @@ impl Report {
     pub(super) fn expect(&mut self, undisturbed: &Delivered) {
         self.content_digest = undisturbed.digest.to_string();
         self.undisturbed_batches_per_second = undisturbed.sequences.len() as f64 / undisturbed.seconds;
+    }
+
+    /// Notes what somebody could tell from the round that is added next.
+    pub(super) fn fail(&mut self, differences: impl Iterator<Item = String>) {
+        self.failures.extend(differences.map(|what| format!("round {}, {what}", self.rounds + 1)));
+        self.passed = self.failures.is_empty();
     }
 
     /// Adds a disturbed round.
