@@ -300,3 +300,89 @@ fn are_there_completions_and_examples() {
         stdout(&help).contains("cobuf run examples/digits.toml") && stdout(&help).contains("Exit codes:")
     );
 }
+
+#[test]
+fn are_failures_skipped_recorded_and_replayed() {
+    let _leaks = Leaks::watch();
+    let pipeline = PipelineFile::new("", "");
+    // Messages of which one fails, as an own pipeline file beside.
+    let text = std::fs::read_to_string(pipeline.path()).unwrap();
+    let text = text.replace(
+        plugin("index-commander").path().to_str().unwrap(),
+        plugin("list-commander").path().to_str().unwrap(),
+    );
+    let text = text.replace(
+        "[commander.config]\n",
+        "[commander.config]\nmessages = [{ random = true }, { error = \"torn\", on_attempt = 1, random = true }, { abort = true, log = \"so far\" }]\n",
+    );
+    std::fs::write(pipeline.path(), text).unwrap();
+    let letters = pipeline.folder.path().join("bad.jsonl");
+    let letters = letters.to_str().unwrap();
+    let report =
+        pipeline.report(&["--on-failure", "all=skip", "--dead-letters", letters, "--max-attempts", "2"]);
+    assert_eq!(
+        (&report["batches"], &report["skipped"], &report["errors"]),
+        (&1.into(), &2.into(), &0.into())
+    );
+    assert_eq!(report["retries"], 1);
+    let lines: Vec<Value> = std::fs::read_to_string(letters)
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((&lines[0]["sequence"], &lines[0]["kind"]), (&1.into(), &"error".into()));
+    assert_eq!((&lines[1]["sequence"], &lines[1]["kind"]), (&2.into(), &"crash".into()));
+    assert_eq!(lines[1]["attempts"].as_array().unwrap().len(), 2);
+
+    // Just those two again, in which they fail again; what there is to say is said.
+    let output = pipeline.run(&["--replay", letters, "--max-attempts", "1", "--report", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("error: batch 1 failed in worker"), "{said}");
+    assert!(said.contains("error: batch 2 failed in worker"), "{said}");
+    assert!(said.contains("attempt 1: worker"), "{said}");
+    assert!(said.contains("was ended by signal 6 (SIGABRT)\n    log: so far"), "{said}");
+    assert!(!said.contains("batch 0"), "{said}");
+}
+
+#[test]
+fn is_a_run_that_was_stopped_resumed() {
+    let _leaks = Leaks::watch();
+    let pipeline = PipelineFile::new("length = 7", "");
+    let whole = pipeline.report(&["--batches", "30"]);
+    let file = pipeline.folder.path().join("run.json");
+    let file = file.to_str().unwrap();
+    let first = pipeline.report(&["--batches", "11", "--checkpoint", file, "--checkpoint-every", "4"]);
+    assert_eq!((&first["batches"], &first["resumed_batches"]), (&11.into(), &0.into()));
+    let second = pipeline.report(&["--batches", "30", "--resume", file, "--any-order", "--workers", "1"]);
+    assert_eq!((&second["batches"], &second["resumed_batches"]), (&30.into(), &11.into()));
+    assert_eq!(second["content_digest"], whole["content_digest"]);
+    let other = pipeline.run(&["--batches", "30", "--resume", file, "--seed", "8"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(stderr(&other).contains("another run's: the seed is 8, it was 0"), "{}", stderr(&other));
+}
+
+#[test]
+fn are_wrong_options_refused_with_what_was_expected() {
+    let _leaks = Leaks::watch();
+    let pipeline = PipelineFile::new("length = 7", "");
+    for (arguments, expected) in [
+        (
+            &["--on-failure", "crash"][..],
+            "expected KIND=CHOICE with a kind of error, panic, crash, timeout or all",
+        ),
+        (&["--on-failure", "death=skip"][..], "expected KIND=CHOICE"),
+        (&["--on-failure", "crash=retry"][..], "a choice of raise, skip or stop"),
+        (&["--workers", "many"][..], "\"many\" is wrong, expected a number or \"auto\""),
+        (&["--max-attempts", "0"][..], "the number of attempts is 0, expected 1 to 16383"),
+        (&["--message-timeout", "0.001"][..], "a deadline in milliseconds is 1, expected 20 to"),
+        (&["--replay", "none.jsonl"][..], "cannot read the dead letters none.jsonl: No such file"),
+        (&["--resume", "none.json"][..], "cannot read the checkpoint none.json: No such file"),
+        (&["--checkpoint-every", "0"][..], "0 is not in 1.."),
+    ] {
+        let output = pipeline.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(expected), "{expected} in {}", stderr(&output));
+    }
+}

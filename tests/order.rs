@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_host::ndarray::Ix1;
-use cobuf_host::{Batch, Dictionary, Next, WaitingFor};
+use cobuf_host::{Batch, Dictionary, Holder, Next, WaitingFor};
 use common::{
     Gate, LONG, Leaks, Logs, all_items, filling, gated, host, index, list, next_batch, next_item, plugin,
     small, wait_for_ready,
@@ -181,4 +181,44 @@ fn does_a_batch_outlive_its_host_on_another_thread() {
     assert!(next_item(&batches).is_none());
     drop(batches);
     assert_eq!(thread::spawn(move || (value(&second), value(&first))).join().unwrap(), (1, 0));
+}
+
+#[test]
+fn is_a_consumer_told_who_holds_what_since_when() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    logs.clear();
+    let gate = Gate::new();
+    let host = filling(first_waits_for(&gate), &small()).workers(2).slots(6).start().unwrap();
+    let worker = logs.wait_for("the first waits").worker.unwrap() as u32;
+    wait_for_ready(&host, 3);
+    let batches = host.batches();
+    let waited = Duration::from_millis(30);
+    assert!(matches!(batches.next_timeout(waited), Next::Pending(_)));
+    let report = batches.stall_report();
+    assert_eq!((report.waiting_for, report.wanted), (WaitingFor::Producers, Some(0)));
+    let oldest = report.oldest().unwrap();
+    assert_eq!((oldest.holder, oldest.sequence, oldest.attempts), (Holder::Worker(worker), Some(0), 0));
+    // The clock moves in steps of at most 10 ms.
+    assert!(oldest.lasts >= waited - Duration::from_millis(10), "{report}");
+    let holders = |wanted: Holder| report.slots.iter().filter(|slot| slot.holder == wanted).count();
+    assert_eq!((holders(Holder::Ready), holders(Holder::Free), report.slots.len()), (3, 2, 6));
+    let text = report.to_string();
+    assert!(
+        text.starts_with(
+            "waiting for batch 0: workers are producing, or about to\n  oldest  batch 0, with worker"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.ends_with(
+            "2 free, 0 with the commander, 0 queued, 1 with workers, 3 ready, 0 with the application"
+        ),
+        "{text}"
+    );
+
+    gate.open();
+    let first = next_batch(&batches);
+    let held = host.stall_report().slots.into_iter().find(|slot| slot.holder == Holder::Application).unwrap();
+    assert_eq!(held.sequence, Some(first.sequence()));
 }

@@ -3,7 +3,8 @@
 mod common;
 
 use cobuf_host::{
-    Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, ProcessRole, ReportKind, StreamError,
+    Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, ProcessRole, ReportKind, StartMethod,
+    StreamError,
 };
 use common::{
     Delivered, Gate, LONG, Leaks, Logs, Process, all_items, array, filling, gated, index, list, next_batch,
@@ -192,6 +193,22 @@ fn do_fork_servers_that_die_again_and_again_end_the_stream() {
     });
     let Some(Err(StreamError::ForkServerDied { reason })) = killer else { panic!("{killer:?}") };
     assert!(reason.contains("with no batch in between"), "{reason}");
+    host.stop();
+    leaks.bury_orphans();
+}
+
+#[test]
+fn is_an_application_not_forked_again_in_the_middle_of_a_run() {
+    let leaks = Leaks::watch();
+    let mut host = random(60).start_method(StartMethod::Fork).start().unwrap();
+    wait_for_ready(&host, 6);
+    assert!(Process::get(host.fork_server_pid() as i32).unwrap().kill());
+    let mut items: Vec<_> = all_items(&host.batches()).collect();
+    let error = items.pop().unwrap().unwrap_err();
+    let StreamError::ForkServerDied { reason } = &error else { panic!("{error:?}") };
+    assert!(reason.contains("use StartMethod::ForkServer"), "{reason}");
+    // What was ready is delivered.
+    assert!(items.len() >= 6);
     host.stop();
     leaks.bury_orphans();
 }

@@ -220,7 +220,9 @@ impl Stream {
     /// left out.
     fn open(self: &Arc<Self>, claim: Claim<Reading>) -> Option<Result<Batch, StreamError>> {
         let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
-        let attempts = if claim.attempts() > 0 { self.history.take_attempts(sequence) } else { Vec::new() };
+        // Of the last attempt at a message that was given up, the word does not say.
+        let tried_before = claim.attempts() > 0 || outcome.failed;
+        let attempts = if tried_before { self.history.take_attempts(sequence) } else { Vec::new() };
         if !outcome.failed {
             self.counters.delivered.fetch_add(1, Ordering::Relaxed);
             return Some(Ok(Batch::new(self.clone(), claim, outcome)));

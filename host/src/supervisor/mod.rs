@@ -160,9 +160,9 @@ impl Supervisor {
             }
             self.look_around();
         }
-        // The fork server, where it is still there, is killed with everyone when it is dropped.
         self.server.kill();
-        self.wait_for_orphans();
+        // They die at once; what a plugin has started in a group of its own may live on, and is not waited for.
+        self.wait_for_orphans(SERVER_MARGIN);
     }
 
     /// Does what is due.

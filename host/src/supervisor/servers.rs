@@ -1,7 +1,7 @@
 //! A fork server that died takes all processes with it. What is ready or delivered stays as it is; a new one maps the same segment,
 //! and forks a commander and workers that go on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use crate::limits::{MAX_FORK_SERVER_STARTS, ORPHANS_LIMIT};
@@ -18,7 +18,7 @@ impl Supervisor {
             "the fork server died, and all processes of the run with it"
         );
         self.server.kill();
-        if !self.wait_for_orphans() {
+        if !self.wait_for_orphans(ORPHANS_LIMIT) {
             return Err(format!("its processes did not end within {} s", ORPHANS_LIMIT.as_secs_f64()));
         }
         // Nobody writes to the segment any more.
@@ -51,8 +51,8 @@ impl Supervisor {
 
     /// Reads what the processes of a dead fork server have still said, until the last of them has ended: each has the events' socket
     /// open as long as it lives. Whether they ended in time.
-    pub(super) fn wait_for_orphans(&mut self) -> bool {
-        let deadline = Instant::now() + ORPHANS_LIMIT;
+    pub(super) fn wait_for_orphans(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
         loop {
             match self.events.receive(Watched::default(), Some(deadline)) {
                 Ok(Received::Event(event)) => self.take(event),

@@ -58,6 +58,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         tally,
         course: Course { resumed, ..Course::default() },
         shown_errors: 0,
+        replays: args.replay.is_some(),
     };
     consumer.consume()?;
     let Consumer { tally, course, .. } = consumer;
@@ -111,13 +112,15 @@ struct Consumer<'a> {
     tally: Tally,
     course: Course,
     shown_errors: u64,
+    replays: bool,
 }
 
 impl Consumer<'_> {
     /// Takes every batch until the end of the stream or a signal.
     fn consume(&mut self) -> Result<()> {
         let batches = self.host.batches();
-        let progress = Progress::start(batches.total());
+        // Of a replay, the stream's total says nothing.
+        let progress = Progress::start(batches.total().filter(|_| !self.replays));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         // The first one before anything is delivered, so that there is one whenever the run is killed.
