@@ -141,6 +141,8 @@ struct Session {
     origins: [PathBuf; 2],
     /// What happened to plugins that were up before all were: for the supervisor.
     early: Vec<Event>,
+    /// What workers have logged by then.
+    early_logs: Vec<(u32, String)>,
 }
 
 impl Drop for Session {
@@ -169,6 +171,7 @@ impl Session {
             limit: builder.start_timeout,
             origins: [origin(&plan.commander), origin(&plan.producer)].map(Option::unwrap_or_default),
             early: Vec::new(),
+            early_logs: Vec::new(),
             plan,
         };
         session.greet(builder)?;
@@ -288,6 +291,7 @@ impl Session {
             workers: numbers.workers,
             tune_up_to: numbers.tune_up_to,
             early: std::mem::take(&mut self.early),
+            early_logs: std::mem::take(&mut self.early_logs),
         })
         .map_err(|source| StartError::Io { what: "start a thread", source })?;
         Ok(Host::new(stream, supervisor, folder, stop_grace))
@@ -314,10 +318,13 @@ impl Session {
     }
 
     /// What may come at any time while starting: logs, and failures that end the start.
-    fn take_usual(&self, event: Event) -> Result<(), StartError> {
+    fn take_usual(&mut self, event: Event) -> Result<(), StartError> {
         match event {
             Event::Log { role, level, target, message } => {
                 forward_log(&self.names, role, level, &target, &message);
+                if let Role::Worker { worker, .. } = role {
+                    self.early_logs.push((worker, message));
+                }
                 Ok(())
             }
             Event::SetupFailed { role, failure } => Err(self.setup_failed(role, failure)),

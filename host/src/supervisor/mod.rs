@@ -85,6 +85,8 @@ pub(crate) struct Started {
     pub(crate) tune_up_to: Option<usize>,
     /// What happened before the thread started.
     pub(crate) early: Vec<Event>,
+    /// What workers have logged by then; it was forwarded.
+    pub(crate) early_logs: Vec<(u32, String)>,
 }
 
 pub(crate) struct Supervisor {
@@ -111,7 +113,8 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Starts the thread; it ends after a stop, or when nothing can be mended any more.
     pub(crate) fn spawn(started: Started) -> std::io::Result<(JoinHandle<()>, Arc<Mailbox>)> {
-        let Started { stream, server, events, plan, names, care, workers, tune_up_to, early } = started;
+        let Started { stream, server, events, plan, names, care, workers, tune_up_to, early, early_logs } =
+            started;
         let mailbox = Arc::new(Mailbox::new()?);
         let mut supervisor = Self {
             watchdog: Watchdog::new(&care),
@@ -130,6 +133,9 @@ impl Supervisor {
             stop_by: None,
         };
         supervisor.count_workers();
+        for (worker, line) in early_logs {
+            supervisor.workers[worker as usize].keep_log(&line);
+        }
         let body = move || {
             early.into_iter().for_each(|event| supervisor.take(event));
             supervisor.run();
