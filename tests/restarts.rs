@@ -214,6 +214,25 @@ fn is_an_application_not_forked_again_in_the_middle_of_a_run() {
 }
 
 #[test]
+fn is_a_fork_server_that_does_not_answer_replaced() {
+    let leaks = Leaks::watch();
+    let logs = Logs::collect();
+    logs.clear();
+    let gate = Gate::new();
+    let host = filling([gated(0, "held while the server is frozen", &gate), index(1)], &small()).workers(1);
+    let mut host = host.message_timeout(LONG).start().unwrap();
+    logs.wait_for("held while the server is frozen");
+    Process::get(host.fork_server_pid() as i32).unwrap().freeze();
+    // It is asked for a worker more, and does not answer.
+    host.set_workers(2).unwrap();
+    wait_until("it is replaced", || host.statistics().fork_server_restarts == 1);
+    gate.open();
+    assert_eq!(Delivered::of(&host.batches()).sequences, [0, 1]);
+    host.stop();
+    leaks.bury_orphans();
+}
+
+#[test]
 fn are_the_processes_of_a_run_known_by_their_roles() {
     let _leaks = Leaks::watch();
     let gate = Gate::new();

@@ -25,7 +25,7 @@
 //!   state       shared memory                       process     a process's steps and what it remembers
 //!   protocol    what can come next, what must hold  mutations   mistakes, and what notices them
 //!   waiting     `event.rs`                          slots       `table.rs`: looks and claims
-//!   roles       commander, worker, consumer         burial      `supervisor.rs`
+//!   roles       commander, worker, consumer         burial      `supervisor/`
 //!   search      breadth first, then backwards       reduction   steps that need no interleaving
 //! ```
 //!

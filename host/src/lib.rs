@@ -1,7 +1,7 @@
 //! The host of cobuf, the concurrent buffer.
 //!
 //! Plugins that are slow, crash, leak or are not thread-safe run in worker processes; the arrays that they produce
-//! lie in shared memory, where the application reads them, zero-copy, in order or as they come. A worker that dies is
+//! lie in shared memory, where the application reads them, zero-copy, in order or as they come. What dies or hangs is
 //! replaced and its message is done again: nothing is lost, nothing comes twice, the order stays.
 //!
 //! ```no_run
@@ -36,11 +36,17 @@
 //! # Processes
 //! A fork server, one commander process, and workers. The fork server is a process of its own ([`init`]), so that an
 //! application with threads is never forked; [`StartMethod::Fork`] forks the application instead. None of them
-//! outlives the host.
+//! outlives the host. [`Host::set_workers`] changes the number of workers, [`HostBuilder::tune_workers`] finds it.
 //!
-//! # Errors
-//! A producer's error, panic or repeated crash is the [`StreamError`] in the place of its batch; the stream goes on. A
-//! commander's ends the stream, after everything that it had commanded.
+//! # Failures
+//! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place of its batch; the stream goes on,
+//! unless [`OnFailure`] says otherwise. A worker, commander or fork server that dies is replaced, and nobody can tell but by
+//! [`Statistics`]. A commander's own error ends the stream, after everything that it had commanded; see [`OnCommanderFailure`].
+//! [`HostBuilder::dead_letters`] keeps what was given up, [`HostBuilder::replay`] produces it again.
+//!
+//! # Checkpoints
+//! [`Host::checkpoint`] says at any moment what was delivered; [`HostBuilder::resume`] delivers exactly what is missing, with any number
+//! of workers and slots, in either order.
 //!
 //! # Logs
 //! The host writes with `tracing`; plugins' records come with the target `cobuf::plugin` and the fields `plugin` and `worker`.

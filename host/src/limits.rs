@@ -46,6 +46,8 @@ pub const MAX_FAILED_STARTS: u32 = 3;
 pub const RESTART_BACKOFF: Duration = Duration::from_millis(20);
 /// How long the processes of a dead fork server may take to end, before the host gives the run up.
 pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
+/// How long the fork server may take for an answer, before it is killed and replaced. It looks at one stack at a time.
+pub(crate) const SERVER_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long looking at the stack of a process may take.
 pub(crate) const STACK_CAPTURE_LIMIT: Duration = Duration::from_secs(1);
 /// How fast a worker is taken to fill memory: until it can be over its limit, it need not be looked at.

@@ -1,4 +1,4 @@
-//! The supervisor's program, as in `supervisor.rs` with `reclaim_worker`, `reclaim_commander` and `wake_everyone`:
+//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and `wake_everyone`:
 //!
 //! ```text
 //!   reap the dead ─► take back what it held ─► wake everyone ─► start the next incarnation

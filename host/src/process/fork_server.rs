@@ -193,7 +193,9 @@ impl ForkServer {
 
     /// Says where a process is, and kills it.
     fn kill(&self, role: Role) -> io::Result<()> {
-        let Some(child) = self.children.iter().find(|child| child.role == role) else { return Ok(()) };
+        let Some(child) = self.children.iter().find(|child| child.role == role) else {
+            return self.events.send(&Event::Stack { role, stack: Err("it has ended".to_owned()) });
+        };
         let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT).map_err(|error| error.to_string());
         self.events.send(&Event::Stack { role, stack })?;
         // A child that is not yet reaped cannot have been replaced by another process.

@@ -113,8 +113,8 @@ impl Supervisor {
         self.commander.life = Life::Starting(Instant::now());
         let sequence = self.stream.table().commanded();
         let beginning = Beginning { sequence, state: self.stream.history.state_before(sequence) };
-        // Where the fork server is gone, the next receive says so.
-        let _ = self.server.request(&Request::Start(Role::Commander, Some(beginning)));
+        self.watchdog.forget_commander();
+        self.ask(&Request::Start(Role::Commander, Some(beginning)));
     }
 
     /// The fork server died, and the commander with it.

@@ -214,14 +214,19 @@ impl Supervisor {
                 forward_log(&self.names, role, level, &target, &message);
             }
             Event::Hello { version } if version != env!("CARGO_PKG_VERSION") => {
-                let reason = format!("its executable is now of cobuf-host {version}");
-                self.stream.fail_now(StreamError::ForkServerDied { reason });
+                self.give_up(format!("its executable is now of cobuf-host {version}"));
             }
-            Event::Attached(Err(reason)) => self.stream.fail_now(StreamError::ForkServerDied { reason }),
+            Event::Attached(Err(reason)) => self.give_up(reason),
             Event::Saved(state) => self.stream.history.note_state(state),
             Event::CommanderFailed(report) => self.commander_failed(report),
-            Event::Stack { role, stack } => self.note_stack(role, stack.map(|raw| stack::resolve(&raw))),
-            Event::Started { role, pid } => self.note_start(role, pid),
+            Event::Stack { role, stack } => {
+                self.watchdog.note_answer();
+                self.note_stack(role, stack.map(|raw| stack::resolve(&raw)));
+            }
+            Event::Started { role, pid } => {
+                self.watchdog.note_answer();
+                self.note_start(role, pid);
+            }
             Event::Ready { role } => self.note_ready(role),
             Event::SetupFailed { role, failure } => self.note_setup_failure(role, failure),
             Event::Exited { role, how } => {
@@ -236,6 +241,12 @@ impl Supervisor {
             }
             Event::Hello { .. } | Event::Attached(Ok(())) | Event::Probed { .. } => {}
         }
+    }
+
+    /// No fork server can go on with this run.
+    fn give_up(&mut self, reason: String) {
+        self.stream.fail_now(StreamError::ForkServerDied { reason });
+        self.stop_by = Some(Instant::now());
     }
 
     fn note_start(&mut self, role: Role, pid: Result<u32, String>) {

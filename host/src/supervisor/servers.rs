@@ -41,6 +41,7 @@ impl Supervisor {
         let launched = ForkServer::launch(self.care.start_method, self.care.fork_server.as_deref());
         (self.server, self.events) = launched.map_err(|error| crate::startup::explain(&error))?;
         self.stream.counters.fork_server.store(self.server.pid().into(), Ordering::Relaxed);
+        self.watchdog.forget_server();
         // One that dies at once is seen by the next receive.
         let _ = self
             .server

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::workers::{Life, Verdict};
 use super::{Care, Supervisor, commander, count};
 use crate::failure::Death;
+use crate::limits::SERVER_ANSWER_LIMIT;
 use crate::process::protocol::{Request, Role};
 use crate::segment::clock;
 use crate::segment::sync::Ordering;
@@ -25,6 +26,8 @@ pub(super) struct Watchdog {
     woken_nanos: Option<u64>,
     /// Since when the commander owes a message, which one, and whether it was woken for it.
     owed: Option<Owed>,
+    /// How many answers the fork server owes, and since when it has given none.
+    unanswered: (u32, Instant),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,15 +40,47 @@ struct Owed {
 impl Watchdog {
     pub(super) fn new(care: &Care) -> Self {
         let watches = care.message_timeout.is_some() || care.commander_timeout.is_some();
-        Self { next_look: watches.then(Instant::now), woken_nanos: None, owed: None }
+        Self {
+            next_look: watches.then(Instant::now),
+            woken_nanos: None,
+            owed: None,
+            unanswered: (0, Instant::now()),
+        }
     }
 
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.next_look
     }
+
+    /// A new commander owes nothing yet.
+    pub(super) fn forget_commander(&mut self) {
+        self.owed = None;
+    }
+
+    /// The fork server has answered a request.
+    pub(super) fn note_answer(&mut self) {
+        self.unanswered = (self.unanswered.0.saturating_sub(1), Instant::now());
+    }
+
+    /// A new fork server was asked nothing yet.
+    pub(super) fn forget_server(&mut self) {
+        self.unanswered.0 = 0;
+    }
+
+    fn server_late_at(&self) -> Option<Instant> {
+        let (requests, since) = self.unanswered;
+        (requests > 0).then(|| since + SERVER_ANSWER_LIMIT)
+    }
 }
 
 impl Supervisor {
+    /// Asks the fork server for something that it answers. Where it is gone, the next receive says so.
+    pub(super) fn ask(&mut self, request: &Request) {
+        let (requests, since) = self.watchdog.unanswered;
+        self.watchdog.unanswered = (requests + 1, if requests == 0 { Instant::now() } else { since });
+        let _ = self.server.request(request);
+    }
+
     /// Looks at all deadlines, where it is time.
     pub(super) fn watch(&mut self) {
         self.watch_starts();
@@ -133,12 +168,18 @@ impl Supervisor {
         tracing::warn!(plugin = %self.names.commander, sequence, ?limit, "the commander does not come back and is killed");
         count(&self.stream.counters.timeouts);
         self.commander.verdict = Some(Death::Timeout { limit });
-        let _ = self.server.request(&Request::Kill(Role::Commander));
+        self.ask(&Request::Kill(Role::Commander));
         limit
     }
 
-    /// A plugin that was started again has as long to be constructed as at the start of the host.
+    /// A plugin that was started again has as long to be constructed as at the start of the host. A fork server that does not answer
+    /// is killed, and then replaced.
     fn watch_starts(&mut self) {
+        if self.watchdog.server_late_at().is_some_and(|at| at <= Instant::now()) {
+            tracing::error!(pid = self.server.pid(), "the fork server does not answer and is killed");
+            self.watchdog.forget_server();
+            self.server.kill();
+        }
         let limit = self.care.start_timeout;
         let late = |since: Instant| since.elapsed() >= limit;
         for worker in 0..self.workers.len() {
@@ -150,11 +191,11 @@ impl Supervisor {
             && self.commander.verdict.is_none()
         {
             self.commander.verdict = Some(Death::Timeout { limit });
-            let _ = self.server.request(&Request::Kill(Role::Commander));
+            self.ask(&Request::Kill(Role::Commander));
         }
     }
 
-    /// When the next plugin that is being constructed is late.
+    /// When the next plugin that is being constructed is late, or the fork server's answer.
     pub(super) fn next_late_start(&self) -> Option<Instant> {
         let workers = self.workers.iter().filter(|worker| worker.verdict.is_none());
         let since = workers.filter_map(|worker| match worker.life {
@@ -165,7 +206,8 @@ impl Supervisor {
             commander::Life::Starting(since) if self.commander.verdict.is_none() => Some(since),
             _ => None,
         };
-        since.chain(commander).min()?.checked_add(self.care.start_timeout)
+        let start = since.chain(commander).min().and_then(|since| since.checked_add(self.care.start_timeout));
+        start.into_iter().chain(self.watchdog.server_late_at()).min()
     }
 
     fn kill_worker(&mut self, worker: usize, limit: Duration, about: Option<u64>) {
@@ -176,7 +218,7 @@ impl Supervisor {
         tracing::warn!(plugin = %self.names.producer, worker, sequence = about, ?limit, "a worker does not come back and is killed");
         count(&self.stream.counters.timeouts);
         state.verdict = Some(Verdict { death: Death::Timeout { limit }, about });
-        // Where the fork server is gone, so is the worker.
-        let _ = self.server.request(&Request::Kill(state.role(worker)));
+        let role = state.role(worker);
+        self.ask(&Request::Kill(role));
     }
 }

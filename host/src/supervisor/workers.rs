@@ -164,8 +164,8 @@ impl Supervisor {
         worker.stack = None;
         place.retire.store(0, Ordering::SeqCst);
         place.looked_nanos.store(u64::MAX, Ordering::Relaxed);
-        // Where the fork server is gone, the next receive says so.
-        let _ = self.server.request(&Request::Start(worker.role(index), None));
+        let role = worker.role(index);
+        self.ask(&Request::Start(role, None));
     }
 
     pub(super) fn worker_ready(&mut self, worker: u32) {
@@ -220,13 +220,13 @@ impl Supervisor {
             }
             Some(Reclaimed::GivenUp { claim, sequence, attempts }) => {
                 tracing::error!(sequence, attempts, "a message is given up");
-                self.give_up(worker, claim, sequence, death);
+                self.commit_failure(worker, claim, sequence, death);
             }
         }
     }
 
     /// Puts a report in the place of the batch.
-    fn give_up(&self, worker: u32, mut claim: Claim<Producing>, sequence: u64, death: Death) {
+    fn commit_failure(&self, worker: u32, mut claim: Claim<Producing>, sequence: u64, death: Death) {
         let summary = summary(&self.stream.history.attempts(sequence));
         let bytes = Report::from_host(death.kind(), summary).encode(OUTCOME_CAPACITY);
         self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
