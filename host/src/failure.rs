@@ -132,7 +132,7 @@ impl fmt::Display for Attempt {
         write!(f, "worker {} was ended by {}", self.worker, self.death)?;
         self.log.iter().try_for_each(|line| write!(f, "\n  log: {line}"))?;
         match &self.stack {
-            Some(stack) => write!(f, "\n  stack:\n{stack}"),
+            Some(stack) => write!(f, "\n  {}", stack.to_string().replace('\n', "\n  ")),
             None => Ok(()),
         }
     }

@@ -70,10 +70,19 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
             None => frames.push(format!("{address:#x}")),
         }
     }
-    if raw.len() >= MAX_STACK_FRAMES {
+    if let Some(boundary) =
+        frames.iter().position(|frame| is_boundary(frame)).filter(|&boundary| boundary > 0)
+    {
+        frames.truncate(boundary);
+    } else if raw.len() >= MAX_STACK_FRAMES {
         frames.push("and more".to_owned());
     }
     StackThread { name: name.clone(), frames }
+}
+
+/// Whether the plugin's own code was called from this function: what comes outside of it is the same in every worker.
+fn is_boundary(frame: &str) -> bool {
+    ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::"].iter().any(|ours| frame.starts_with(ours))
 }
 
 /// A file with code.
@@ -154,6 +163,15 @@ mod tests {
 
     fn raw(modules: Vec<PathBuf>, frames: Vec<(u32, u64)>) -> RawStack {
         RawStack { modules, threads: vec![RawThread { name: "main".to_owned(), frames }], left_out: 2 }
+    }
+
+    #[test]
+    fn is_the_plugin_s_own_code_where_a_stack_ends() {
+        assert!(is_boundary(
+            "cobuf_plugin_api::instance::ProducerInstance<P>::produce at src/instance.rs:53"
+        ));
+        assert!(is_boundary("cobuf_plugin_api::shims::producer_produce in libfill_producer.so"));
+        assert!(!is_boundary("cobuf_plugin_api::slot::Slot::array in libfill_producer.so"));
     }
 
     #[test]
