@@ -127,6 +127,11 @@ fn does_a_message_that_kills_every_worker_become_the_error_of_its_batch() {
         assert_eq!(error.chain(), [format!("the worker was ended at each of {attempts} attempts by {how}")]);
         assert_eq!(error.attempts().len(), attempts as usize);
         assert!(error.attempts().iter().all(|attempt| attempt.death == Death::Exit(how)));
+        // Each was looked at before it was gone.
+        for attempt in error.attempts() {
+            let stack = attempt.stack.as_ref().expect("a crash has a stack").to_string();
+            assert!(stack.contains("abort") && stack.contains("FillProducer"), "{stack}");
+        }
         let statistics = host.statistics();
         assert_eq!((statistics.errors, statistics.delivered), (1, 11));
         assert_eq!(statistics.retries, u64::from(attempts - 1));

@@ -7,6 +7,8 @@ use cobuf_plugin_api::ReportKind;
 use serde::{Deserialize, Serialize};
 
 use crate::process::protocol::Exit;
+use crate::process::stack::RawStack;
+use crate::stack::{self, Stack};
 
 /// What becomes of a batch that could not be produced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -122,8 +124,24 @@ pub struct Attempt {
     pub death: Death,
     /// The last lines of the plugin's log in that worker, oldest first.
     pub log: Vec<String>,
-    /// Where the worker was, as far as it was seen: of a worker that was killed at its deadline.
-    pub stack: Option<crate::stack::Stack>,
+    /// Where the worker was, as far as it was seen: of one that crashed, or was killed at its deadline.
+    pub stack: Option<Stack>,
+}
+
+/// An attempt as the supervisor notes it: naming the functions of its stack takes a while, and most messages are done at the next.
+#[derive(Debug, Clone)]
+pub(crate) struct NotedAttempt {
+    pub(crate) worker: u32,
+    pub(crate) death: Death,
+    pub(crate) log: Vec<String>,
+    pub(crate) stack: Option<RawStack>,
+}
+
+impl From<NotedAttempt> for Attempt {
+    fn from(noted: NotedAttempt) -> Self {
+        let NotedAttempt { worker, death, log, stack } = noted;
+        Self { worker, death, log, stack: stack.as_ref().map(stack::resolve) }
+    }
 }
 
 /// In several lines: what ended the worker, its log, its stack.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::checkpoint::Checkpoint;
 use crate::dead_letters::DeadLetters;
 use crate::error::BatchError;
-use crate::failure::Attempt;
+use crate::failure::NotedAttempt;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::process::protocol::StateAt;
@@ -24,7 +24,7 @@ pub(crate) struct History {
     /// What is done, with what was before.
     done: Mutex<Ledger>,
     /// The failed attempts at messages that are not delivered yet, by message.
-    attempts: Mutex<BTreeMap<u64, Vec<Attempt>>>,
+    attempts: Mutex<BTreeMap<u64, Vec<NotedAttempt>>>,
     /// What commanders saved, by ascending message: the last that all missing messages come after, and what is newer.
     states: Mutex<VecDeque<StateAt>>,
     dead_letters: Option<DeadLetters>,
@@ -58,17 +58,17 @@ impl History {
         Checkpoint::new(self.identity.clone(), done, state)
     }
 
-    pub(crate) fn note_attempt(&self, sequence: u64, attempt: Attempt) {
+    pub(crate) fn note_attempt(&self, sequence: u64, attempt: NotedAttempt) {
         self.attempts.lock().entry(sequence).or_default().push(attempt);
     }
 
     /// The failed attempts at a message, which is delivered now.
-    pub(crate) fn take_attempts(&self, sequence: u64) -> Vec<Attempt> {
+    pub(crate) fn take_attempts(&self, sequence: u64) -> Vec<NotedAttempt> {
         self.attempts.lock().remove(&sequence).unwrap_or_default()
     }
 
     /// The failed attempts at a message.
-    pub(crate) fn attempts(&self, sequence: u64) -> Vec<Attempt> {
+    pub(crate) fn attempts(&self, sequence: u64) -> Vec<NotedAttempt> {
         self.attempts.lock().get(&sequence).cloned().unwrap_or_default()
     }
 

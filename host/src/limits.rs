@@ -50,6 +50,8 @@ pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const SERVER_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long looking at the stack of a process may take.
 pub(crate) const STACK_CAPTURE_LIMIT: Duration = Duration::from_secs(1);
+/// The stack of the handler that runs when a plugin's process crashes.
+pub(crate) const CRASH_STACK_BYTES: usize = 64 * 1024;
 /// How fast a worker is taken to fill memory: until it can be over its limit, it need not be looked at.
 pub(crate) const MEMORY_BYTES_A_NANO: u64 = 8;
 /// The time from one look at the workers' memory to the next is within these bounds.

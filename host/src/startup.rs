@@ -257,7 +257,10 @@ impl Session {
                     // A commander with few messages may be done, a worker may have died of its first message.
                     self.early.push(event);
                 }
-                Event::Started { pid: Ok(_), .. } | Event::CommanderFailed(_) | Event::Saved(_) => {
+                Event::Started { pid: Ok(_), .. }
+                | Event::CommanderFailed(_)
+                | Event::Saved(_)
+                | Event::Crashed { .. } => {
                     self.early.push(event);
                 }
                 event => self.take_usual(event)?,

@@ -234,7 +234,7 @@ impl Stream {
             // The commander's message was checked to be a dictionary when it was written.
             message: codec::decode("the message", encoded).unwrap_or_default(),
             report: Report::decode(self.segment.outcome(&claim)),
-            attempts,
+            attempts: attempts.into_iter().map(Into::into).collect(),
         };
         self.history.note_failure(&error, encoded);
         self.release(claim);

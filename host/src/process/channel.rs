@@ -215,7 +215,7 @@ pub(crate) fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Res
     }
 }
 
-fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+pub(super) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     rmp_serde::to_vec_named(message).map_err(io::Error::other)
 }
 

@@ -14,6 +14,7 @@ use cobuf_plugin_api::abi::CommanderInfo;
 
 use super::channel::EventSender;
 use super::child::{self, Child};
+use super::crash;
 use super::protocol::{Beginning, Event, Plan, Role, SetupFailure, StateAt};
 use crate::dead_letters::Letter;
 use crate::limits::{MAX_REPORT_BYTES, SAVE_EVERY};
@@ -39,6 +40,7 @@ pub(super) fn run(
     };
     let total = source.total().map_or(limit, |total| total.min(limit));
     table.set_total((total != u64::MAX).then_some(total));
+    crash::report_crashes(events, Role::Commander);
     let _ = events.send(&Event::Ready { role: Role::Commander });
     let mut commander = Commander { source, segment, events, plan, save_at: Some(first) };
     if let Err(report) = commander.command_all(first, limit) {

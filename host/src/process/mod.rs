@@ -9,6 +9,7 @@
 //!   channel      the two sockets
 //!   launch       the host's end: starts a fork server, by exec or by fork
 //!   fork_server  forks, reaps, reports; kills everyone when the host is gone
+//!   crash        has the host look at a process that crashes
 //!   child        what every forked process does first and last
 //!   commander    the commander's loop
 //!   worker       a worker's loop
@@ -22,6 +23,7 @@
 pub(crate) mod channel;
 pub(crate) mod child;
 mod commander;
+mod crash;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
 pub(crate) mod protocol;

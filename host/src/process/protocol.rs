@@ -164,6 +164,8 @@ pub(crate) enum Event {
     CommanderFailed(Report),
     /// A commander saved its state.
     Saved(StateAt),
+    /// A process has got a signal by which code crashes, and waits to be looked at.
+    Crashed { role: Role, signal: i32 },
     /// Where a process is that is about to be killed, or why that is not known.
     Stack { role: Role, stack: Result<RawStack, String> },
     /// A process was reaped.

@@ -9,6 +9,7 @@ use cobuf_plugin_api::{Report, ReportKind, message_seed};
 
 use super::channel::EventSender;
 use super::child::{self, Child};
+use super::crash;
 use super::protocol::{Event, Role, SetupFailure};
 use super::system;
 use crate::limits::OUTCOME_CAPACITY;
@@ -42,7 +43,9 @@ pub(super) fn run(
     let cpu_seconds = child.plan.limits.cpu_seconds;
     let mut worker = Worker { segment, info, seed: child.plan.seed, cpu_seconds };
     let mut producer = plugin.construct(&child.plugin.config, info)?;
-    let _ = events.send(&Event::Ready { role: Role::Worker { worker: info.worker, incarnation } });
+    let role = Role::Worker { worker: info.worker, incarnation };
+    crash::report_crashes(events, role);
+    let _ = events.send(&Event::Ready { role });
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.

@@ -39,6 +39,7 @@ use crate::limits::SERVER_MARGIN;
 use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
 use crate::process::protocol::{Event, Plan, Request, Role, SetupFailure};
+use crate::process::stack::RawStack;
 use crate::segment::sync::Ordering;
 use crate::stack;
 use crate::stream::Stream;
@@ -219,9 +220,10 @@ impl Supervisor {
             Event::Attached(Err(reason)) => self.give_up(reason),
             Event::Saved(state) => self.stream.history.note_state(state),
             Event::CommanderFailed(report) => self.commander_failed(report),
+            Event::Crashed { role, signal } => self.look_at_crash(role, signal),
             Event::Stack { role, stack } => {
                 self.watchdog.note_answer();
-                self.note_stack(role, stack.map(|raw| stack::resolve(&raw)));
+                self.note_stack(role, stack);
             }
             Event::Started { role, pid } => {
                 self.watchdog.note_answer();
@@ -274,15 +276,12 @@ impl Supervisor {
         }
     }
 
-    fn note_stack(&mut self, role: Role, stack: Result<stack::Stack, String>) {
+    fn note_stack(&mut self, role: Role, stack: Result<RawStack, String>) {
+        let plugin = self.names.of(role.kind());
         match (role, stack) {
             (Role::Worker { worker, .. }, Ok(stack)) => self.workers[worker as usize].note_stack(stack),
-            (_, Ok(stack)) => {
-                tracing::warn!(plugin = %self.names.of(role.kind()), "the {role} is at\n{stack}");
-            }
-            (_, Err(reason)) => {
-                tracing::warn!(plugin = %self.names.of(role.kind()), %reason, "the stack of the {role} is not known");
-            }
+            (_, Ok(stack)) => tracing::warn!(%plugin, "the {role} is at\n{}", stack::resolve(&stack)),
+            (_, Err(reason)) => tracing::debug!(%plugin, %reason, "the stack of the {role} is not known"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlines. Who does not come back is killed, after its stack was looked at; its message counts an attempt once it was reaped.
+//! Deadlines, and crashes. Who does not come back is killed, after its stack was looked at; its message counts an attempt once it was reaped.
 //!
 //! A worker is late that has held one message for longer than the deadline; a commander, that has given none for so long although
 //! there is a free slot. A process that is stopped (SIGSTOP) may hold nothing and swallow wakes: where a message stays queued past the
@@ -10,7 +10,7 @@ use super::workers::{Life, Verdict};
 use super::{Care, Supervisor, commander, count};
 use crate::failure::Death;
 use crate::limits::SERVER_ANSWER_LIMIT;
-use crate::process::protocol::{Request, Role};
+use crate::process::protocol::{Exit, Request, Role};
 use crate::segment::clock;
 use crate::segment::sync::Ordering;
 use crate::segment::word::{Owner, SlotState};
@@ -193,6 +193,21 @@ impl Supervisor {
             self.commander.verdict = Some(Death::Timeout { limit });
             self.ask(&Request::Kill(Role::Commander));
         }
+    }
+
+    /// A process that crashed waits to be looked at before it is gone.
+    pub(super) fn look_at_crash(&mut self, role: Role, signal: i32) {
+        let death = Death::Exit(Exit::Signal(signal));
+        match role {
+            Role::Worker { worker, .. } => {
+                let held = self.stream.table().look().find(|slot| slot.owner == Owner::Worker(worker));
+                let about = held.and_then(|slot| slot.sequence);
+                self.workers[worker as usize].verdict.get_or_insert(Verdict { death, about });
+            }
+            Role::Commander => drop(self.commander.verdict.get_or_insert(death)),
+            Role::Probe { .. } => {}
+        }
+        self.ask(&Request::Kill(role));
     }
 
     /// When the next plugin that is being constructed is late, or the fork server's answer.

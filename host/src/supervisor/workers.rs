@@ -15,18 +15,18 @@ use cobuf_plugin_api::Report;
 
 use super::{Supervisor, count};
 use crate::error::StreamError;
-use crate::failure::{Attempt, Death};
+use crate::failure::{Death, NotedAttempt};
 use crate::limits::{
     KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, OUTCOME_CAPACITY,
     RESTART_BACKOFF,
 };
 use crate::process::protocol::{Exit, Request, Role};
+use crate::process::stack::RawStack;
 use crate::segment::failpoint::Failpoint;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::sync::Ordering;
 use crate::segment::table::{Claim, Outcome, Producing};
 use crate::segment::word::Owner;
-use crate::stack::Stack;
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(super) struct Worker {
     setup_failure: Option<String>,
     pub(super) verdict: Option<Verdict>,
     log: VecDeque<String>,
-    stack: Option<Stack>,
+    stack: Option<RawStack>,
 }
 
 impl Worker {
@@ -99,7 +99,7 @@ impl Worker {
         self.setup_failure = Some(reason);
     }
 
-    pub(super) fn note_stack(&mut self, stack: Stack) {
+    pub(super) fn note_stack(&mut self, stack: RawStack) {
         self.stack = Some(stack);
     }
 
@@ -209,7 +209,8 @@ impl Supervisor {
         let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence));
         if !innocent {
             let Worker { log, stack, .. } = &self.workers[worker as usize];
-            let attempt = Attempt { worker, death, log: log.iter().cloned().collect(), stack: stack.clone() };
+            let log = log.iter().cloned().collect();
+            let attempt = NotedAttempt { worker, death, log, stack: stack.clone() };
             self.stream.history.note_attempt(sequence, attempt);
         }
         match table.reclaim_worker(worker, (!innocent).then_some(self.care.max_attempts)) {
@@ -295,7 +296,7 @@ pub(super) fn backoff(useless_lives: u32) -> Duration {
 
 /// What all attempts at a message came to: `the worker was ended at each of 3 attempts, by exit code 3, exit code 3 and signal 9
 /// (SIGKILL)`, with the last line of the log.
-fn summary(attempts: &[Attempt]) -> String {
+fn summary(attempts: &[NotedAttempt]) -> String {
     let deaths: Vec<String> = attempts.iter().map(|attempt| attempt.death.to_string()).collect();
     let number = deaths.len();
     let text = match deaths.split_last() {
