@@ -8,7 +8,7 @@
 //! JSON, a line each. `message` is for people; `encoded` is the same in MessagePack, which loses nothing.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -95,11 +95,18 @@ impl DeadLetters {
     pub(crate) fn open(path: &Path, identity: &Identity) -> Result<Self, DeadLettersError> {
         let failed = |source| DeadLettersError::File { what: "write", path: path.to_owned(), source };
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() == 0 {
+        let bytes = file.metadata().map_err(failed)?.len();
+        if bytes == 0 {
             let head = Head { cobuf_dead_letters: FORMAT, identity: identity.clone() };
             write_line(&mut file, &head).map_err(failed)?;
         } else {
             read(path, identity)?;
+            // What is added does not begin in a line that was cut.
+            let whole = whole_lines(&std::fs::read(path).map_err(failed)?) as u64 + 1;
+            if whole < bytes {
+                tracing::warn!(path = %path.display(), "the last dead letter was cut off by a host's death; it is left out");
+                file.set_len(whole).map_err(failed)?;
+            }
         }
         Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
     }
@@ -132,9 +139,10 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, Dead
     let failed = |source| DeadLettersError::File { what: "read", path: path.to_owned(), source };
     let wrong =
         |line: usize, reason: String| DeadLettersError::Content { path: path.to_owned(), line, reason };
-    let mut lines = BufReader::new(File::open(path).map_err(failed)?).lines();
-    let head = lines.next().transpose().map_err(failed)?.unwrap_or_default();
-    let head: Head = serde_json::from_str(&head).map_err(|error| wrong(1, error.to_string()))?;
+    let text = std::fs::read(path).map_err(failed)?;
+    let mut lines = text[..whole_lines(&text)].split(|&byte| byte == b'\n');
+    let head = lines.next().unwrap_or_default();
+    let head: Head = serde_json::from_slice(head).map_err(|error| wrong(1, error.to_string()))?;
     if head.cobuf_dead_letters != FORMAT {
         return Err(wrong(1, format!("its format is {}, expected {FORMAT}", head.cobuf_dead_letters)));
     }
@@ -144,7 +152,7 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, Dead
     let mut letters = Vec::new();
     for (number, line) in (2..).zip(lines) {
         let line: ReadLine =
-            serde_json::from_str(&line.map_err(failed)?).map_err(|error| wrong(number, error.to_string()))?;
+            serde_json::from_slice(line).map_err(|error| wrong(number, error.to_string()))?;
         let encoded = from_hex(&line.encoded)
             .ok_or_else(|| wrong(number, "\"encoded\" is not in hexadecimal digits".to_owned()))?;
         letters.push(Letter { sequence: line.sequence, encoded });
@@ -154,7 +162,16 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, Dead
     Ok(letters)
 }
 
+/// The bytes of the whole lines, without the end of the last: a host that died may have left one that is cut.
+fn whole_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|&byte| byte == b'\n').unwrap_or_default()
+}
+
 fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8]| match *pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(byte).collect()
 }

@@ -161,6 +161,8 @@ impl Stream {
         if let Some(claim) = table.take_ready(wanted) {
             position.taken += 1;
             position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+            // Under the lock: another consumer gets nothing that comes after it.
+            position.ended = self.stops(&claim);
             return Taken::Claim(claim);
         }
         let all = table.end().map(|end| end - self.history.earlier().count_below(end));
@@ -216,13 +218,19 @@ impl Stream {
         self.position.lock().failure.get_or_insert(failure);
     }
 
+    /// Whether the stream ends with what is in a taken slot.
+    fn stops(&self, claim: &Claim<Reading>) -> bool {
+        let failed = self.table().outcome(claim).failed;
+        failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
+    }
+
     /// What is in a taken slot: a batch; the error of a failure, whose slot is given back at once; or nothing, where the failure is to be
     /// left out.
     fn open(self: &Arc<Self>, claim: Claim<Reading>) -> Option<Result<Batch, StreamError>> {
         let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
-        // Of the last attempt at a message that was given up, the word does not say.
-        let tried_before = claim.attempts() > 0 || outcome.failed;
-        let attempts = if tried_before { self.history.take_attempts(sequence) } else { Vec::new() };
+        // The last attempt at a message that was given up is not counted in its slot.
+        let tried = outcome.failed || claim.attempts() > 0;
+        let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         if !outcome.failed {
             self.counters.delivered.fetch_add(1, Ordering::Relaxed);
             return Some(Ok(Batch::new(self.clone(), claim, outcome)));
@@ -245,10 +253,8 @@ impl Stream {
                 tracing::warn!(%error, "a message is skipped");
                 return None;
             }
-            OnFailure::Stop => {
-                self.position.lock().ended = true;
-                self.table().wake_everyone();
-            }
+            // Others may be waiting for what comes after it.
+            OnFailure::Stop => self.table().wake_everyone(),
         }
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         Some(Err(StreamError::Batch(Box::new(error))))

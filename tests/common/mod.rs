@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use cargo_metadata::{CrateType, Message};
 use cobuf_host::{
-    Batch, Batches, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin, StreamError, Value,
+    Batch, BatchError, Batches, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin, StreamError,
+    Value,
 };
 
 /// For waits that end with an event: only a test that fails ever waits so long.
@@ -123,6 +124,24 @@ pub(crate) fn next_item(batches: &Batches) -> Option<Result<Batch, StreamError>>
 /// All that is left of a stream, item by item.
 pub(crate) fn all_items(batches: &Batches) -> impl Iterator<Item = Result<Batch, StreamError>> {
     std::iter::from_fn(|| next_item(batches))
+}
+
+/// The error of a batch, which the item must be.
+#[track_caller]
+pub(crate) fn batch_error(item: Option<Result<Batch, StreamError>>) -> BatchError {
+    match item {
+        Some(Err(StreamError::Batch(error))) => *error,
+        other => panic!("expected the error of a batch, got {other:?}"),
+    }
+}
+
+/// `0 1 !2 3`: the sequence numbers of what is left of a stream, with an exclamation mark where an error is in the batch's place.
+pub(crate) fn outline(batches: &Batches) -> String {
+    let items = all_items(batches).map(|item| match item {
+        Ok(batch) => batch.sequence().to_string(),
+        Err(error) => format!("!{}", batch_error(Some(Err(error))).sequence()),
+    });
+    items.collect::<Vec<_>>().join(" ")
 }
 
 /// What a whole run delivered: the sequence numbers in the order of delivery, and the digest.

@@ -111,11 +111,21 @@ impl Process {
         });
     }
 
+    /// Sends SIGCONT.
+    pub(crate) fn thaw(&self) {
+        kill_process(pid(self.pid), Signal::CONT).expect("the process runs");
+    }
+
     /// Sends SIGKILL. Whether there was such a process.
     pub(crate) fn kill(&self) -> bool {
+        self.send(Signal::KILL)
+    }
+
+    /// Sends a signal. Whether there was such a process.
+    pub(crate) fn send(&self, signal: Signal) -> bool {
         // The number may be another's by now; only tests that race with a death ask for that.
         let same = Self::get(self.pid).is_some_and(|now| now.started == self.started);
-        same && kill_process(pid(self.pid), Signal::KILL).is_ok()
+        same && kill_process(pid(self.pid), signal).is_ok()
     }
 
     /// A descriptor by which its end can be waited for; `None` where it has ended and was reaped.

@@ -37,6 +37,10 @@ pub struct Message {
     pub(crate) until_file: Option<PathBuf>,
 
     // What goes wrong, see `misbehave.rs`.
+    /// The bytes of memory to take, to write to and never to give back.
+    pub(crate) leak_bytes: Option<usize>,
+    /// The number of files to have open at once; they are closed again.
+    pub(crate) open_files: Option<usize>,
     /// The text of an error's cause.
     pub(crate) error: Option<String>,
     /// The text of a panic.
@@ -47,7 +51,7 @@ pub struct Message {
     pub(crate) abort: bool,
     /// Whether to go on forever, also when the host wants to stop.
     pub(crate) loop_forever: bool,
-    /// The number of attempts at this message in which those five happen, and after which it is done as if it did not
+    /// The number of attempts at this message in which those seven happen, and after which it is done as if it did not
     /// ask for them. Default: all.
     pub(crate) on_attempt: Option<u32>,
     /// Whether to ask for the first array with elements of another type.

@@ -2,12 +2,16 @@
 //!
 //! | field | what it does | who has to deal with it |
 //! |---|---|---|
+//! | `leak_bytes` | keeps memory for ever | the host's limit of memory, which ends the worker |
+//! | `open_files` | opens many files | the system's limit, which the host sets: an error |
 //! | `error` | returns an error with a cause | the consumer, who gets it in place of the batch |
 //! | `panic` | panics | the plugin's boundary, which makes it an error |
 //! | `exit`, `abort` | ends the process | the host, which has another worker do the message again |
 //! | `loop_forever` | never returns | the host's limit of time for a message |
 //! | `wrong_dtype`, `wrong_shape` | uses the slot wrongly | the slot, which refuses |
 
+use std::fs::File;
+use std::hint;
 use std::process;
 use std::thread;
 use std::time::Duration;
@@ -20,10 +24,17 @@ use crate::fill::with_element_type;
 use crate::message::Message;
 use crate::number::{Fill, Number};
 
-/// Fails, panics, ends or never returns, if the message asks for it in this attempt.
+/// Leaks, fails, panics, ends or never returns, if the message asks for it in this attempt.
 pub(crate) fn misbehave(message: &Message, attempt: u32) -> Result<()> {
     if message.on_attempt.is_some_and(|attempts| attempt >= attempts) {
         return Ok(());
+    }
+    if let Some(bytes) = message.leak_bytes {
+        // Written to, page by page: memory that is only reserved costs nothing.
+        hint::black_box(vec![1_u8; bytes].leak());
+    }
+    if let Some(number) = message.open_files {
+        open_files(number)?;
     }
     if let Some(text) = &message.error {
         return Err(error(text));
@@ -42,6 +53,15 @@ pub(crate) fn misbehave(message: &Message, attempt: u32) -> Result<()> {
             thread::sleep(Duration::from_secs(1));
         }
     }
+    Ok(())
+}
+
+/// Has so many files open at once.
+fn open_files(number: usize) -> Result<()> {
+    let open =
+        |index| File::open("/dev/null").with_context(|| format!("cannot open file {index} of {number}"));
+    let files = (1..=number).map(open).collect::<Result<Vec<File>>>()?;
+    drop(files);
     Ok(())
 }
 

@@ -178,6 +178,27 @@ fn does_it_behave_from_the_attempt_on_that_it_is_asked_to() {
 }
 
 #[test]
+fn is_memory_that_is_leaked_really_taken() {
+    // Resident pages: size resident … (proc_pid_statm(5)).
+    let resident = || {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let before = resident();
+    let leaking = Message { leak_bytes: Some(64 << 20), ..Message::default() };
+    misbehave::misbehave(&leaking, 0).unwrap();
+    // What other tests of this process do at the same time is far less.
+    assert!(resident() > before + (48 << 20), "{before} {}", resident());
+}
+
+#[test]
+fn are_as_many_files_opened_as_asked() {
+    let opening = |number| Message { open_files: Some(number), ..Message::default() };
+    assert!(misbehave::misbehave(&opening(3), 0).is_ok());
+    // More than may be open: `tests/limits.rs`, where no other test of the process suffers from it.
+}
+
+#[test]
 fn does_a_message_change_the_wait_of_the_configuration() {
     let arrays = [ArraySpec::new("x", DType::U8, [1])];
     let hour = Seconds::try_from(3600.0).unwrap();
