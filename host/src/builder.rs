@@ -261,14 +261,14 @@ impl HostBuilder {
     /// How long a worker may take for a message, at least [`limits::MIN_TIMEOUT`]. One that takes longer is killed, after its stack was
     /// looked at, and the message counts an attempt. By default there is no deadline.
     pub fn message_timeout(mut self, timeout: Duration) -> Self {
-        self.message_timeout = Some(timeout);
+        self.message_timeout = Some(timeout.min(limits::LONGEST_WAIT));
         self
     }
 
     /// How long the commander may take for a message while there is a free slot, at least [`limits::MIN_TIMEOUT`]. One that takes longer
     /// is killed. By default there is no deadline.
     pub fn commander_timeout(mut self, timeout: Duration) -> Self {
-        self.commander_timeout = Some(timeout);
+        self.commander_timeout = Some(timeout.min(limits::LONGEST_WAIT));
         self
     }
 
@@ -293,14 +293,14 @@ impl HostBuilder {
 
     /// How long plugins may take to be opened and constructed. By default [`limits::DEFAULT_START_TIMEOUT`].
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
-        self.start_timeout = timeout;
+        self.start_timeout = timeout.min(limits::LONGEST_WAIT);
         self
     }
 
     /// How long plugins may take to finish once the host stops; what is left then is killed. By default
     /// [`limits::DEFAULT_STOP_GRACE`].
     pub fn stop_grace(mut self, grace: Duration) -> Self {
-        self.stop_grace = grace;
+        self.stop_grace = grace.min(limits::LONGEST_WAIT);
         self
     }
 

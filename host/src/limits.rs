@@ -26,6 +26,8 @@ pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 pub const MAX_ATTEMPTS: u32 = crate::segment::word::MAX_COUNTED_ATTEMPTS;
 /// The shortest deadline of a message: the clock that it is measured by moves every 1 to 10 ms.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
+/// The longest deadline that is counted: whoever asks for more wants none, and a clock's time can still be added to it.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How often in a row a fork server may die, with no batch delivered in between, until the stream ends.
 pub const MAX_FORK_SERVER_STARTS: u32 = 3;
 /// How many of the last lines of a plugin's log an [`Attempt`](crate::Attempt) keeps, of each worker.

@@ -252,15 +252,19 @@ impl Session {
             let waiting_for = format!("the construction of {missing} of {} plugin processes", workers + 1);
             let event = self.next_event(&waiting_for)?;
             match event {
-                Event::Ready { role } => ready.push(role),
-                Event::Exited { role, .. } | Event::SetupFailed { role, .. } if ready.contains(&role) => {
-                    // A commander with few messages may be done, a worker may have died of its first message.
+                Event::Ready { role } if !ready.contains(&role) => ready.push(role),
+                Event::Exited { role, .. }
+                | Event::SetupFailed { role, .. }
+                | Event::Renewing { role }
+                | Event::Ready { role }
+                    if ready.contains(&role) =>
+                {
+                    // A commander with few messages may be done, a worker may have died or panicked of its first message.
                     self.early.push(event);
                 }
-                Event::Started { pid: Ok(_), .. }
-                | Event::CommanderFailed(_)
-                | Event::Saved(_)
-                | Event::Crashed { .. } => {
+                // Here and now: the host's first checkpoint may be asked for before the supervisor has read anything.
+                Event::Saved(state) => stream.history.note_state(state),
+                Event::Started { pid: Ok(_), .. } | Event::CommanderFailed(_) | Event::Crashed { .. } => {
                     self.early.push(event);
                 }
                 event => self.take_usual(event)?,

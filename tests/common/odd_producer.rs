@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process, thread};
 
 use cobuf_plugin_api::prelude::*;
@@ -17,6 +18,11 @@ pub struct Config {
     /// Whether the producer is never made.
     #[serde(default)]
     hang_in_new: bool,
+    /// The number of the incarnation of a worker whose producer is never made.
+    hang_in_incarnation: Option<u32>,
+    /// Whether a second producer of the same process is never made.
+    #[serde(default)]
+    hang_after_panic: bool,
     /// Whether every process gets another schema.
     #[serde(default)]
     unsteady: bool,
@@ -37,6 +43,9 @@ pub struct Message {
     start_program: bool,
     /// The text of a panic in a thread of the plugin's own.
     panic_in_thread: Option<String>,
+    /// Whether to panic.
+    #[serde(default)]
+    panic: bool,
 }
 
 #[derive(Serialize)]
@@ -62,17 +71,23 @@ impl Producer for OddProducer {
         Ok(Schema::new([ArraySpec::new("x", DType::U8, [rows])])?)
     }
 
-    fn new(config: Config, _context: &WorkerContext) -> Result<Self> {
+    fn new(config: Config, context: &WorkerContext) -> Result<Self> {
         if let Some(status) = config.exit_in_new {
             process::exit(status);
         }
-        while config.hang_in_new {
+        static MADE: AtomicBool = AtomicBool::new(false);
+        let again = MADE.swap(true, Ordering::Relaxed);
+        let hang = config.hang_in_new
+            || config.hang_in_incarnation == Some(context.incarnation())
+            || config.hang_after_panic && again;
+        while hang {
             thread::park();
         }
         Ok(Self(config))
     }
 
     fn produce(&mut self, message: Message, slot: &mut Slot<'_>, _: &mut ProduceContext<'_>) -> Result<()> {
+        assert!(!message.panic, "asked to panic");
         if let Some(text) = message.print {
             println!("{text}");
         }

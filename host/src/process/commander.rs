@@ -40,9 +40,11 @@ pub(super) fn run(
     };
     let total = source.total().map_or(limit, |total| total.min(limit));
     table.set_total((total != u64::MAX).then_some(total));
+    let mut commander = Commander { source, segment, events, plan, save_at: Some(first) };
+    // Before the start is over: no checkpoint with messages of this commander may lack the state that they follow from.
+    commander.save(first)?;
     crash::report_crashes(events, Role::Commander);
     let _ = events.send(&Event::Ready { role: Role::Commander });
-    let mut commander = Commander { source, segment, events, plan, save_at: Some(first) };
     if let Err(report) = commander.command_all(first, limit) {
         // The host ends the stream, or starts another commander, once it has read this.
         let _ = events.send(&Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)));

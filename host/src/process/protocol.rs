@@ -158,6 +158,8 @@ pub(crate) enum Event {
     Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
     /// The plugin is constructed.
     Ready { role: Role },
+    /// A worker makes a new producer in the place of one that panicked; `Ready` follows.
+    Renewing { role: Role },
     /// The plugin could not be set up; the process ends.
     SetupFailed { role: Role, failure: SetupFailure },
     /// The commander's error; its process ends.

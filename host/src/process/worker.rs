@@ -49,10 +49,12 @@ pub(super) fn run(
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
-            // Deadlines are for messages.
+            // From here on it is the start's deadline that holds, not a message's.
+            let _ = events.send(&Event::Renewing { role });
             worker.place().looked_nanos.store(u64::MAX, Ordering::Relaxed);
             let _ = producer.close();
             producer = plugin.construct(&child.plugin.config, info)?;
+            let _ = events.send(&Event::Ready { role });
         }
     }
     producer.close().map_err(SetupFailure::from)

@@ -230,6 +230,7 @@ impl Supervisor {
                 self.note_start(role, pid);
             }
             Event::Ready { role } => self.note_ready(role),
+            Event::Renewing { role } => self.note_renewal(role),
             Event::SetupFailed { role, failure } => self.note_setup_failure(role, failure),
             Event::Exited { role, how } => {
                 self.stream.roster.remove(role);
@@ -265,6 +266,12 @@ impl Supervisor {
             Role::Worker { worker, .. } => self.worker_ready(worker),
             Role::Commander => self.commander.note_ready(),
             Role::Probe { .. } => {}
+        }
+    }
+
+    fn note_renewal(&mut self, role: Role) {
+        if let Role::Worker { worker, .. } = role {
+            self.worker_renews(worker);
         }
     }
 

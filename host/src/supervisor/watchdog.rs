@@ -168,6 +168,8 @@ impl Supervisor {
         tracing::warn!(plugin = %self.names.commander, sequence, ?limit, "the commander does not come back and is killed");
         count(&self.stream.counters.timeouts);
         self.commander.verdict = Some(Death::Timeout { limit });
+        // The next one has its own time.
+        self.watchdog.forget_commander();
         self.ask(&Request::Kill(Role::Commander));
         limit
     }

@@ -36,7 +36,7 @@ pub(super) enum Life {
     Off,
     /// It is to be started at this time.
     Due(Instant),
-    /// Its process was started then, and its plugin is being constructed.
+    /// Its process was started then, and its plugin is being constructed; or constructed again, after a panic.
     Starting(Instant),
     /// It produces.
     Ready,
@@ -174,6 +174,14 @@ impl Supervisor {
             worker.life = Life::Ready;
         }
         worker.failed_starts = 0;
+    }
+
+    /// Its producer is made anew, which may hang as at a start.
+    pub(super) fn worker_renews(&mut self, worker: u32) {
+        let worker = &mut self.workers[worker as usize];
+        if worker.life == Life::Ready {
+            worker.life = Life::Starting(Instant::now());
+        }
     }
 
     /// The process could not be forked.

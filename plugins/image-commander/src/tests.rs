@@ -69,6 +69,22 @@ fn does_each_epoch_have_every_picture_once_in_an_order_of_its_own() {
 }
 
 #[test]
+fn are_the_messages_behind_a_skip_those_of_the_whole_stream() {
+    let config = config(SAMPLES);
+    let open = || CommanderHarness::<ImageCommander>::open(&config, 7).unwrap();
+    let whole = open().take(30).unwrap();
+    let mut commander = open();
+    commander.take(3).unwrap();
+    commander.skip(17).unwrap();
+    assert_eq!(commander.take(13).unwrap(), whole[17..]);
+    let endless = Dictionary::new().with("folder", SAMPLES).with("batch_size", 4);
+    let mut endless = CommanderHarness::<ImageCommander>::open(&endless, 7).unwrap();
+    // Asking for all in between would take years.
+    endless.skip(1 << 60).unwrap();
+    assert!(endless.next_message().unwrap().is_some());
+}
+
+#[test]
 fn does_a_shuffled_label_stay_with_its_picture() {
     for message in stream(&config(SAMPLES), 7) {
         for (path, label) in list(&message, "paths").iter().zip(list(&message, "labels")) {

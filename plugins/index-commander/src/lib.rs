@@ -76,6 +76,11 @@ impl Commander for IndexCommander {
     fn total(&self) -> Option<u64> {
         self.plan.total()
     }
+
+    /// Nothing to do: each message follows from its number alone.
+    fn skip(&mut self, _context: &mut CommanderContext, _to: u64) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl IndexCommander {
@@ -131,6 +136,19 @@ mod tests {
         let counted = commander.take(7).unwrap();
         let index: Vec<_> = counted.iter().map(|message| message.get("index").cloned().unwrap()).collect();
         assert_eq!(index, [0, 1, 2, 0, 1, 2, 0].map(cobuf_plugin_api::Value::Int));
+    }
+
+    #[test]
+    fn are_the_messages_behind_a_skip_those_of_the_whole_stream() {
+        let config = length(5).with("batch_size", 2).with("shuffle", true);
+        let whole = open(&config, 7).take(20).unwrap();
+        let mut commander = open(&config, 7);
+        commander.take(2).unwrap();
+        commander.skip(11).unwrap();
+        assert_eq!(commander.take(9).unwrap(), whole[11..]);
+        // Asking for all in between would take years.
+        commander.skip(1 << 60).unwrap();
+        assert!(commander.next_message().unwrap().is_some());
     }
 
     #[test]
