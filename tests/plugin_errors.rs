@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 
 use cobuf_host::{
-    BatchError, Death, Dictionary, Exit, Host, HostBuilder, Next, ReportKind, StartMethod, StreamError,
-    Value, limits,
+    BatchError, Death, Dictionary, Exit, Host, HostBuilder, Next, ReportKind, StartError, StartMethod,
+    StreamError, Value, limits,
 };
 use common::{
-    Gate, Leaks, Logs, Process, all_items, array, arrays_config, filling, gated, host, index, list,
-    next_batch, next_item, plugin, small,
+    Gate, Leaks, Logs, Process, all_items, array, arrays_config, batch_error, filling, gated, host, index,
+    list, next_batch, next_item, plugin, small,
 };
 use refusals::{application, assert_says, odd_commander, odd_producer, run_as_application, said};
 
@@ -32,14 +32,6 @@ fn error_in(builder: HostBuilder) -> BatchError {
     assert!(next_item(&batches).is_none());
     assert_eq!((host.statistics().errors, host.statistics().delivered), (1, 0));
     error
-}
-
-#[track_caller]
-fn batch_error(item: Option<Result<cobuf_host::Batch, StreamError>>) -> BatchError {
-    match item {
-        Some(Err(StreamError::Batch(error))) => *error,
-        other => panic!("expected the error of a batch, got {other:?}"),
-    }
 }
 
 /// `0 1 !2 3`: the sequence numbers of the batches, and with an exclamation mark of the errors in their place.
@@ -119,6 +111,25 @@ fn does_a_message_that_kills_every_worker_become_an_error_that_says_how() {
             format!("the worker was ended at each of {} attempts by {how}", limits::DEFAULT_MAX_ATTEMPTS);
         assert_eq!(error.chain(), [chain]);
         assert_eq!(next_batch(&batches).sequence(), 1);
+    }
+}
+
+/// All four workers fail; the first of them is told, and nothing is left of the others.
+#[test]
+fn do_constructors_that_all_fail_end_the_start_with_one_error() {
+    let _leaks = Leaks::watch();
+    let failing = |field: &str| arrays_config(&small()).with(field, "no licence");
+    let dying = Dictionary::new().with("exit_in_new", 5);
+    let cases = [
+        (filling([], &small()).producer_config(failing("fail_new")), "asked to fail: no licence"),
+        (filling([], &small()).producer_config(failing("panic_new")), "panicked at "),
+        (odd(Dictionary::new()).producer_config(dying), "ended its process while it was set up: exit code 5"),
+    ];
+    for (builder, reason) in cases {
+        let error = builder.workers(4).start().unwrap_err();
+        assert!(matches!(error, StartError::Plugin(_)), "{error:?}");
+        assert_says(&error, &[reason]);
+        assert_eq!(said(&error).matches(reason).count(), 1, "{}", said(&error));
     }
 }
 
