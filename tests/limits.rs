@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 
-use cobuf_host::{Death, Dictionary, HostBuilder, ReportKind, StartError, WorkerLimits};
+use cobuf_host::{Death, Dictionary, HostBuilder, ReportKind, StartError, StreamError, WorkerLimits};
 use common::{
     Delivered, Leaks, Process, all_items, array, batch_error, filling, index, next_batch, next_item, small,
     wait_until,
@@ -82,7 +82,7 @@ fn is_a_worker_left_alone_below_its_limit_of_memory() {
     let _leaks = Leaks::watch();
     // Long enough to be looked at several times.
     let message = index(0).with("leak_bytes", MEMORY / 2).with("burn_seconds", 0.3);
-    let host = limited([message.clone(), index(1)], memory()).start().unwrap();
+    let host = limited([message, index(1)], memory()).start().unwrap();
     assert!(Delivered::of(&host.batches()).sequences.into_iter().eq(0..2));
     assert_eq!(host.statistics().worker_restarts, 0);
 }
@@ -124,6 +124,32 @@ fn are_several_messages_each_below_the_limit_of_processor_time_done_by_one_worke
     let host = limited(messages, cpu()).start().unwrap();
     assert!(Delivered::of(&host.batches()).sequences.into_iter().eq(0..7));
     assert_eq!(host.statistics().worker_restarts, 0);
+}
+
+#[test]
+fn is_the_highest_limit_none() {
+    let _leaks = Leaks::watch();
+    let limits =
+        WorkerLimits { memory_bytes: Some(u64::MAX), cpu_seconds: Some(u64::MAX), ..WorkerLimits::default() };
+    let messages = (0..4).map(|number| index(number).with("burn_seconds", 0.05));
+    let host = limited(messages, limits).start().unwrap();
+    assert!(Delivered::of(&host.batches()).sequences.into_iter().eq(0..4));
+    assert_eq!(host.statistics().worker_restarts, 0);
+}
+
+#[test]
+fn is_a_limit_of_memory_below_what_the_plugin_needs_named() {
+    let _leaks = Leaks::watch();
+    let limits = WorkerLimits { memory_bytes: Some(1000), ..WorkerLimits::default() };
+    // It is looked at now and then: a small plugin may be up, or have a message, before it is ended.
+    let said = match limited([leaking(0, MB)], limits).max_attempts(1).start() {
+        Err(error) => error.to_string(),
+        Ok(host) => match next_item(&host.batches()) {
+            Some(Err(StreamError::WorkersLost { reason })) => reason,
+            other => batch_error(other).chain().join(": "),
+        },
+    };
+    assert!(said.contains("its memory limit of 0 MB (it had "), "{said}");
 }
 
 #[test]

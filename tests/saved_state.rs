@@ -4,9 +4,11 @@ mod common;
 #[path = "common/refusals.rs"]
 mod refusals;
 
+use std::time::Duration;
+
 use cobuf_host::{
-    Batches, Checkpoint, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError, StartError,
-    StreamError, limits,
+    Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError,
+    StartError, StreamError, limits,
 };
 use common::{Leaks, Process, arrays_config, host, next_item, plugin, small, wait_until};
 use refusals::{OtherApi, Package, assert_says, start_error};
@@ -106,6 +108,25 @@ fn does_a_commander_that_is_killed_while_it_waits_leave_its_state() {
     said.extend(read(&batches, COUNT));
     assert_continuous(&said, 0);
     assert_eq!(makers(&said).len(), 2);
+}
+
+#[test]
+fn is_a_commander_that_never_takes_over_a_state_ended() {
+    let _leaks = Leaks::watch();
+    let limit = Duration::from_secs(4);
+    let builder = run(stateful(), Dictionary::new().with("hang_in_restore", true)).start_timeout(limit);
+    // One death that is arranged here, and one of not coming back.
+    let host = builder.max_attempts(2).start().unwrap();
+    let batches = host.batches();
+    read(&batches, 10);
+    host.arm(Failpoint::CommandClaimed, Fault::Kill);
+    match std::iter::from_fn(|| next_item(&batches)).find_map(Result::err) {
+        Some(StreamError::CommanderDied { death, attempts: 2, .. }) => {
+            assert_eq!(death, Death::Timeout { limit });
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((host.statistics().timeouts, host.statistics().commander_restarts), (1, 1));
 }
 
 /// A checkpoint after so many batches, as JSON, and what they said.

@@ -95,6 +95,22 @@ fn is_a_worker_that_is_stopped_with_a_message_replaced() {
     assert_eq!(host.statistics().timeouts, 1);
 }
 
+#[test]
+fn is_a_worker_that_is_stopped_seen_where_it_stands() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    logs.clear();
+    let gate = Gate::new();
+    let host = watched([gated(0, "stopped there", &gate)]).workers(1).max_attempts(1).start().unwrap();
+    logs.wait_for("stopped there");
+    Process::worker(host.fork_server_pid(), 0).freeze();
+    let error = batch_error(next_item(&host.batches()));
+    assert_eq!((error.kind(), error.attempts()[0].death), (ReportKind::Timeout, TIMEOUT));
+    assert_eq!(error.attempts()[0].log, ["stopped there"]);
+    let stack = error.attempts()[0].stack.as_ref().unwrap();
+    assert!(stack.to_string().contains("fill_producer::wait::until_file"), "{stack}");
+}
+
 /// The futex word's waiters are still counted, and swallow the wakes.
 #[test]
 fn are_workers_replaced_that_are_stopped_while_they_wait() {

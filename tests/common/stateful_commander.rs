@@ -22,6 +22,9 @@ pub struct Config {
     /// The bytes by which it grows with each message.
     #[serde(default)]
     grows_by: usize,
+    /// Whether to take over a state never ends.
+    #[serde(default)]
+    hang_in_restore: bool,
 }
 
 #[derive(Serialize)]
@@ -85,6 +88,9 @@ impl Commander for StatefulCommander {
             "the state is of version {}, expected {VERSION}; resume with the plugin that saved it",
             state.version()
         );
+        while self.config.hang_in_restore {
+            std::thread::park();
+        }
         self.state = state.read()?;
         Ok(())
     }

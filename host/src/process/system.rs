@@ -108,7 +108,7 @@ pub(crate) fn limit_open_files(files: u64) -> io::Result<()> {
 pub(crate) fn limit_cpu_time(seconds: u64) {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     // The kernel counts whole seconds. It refuses only what is above the hard limit, which then ends the process anyway.
-    let _ = set_soft_limit(Resource::Cpu, used.tv_sec as u64 + 1 + seconds);
+    let _ = set_soft_limit(Resource::Cpu, seconds.saturating_add(used.tv_sec as u64 + 1));
 }
 
 fn set_soft_limit(resource: Resource, limit: u64) -> rustix::io::Result<()> {

@@ -165,12 +165,7 @@ impl Supervisor {
             self.watchdog.owed = Some(Owed { woken: true, ..owed });
             return CLOCK_STEP;
         }
-        tracing::warn!(plugin = %self.names.commander, sequence, ?limit, "the commander does not come back and is killed");
-        count(&self.stream.counters.timeouts);
-        self.commander.verdict = Some(Death::Timeout { limit });
-        // The next one has its own time.
-        self.watchdog.forget_commander();
-        self.ask(&Request::Kill(Role::Commander));
+        self.kill_commander(limit);
         limit
     }
 
@@ -189,11 +184,8 @@ impl Supervisor {
                 self.kill_worker(worker, limit, None);
             }
         }
-        if matches!(self.commander.life, commander::Life::Starting(since) if late(since))
-            && self.commander.verdict.is_none()
-        {
-            self.commander.verdict = Some(Death::Timeout { limit });
-            self.ask(&Request::Kill(Role::Commander));
+        if matches!(self.commander.life, commander::Life::Starting(since) if late(since)) {
+            self.kill_commander(limit);
         }
     }
 
@@ -225,6 +217,19 @@ impl Supervisor {
         };
         let start = since.chain(commander).min().and_then(|since| since.checked_add(self.care.start_timeout));
         start.into_iter().chain(self.watchdog.server_late_at()).min()
+    }
+
+    fn kill_commander(&mut self, limit: Duration) {
+        if self.commander.verdict.is_some() {
+            return;
+        }
+        let sequence = self.stream.table().commanded();
+        tracing::warn!(plugin = %self.names.commander, sequence, ?limit, "the commander does not come back and is killed");
+        count(&self.stream.counters.timeouts);
+        self.commander.verdict = Some(Death::Timeout { limit });
+        // The next one has its own time.
+        self.watchdog.forget_commander();
+        self.ask(&Request::Kill(Role::Commander));
     }
 
     fn kill_worker(&mut self, worker: usize, limit: Duration, about: Option<u64>) {
