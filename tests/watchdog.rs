@@ -6,13 +6,10 @@ mod refusals;
 
 use std::time::Duration;
 
-use cobuf_host::{
-    Death, Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, ReportKind, StartError,
-    StreamError, limits,
-};
+use cobuf_host::{Death, Dictionary, HostBuilder, ReportKind, StartError, limits};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, batch_error, filling, gated, host, index, list,
-    next_batch, next_item, plugin, small, wait_until,
+    next_batch, next_item, plugin, repeating, small, wait_until,
 };
 use refusals::{odd_producer, start_error};
 
@@ -184,71 +181,6 @@ fn is_a_later_message_of_the_same_worker_not_blamed() {
     assert_eq!((host.statistics().timeouts, host.statistics().errors), (1, 0));
 }
 
-/// An endless stream with a deadline for the commander.
-fn commanded() -> HostBuilder {
-    filling([], &small()).commander_config(list([random(0)]).with("repeat", 0)).workers(1).slots(4)
-}
-
-#[test]
-fn is_a_commander_that_hangs_or_stands_still_replaced() {
-    let _leaks = Leaks::watch();
-    for fault in [Fault::Hang, Fault::Freeze] {
-        for point in [Failpoint::CommandClaimed, Failpoint::CommandHalfWritten] {
-            let host = commanded().limit(40).commander_timeout(DEADLINE).start().unwrap();
-            let batches = host.batches();
-            assert_eq!(next_batch(&batches).sequence(), 0);
-            host.arm(point, fault);
-            assert!(Delivered::of(&batches).sequences.into_iter().eq(1..40), "{fault} at {point:?}");
-            let statistics = host.statistics();
-            assert_eq!((statistics.commander_restarts, statistics.timeouts), (1, 1), "{fault} at {point:?}");
-            assert_eq!((statistics.retries, statistics.errors), (0, 0));
-        }
-    }
-}
-
-#[test]
-fn is_a_commander_that_stands_still_while_it_waits_replaced() {
-    let _leaks = Leaks::watch();
-    let host = commanded().limit(20).commander_timeout(DEADLINE).start().unwrap();
-    common::wait_for_ready(&host, 4);
-    let commander = Process::commander(host.fork_server_pid());
-    commander.wait_until_asleep();
-    commander.freeze();
-    assert!(Delivered::of(&host.batches()).sequences.into_iter().eq(0..20));
-    assert_eq!((host.statistics().commander_restarts, host.statistics().timeouts), (1, 1));
-}
-
-#[test]
-fn does_the_stream_end_where_a_late_commander_is_not_to_be_replaced() {
-    let _leaks = Leaks::watch();
-    let builder = commanded().commander_timeout(DEADLINE);
-    let builder = builder.on_commander_failure(ReportKind::Timeout, OnCommanderFailure::End);
-    let host = builder.start().unwrap();
-    let batches = host.batches();
-    next_batch(&batches);
-    host.arm(Failpoint::CommandClaimed, Fault::Hang);
-    match all_items(&batches).find_map(Result::err) {
-        Some(StreamError::CommanderDied { death, attempts: 1, .. }) => assert_eq!(death, TIMEOUT),
-        other => panic!("{other:?}"),
-    }
-    assert!(next_item(&batches).is_none());
-}
-
-/// A new commander has the whole deadline for its first message.
-#[test]
-fn is_a_slow_commander_left_alone_also_in_the_place_of_a_late_one() {
-    let _leaks = Leaks::watch();
-    // Asking again for the messages before takes as long each time, and is no message.
-    let messages = list((0..3).map(index)).with("sleep_seconds", 0.6);
-    let builder = filling([], &small()).commander_config(messages).workers(1).commander_timeout(DEADLINE);
-    let host = builder.start().unwrap();
-    let batches = host.batches();
-    assert_eq!(next_batch(&batches).sequence(), 0);
-    host.arm(Failpoint::CommandHalfWritten, Fault::Hang);
-    assert!(Delivered::of(&batches).sequences.into_iter().eq(1..3));
-    assert_eq!((host.statistics().commander_restarts, host.statistics().timeouts), (1, 1));
-}
-
 /// A host with one worker whose producer does this, of the odd producer's configuration.
 fn odd(config: Dictionary) -> HostBuilder {
     let builder = host().producer(odd_producer()).producer_config(config).workers(1);
@@ -285,7 +217,7 @@ fn is_a_constructor_that_hangs_after_a_panic_ended() {
 fn is_a_deadline_that_cannot_be_kept_refused() {
     let _leaks = Leaks::watch();
     let short = limits::MIN_TIMEOUT - Duration::from_millis(1);
-    let builders = [watched([]).message_timeout(short), commanded().commander_timeout(short)];
+    let builders = [watched([]).message_timeout(short), repeating().commander_timeout(short)];
     for error in builders.map(start_error) {
         assert!(matches!(error, StartError::OutOfRange { value: 19, least: 20, .. }), "{error:?}");
     }
@@ -331,9 +263,9 @@ fn wakes_in_a_second(builder: HostBuilder) -> u64 {
 fn does_watching_cost_a_look_for_each_deadline_and_none_without_one() {
     let _leaks = Leaks::watch();
     let hour = Duration::from_secs(3600);
-    assert!(wakes_in_a_second(commanded()) <= 1);
-    assert!(wakes_in_a_second(commanded().message_timeout(hour).commander_timeout(hour)) <= 1);
+    assert!(wakes_in_a_second(repeating()) <= 1);
+    assert!(wakes_in_a_second(repeating().message_timeout(hour).commander_timeout(hour)) <= 1);
     // Ten looks in the second, and what is left of the start.
     let tenth = Duration::from_millis(100);
-    assert!(wakes_in_a_second(commanded().message_timeout(tenth)) <= 15);
+    assert!(wakes_in_a_second(repeating().message_timeout(tenth)) <= 15);
 }

@@ -78,6 +78,11 @@ pub(crate) fn filling(messages: impl IntoIterator<Item = Dictionary>, arrays: &[
         .producer_config(arrays_config(arrays))
 }
 
+/// An endless stream: one message again and again, one worker, four slots.
+pub(crate) fn repeating() -> HostBuilder {
+    filling([], &small()).commander_config(list([index(0)]).with("repeat", 0)).workers(1).slots(4)
+}
+
 /// A configuration of the list-commander.
 pub(crate) fn list(messages: impl IntoIterator<Item = Dictionary>) -> Dictionary {
     Dictionary::new().with("messages", messages.into_iter().map(Value::from).collect::<Vec<_>>())
