@@ -15,6 +15,7 @@ const KEPT_VALUE_BYTES: usize = 80;
 
 /// What the content of a run's batches follows from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(any(test, fuzzing), derive(Default))]
 pub(crate) struct Identity {
     seed: u64,
     commander: PluginIdentity,
@@ -22,6 +23,7 @@ pub(crate) struct Identity {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(any(test, fuzzing), derive(Default))]
 struct PluginIdentity {
     name: String,
     version: String,

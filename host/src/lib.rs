@@ -62,6 +62,8 @@ mod dead_letters;
 mod digest;
 mod error;
 mod failure;
+#[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
+mod fuzzing;
 mod history;
 mod host;
 mod identity;
@@ -110,6 +112,13 @@ pub use cobuf_plugin_api::{
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// For the target of cargo-fuzz only, see `host/fuzz`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn fuzz_segment(bytes: &[u8]) {
+    fuzzing::play(bytes);
+}
 
 /// Makes this executable its own fork server. Call it first in `main`, before threads, arguments and files.
 ///

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::Report;
-use cobuf_plugin_api::codec;
+use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use crate::batch::Batch;
@@ -166,7 +165,8 @@ impl Stream {
             return Taken::Claim(claim);
         }
         let all = table.end().map(|end| end - self.history.earlier().count_below(end));
-        if lost || all == Some(position.taken) {
+        // More than there are were taken where a plugin wrote over the end.
+        if lost || all.is_some_and(|all| all <= position.taken) {
             position.ended = true;
             return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
         }
@@ -231,7 +231,8 @@ impl Stream {
         // The last attempt at a message that was given up is not counted in its slot.
         let tried = outcome.failed || claim.attempts() > 0;
         let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
-        if !outcome.failed {
+        let impossible = self.segment.impossible(&claim, &outcome);
+        if !outcome.failed && impossible.is_none() {
             self.counters.delivered.fetch_add(1, Ordering::Relaxed);
             return Some(Ok(Batch::new(self.clone(), claim, outcome)));
         }
@@ -241,7 +242,10 @@ impl Stream {
             worker: outcome.worker,
             // The commander's message was checked to be a dictionary when it was written.
             message: codec::decode("the message", encoded).unwrap_or_default(),
-            report: Report::decode(self.segment.outcome(&claim)),
+            report: match impossible {
+                Some(text) => Report::from_host(ReportKind::Crash, text),
+                None => Report::decode(self.segment.outcome(&claim)),
+            },
             attempts: attempts.into_iter().map(Into::into).collect(),
         };
         self.history.note_failure(&error, encoded);

@@ -3,10 +3,13 @@
 //! Encoding checks that the value is a dictionary; decoding names the field that was wrong. A configuration is read
 //! strictly: a field that its type does not know is an error, whether or not the author asked serde for that.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Dictionary;
+
+/// How deeply values may be nested that are read, as in serde_json: reading is recursive, and stacks are not endless.
+const MAX_DEPTH: usize = 128;
 
 /// Why a value could not be written as, or read from, a MessagePack dictionary.
 #[derive(Debug, thiserror::Error)]
@@ -63,15 +66,24 @@ pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, Cod
     Ok(bytes)
 }
 
-/// Reads a value from a MessagePack dictionary; fields that its type does not have are left out.
+/// Reads a value from a MessagePack dictionary; fields that its type does not have are left out. Values may be nested 128 deep.
 ///
 /// # Errors
 /// [`CodecError::NotADictionary`] and [`CodecError::Decode`]. `what` names the value in them.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     check_dictionary(what, bytes)?;
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let mut deserializer = deserializer(bytes);
     serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| decode_error::<T>(what, bytes, &error))
+}
+
+/// Reads MessagePack, down to [`MAX_DEPTH`].
+pub(crate) fn deserializer(
+    bytes: &[u8],
+) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    deserializer
 }
 
 /// Reads a plugin's configuration: as [`decode`], but a field that the type does not have is an error.
@@ -85,7 +97,7 @@ pub fn decode_config<T: DeserializeOwned + schemars::JsonSchema>(bytes: &[u8]) -
     let mut note_unknown = |path: serde_ignored::Path<'_>| {
         unknown.get_or_insert(path.to_string());
     };
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let mut deserializer = deserializer(bytes);
     let config = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(
         &mut deserializer,
         &mut note_unknown,
@@ -118,8 +130,9 @@ fn decode_error<T: DeserializeOwned>(
     bytes: &[u8],
     error: &serde_path_to_error::Error<rmp_serde::decode::Error>,
 ) -> CodecError {
-    let value =
-        rmp_serde::from_slice::<Dictionary>(bytes).ok().and_then(|value| serde_json::to_value(value).ok());
+    let value = Dictionary::deserialize(&mut deserializer(bytes))
+        .ok()
+        .and_then(|value| serde_json::to_value(value).ok());
     let clearer = value.and_then(|value| serde_path_to_error::deserialize::<_, T>(value).err());
     let path = error.path().to_string();
     // Another field's reason would be another error: JSON has no bytes and no infinite numbers.
@@ -148,7 +161,6 @@ mod tests {
     use super::*;
     use crate::dictionary::Value;
     use proptest::prelude::*;
-    use serde::Deserialize;
 
     #[derive(Debug, Deserialize, schemars::JsonSchema)]
     #[expect(dead_code, reason = "only its fields' names and types matter")]

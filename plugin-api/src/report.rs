@@ -71,7 +71,7 @@ impl Report {
 
     /// The report in MessagePack bytes; where they cannot be read, a report that says so.
     pub fn decode(bytes: &[u8]) -> Self {
-        rmp_serde::from_slice(bytes).unwrap_or_else(|error| Self {
+        Self::deserialize(&mut crate::codec::deserializer(bytes)).unwrap_or_else(|error| Self {
             kind: ReportKind::Error,
             chain: vec![format!("the plugin's error cannot be read: {error}")],
         })

@@ -17,6 +17,7 @@ use super::protocol::{Beginning, Event, Plan, PluginPlan, Role, SetupFailure};
 use super::{commander, system, worker};
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::open::{CommanderPlugin, LoadError, Logging, ProducerPlugin};
+use crate::segment::failpoint;
 use crate::segment::memory::Segment;
 
 /// The exit code of a process whose plugin could not be set up.
@@ -57,6 +58,7 @@ fn play(inherited: Inherited<'_>) -> i32 {
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
     // The mapping stays until the process ends, and so may everything that borrows it.
     let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));
+    failpoint::may_fail();
     let Reporter { events, .. } = REPORTER.get_or_init(|| Reporter { events, role });
     let failure =
         match prepare(role, plan).and_then(|child| play_role(role, beginning, child, segment, events)) {

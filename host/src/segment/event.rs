@@ -70,6 +70,13 @@ impl Event {
         self.notify(i32::MAX as u32);
     }
 
+    /// Says that the thing has changed; wakes all that sleep, whatever `waiters` says: a plugin may have written over it, and nobody
+    /// shall sleep through a stop.
+    pub(crate) fn rouse(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        futex_wake(&self.count, i32::MAX as u32);
+    }
+
     fn sleep(&self, ticket: u32, timeout: Option<Duration>) {
         self.waiters.fetch_add(1, Ordering::SeqCst);
         futex_wait(&self.count, ticket, timeout);

@@ -6,9 +6,12 @@
 //!                         the segment
 //! ```
 //!
-//! Where nothing is armed, passing costs one load of a word that nobody writes. A fault happens once, to whoever comes first.
+//! Where nothing is armed, passing costs one load of a word that nobody writes. A fault happens once, to whoever comes first of the
+//! processes that may fail: the commander and workers. Never to the host, which commits in dead workers' places: neither because a
+//! test armed a failpoint, nor because a plugin wrote over the word.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 
 use super::sync::{AtomicU32, Ordering};
 
@@ -35,6 +38,14 @@ pub enum Failpoint {
     /// The host's supervisor is about to take back what a dead worker held. As a host cannot survive itself, it is the fork server that
     /// is killed here, whatever the fault.
     Reclaim,
+}
+
+/// Whether this process may fail.
+static MAY_FAIL: AtomicBool = AtomicBool::new(false);
+
+/// Makes failpoints work in this process, which is the run's own.
+pub(crate) fn may_fail() {
+    MAY_FAIL.store(true, Ordering::Relaxed);
 }
 
 impl Failpoint {
@@ -126,7 +137,11 @@ impl Armed {
     #[cfg(not(cobuf_loom))]
     #[inline]
     pub(crate) fn pass(&self, point: Failpoint) {
-        if let Some(fault) = self.take(point) {
+        let armed = self.0.load(Ordering::Relaxed);
+        if armed == 0 || !MAY_FAIL.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(fault) = self.disarm_at(point, armed) {
             suffer(fault);
         }
     }

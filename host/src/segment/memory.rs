@@ -190,6 +190,15 @@ impl Segment {
         Some(unsafe { self.payload(span, span.bytes) })
     }
 
+    /// Writes bytes wherever it is, as a plugin's stray pointer does; what would be beyond the mapping is left out.
+    #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
+    pub(crate) fn scribble(&self, offset: usize, bytes: &[u8]) {
+        let count = bytes.len().min(self.layout.bytes.saturating_sub(offset));
+        // SAFETY: inside the mapping, cut above; every bytes are valid for what lies there. Tests are on one thread, and hold no
+        // payload meanwhile.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.start().wrapping_add(offset), count) };
+    }
+
     fn header(&self) -> &Header {
         // SAFETY: the mapping begins with a `Header`, page-aligned; it consists of atomics.
         let header: &[Header] = unsafe { self.shared(0, 1) };

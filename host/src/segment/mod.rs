@@ -6,6 +6,7 @@
 //!   word        the state machine of one slot, in one AtomicU64
 //!   table       claims over all slots: who may touch which payload
 //!   recovery    what becomes of the slots of the dead
+//!   sanity      whether what a slot says of itself can be
 //!   failpoint   where tests have processes fail
 //!   clock       since when a slot is what it is
 //!   layout      where everything lies, from schema and sizes
@@ -21,6 +22,7 @@ pub(crate) mod failpoint;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod recovery;
+mod sanity;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;

@@ -17,6 +17,12 @@ pub(crate) enum Reclaimed {
 }
 
 impl Table<'_> {
+    /// The message in the slot that a worker holds, also where its number was written over: the slot is held all the same.
+    pub(crate) fn held_by(self, worker: u32) -> Option<u64> {
+        let (index, _) = self.oldest(|snapshot| snapshot.is(SlotState::Writing, Owner::Worker(worker)))?;
+        Some(self.slots[index].sequence.load(Ordering::Relaxed).saturating_sub(1))
+    }
+
     /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`. Without them its
     /// death was not the message's doing, and is no attempt.
     pub(crate) fn reclaim_worker(self, worker: u32, max_attempts: Option<u32>) -> Option<Reclaimed> {

@@ -246,9 +246,9 @@ impl Table<'_> {
 
     /// Wakes everyone: after a death, which may have swallowed a wake, and at a stop.
     pub(crate) fn wake_everyone(self) {
-        self.control.queued.notify_all();
-        self.control.freed.notify_all();
-        self.control.ready.notify_all();
+        self.control.queued.rouse();
+        self.control.freed.rouse();
+        self.control.ready.rouse();
     }
 
     /// Makes every process stop at its next look.
@@ -376,4 +376,14 @@ impl SlotHeader {
             produce_nanos: AtomicU64::new(0),
         }
     }
+}
+
+/// Where numbers lie in a slot's header, for tests that write over them.
+#[cfg(all(test, not(cobuf_loom)))]
+impl SlotHeader {
+    pub(crate) const SEQUENCE: usize = std::mem::offset_of!(Self, sequence);
+    pub(crate) const MESSAGE_BYTES: usize = std::mem::offset_of!(Self, message_bytes);
+    pub(crate) const OUTCOME_BYTES: usize = std::mem::offset_of!(Self, outcome_bytes);
+    pub(crate) const WORKER: usize = std::mem::offset_of!(Self, worker);
+    pub(crate) const ROWS: usize = std::mem::offset_of!(Self, rows);
 }

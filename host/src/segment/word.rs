@@ -166,9 +166,11 @@ impl SlotWord {
         self.swap(held, (SlotState::Writing, Owner::Worker(worker)), held.to(SlotState::Ready, Owner::Nobody))
     }
 
-    /// Ready → Reading.
+    /// Ready → Reading. An owner, which a ready slot has only where somebody wrote over its word, stays: the slot is then never
+    /// free again, since that owner may be writing in it.
     pub(crate) fn transition_to_reading(&self, seen: Snapshot) -> Option<Snapshot> {
-        self.swap(seen, (SlotState::Ready, Owner::Nobody), seen.to(SlotState::Reading, Owner::Nobody))
+        let owner = seen.owner();
+        self.swap(seen, (SlotState::Ready, owner), seen.to(SlotState::Reading, owner))
     }
 
     /// Reading → Free.

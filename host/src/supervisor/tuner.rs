@@ -17,6 +17,7 @@ use std::time::Instant;
 use super::Supervisor;
 use super::workers::Life;
 use crate::limits::{TUNE_MESSAGES_PER_WORKER, TUNE_WINDOW};
+use crate::segment::memory::Segment;
 use crate::segment::sync::Ordering;
 
 /// A rate below this share of the best is not as good.
@@ -73,6 +74,13 @@ impl Tuner {
     }
 }
 
+/// How many messages so many workers have done, by what they say.
+pub(crate) fn produced(segment: &Segment, workers: usize) -> u64 {
+    let places = &segment.worker_places()[..workers];
+    // A plugin may have written over them.
+    places.iter().map(|place| place.produced.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+}
+
 impl Supervisor {
     /// Measures, and changes the number of workers, where it is time.
     pub(super) fn tune(&mut self) {
@@ -82,8 +90,7 @@ impl Supervisor {
             return;
         };
         tuner.next_look = Some(now + TUNE_WINDOW);
-        let places = &self.stream.segment.worker_places()[..self.workers.len()];
-        let finished = places.iter().map(|place| place.produced.load(Ordering::Relaxed)).sum::<u64>();
+        let finished = produced(&self.stream.segment, self.workers.len());
         if !self.workers[..self.target].iter().all(|worker| worker.life == Life::Ready) {
             tuner.window = None;
             return;

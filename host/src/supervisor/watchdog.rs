@@ -234,7 +234,8 @@ impl Supervisor {
 
     fn kill_worker(&mut self, worker: usize, limit: Duration, about: Option<u64>) {
         let state = &mut self.workers[worker];
-        if state.verdict.is_some() {
+        // A slot's word that was written over may name one that is not there.
+        if state.verdict.is_some() || !state.is_process() {
             return;
         }
         tracing::warn!(plugin = %self.names.producer, worker, sequence = about, ?limit, "a worker does not come back and is killed");

@@ -26,7 +26,6 @@ use crate::segment::failpoint::Failpoint;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::sync::Ordering;
 use crate::segment::table::{Claim, Outcome, Producing};
-use crate::segment::word::Owner;
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,7 +102,7 @@ impl Worker {
         self.stack = Some(stack);
     }
 
-    fn is_process(&self) -> bool {
+    pub(super) fn is_process(&self) -> bool {
         matches!(self.life, Life::Starting(_) | Life::Ready | Life::Retiring { .. })
     }
 }
@@ -209,8 +208,7 @@ impl Supervisor {
     /// Takes back the slot that the dead worker held.
     fn reclaim(&mut self, worker: u32, death: Death, verdict: Option<Verdict>) {
         let table = self.stream.table();
-        let held = table.look().find(|slot| slot.owner == Owner::Worker(worker));
-        let Some(sequence) = held.and_then(|slot| slot.sequence) else { return };
+        let Some(sequence) = table.held_by(worker) else { return };
         if table.control.armed.take(Failpoint::Reclaim).is_some() {
             self.server.kill();
         }

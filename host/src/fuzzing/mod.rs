@@ -1,0 +1,313 @@
+//! A run without processes whose segment is written over: what a plugin's stray pointer can do to the host.
+//!
+//! ```text
+//!   bytes ──► steps, one after the other, on one thread
+//!              honest: command, claim, commit (what commander and workers do), deaths, the end of the stream
+//!              astray: any bytes anywhere: header, slot words, numbers, worker places, messages, outcomes, arrays
+//!              read:   consumers' polls, batches' views, statistics, stall reports, checkpoints
+//! ```
+//!
+//! Nothing is compared: whatever was written, nothing may panic, reach beyond the mapping, or go on for ever. What must become an
+//! error is in the tests below. Two callers: those tests, and the target of cargo-fuzz in `host/fuzz`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cobuf_plugin_api::{ArraySpec, DType, Dictionary, Report, ReportKind, Schema, codec};
+use ndarray::IxDyn;
+
+use crate::batch::Batch;
+use crate::digest::ContentDigest;
+use crate::error::StreamError;
+use crate::failure::{OnFailure, PerKind};
+use crate::history::History;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
+use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+use crate::segment::layout::{Layout, Sizes, Span};
+use crate::segment::memory::{Header, Segment, WorkerPlace};
+use crate::segment::recovery::Reclaimed;
+use crate::segment::table::{Claim, Outcome, Producing, SlotHeader};
+use crate::stall::StallReport;
+use crate::statistics::Statistics;
+use crate::stream::{Next, Stream};
+
+/// Few, so that random steps meet in one slot.
+const SLOTS: usize = 3;
+const WORKERS: u32 = 2;
+/// Room for values that are nested more deeply than a decoder may follow.
+const MESSAGE_CAPACITY: usize = 4096;
+/// The most steps of one run.
+const MAX_STEPS: usize = 64;
+/// What numbers become when they go wrong.
+const EXTREMES: [u64; 12] = [
+    0,
+    1,
+    2,
+    3,
+    1 << 16,
+    u32::MAX as u64,
+    1 << 32,
+    i64::MAX as u64,
+    1 << 63,
+    u64::MAX - 1,
+    u64::MAX,
+    0x0101_0101_0101_0101,
+];
+
+/// A run of which only the host's process is there.
+struct World {
+    stream: Arc<Stream>,
+    /// What the workers hold.
+    producing: Vec<Claim<Producing>>,
+    /// What the application holds.
+    batches: Vec<Batch>,
+}
+
+/// Bytes, read from the front; zeros once they are over.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        first
+    }
+
+    fn number(&mut self) -> usize {
+        usize::from(self.byte()) << 8 | usize::from(self.byte())
+    }
+
+    fn bytes(&mut self, count: usize) -> &[u8] {
+        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+}
+
+/// Plays the steps that the bytes say.
+pub(crate) fn play(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let mut world = World::new(input.byte());
+    for _ in 0..MAX_STEPS {
+        if input.0.is_empty() {
+            break;
+        }
+        world.step(&mut input);
+    }
+    world.read_everything();
+}
+
+impl World {
+    fn new(choices: u8) -> Self {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("/cobuf-fuzz-{}-{run}", std::process::id());
+        let sizes =
+            Sizes { slots: SLOTS, message_capacity: MESSAGE_CAPACITY, schema: schema(choices & 1 != 0) };
+        let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
+        let segment = Segment::create(&name, layout).unwrap_or_else(|error| panic!("no segment: {error}"));
+        let earlier = if choices & 2 != 0 { vec![[0, 2], [4, 5]] } else { Vec::new() };
+        let history = History::new(Identity::default(), Ledger::from(earlier), None, None);
+        let on_failure = [OnFailure::Raise, OnFailure::Raise, OnFailure::Skip, OnFailure::Stop]
+            [usize::from(choices >> 3 & 3)];
+        let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
+        let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
+        stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
+        Self { stream: Arc::new(stream), producing: Vec::new(), batches: Vec::new() }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 16 {
+            0 | 1 => self.command(),
+            2 | 3 => self.claim(input.byte()),
+            4 | 5 => self.commit(input.byte()),
+            6 => self.poll(),
+            7 => drop((!self.batches.is_empty()).then(|| self.batches.remove(0))),
+            8 => self.bury(input.byte()),
+            9 => self.stream.table().reclaim_commander(),
+            10 => self.stream.table().end_stream(self.stream.table().commanded()),
+            11 => self.fail(input.byte()),
+            12 => self.report(),
+            13 => self.go_astray(input, |input| {
+                let extreme = EXTREMES[usize::from(input.byte()) % EXTREMES.len()].to_ne_bytes();
+                extreme[..if input.byte() & 1 == 0 { 8 } else { 4 }].to_vec()
+            }),
+            14 => self.go_astray(input, |input| {
+                let count = usize::from(input.byte());
+                input.bytes(count).to_vec()
+            }),
+            _ => self.go_astray(input, |input| vec![input.byte(); input.number()]),
+        }
+    }
+
+    /// What the commander does for one message.
+    fn command(&self) {
+        let table = self.stream.table();
+        let Some(mut claim) = table.claim_free() else { return };
+        let sequence = self.stream.history.earlier().next_missing(table.commanded());
+        if sequence == u64::MAX {
+            return table.abandon(claim);
+        }
+        let message = Dictionary::new().with("index", sequence);
+        let encoded = codec::encode("a message", &message).unwrap_or_default();
+        self.stream.segment.message_mut(&mut claim)[..encoded.len()].copy_from_slice(&encoded);
+        table.publish(claim, sequence, encoded.len());
+    }
+
+    fn claim(&mut self, worker: u8) {
+        self.producing.extend(self.stream.table().claim_queued(u32::from(worker) % WORKERS));
+    }
+
+    /// What a worker does when its plugin is done.
+    fn commit(&mut self, choices: u8) {
+        if self.producing.is_empty() {
+            return;
+        }
+        let mut claim = self.producing.remove(0);
+        let failed = choices & 1 != 0;
+        let said = if failed {
+            Report::from_panic("no".to_owned()).encode(OUTCOME_CAPACITY)
+        } else {
+            codec::encode("the metadata", &Dictionary::new().with("mean", 0.5)).unwrap_or_default()
+        };
+        self.stream.segment.outcome_mut(&mut claim)[..said.len()].copy_from_slice(&said);
+        let most = self.stream.segment.layout().sizes.schema.rows();
+        let rows = most.filter(|_| choices & 2 != 0).map(|most| usize::from(choices >> 2) % (most + 1));
+        let worker = u32::from(choices >> 7);
+        self.stream.table().commit(claim, Outcome { failed, bytes: said.len(), rows, nanos: 1, worker });
+    }
+
+    /// A consumer takes what there is, looks at all of it, and keeps a batch.
+    fn poll(&mut self) {
+        match self.stream.poll() {
+            Next::Item(Ok(batch)) => {
+                look_at(&batch);
+                self.batches.push(batch);
+            }
+            Next::Item(Err(error)) => say(&error),
+            Next::Pending(waiting_for) => drop(format!("{waiting_for:?}")),
+            Next::Ended => {}
+        }
+    }
+
+    /// What the supervisor does after a worker's death.
+    fn bury(&mut self, choices: u8) {
+        let worker = u32::from(choices >> 1) % WORKERS;
+        let max_attempts = (choices & 1 == 0).then_some(2);
+        match self.stream.table().reclaim_worker(worker, max_attempts) {
+            Some(Reclaimed::GivenUp { mut claim, .. }) => {
+                let bytes = Report::from_host(ReportKind::Crash, "dead".to_owned()).encode(OUTCOME_CAPACITY);
+                self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
+                let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker };
+                self.stream.table().commit(claim, outcome);
+            }
+            Some(Reclaimed::Requeued { .. }) | None => {}
+        }
+    }
+
+    fn fail(&self, choices: u8) {
+        let error = StreamError::WorkersLost { reason: "all".to_owned() };
+        if choices & 1 == 0 { self.stream.fail_after_commanded(error) } else { self.stream.fail_now(error) }
+    }
+
+    /// What anyone may ask.
+    fn report(&self) {
+        let (table, stream) = (self.stream.table(), &self.stream);
+        drop(format!("{:?} {:?} {:?}", table.total(), table.end(), table.stop_requested()));
+        let statistics = Statistics::of(stream);
+        drop(format!("{statistics:?} {} {}", statistics.limited_by(), statistics.slots.total()));
+        let stall = StallReport::of(stream);
+        drop(format!("{stall} {stall:?} {:?}", serde_json::to_string(&stall)));
+        drop(serde_json::to_string(&stream.history.checkpoint()));
+        crate::supervisor::tuner::produced(&stream.segment, MAX_WORKERS);
+        table.wake_everyone();
+    }
+
+    /// Writes what `make` gives to a place that the input names.
+    fn go_astray(&self, input: &mut Input<'_>, make: impl FnOnce(&mut Input<'_>) -> Vec<u8>) {
+        let area = self.areas()[usize::from(input.byte()) % 6];
+        // Mostly whole fields.
+        let at = if input.byte() & 3 == 0 { input.number() } else { usize::from(input.byte()) * 4 };
+        let bytes = make(input);
+        self.write(area, at % area.bytes, &bytes);
+    }
+
+    fn areas(&self) -> [Span; 6] {
+        let layout = self.stream.segment.layout();
+        let arrays = layout.arrays(0).next().unwrap_or_else(|| unreachable!("a schema has arrays"));
+        [
+            Span { offset: 0, bytes: size_of::<Header>() },
+            Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * SLOTS },
+            Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKERS as usize },
+            layout.message(0),
+            layout.outcome(0),
+            arrays,
+        ]
+    }
+
+    /// Writes bytes, also beyond the area's end, but for what would end or change the test itself.
+    fn write(&self, area: Span, at: usize, bytes: &[u8]) {
+        self.stream.segment.scribble(area.offset + at, bytes);
+    }
+
+    /// Does once more all that there is to do.
+    fn read_everything(&mut self) {
+        for choices in 0..4 {
+            self.bury(choices);
+        }
+        self.stream.table().reclaim_commander();
+        for choices in [0, 3] {
+            self.command();
+            self.claim(choices);
+            self.commit(choices);
+        }
+        self.report();
+        for _ in 0..2 * SLOTS {
+            self.poll();
+        }
+        drop(self.stream.next(Some(std::time::Instant::now())));
+        self.report();
+        self.batches.iter().for_each(look_at);
+        self.batches.clear();
+        self.poll();
+        self.report();
+    }
+}
+
+/// Arrays that share their first axis, or do not.
+fn schema(rows: bool) -> Schema {
+    let (first, second): (&[usize], &[usize]) = if rows { (&[4, 3], &[4]) } else { (&[], &[7]) };
+    let arrays = [ArraySpec::new("x", DType::F32, first), ArraySpec::new("flags", DType::Bool, second)];
+    Schema::new(arrays).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// All that an application can ask a batch.
+fn look_at(batch: &Batch) {
+    if let Ok(array) = batch.array::<f32, IxDyn>("x") {
+        drop(array.sum().to_string());
+    }
+    if let Ok(array) = batch.array_at::<bool, IxDyn>(1) {
+        drop(array.iter().filter(|flag| **flag).count().to_string());
+    }
+    for index in 0..3 {
+        drop(batch.bytes_at(index).map(|(_, bytes)| bytes.to_vec()));
+    }
+    ContentDigest::new().add(batch);
+    drop(batch.message::<Dictionary>().map(|message| message.to_string()));
+    drop(batch.metadata::<Dictionary>().map(|metadata| metadata.to_string()));
+    let times: (Duration, u32) = (batch.produce_time(), batch.retries());
+    drop(format!("{batch:?} {:?} {} {} {times:?}", batch.rows(), batch.sequence(), batch.worker()));
+}
+
+/// All that an application can ask an error.
+fn say(error: &StreamError) {
+    drop(format!("{error} {error:?}"));
+    if let StreamError::Batch(error) = error {
+        drop(format!("{} {:?} {:?}", error.message(), error.chain(), error.kind()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

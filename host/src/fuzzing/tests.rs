@@ -1,0 +1,179 @@
+//! What must become of segments that were written over: each of these was a bug.
+
+use super::*;
+use crate::segment::failpoint::{Failpoint, Fault};
+use crate::segment::table::Control;
+use proptest::prelude::*;
+use std::thread;
+
+/// Steps that make honest states, without one that goes astray.
+const ORDERLY: [&[u8]; 6] = [
+    &[1, 0, 0],
+    &[1, 0, 2, 0, 0, 2, 1],
+    &[1, 0, 2, 0, 4, 2, 6, 0],
+    &[1, 0, 2, 0, 4, 1, 0, 2, 1, 8, 0, 2, 0],
+    &[5, 0, 2, 0, 4, 0, 0, 6, 10],
+    &[2, 0, 2, 0, 4, 0, 0, 11, 0],
+];
+
+impl World {
+    fn after(steps: &[u8]) -> Self {
+        let mut input = Input(steps);
+        let mut world = Self::new(input.byte());
+        while !input.0.is_empty() {
+            world.step(&mut input);
+        }
+        world
+    }
+
+    /// A run in which one batch is ready, and a number of its slot was written over.
+    fn with_ready(field: usize, value: &[u8]) -> Self {
+        let world = Self::after(&[1, 0, 2, 0, 4, 0]);
+        let slot = world.areas()[1];
+        world.write(slot, field, value);
+        world
+    }
+
+    /// The text of the next item, which is an error in the place of a batch.
+    fn error(&self) -> String {
+        match self.stream.poll() {
+            Next::Item(Err(StreamError::Batch(error))) => {
+                assert_eq!(error.kind(), ReportKind::Crash);
+                error.chain().join(": ")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #[test]
+    fn are_any_bytes_anywhere_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        play(&bytes);
+    }
+}
+
+#[test]
+fn is_every_word_of_honest_states_survived_that_became_an_extreme_number() {
+    for (steps, area) in ORDERLY.into_iter().flat_map(|steps| (0..3).map(move |area| (steps, area))) {
+        let area = World::after(steps).areas()[area];
+        for at in (0..area.bytes.min(512)).step_by(4) {
+            for extreme in EXTREMES {
+                let mut world = World::after(steps);
+                // As one number of eight bytes, or of four.
+                world.write(area, at, &extreme.to_ne_bytes()[..if at % 8 == 0 { 8 } else { 4 }]);
+                world.read_everything();
+            }
+        }
+    }
+}
+
+#[test]
+fn do_impossible_numbers_of_a_batch_become_an_error_in_its_place() {
+    let cases: [(usize, &[u8], &str); 6] = [
+        (SlotHeader::ROWS, &5u64.to_ne_bytes(), "5 rows, its schema has 4"),
+        (SlotHeader::ROWS, &(u64::MAX / 2).to_ne_bytes(), "9223372036854775807 rows, its schema has 4"),
+        (SlotHeader::MESSAGE_BYTES, &4097u32.to_ne_bytes(), "4097 bytes of message, it has room for 4096"),
+        (
+            SlotHeader::OUTCOME_BYTES,
+            &u32::MAX.to_ne_bytes(),
+            "4294967295 bytes of metadata, it has room for 65536",
+        ),
+        (SlotHeader::WORKER, &1024u32.to_ne_bytes(), "by worker 1024, workers are below 1024"),
+        (SlotHeader::SEQUENCE, &0u64.to_ne_bytes(), "no message's number"),
+    ];
+    for (field, value, said) in cases {
+        let mut world = World::with_ready(field, value);
+        // Without an order: a number that is gone cannot be waited for.
+        world.stream = anyone(world.stream);
+        let text = world.error();
+        assert!(text.contains(said), "{text}");
+        assert!(text.contains("wrote outside of its arrays"), "{text}");
+        assert_eq!(world.stream.table().occupancy(), [SLOTS, 0, 0, 0], "the slot is given back");
+    }
+}
+
+/// The same run without an order.
+fn anyone(stream: Arc<Stream>) -> Arc<Stream> {
+    let mut stream = Arc::into_inner(stream).unwrap();
+    stream.deterministic = false;
+    Arc::new(stream)
+}
+
+#[test]
+fn does_a_ready_slot_that_a_worker_still_holds_become_an_error_and_stay_out_of_use() {
+    let mut world = World::after(&[1, 0, 2, 0]);
+    let word = world.areas()[1];
+    // Generation 1, worker 0, and the state made Ready.
+    world.write(word, 0, &(1u64 << 32 | 1 << 2 | 2).to_ne_bytes());
+    let text = world.error();
+    assert!(text.contains("ready while worker 0 holds it"), "{text}");
+    // The worker may be writing there still.
+    assert_eq!(world.stream.table().occupancy(), [SLOTS - 1, 0, 0, 1]);
+    world.commit(0);
+    assert_eq!(world.stream.table().occupancy(), [SLOTS - 1, 0, 0, 1]);
+}
+
+#[test]
+fn does_a_failpoint_spare_the_host() {
+    let mut world = World::after(&[1, 0, 2, 0]);
+    let armed = &world.stream.table().control.armed;
+    armed.arm(Failpoint::CommitReady, Fault::Kill);
+    // Given up: the supervisor commits in the dead worker's place.
+    world.bury(0);
+    world.claim(0);
+    world.bury(0);
+    assert_eq!(world.stream.table().occupancy(), [SLOTS - 1, 0, 1, 0]);
+    assert!(world.stream.table().control.armed.is_armed(), "it waits for a worker");
+}
+
+#[test]
+fn is_a_sleeper_woken_by_a_stop_though_the_number_of_sleepers_was_written_over() {
+    let world = World::after(&[1]);
+    let waits = world.stream.clone();
+    let consumer = thread::spawn(move || matches!(waits.next(None), Next::Ended));
+    let header = world.areas()[0];
+    thread::sleep(Duration::from_millis(100));
+    // Behind magic and format; the number of those who sleep is the second word of an event.
+    let waiters = align_of::<Control>() + std::mem::offset_of!(Control, ready) + 4;
+    world.write(header, waiters, &0u32.to_ne_bytes());
+    world.stream.table().request_stop();
+    for _ in 0..500 {
+        if consumer.is_finished() {
+            return assert!(consumer.join().unwrap());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the consumer sleeps for ever");
+}
+
+#[test]
+fn is_a_dead_workers_slot_found_whose_message_lost_its_number() {
+    let world = World::after(&[1, 0, 2, 0]);
+    assert_eq!(world.stream.table().held_by(0), Some(0));
+    assert_eq!(world.stream.table().held_by(1), None);
+    world.write(world.areas()[1], SlotHeader::SEQUENCE, &0u64.to_ne_bytes());
+    assert_eq!(world.stream.table().held_by(0), Some(0));
+}
+
+#[test]
+fn is_a_message_nested_beyond_all_depth_an_error_within_a_small_stack() {
+    for nest in [&[0x91][..], &[0x81, 0xa1, b'a']] {
+        let mut nested = vec![0x81, 0xa1, b'a'];
+        nested.extend(nest.iter().copied().cycle().take(MESSAGE_CAPACITY - 3));
+        let world = World::with_ready(SlotHeader::MESSAGE_BYTES, &(MESSAGE_CAPACITY as u32).to_ne_bytes());
+        world.write(world.areas()[3], 0, &nested);
+        let Next::Item(Ok(batch)) = world.stream.poll() else { panic!() };
+        let reader = thread::Builder::new().stack_size(1 << 20);
+        let read = move || batch.message::<Dictionary>().map(|message| message.to_string());
+        assert!(reader.spawn(read).unwrap().join().unwrap().is_err());
+    }
+}
+
+#[test]
+fn do_counts_that_overflow_leave_the_statistics_alive() {
+    let world = World::after(&[1]);
+    world.write(world.areas()[2], 0, &[0xff; 2 * size_of::<WorkerPlace>()]);
+    world.report();
+}

@@ -1,0 +1,54 @@
+//! Whether what a taken slot says of itself can be. Plugins share the memory, and one that writes outside of its arrays may hit the
+//! headers: the batch is then an error in its place, and none of its numbers is used.
+//!
+//! Numbers that are wrong and could be right are not found, nor are arrays that another slot's plugin wrote over.
+
+use super::memory::Segment;
+use super::sync::Ordering;
+use super::table::{Claim, Outcome, Reading};
+use super::word::Owner;
+use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+
+impl Segment {
+    /// The text of the error where something cannot be.
+    pub(crate) fn impossible(&self, claim: &Claim<Reading>, outcome: &Outcome) -> Option<String> {
+        let said = self.contradiction(claim, outcome)?;
+        Some(format!(
+            "slot {} {said}; a plugin probably wrote outside of its arrays: run it under the address sanitizer",
+            claim.index()
+        ))
+    }
+
+    fn contradiction(&self, claim: &Claim<Reading>, outcome: &Outcome) -> Option<String> {
+        let sizes = &self.layout().sizes;
+        let (rows, most) = (outcome.rows.unwrap_or_default(), sizes.schema.rows());
+        let message_bytes = self.table().message_bytes(claim);
+        match claim.snapshot.owner() {
+            Owner::Nobody => {}
+            Owner::Commander => return Some("is ready while the commander holds it".to_owned()),
+            Owner::Worker(worker) => return Some(format!("is ready while worker {worker} holds it")),
+        }
+        if self.table().slots[claim.index].sequence.load(Ordering::Relaxed) == 0 {
+            return Some("is ready and has no message's number".to_owned());
+        }
+        if outcome.rows.is_some() && most.is_none_or(|most| rows > most) {
+            let most = most.map_or("no common first axis".to_owned(), |most| most.to_string());
+            return Some(format!("says {rows} rows, its schema has {most}"));
+        }
+        if message_bytes > sizes.message_capacity {
+            let room = sizes.message_capacity;
+            return Some(format!("says {message_bytes} bytes of message, it has room for {room}"));
+        }
+        if outcome.bytes > OUTCOME_CAPACITY {
+            let bytes = outcome.bytes;
+            return Some(format!("says {bytes} bytes of metadata, it has room for {OUTCOME_CAPACITY}"));
+        }
+        if outcome.worker as usize >= MAX_WORKERS {
+            let worker = outcome.worker;
+            return Some(format!(
+                "says that it was filled by worker {worker}, workers are below {MAX_WORKERS}"
+            ));
+        }
+        None
+    }
+}
