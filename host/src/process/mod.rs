@@ -17,8 +17,8 @@
 //!   system       the system calls that need unsafe
 //! ```
 //!
-//! Architecture invariant: the fork server is single-threaded and never opens a plugin; batches and messages never go
-//! through these sockets.
+//! Architecture invariant: the fork server is single-threaded (but for `stack`'s helper) and never opens a plugin; batches and messages
+//! never go through these sockets.
 
 pub(crate) mod channel;
 pub(crate) mod child;

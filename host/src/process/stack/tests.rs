@@ -1,0 +1,336 @@
+//! Against processes of their own: `sleep`, and copies of this executable.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{
+    PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, pidfd_open, waitid, waitpid,
+};
+
+use super::threads::{Blocked, list_threads};
+use super::unwind::Area;
+use super::*;
+use crate::limits::{MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS};
+use crate::process::channel;
+use crate::stack::{Stack, resolve};
+
+const LIMIT: Duration = Duration::from_secs(5);
+/// Says to this executable's copy what to do, see `what_the_child_does`.
+const CHILD_DOES: &str = "COBUF_TEST_STACK_CHILD";
+
+/// A child that is killed and reaped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Killed {
+    fn spawn(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// This executable, which does `what` in a thread that libtest's main thread waits for, and has said that it does.
+    fn that(what: &str) -> (Self, BufReader<ChildStdout>) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "process::stack::tests::what_the_child_does", "--nocapture"]);
+        command.env(CHILD_DOES, what).stdout(Stdio::piped());
+        let mut child = Self(command.stdin(Stdio::piped()).spawn().unwrap());
+        let mut output = BufReader::new(child.0.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready") {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "the child ended");
+        }
+        (child, output)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    fn stack(&self) -> Stack {
+        resolve(&capture(self.pid(), LIMIT).unwrap())
+    }
+
+    /// The main thread: `S` sleeping, `T` stopped by a signal, `t` stopped by a tracer, and so on; and the tracer.
+    fn state(&self) -> (char, String) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let field = |name| {
+            let line = status.lines().find_map(|line: &str| line.strip_prefix(name));
+            line.unwrap().trim().to_owned()
+        };
+        (field("State:").chars().next().unwrap(), field("TracerPid:"))
+    }
+
+    /// After a change, which the kernel makes soon.
+    fn comes_to(&self, state: char) {
+        let deadline = Instant::now() + LIMIT;
+        while self.state() != (state, "0".to_owned()) {
+            assert!(Instant::now() < deadline, "it stays {:?}", self.state());
+            thread::yield_now();
+        }
+    }
+}
+
+#[inline(never)]
+fn hang_here() {
+    // Ends with the parent.
+    let _ = io::stdin().read(&mut [0]);
+    std::hint::black_box(());
+}
+
+#[inline(never)]
+fn recurse(depth: u32) -> u32 {
+    if depth == 0 {
+        hang_here();
+        return 0;
+    }
+    // Not a tail call.
+    std::hint::black_box(recurse(depth - 1) + 1)
+}
+
+/// A thread in an uninterruptible wait: for a child of vfork that neither executes nor ends.
+#[expect(unsafe_code, reason = "vfork without sharing memory, which has no wrapper")]
+fn wait_uninterruptibly() {
+    // SAFETY: without CLONE_VM it is a fork whose parent waits.
+    let child = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) };
+    if child == 0 {
+        // It comes with the end of the parent's thread.
+        if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
+            crate::process::system::leave(1);
+        }
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// Not a test: what a copy of this executable does for the tests below.
+#[test]
+fn what_the_child_does() {
+    let Ok(what) = std::env::var(CHILD_DOES) else { return };
+    let start = |name: &str, body: fn()| thread::Builder::new().name(name.to_owned()).spawn(body).unwrap();
+    let park = || loop {
+        thread::park();
+    };
+    match &*what {
+        "threads" => {
+            start("second", park);
+            start("third", park);
+        }
+        "many" => (0..MAX_STACK_THREADS + 4).for_each(|_| drop(start("one of many", park))),
+        "stuck" => drop(start("stuck", wait_uninterruptibly)),
+        "spin" => {
+            println!("ready");
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        "recurse" => {
+            println!("ready");
+            recurse(1000);
+        }
+        _ => {}
+    }
+    println!("ready");
+    hang_here();
+}
+
+/// Waits until threads are where they want to be: until `seen`.
+fn until(child: &Killed, seen: impl Fn(&Stack) -> bool) -> Stack {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let stack = child.stack();
+        if seen(&stack) {
+            return stack;
+        }
+        assert!(Instant::now() < deadline, "{stack}");
+    }
+}
+
+fn has(stack: &Stack, thread: usize, function: &str) -> bool {
+    stack.threads.get(thread).is_some_and(|thread| thread.frames.iter().any(|frame| frame.contains(function)))
+}
+
+#[test]
+fn does_a_sleeping_process_show_the_libc_function_that_it_sleeps_in() {
+    let child = Killed::spawn(Command::new("sleep").arg("1000"));
+    let stack = until(&child, |stack| has(stack, 0, "nanosleep"));
+    assert_eq!(stack.threads[0].name, "sleep");
+    assert!(has(&stack, 0, "__libc_start_main"), "{stack}");
+    child.comes_to('S');
+}
+
+#[test]
+fn does_a_stopped_process_have_a_stack_and_stay_stopped() {
+    let child = Killed::spawn(Command::new("sleep").arg("1000"));
+    until(&child, |stack| has(stack, 0, "nanosleep"));
+    kill_process(child.pid(), Signal::STOP).unwrap();
+    waitpid(Some(child.pid()), WaitOptions::UNTRACED).unwrap().unwrap();
+    for _ in 0..3 {
+        assert!(has(&child.stack(), 0, "nanosleep"));
+        child.comes_to('T');
+    }
+    kill_process(child.pid(), Signal::CONT).unwrap();
+    child.comes_to('S');
+}
+
+#[test]
+fn are_rust_functions_of_the_main_thread_and_the_other_threads_shown() {
+    let (child, _output) = Killed::that("threads");
+    let stack =
+        until(&child, |stack| has(stack, 1, "hang_here") && has(stack, 2, "park") && has(stack, 3, "park"));
+    assert!(has(&stack, 0, "test::test_main"), "{stack}");
+    assert!(has(&stack, 1, "cobuf_host::process::stack::tests::hang_here"), "{stack}");
+    assert!(has(&stack, 1, "what_the_child_does"), "{stack}");
+    assert!(has(&stack, 1, "src/process/stack/tests.rs:"), "no lines: {stack}");
+    assert_eq!((&*stack.threads[2].name, &*stack.threads[3].name), ("second", "third"));
+    assert_eq!(stack.left_out, 0);
+}
+
+#[test]
+fn is_a_deleted_file_walked_through_though_its_functions_have_no_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("sleeps");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let child = Killed::spawn(Command::new(&program).arg("1000"));
+    fs::remove_file(&program).unwrap();
+    let stack = until(&child, |stack| has(stack, 0, "nanosleep"));
+    assert!(has(&stack, 0, "sleeps (deleted)+0x"), "{stack}");
+    assert!(has(&stack, 0, "__libc_start_main"), "{stack}");
+}
+
+#[test]
+fn does_a_limit_that_is_too_short_end_and_leave_the_process_running() {
+    let child = Killed::spawn(Command::new("sleep").arg("1000"));
+    until(&child, |stack| has(stack, 0, "nanosleep"));
+    let error = capture(child.pid(), Duration::ZERO).unwrap_err();
+    assert!(matches!(error, StackError::TookTooLong { .. } | StackError::NotStopped { .. }), "{error:?}");
+    child.comes_to('S');
+}
+
+#[test]
+fn is_a_busy_process_still_busy_afterwards() {
+    let (child, _output) = Killed::that("spin");
+    until(&child, |stack| has(stack, 1, "what_the_child_does"));
+    child.comes_to('S');
+    let deadline = Instant::now() + LIMIT;
+    while !tasks_are(child.pid(), "RS") {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn are_threads_above_the_limit_counted() {
+    let (child, _output) = Killed::that("many");
+    let stack = child.stack();
+    assert_eq!((stack.threads.len(), stack.left_out), (MAX_STACK_THREADS, 6));
+}
+
+#[test]
+fn is_a_deep_stack_cut_at_its_outer_end_and_small_enough_for_an_event() {
+    let (child, _output) = Killed::that("recurse");
+    let stack = until(&child, |stack| has(stack, 1, "hang_here"));
+    assert_eq!(stack.threads[1].frames.last().unwrap(), "and more");
+    let raw = capture(child.pid(), LIMIT).unwrap();
+    assert_eq!(raw.threads[1].frames.len(), MAX_STACK_FRAMES);
+    let longest = RawThread { name: "x".repeat(15), frames: vec![(u32::MAX, u64::MAX); MAX_STACK_FRAMES] };
+    let names = vec![PathBuf::from("x".repeat(MAX_STACK_NAME_BYTES / 1024)); 1024];
+    let largest = RawStack { modules: names, threads: vec![longest; MAX_STACK_THREADS], left_out: u32::MAX };
+    assert!(rmp_serde::to_vec(&largest).unwrap().len() < MAX_EVENT_BYTES / 2);
+    let sent = rmp_serde::to_vec(&raw).unwrap();
+    assert_eq!(rmp_serde::from_slice::<RawStack>(&sent).unwrap(), raw);
+}
+
+#[test]
+fn does_a_thread_that_cannot_stop_show_where_it_is_blocked_and_is_its_process_reaped_as_any_other() {
+    let (child, _output) = Killed::that("stuck");
+    let deadline = Instant::now() + LIMIT;
+    // From the moment on when it waits in vfork.
+    while !tasks_are(child.pid(), "DSS") {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+    let start = Instant::now();
+    let stack = resolve(&capture(child.pid(), Duration::from_millis(400)).unwrap());
+    assert!(start.elapsed() < Duration::from_millis(1500), "resolving included");
+    assert!(has(&stack, 1, "hang_here"), "{stack}");
+    assert_eq!((stack.threads.len(), stack.left_out), (3, 0));
+    assert!(has(&stack, 2, "syscall in libc") && has(&stack, 2, "wait_uninterruptibly"), "{stack}");
+    let alive = pidfd_open(child.pid(), PidfdFlags::empty()).unwrap();
+    kill_process(child.pid(), Signal::KILL).unwrap();
+    let dead =
+        channel::wait(&mut [PollFd::new(&alive, PollFlags::IN)], Some(Instant::now() + LIMIT)).unwrap();
+    assert_eq!(dead, 1, "a traced thread is left that nobody waits for");
+}
+
+/// Whether the states of all tasks, sorted, are these.
+fn tasks_are(pid: Pid, states: &str) -> bool {
+    let pid = pid.as_raw_nonzero().get();
+    let state = |tid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    let mut found: Vec<char> = list_threads(pid).unwrap().into_iter().filter_map(state).collect();
+    found.sort_unstable();
+    found.into_iter().eq(states.chars())
+}
+
+#[test]
+fn does_a_signal_that_comes_meanwhile_still_arrive() {
+    for _ in 0..20 {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let sender = thread::spawn(move || kill_process(pid, Signal::TERM).unwrap());
+        // It may die before, meanwhile or afterwards; but it dies by that signal.
+        let _ = capture(pid, LIMIT);
+        sender.join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+    }
+}
+
+#[test]
+fn is_a_process_that_does_not_exist_an_error_with_its_cause() {
+    let mut child = Command::new("true").spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    child.wait().unwrap();
+    let error = capture(pid, LIMIT).unwrap_err();
+    assert!(matches!(error, StackError::Threads { .. }), "{error:?}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn is_a_dead_process_that_is_not_yet_reaped_an_error_and_still_to_be_reaped() {
+    let mut child = Command::new("false").spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), exited).unwrap();
+    let error = capture(pid, LIMIT).unwrap_err();
+    assert!(matches!(error, StackError::Trace { .. }), "{error:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn is_a_line_of_the_maps_understood_with_spaces_and_without_a_file() {
+    let line = "7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932                       /a b/c.so (deleted)";
+    let area = Area::parse(line).unwrap();
+    assert_eq!(area.range, 0x7f0c_2a02_8000..0x7f0c_2a1b_d000);
+    assert_eq!((area.offset, area.inode, &*area.path), (0x28000, 3932, "/a b/c.so (deleted)"));
+    assert_eq!(Area::parse("7ff0-8000 rw-p 00000000 00:00 0 ").unwrap().path, "");
+    assert!(Area::parse("nonsense").is_none());
+}
+
+#[test]
+fn is_it_understood_where_a_thread_is_blocked_or_that_it_runs() {
+    let blocked = |line| Blocked::parse(line).map(|Blocked { ip, sp }| (ip, sp));
+    assert_eq!(blocked("56 0x1 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f0c\n"), Some((0x7f0c, 0x7ffd)));
+    assert_eq!(blocked("-1 0x7ffd 0x7f0c\n"), Some((0x7f0c, 0x7ffd)));
+    assert_eq!(blocked("running\n"), None);
+}

@@ -1,0 +1,256 @@
+//! From registers to frames: the process's memory, the files mapped in it with their unwind tables, and the walk.
+//!
+//! Nothing that is read is believed: the memory is a plugin's, and may be anything.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use framehop::{
+    CacheNative, ExplicitModuleSectionInfo, FrameAddress, MayAllocateDuringUnwind, Module, Unwinder,
+    UnwinderNative,
+};
+use object::Endianness;
+use object::elf::{FileHeader64, PT_GNU_EH_FRAME, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader};
+
+use super::threads::{Blocked, Registers, Traced};
+use crate::limits::{MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_UNWIND_TABLE_BYTES};
+
+/// A process's memory.
+pub(super) struct Memory {
+    file: File,
+    areas: Vec<Area>,
+}
+
+/// A line of /proc/PID/maps.
+pub(super) struct Area {
+    pub(super) range: Range<u64>,
+    pub(super) offset: u64,
+    pub(super) inode: u64,
+    pub(super) path: String,
+}
+
+impl Memory {
+    pub(super) fn of(pid: i32) -> io::Result<Self> {
+        let maps = fs::read(format!("/proc/{pid}/maps"))?;
+        let areas = String::from_utf8_lossy(&maps).lines().filter_map(Area::parse).collect();
+        Ok(Self { file: File::open(format!("/proc/{pid}/mem"))?, areas })
+    }
+
+    /// As much as is there.
+    fn read(&self, address: u64, length: u64) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.file.read_at(&mut bytes[done..], address.wrapping_add(done as u64)) {
+                Ok(read) if read > 0 => done += read,
+                _ => break,
+            }
+        }
+        bytes.truncate(done);
+        bytes
+    }
+
+    fn read_word(&self, address: u64) -> Result<u64, ()> {
+        let mut word = [0; 8];
+        self.file.read_exact_at(&mut word, address).map_err(drop)?;
+        Ok(u64::from_ne_bytes(word))
+    }
+
+    /// How many bytes there are from here to the end of what is mapped together with it.
+    fn mapped_from(&self, address: u64) -> u64 {
+        let area = self.areas.iter().find(|area| area.range.contains(&address));
+        area.map_or(0, |area| area.range.end - address)
+    }
+}
+
+impl Area {
+    /// `7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932  /usr/lib/libc.so.6`
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        let mut fields = line.splitn(6, ' ');
+        let (start, end) = fields.next()?.split_once('-')?;
+        let range = number(start)?..number(end)?;
+        let offset = number(fields.nth(1)?)?;
+        let inode = fields.nth(1)?.parse().ok()?;
+        let path = fields.next().unwrap_or_default().trim_start().to_owned();
+        Some(Self { range, offset, inode, path })
+    }
+}
+
+// Files in memory.
+
+/// A file that is mapped as the loader does it.
+struct Image {
+    path: String,
+    range: Range<u64>,
+    inode: u64,
+    /// Once a frame is in it.
+    used: Option<Used>,
+}
+
+/// An image that has frames.
+#[derive(Clone, Copy)]
+struct Used {
+    /// Its place in [`RawStack::modules`].
+    module: u32,
+    /// What is added to the file's own addresses.
+    bias: u64,
+}
+
+fn images(areas: &[Area]) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::new();
+    for area in areas.iter().filter(|area| area.path.starts_with('/') || area.path == "[vdso]") {
+        match images.last_mut() {
+            Some(image) if area.offset > 0 && image.inode == area.inode && image.path == area.path => {
+                image.range.end = area.range.end;
+            }
+            _ => images.push(Image {
+                path: area.path.clone(),
+                range: area.range.clone(),
+                inode: area.inode,
+                used: None,
+            }),
+        }
+    }
+    images
+}
+
+/// What the head of a mapped ELF file says.
+struct Head {
+    bias: u64,
+    /// Where `.eh_frame_hdr` is, in the file's own addresses.
+    unwind_header: Option<Range<u64>>,
+}
+
+impl Head {
+    fn read(memory: &Memory, start: u64) -> Option<Self> {
+        let bytes = memory.read(start, 8192);
+        let header = FileHeader64::<Endianness>::parse(&*bytes).ok()?;
+        let endian = header.endian().ok()?;
+        let segments = header.program_headers(endian, &*bytes).ok()?;
+        let first = segments.iter().find(|segment| segment.p_type(endian) == PT_LOAD)?;
+        let bias = start.wrapping_add(first.p_offset(endian)).wrapping_sub(first.p_vaddr(endian));
+        let tables = segments.iter().find(|segment| segment.p_type(endian) == PT_GNU_EH_FRAME);
+        let unwind_header = tables.map(|segment| {
+            let at = segment.p_vaddr(endian);
+            at..at.saturating_add(segment.p_memsz(endian))
+        });
+        Some(Self { bias, unwind_header })
+    }
+
+    /// The unwind tables, as far as there are any. Without them framehop follows frame pointers.
+    fn tables(&self, memory: &Memory, base: u64) -> ExplicitModuleSectionInfo<Vec<u8>> {
+        let mut sections =
+            ExplicitModuleSectionInfo { base_svma: base.wrapping_sub(self.bias), ..Default::default() };
+        let Some(at) = self.unwind_header.clone() else { return sections };
+        let header =
+            memory.read(self.bias.wrapping_add(at.start), (at.end - at.start).min(MAX_UNWIND_TABLE_BYTES));
+        // Version 1, and a pointer to .eh_frame as all linkers write it: 4 bytes, signed, from its own place.
+        let &[1, 0x1b, _, _, a, b, c, d, ..] = &*header else { return sections };
+        let distance = i64::from(i32::from_le_bytes([a, b, c, d]));
+        let frames = at.start.wrapping_add(4).wrapping_add_signed(distance);
+        let address = self.bias.wrapping_add(frames);
+        // Its length is not in memory; what follows it does no harm, as entries are found through the header.
+        let bytes = memory.read(address, memory.mapped_from(address).min(MAX_UNWIND_TABLE_BYTES));
+        sections.eh_frame_svma = Some(frames..frames.wrapping_add(bytes.len() as u64));
+        sections.eh_frame = Some(bytes);
+        sections.eh_frame_hdr_svma = Some(at);
+        sections.eh_frame_hdr = Some(header);
+        sections
+    }
+}
+
+// Walking.
+
+/// Walks stacks; knows the tables of the files that were met on the way.
+pub(super) struct Walker<'a> {
+    memory: &'a Memory,
+    deadline: Instant,
+    images: Vec<Image>,
+    unwinder: UnwinderNative<Vec<u8>, MayAllocateDuringUnwind>,
+    cache: CacheNative<MayAllocateDuringUnwind>,
+    /// The names of the images with frames.
+    pub(super) modules: Vec<PathBuf>,
+    name_bytes: usize,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(memory: &'a Memory, deadline: Instant) -> Self {
+        let images = images(&memory.areas);
+        let (unwinder, cache) = (UnwinderNative::new(), CacheNative::new());
+        Self { memory, deadline, images, unwinder, cache, modules: Vec::new(), name_bytes: 0 }
+    }
+
+    pub(super) fn thread(&mut self, thread: &Traced, pid: i32) -> Option<Vec<(u32, u64)>> {
+        if thread.is_stopped() {
+            return Some(self.walk(Registers::of_stopped(thread.tid)?));
+        }
+        let blocked = Blocked::read(pid, thread.tid)?;
+        let frames = self.walk(Registers::of_blocked(blocked));
+        // Nothing keeps it from going on; then its stack was changed under our hands.
+        (Blocked::read(pid, thread.tid) == Some(blocked)).then_some(frames)
+    }
+
+    fn walk(&mut self, registers: Registers) -> Vec<(u32, u64)> {
+        let Registers { ip, others: mut registers } = registers;
+        let mut frames = Vec::new();
+        let mut next = Some(FrameAddress::from_instruction_pointer(ip));
+        while let Some(frame) = next {
+            frames.push(self.place(frame));
+            if frames.len() == MAX_STACK_FRAMES || Instant::now() >= self.deadline {
+                break;
+            }
+            let read = &mut |address| self.memory.read_word(address);
+            let caller = self.unwinder.unwind_frame(frame, &mut registers, &mut self.cache, read);
+            // An error is the end of what can be known.
+            next = caller.ok().flatten().and_then(FrameAddress::from_return_address);
+        }
+        frames
+    }
+
+    /// Where it is in which file; from then on the file's tables are known.
+    fn place(&mut self, frame: FrameAddress) -> (u32, u64) {
+        let lookup = frame.address_for_lookup();
+        let Some(index) = self.images.iter().position(|image| image.range.contains(&lookup)) else {
+            return (self.module("[no file]".to_owned()), frame.address());
+        };
+        let Used { module, bias } = match self.images[index].used {
+            Some(used) => used,
+            None => self.open(index),
+        };
+        (module, frame.address().wrapping_sub(bias))
+    }
+
+    fn open(&mut self, index: usize) -> Used {
+        let Image { path, range, .. } = &self.images[index];
+        let (path, range) = (path.clone(), range.clone());
+        let used = match Head::read(self.memory, range.start) {
+            Some(head) => {
+                let tables = head.tables(self.memory, range.start);
+                let start = range.start;
+                self.unwinder.add_module(Module::new(path.clone(), range, start, tables));
+                Used { module: self.module(path), bias: head.bias }
+            }
+            // Its own addresses are not known, and under its name a wrong function would be found.
+            None => Used { module: self.module(format!("{path} (no ELF header)")), bias: 0 },
+        };
+        self.images[index].used = Some(used);
+        used
+    }
+
+    fn module(&mut self, path: String) -> u32 {
+        let fits = self.name_bytes + path.len() <= MAX_STACK_NAME_BYTES;
+        let path = PathBuf::from(if fits { path } else { "[too many names]".to_owned() });
+        let index = self.modules.iter().position(|module| *module == path).unwrap_or_else(|| {
+            self.name_bytes += path.as_os_str().len();
+            self.modules.push(path);
+            self.modules.len() - 1
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+}
