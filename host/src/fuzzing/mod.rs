@@ -247,7 +247,7 @@ impl World {
         ]
     }
 
-    /// Writes bytes, also beyond the area's end, but for what would end or change the test itself.
+    /// Writes bytes, also beyond the area's end.
     fn write(&self, area: Span, at: usize, bytes: &[u8]) {
         self.stream.segment.scribble(area.offset + at, bytes);
     }
