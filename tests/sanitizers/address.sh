@@ -30,7 +30,8 @@ cargo test --package cobuf-plugin-api --package fill-producer --package cobuf-ho
 
 echo "== a whole run"
 # The host builds its plugins with cargo, which takes the same flags from the environment.
-cargo build --package cobuf-host --bin cobuf
+# Plugins take the runtime from the executable that opens them, which must export it.
+cargo rustc --package cobuf-host --bin cobuf -- -Clink-arg=-rdynamic
 built="$CARGO_TARGET_DIR/$CARGO_BUILD_TARGET/debug"
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
@@ -45,7 +46,7 @@ plugin = "$PWD/plugins/fill-producer"
 [producer.config]
 arrays = [
     { name = "image", dtype = "f32", shape = [12, 64, 64, 3] },
-    { name = "flag", dtype = "bool", shape = [12] },
+    { name = "flag", dtype = "u8", shape = [12] },
 ]
 [run]
 slots = 4
