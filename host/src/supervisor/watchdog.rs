@@ -194,8 +194,7 @@ impl Supervisor {
         let death = Death::Exit(Exit::Signal(signal));
         match role {
             Role::Worker { worker, .. } => {
-                let held = self.stream.table().look().find(|slot| slot.owner == Owner::Worker(worker));
-                let about = held.and_then(|slot| slot.sequence);
+                let about = self.stream.table().held_by(worker);
                 self.workers[worker as usize].verdict.get_or_insert(Verdict { death, about });
             }
             Role::Commander => drop(self.commander.verdict.get_or_insert(death)),
