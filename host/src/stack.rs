@@ -70,6 +70,10 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
             None => frames.push(format!("{address:#x}")),
         }
     }
+    if let Some(handler) = frames.iter().position(|frame| frame.starts_with(CRASH_HANDLER)) {
+        // It, what it called, and the code that it would return to.
+        frames.drain(..frames.len().min(handler + 2));
+    }
     if let Some(boundary) =
         frames.iter().position(|frame| is_boundary(frame)).filter(|&boundary| boundary > 0)
     {
@@ -79,6 +83,9 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
     }
     StackThread { name: name.clone(), frames }
 }
+
+/// The function that a crashed process waits in until it was looked at.
+const CRASH_HANDLER: &str = "cobuf_host::process::crash::on_crash";
 
 /// Whether the plugin's own code was called from this function: what comes outside of it is the same in every worker.
 fn is_boundary(frame: &str) -> bool {

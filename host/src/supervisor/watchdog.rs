@@ -135,7 +135,8 @@ impl Supervisor {
         self.watchdog.woken_nanos = None;
         for (worker, busy) in busy.iter().enumerate() {
             let looked = self.stream.segment.worker_place(worker as u32).looked_nanos.load(Ordering::Relaxed);
-            if !busy && looked < woken && self.workers[worker].life == Life::Ready {
+            let lives = matches!(self.workers[worker].life, Life::Ready | Life::Retiring { .. });
+            if !busy && looked < woken && lives {
                 self.kill_worker(worker, limit, None);
             }
         }

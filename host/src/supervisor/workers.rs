@@ -22,6 +22,7 @@ use crate::limits::{
 };
 use crate::process::protocol::{Exit, Request, Role};
 use crate::process::stack::RawStack;
+use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::sync::Ordering;
@@ -168,6 +169,10 @@ impl Supervisor {
     }
 
     pub(super) fn worker_ready(&mut self, worker: u32) {
+        let looked = &self.stream.segment.worker_place(worker).looked_nanos;
+        // One that is stopped before its first look shall be missed, too.
+        let (order, now) = (Ordering::Relaxed, clock::now_nanos());
+        let _ = looked.compare_exchange(u64::MAX, now, order, order);
         let worker = &mut self.workers[worker as usize];
         if matches!(worker.life, Life::Starting(_)) {
             worker.life = Life::Ready;

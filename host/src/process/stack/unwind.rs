@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use framehop::{
-    CacheNative, ExplicitModuleSectionInfo, FrameAddress, MayAllocateDuringUnwind, Module, Unwinder,
-    UnwinderNative,
+    CacheNative, ExplicitModuleSectionInfo, FrameAddress, MayAllocateDuringUnwind, Module, UnwindRegsNative,
+    Unwinder, UnwinderNative,
 };
 use object::Endianness;
 use object::elf::{FileHeader64, PT_GNU_EH_FRAME, PT_LOAD};
@@ -205,12 +205,42 @@ impl<'a> Walker<'a> {
             if frames.len() == MAX_STACK_FRAMES || Instant::now() >= self.deadline {
                 break;
             }
+            if let Some(interrupted) = self.interrupted(frame, &registers) {
+                registers = interrupted.others;
+                // As a return address is: one behind the instruction that it is about.
+                next = FrameAddress::from_return_address(interrupted.ip.saturating_add(1));
+                continue;
+            }
             let read = &mut |address| self.memory.read_word(address);
             let caller = self.unwinder.unwind_frame(frame, &mut registers, &mut self.cache, read);
             // An error is the end of what can be known.
             next = caller.ok().flatten().and_then(FrameAddress::from_return_address);
         }
         frames
+    }
+
+    /// What a signal interrupted, where this frame is the code that a signal handler returns to: the kernel has left the registers on
+    /// the stack, `struct ucontext` of the kernel's <asm/ucontext.h>, and framehop does not know of that.
+    #[cfg(target_arch = "x86_64")]
+    fn interrupted(&self, frame: FrameAddress, registers: &UnwindRegsNative) -> Option<Registers> {
+        /// `mov $15, %rax; syscall`: rt_sigreturn, as every C library has it and every debugger looks for it.
+        const RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+        /// Where the registers are saved, from the stack pointer at that code.
+        const RBP: u64 = 120;
+        const RSP: u64 = 160;
+        const RIP: u64 = 168;
+        if self.memory.read(frame.address(), RETURN.len() as u64) != RETURN {
+            return None;
+        }
+        let saved = |offset: u64| self.memory.read_word(registers.sp().wrapping_add(offset)).ok();
+        let ip = saved(RIP)?;
+        Some(Registers { ip, others: UnwindRegsNative::new(ip, saved(RSP)?, saved(RBP)?) })
+    }
+
+    /// There the kernel's code for it has unwind tables that framehop may follow.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn interrupted(&self, _frame: FrameAddress, _registers: &UnwindRegsNative) -> Option<Registers> {
+        None
     }
 
     /// Where it is in which file; from then on the file's tables are known.
