@@ -425,8 +425,8 @@ fn is_a_plugin_with_another_layout_of_the_boundary_explained_in_short() {
         ),
         (
             "src/shims.rs",
-            "extern \"C\" fn query(",
-            "extern \"C\" fn more(_: u32) {}\n\nextern \"C\" fn query(",
+            "extern \"C\" fn producer_query(",
+            "extern \"C\" fn more(_: u32) {}\n\nextern \"C\" fn producer_query(",
         ),
     ];
     let changed = Package {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use cobuf_plugin_api::Schema;
 
 use crate::batches::Batches;
-use crate::builder::{HostBuilder, in_range};
+use crate::builder::HostBuilder;
+use crate::builder::checks::in_range;
 use crate::checkpoint::Checkpoint;
 use crate::error::StartError;
 use crate::limits;

@@ -8,7 +8,7 @@ use cobuf_plugin_api::{Dictionary, Value};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::builder::ChosenPlugin;
+use crate::builder::checks::ChosenPlugin;
 
 /// The most bytes of a configuration's value that are kept as they are; of longer ones, a digest.
 const KEPT_VALUE_BYTES: usize = 80;

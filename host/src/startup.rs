@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use cobuf_plugin_api::{PluginKind, Schema};
 use tracing::level_filters::LevelFilter;
 
-use crate::builder::{HostBuilder, Inheritance, Numbers};
+use crate::builder::HostBuilder;
+use crate::builder::checks::{ChosenPlugin, Inheritance, Numbers};
 use crate::error::StartError;
 use crate::host::Host;
 use crate::identity::Identity;
@@ -80,8 +81,7 @@ pub(crate) fn declarations(
     let kind = file.manifest.kind;
     let configured = config.is_some();
     let folder = create_run_folder()?;
-    let chosen =
-        crate::builder::ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
+    let chosen = ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
     let (commander, producer) = match kind {
         PluginKind::Commander => (Some(chosen), None),
         PluginKind::Producer => (None, Some(chosen)),

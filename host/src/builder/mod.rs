@@ -1,26 +1,23 @@
 //! What a host is to be: plugins, configurations, numbers. Everything is checked by [`HostBuilder::start`].
 
-use std::path::{Path, PathBuf};
+pub(crate) mod checks;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cobuf_plugin_api::codec::{self, CodecError};
-use cobuf_plugin_api::{Dictionary, PluginKind, ReportKind};
+use cobuf_plugin_api::{Dictionary, ReportKind};
 use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
-use crate::dead_letters::{self, DeadLetters, Letter};
 use crate::error::StartError;
 use crate::failure::{OnCommanderFailure, OnFailure, PerKind};
-use crate::history::History;
 use crate::host::Host;
-use crate::identity::Identity;
-use crate::ledger::Ledger;
 use crate::limits;
-use crate::plugin::{Plugin, PluginFile};
+use crate::plugin::Plugin;
 use crate::process::launch::StartMethod;
-use crate::process::protocol::{PluginPlan, WorkerInit, WorkerLimits};
+use crate::process::protocol::{WorkerInit, WorkerLimits};
 use crate::startup;
-use crate::supervisor::Care;
 
 /// Sets up a [`Host`].
 #[derive(Debug)]
@@ -52,6 +49,7 @@ pub struct HostBuilder {
     pub(crate) stop_grace: Duration,
 }
 
+/// A plugin as it was given.
 #[derive(Debug)]
 struct PluginChoice {
     plugin: Option<Plugin>,
@@ -66,41 +64,6 @@ impl PluginChoice {
 
 fn encode(config: &impl Serialize) -> Result<Vec<u8>, CodecError> {
     codec::encode("the configuration", config)
-}
-
-/// The numbers of a run, checked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers {
-    pub(crate) workers: usize,
-    /// The most workers that are tried, where their number is to be found.
-    pub(crate) tune_up_to: Option<usize>,
-    pub(crate) slots: usize,
-    pub(crate) message_capacity: usize,
-}
-
-/// What a run has from earlier ones.
-#[derive(Debug)]
-pub(crate) struct Inheritance {
-    pub(crate) history: History,
-    pub(crate) letters: Option<Vec<Letter>>,
-}
-
-/// A plugin of a run, checked.
-#[derive(Debug)]
-pub(crate) struct ChosenPlugin {
-    pub(crate) file: PluginFile,
-    pub(crate) config: Vec<u8>,
-}
-
-impl ChosenPlugin {
-    /// Puts the private copy into the run's folder.
-    pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
-        let library = self.file.copy_into(run_folder);
-        let library = library
-            .map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })?;
-        let PluginFile { path: origin, manifest, .. } = self.file;
-        Ok(PluginPlan { name: manifest.name, origin, library, config: self.config })
-    }
 }
 
 impl HostBuilder {
@@ -310,99 +273,5 @@ impl HostBuilder {
     /// [`StartError`]; nothing of the run is left then.
     pub fn start(self) -> Result<Host, StartError> {
         startup::start(self)
-    }
-
-    pub(crate) fn numbers(&self) -> Result<Numbers, StartError> {
-        let most_workers = self.tune_workers_up_to.unwrap_or(1);
-        let most_workers = in_range("the most workers to try", most_workers, 1, limits::MAX_WORKERS)?;
-        let tuned = self.tune_workers_up_to.map(|_| most_workers);
-        let workers = self.workers.unwrap_or_else(|| if tuned.is_some() { 1 } else { available_cpus() });
-        let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
-        let slots = self.slots.unwrap_or(workers.max(most_workers) * limits::DEFAULT_SLOTS_PER_WORKER);
-        Ok(Numbers {
-            workers,
-            tune_up_to: tuned.map(|most| most.max(workers)),
-            slots: in_range("the number of slots", slots, 1, limits::MAX_SLOTS)?,
-            message_capacity: in_range(
-                "the message capacity in bytes",
-                self.message_capacity,
-                limits::MIN_MESSAGE_CAPACITY,
-                limits::MAX_MESSAGE_CAPACITY,
-            )?,
-        })
-    }
-
-    /// How failures are met, checked.
-    pub(crate) fn care(&self) -> Result<Care, StartError> {
-        let most = limits::MAX_ATTEMPTS as usize;
-        in_range("the number of attempts", self.max_attempts as usize, 1, most)?;
-        for timeout in [self.message_timeout, self.commander_timeout].into_iter().flatten() {
-            let least = limits::MIN_TIMEOUT.as_millis() as usize;
-            let milliseconds = usize::try_from(timeout.as_millis()).unwrap_or(usize::MAX);
-            in_range("a deadline in milliseconds", milliseconds, least, usize::MAX)?;
-        }
-        Ok(Care {
-            max_attempts: self.max_attempts,
-            message_timeout: self.message_timeout,
-            commander_timeout: self.commander_timeout,
-            start_timeout: self.start_timeout,
-            on_commander_failure: self.on_commander_failure,
-            start_method: self.start_method,
-            fork_server: self.fork_server.clone(),
-        })
-    }
-
-    /// What earlier runs have left to this one.
-    pub(crate) fn inheritance(&self, identity: Identity) -> Result<Inheritance, StartError> {
-        let letters = self.replay.as_deref().map(|path| dead_letters::read(path, &identity)).transpose()?;
-        let (done, state) = match (&letters, &self.resume) {
-            (Some(_), Some(_)) => {
-                return Err(StartError::Contradiction(
-                    "a run either replays dead letters or resumes a checkpoint; give one of the two",
-                ));
-            }
-            (Some(letters), None) => {
-                let end = letters.last().map_or(0, |last| last.sequence.saturating_add(1));
-                (Ledger::all_but(letters.iter().map(|letter| letter.sequence), end), None)
-            }
-            (None, Some(checkpoint)) => {
-                checkpoint.check(&identity)?;
-                (checkpoint.done.clone(), checkpoint.commander.clone())
-            }
-            (None, None) => (Ledger::default(), None),
-        };
-        let file = self.dead_letters.as_deref();
-        let file = file.map(|path| DeadLetters::open(path, &identity)).transpose()?;
-        Ok(Inheritance { history: History::new(identity, done, state, file), letters })
-    }
-
-    /// The plugin of this kind, built and checked.
-    pub(crate) fn choose(&mut self, kind: PluginKind) -> Result<ChosenPlugin, StartError> {
-        let choice = match kind {
-            PluginKind::Commander => &mut self.commander,
-            PluginKind::Producer => &mut self.producer,
-        };
-        let choice = std::mem::replace(choice, PluginChoice::none());
-        let plugin = choice.plugin.ok_or(StartError::NoPlugin { kind })?;
-        let config = choice.config.map_err(|source| StartError::Config { kind, source })?;
-        Ok(ChosenPlugin { file: plugin.resolve(Some(kind))?, config })
-    }
-}
-
-/// The CPUs that this process may use.
-fn available_cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(limits::MAX_WORKERS)
-}
-
-pub(crate) fn in_range(
-    what: &'static str,
-    value: usize,
-    least: usize,
-    most: usize,
-) -> Result<usize, StartError> {
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(StartError::OutOfRange { what, value, least, most })
     }
 }
