@@ -187,7 +187,8 @@ impl BatchError {
         self.report.kind
     }
 
-    /// The attempts that ended their worker, in their order; none where the producer returned an error or panicked at once.
+    /// The attempts that ended their worker, in their order: of more than [`KEPT_ATTEMPTS`](crate::limits::KEPT_ATTEMPTS), the first and
+    /// the last ones. None where the producer returned an error or panicked at once.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }

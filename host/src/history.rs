@@ -13,6 +13,7 @@ use crate::error::BatchError;
 use crate::failure::NotedAttempt;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
+use crate::limits::KEPT_ATTEMPTS;
 use crate::process::protocol::StateAt;
 
 /// What happened in a run so far, and in the earlier one that it goes on from.
@@ -58,8 +59,14 @@ impl History {
         Checkpoint::new(self.identity.clone(), done, state)
     }
 
+    /// Keeps the first attempt at a message and the last ones.
     pub(crate) fn note_attempt(&self, sequence: u64, attempt: NotedAttempt) {
-        self.attempts.lock().entry(sequence).or_default().push(attempt);
+        let mut all = self.attempts.lock();
+        let attempts = all.entry(sequence).or_default();
+        if attempts.len() == KEPT_ATTEMPTS {
+            attempts.remove(1);
+        }
+        attempts.push(attempt);
     }
 
     /// The failed attempts at a message, which is delivered now.

@@ -30,6 +30,8 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How often in a row a fork server may die, with no batch delivered in between, until the stream ends.
 pub const MAX_FORK_SERVER_STARTS: u32 = 3;
+/// How many failed attempts at a message are kept, with log and stack: the first, and the last ones.
+pub const KEPT_ATTEMPTS: usize = 32;
 /// How many of the last lines of a plugin's log an [`Attempt`](crate::Attempt) keeps, of each worker.
 pub const KEPT_LOG_LINES: usize = 10;
 /// The most bytes of each of them; the rest is cut.

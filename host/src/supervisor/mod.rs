@@ -4,6 +4,7 @@
 //!   mod        the loop: one event, wish or deadline after the other
 //!   mailbox    wishes from other threads of the application
 //!   workers    a worker's life: started, ready, retired, dead, started again
+//!   burials    what becomes of a dead worker's message
 //!   commander  the commander's
 //!   servers    a fork server that died is replaced
 //!   watchdog   deadlines: who does not come back is killed
@@ -14,6 +15,7 @@
 //! everyone is woken; only then is the next incarnation started, so that a slot held by "worker k" never belongs to two
 //! processes.
 
+mod burials;
 mod commander;
 pub(crate) mod mailbox;
 mod servers;

@@ -11,22 +11,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::Report;
-
 use super::{Supervisor, count};
 use crate::error::StreamError;
 use crate::failure::{Death, NotedAttempt};
 use crate::limits::{
-    KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, OUTCOME_CAPACITY,
-    RESTART_BACKOFF,
+    KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, RESTART_BACKOFF,
 };
 use crate::process::protocol::{Exit, Request, Role};
 use crate::process::stack::RawStack;
 use crate::segment::clock;
-use crate::segment::failpoint::Failpoint;
-use crate::segment::recovery::Reclaimed;
 use crate::segment::sync::Ordering;
-use crate::segment::table::{Claim, Outcome, Producing};
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,6 +95,12 @@ impl Worker {
 
     pub(super) fn note_stack(&mut self, stack: RawStack) {
         self.stack = Some(stack);
+    }
+
+    /// What is known of an attempt that has just ended it.
+    pub(super) fn attempt(&self, worker: u32, death: Death) -> NotedAttempt {
+        let log = self.log.iter().cloned().collect();
+        NotedAttempt { worker, death, log, stack: self.stack.clone() }
     }
 
     pub(super) fn is_process(&self) -> bool {
@@ -194,58 +194,6 @@ impl Supervisor {
         self.plan_restart(worker, Death::Exit(Exit::Code(0)));
     }
 
-    /// What follows on a worker's death, once it was reaped.
-    pub(super) fn bury_worker(&mut self, worker: u32, how: Death) {
-        let state = &mut self.workers[worker as usize];
-        let (verdict, plugin) = (state.verdict.take(), &self.names.producer);
-        let death = verdict.map_or(how, |verdict| verdict.death);
-        let retired = matches!(state.life, Life::Retiring { .. }) && how == Death::Exit(Exit::Code(0));
-        if retired {
-            tracing::info!(%plugin, worker, "a worker has retired");
-        } else {
-            tracing::warn!(%plugin, worker, how = %death, "a worker died");
-        }
-        self.reclaim(worker, death, verdict);
-        self.stream.table().wake_everyone();
-        self.plan_restart(worker, death);
-    }
-
-    /// Takes back the slot that the dead worker held.
-    fn reclaim(&mut self, worker: u32, death: Death, verdict: Option<Verdict>) {
-        let table = self.stream.table();
-        let Some(sequence) = table.held_by(worker) else { return };
-        if table.control.armed.take(Failpoint::Reclaim).is_some() {
-            self.server.kill();
-        }
-        let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence));
-        if !innocent {
-            let Worker { log, stack, .. } = &self.workers[worker as usize];
-            let log = log.iter().cloned().collect();
-            let attempt = NotedAttempt { worker, death, log, stack: stack.clone() };
-            self.stream.history.note_attempt(sequence, attempt);
-        }
-        match table.reclaim_worker(worker, (!innocent).then_some(self.care.max_attempts)) {
-            None => {}
-            Some(Reclaimed::Requeued { sequence, attempts }) => {
-                count(&self.stream.counters.retries);
-                tracing::info!(sequence, attempts, "the dead worker's message is queued again");
-            }
-            Some(Reclaimed::GivenUp { claim, sequence, attempts }) => {
-                tracing::error!(sequence, attempts, "a message is given up");
-                self.commit_failure(worker, claim, sequence, death);
-            }
-        }
-    }
-
-    /// Puts a report in the place of the batch.
-    fn commit_failure(&self, worker: u32, mut claim: Claim<Producing>, sequence: u64, death: Death) {
-        let summary = summary(&self.stream.history.attempts(sequence));
-        let bytes = Report::from_host(death.kind(), summary).encode(OUTCOME_CAPACITY);
-        self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-        let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker };
-        self.stream.table().commit(claim, outcome);
-    }
-
     /// A worker that was of use is started again at once, one that was of none later each time, and one that cannot be started,
     /// at last no more.
     pub(super) fn plan_restart(&mut self, worker: u32, death: Death) {
@@ -278,23 +226,6 @@ impl Supervisor {
             self.stream.fail_now(StreamError::WorkersLost { reason });
         }
     }
-
-    /// The fork server died, and all workers with it, which is none of their messages' doing.
-    pub(super) fn bury_all_workers(&mut self) {
-        for index in 0..self.workers.len() {
-            if let Some(Reclaimed::Requeued { sequence, .. }) =
-                self.stream.table().reclaim_worker(index as u32, None)
-            {
-                count(&self.stream.counters.retries);
-                tracing::info!(sequence, "a message is queued again");
-            }
-            let worker = &mut self.workers[index];
-            worker.verdict = None;
-            if worker.is_process() {
-                worker.life = if index < self.target { Life::Due(Instant::now()) } else { Life::Off };
-            }
-        }
-    }
 }
 
 /// The pause before a worker is started again that died so often in a row without having done a message.
@@ -302,26 +233,5 @@ pub(super) fn backoff(useless_lives: u32) -> Duration {
     match useless_lives {
         0 | 1 => Duration::ZERO,
         lives => (RESTART_BACKOFF * (1 << (lives - 2).min(10))).min(MAX_RESTART_BACKOFF),
-    }
-}
-
-/// What all attempts at a message came to: `the worker was ended at each of 3 attempts, by exit code 3, exit code 3 and signal 9
-/// (SIGKILL)`, with the last line of the log.
-fn summary(attempts: &[NotedAttempt]) -> String {
-    let deaths: Vec<String> = attempts.iter().map(|attempt| attempt.death.to_string()).collect();
-    let number = deaths.len();
-    let text = match deaths.split_last() {
-        None => "the worker was ended".to_owned(),
-        Some((last, [])) => format!("the worker was ended by {last}"),
-        Some((last, others)) if others.iter().all(|other| other == last) => {
-            format!("the worker was ended at each of {number} attempts by {last}")
-        }
-        Some((last, others)) => {
-            format!("the worker was ended at each of {number} attempts, by {} and {last}", others.join(", "))
-        }
-    };
-    match attempts.last().and_then(|attempt| attempt.log.last()) {
-        Some(line) => format!("{text}; its last log line: {line}"),
-        None => text,
     }
 }
