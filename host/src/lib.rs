@@ -70,6 +70,7 @@ mod identity;
 mod inspect;
 mod ledger;
 mod plugin;
+mod plugin_logs;
 mod process;
 mod roster;
 mod run_folder;

@@ -28,8 +28,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::PluginKind;
-
 use self::commander::Commander;
 use self::mailbox::{Mailbox, Wish};
 use self::tuner::Tuner;
@@ -38,6 +36,7 @@ use self::workers::Worker;
 use crate::error::StreamError;
 use crate::failure::{OnCommanderFailure, PerKind};
 use crate::limits::SERVER_MARGIN;
+use crate::plugin_logs::{Names, forward_log};
 use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
 use crate::process::protocol::{Event, Plan, Request, Role, SetupFailure};
@@ -45,22 +44,6 @@ use crate::process::stack::RawStack;
 use crate::segment::sync::Ordering;
 use crate::stack;
 use crate::stream::Stream;
-
-/// The plugins' names, for logs and errors.
-#[derive(Debug, Clone)]
-pub(crate) struct Names {
-    pub(crate) commander: String,
-    pub(crate) producer: String,
-}
-
-impl Names {
-    pub(crate) fn of(&self, kind: PluginKind) -> &str {
-        match kind {
-            PluginKind::Commander => &self.commander,
-            PluginKind::Producer => &self.producer,
-        }
-    }
-}
 
 /// What the user wants to become of failures.
 #[derive(Debug, Clone)]
@@ -305,28 +288,5 @@ pub(crate) fn explain(failure: SetupFailure) -> String {
     match failure {
         SetupFailure::Load(reason) | SetupFailure::Init(reason) => reason,
         SetupFailure::Plugin(report) => report.to_string(),
-    }
-}
-
-/// Gives a plugin's log record to the application's subscriber, with the plugin and the worker that it came from.
-pub(crate) fn forward_log(names: &Names, role: Role, level: u8, origin: &str, message: &str) {
-    let plugin = names.of(role.kind());
-    // The macros need their level at compile time.
-    macro_rules! forward {
-        ($level:ident) => {
-            match role {
-                Role::Worker { worker, .. } => {
-                    tracing::$level!(target: "cobuf::plugin", plugin, worker, origin, "{message}");
-                }
-                _ => tracing::$level!(target: "cobuf::plugin", plugin, origin, "{message}"),
-            }
-        };
-    }
-    match level {
-        1 => forward!(error),
-        2 => forward!(warn),
-        3 => forward!(info),
-        4 => forward!(debug),
-        _ => forward!(trace),
     }
 }

@@ -1,135 +1,31 @@
-//! From a builder to a running host, one checked step after the other.
-//!
-//! ```text
-//!   numbers, plugins' files ─► run folder, private copies ─► fork server
-//!     ─► probes: configurations accepted? which arrays? ─► segment, as large as the schema wants
-//!     ─► commander and workers constructed ─► supervisor
-//! ```
-//!
-//! Until the last step the starting thread reads the events itself. An error at any step drops a [`Session`], which
-//! stops what runs and removes what was made.
+//! A run between its first process and its host: says what to do next, and reads what the processes answer.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{PluginKind, Schema};
-use tracing::level_filters::LevelFilter;
 
+use super::explain;
 use crate::builder::HostBuilder;
-use crate::builder::checks::{ChosenPlugin, Inheritance, Numbers};
+use crate::builder::checks::Numbers;
 use crate::error::StartError;
 use crate::host::Host;
-use crate::identity::Identity;
-use crate::ledger::Ledger;
 use crate::limits::SERVER_MARGIN;
-use crate::plugin::{Plugin, PluginError};
+use crate::plugin::PluginError;
+use crate::plugin_logs::{Names, forward_log};
 use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, LaunchError, StartMethod};
-use crate::process::protocol::{
-    Beginning, Event, Plan, PluginPlan, Request, Role, SetupFailure, WorkerInit, WorkerLimits,
-};
+use crate::process::protocol::{Beginning, Event, Plan, PluginPlan, Request, Role, SetupFailure};
 use crate::run_folder::RunFolder;
 use crate::segment::layout::{Layout, Sizes};
-use crate::segment::memory::Segment;
+use crate::segment::memory::{Segment, SegmentError};
 use crate::segment::sync::Ordering;
 use crate::stream::Stream;
-use crate::supervisor::{Care, Names, Started, Supervisor, forward_log};
-
-/// Starts a host.
-pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
-    let numbers = builder.numbers()?;
-    let commander = builder.choose(PluginKind::Commander)?;
-    let producer = builder.choose(PluginKind::Producer)?;
-    let care = builder.care()?;
-    let identity = Identity::new(builder.seed, &commander, &producer);
-    let Inheritance { history, letters } = builder.inheritance(identity)?;
-    let folder = create_run_folder()?;
-    let plan = Plan {
-        commander: Some(commander.plan(folder.path())?),
-        producer: Some(producer.plan(folder.path())?),
-        workers: numbers.workers as u32,
-        seed: builder.seed,
-        limit: builder.limit,
-        init: builder.worker_init.clone(),
-        limits: builder.worker_limits,
-        pin_workers: builder.pin_workers,
-        done: history.earlier().clone(),
-        letters,
-        max_log_level: max_log_level(),
-        run_folder: folder.path().to_owned(),
-    };
-    let mut session = Session::open(plan, folder, &builder)?;
-    session.probe(PluginKind::Commander, true)?;
-    let (_, schema) = session.probe(PluginKind::Producer, true)?;
-    // A configured producer always declares one.
-    let schema = schema.ok_or(StartError::ForkServerDied)?;
-    let segment = session.attach(sizes(numbers, schema))?;
-    let stream = Stream::new(segment, builder.deterministic, builder.on_failure, history);
-    session.start_plugins(&stream, numbers.workers)?;
-    session.into_host(stream, numbers, care, builder.stop_grace)
-}
-
-/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the slots' arrays.
-pub(crate) fn declarations(
-    plugin: &Plugin,
-    config: Option<Vec<u8>>,
-    fork_server: Option<&Path>,
-    working_directory: Option<PathBuf>,
-) -> Result<(String, Option<Schema>), StartError> {
-    let file = plugin.resolve(None)?;
-    let kind = file.manifest.kind;
-    let configured = config.is_some();
-    let folder = create_run_folder()?;
-    let chosen = ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
-    let (commander, producer) = match kind {
-        PluginKind::Commander => (Some(chosen), None),
-        PluginKind::Producer => (None, Some(chosen)),
-    };
-    let init = WorkerInit { working_directory, ..WorkerInit::default() };
-    let run_folder = folder.path().to_owned();
-    let plan = Plan {
-        commander,
-        producer,
-        workers: 1,
-        seed: 0,
-        limit: None,
-        init,
-        limits: WorkerLimits::default(),
-        pin_workers: false,
-        done: Ledger::default(),
-        letters: None,
-        max_log_level: max_log_level(),
-        run_folder,
-    };
-    let mut builder = HostBuilder::new();
-    builder.fork_server = fork_server.map(Into::into);
-    Session::open(plan, folder, &builder)?.probe(kind, configured)
-}
-
-fn create_run_folder() -> Result<RunFolder, StartError> {
-    RunFolder::create().map_err(|source| StartError::Io { what: "make a folder for the run", source })
-}
-
-fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
-    let Numbers { slots, message_capacity, .. } = numbers;
-    Sizes { slots, message_capacity, schema }
-}
-
-/// 0 off … 5 trace, as plugins are told.
-fn max_log_level() -> u8 {
-    match LevelFilter::current().into_level() {
-        None => 0,
-        Some(tracing::Level::ERROR) => 1,
-        Some(tracing::Level::WARN) => 2,
-        Some(tracing::Level::INFO) => 3,
-        Some(tracing::Level::DEBUG) => 4,
-        Some(tracing::Level::TRACE) => 5,
-    }
-}
+use crate::supervisor::{Care, Started, Supervisor};
 
 /// A run that is being started.
-struct Session {
+pub(super) struct Session {
     server: Option<ForkServer>,
     plan: Plan,
     events: Option<EventReceiver>,
@@ -156,7 +52,7 @@ impl Drop for Session {
 }
 
 impl Session {
-    fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
+    pub(super) fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
         let name = |plugin: &Option<PluginPlan>| {
             plugin.as_ref().map_or_else(String::new, |plugin| plugin.name.clone())
         };
@@ -205,7 +101,11 @@ impl Session {
     }
 
     /// Asks a plugin, in a process of its own, what it declares.
-    fn probe(&mut self, kind: PluginKind, configured: bool) -> Result<(String, Option<Schema>), StartError> {
+    pub(super) fn probe(
+        &mut self,
+        kind: PluginKind,
+        configured: bool,
+    ) -> Result<(String, Option<Schema>), StartError> {
         let role = Role::Probe { kind, configured };
         self.request(Request::Start(role, None))?;
         let mut answer = None;
@@ -221,7 +121,7 @@ impl Session {
     }
 
     /// Makes the segment and has the fork server map it.
-    fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
+    pub(super) fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
         let (Some(folder), Some(server)) = (&self.folder, &self.server) else {
             unreachable!("folder and server are there until the host takes them")
         };
@@ -239,7 +139,7 @@ impl Session {
     }
 
     /// Starts the commander and all workers, and waits until every plugin is constructed.
-    fn start_plugins(&mut self, stream: &Stream, workers: usize) -> Result<(), StartError> {
+    pub(super) fn start_plugins(&mut self, stream: &Stream, workers: usize) -> Result<(), StartError> {
         let sequence = stream.history.earlier().next_missing(0);
         let beginning = Beginning { sequence, state: stream.history.state_before(sequence) };
         self.request(Request::Start(Role::Commander, Some(beginning)))?;
@@ -273,7 +173,7 @@ impl Session {
         Ok(())
     }
 
-    fn into_host(
+    pub(super) fn into_host(
         mut self,
         stream: Stream,
         numbers: Numbers,
@@ -371,15 +271,7 @@ fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
     let layout = layout.filter(|layout| layout.bytes as u64 <= available).ok_or_else(too_small)?;
     Segment::create(name, layout).map_err(|error| match error {
         // Somebody else took the memory in the meantime: a full tmpfs answers so.
-        crate::segment::memory::SegmentError::Reserve { source: rustix::io::Errno::FAULT, .. } => too_small(),
+        SegmentError::Reserve { source: rustix::io::Errno::FAULT, .. } => too_small(),
         other => StartError::Segment { what: "the slots cannot be made", reason: explain(&other) },
     })
-}
-
-/// An error and its cause, as one text.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }

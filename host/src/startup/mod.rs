@@ -1,0 +1,130 @@
+//! From a builder to a running host, one checked step after the other.
+//!
+//! ```text
+//!   numbers, plugins' files ─► run folder, private copies ─► fork server
+//!     ─► probes: configurations accepted? which arrays? ─► segment, as large as the schema wants
+//!     ─► commander and workers constructed ─► supervisor
+//! ```
+//!
+//! Until the last step the starting thread reads the events itself, see [`session`]. An error at any step drops a [`Session`], which
+//! stops what runs and removes what was made.
+
+mod session;
+
+use std::path::{Path, PathBuf};
+
+use cobuf_plugin_api::{PluginKind, Schema};
+use tracing::level_filters::LevelFilter;
+
+use self::session::Session;
+use crate::builder::HostBuilder;
+use crate::builder::checks::{ChosenPlugin, Inheritance, Numbers};
+use crate::error::StartError;
+use crate::host::Host;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
+use crate::plugin::Plugin;
+use crate::process::protocol::{Plan, WorkerInit, WorkerLimits};
+use crate::run_folder::RunFolder;
+use crate::segment::layout::Sizes;
+use crate::stream::Stream;
+
+/// Starts a host.
+pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
+    let numbers = builder.numbers()?;
+    let commander = builder.choose(PluginKind::Commander)?;
+    let producer = builder.choose(PluginKind::Producer)?;
+    let care = builder.care()?;
+    let identity = Identity::new(builder.seed, &commander, &producer);
+    let Inheritance { history, letters } = builder.inheritance(identity)?;
+    let folder = create_run_folder()?;
+    let plan = Plan {
+        commander: Some(commander.plan(folder.path())?),
+        producer: Some(producer.plan(folder.path())?),
+        workers: numbers.workers as u32,
+        seed: builder.seed,
+        limit: builder.limit,
+        init: builder.worker_init.clone(),
+        limits: builder.worker_limits,
+        pin_workers: builder.pin_workers,
+        done: history.earlier().clone(),
+        letters,
+        max_log_level: max_log_level(),
+        run_folder: folder.path().to_owned(),
+    };
+    let mut session = Session::open(plan, folder, &builder)?;
+    session.probe(PluginKind::Commander, true)?;
+    let (_, schema) = session.probe(PluginKind::Producer, true)?;
+    // A configured producer always declares one.
+    let schema = schema.ok_or(StartError::ForkServerDied)?;
+    let segment = session.attach(sizes(numbers, schema))?;
+    let stream = Stream::new(segment, builder.deterministic, builder.on_failure, history);
+    session.start_plugins(&stream, numbers.workers)?;
+    session.into_host(stream, numbers, care, builder.stop_grace)
+}
+
+/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the slots' arrays.
+pub(crate) fn declarations(
+    plugin: &Plugin,
+    config: Option<Vec<u8>>,
+    fork_server: Option<&Path>,
+    working_directory: Option<PathBuf>,
+) -> Result<(String, Option<Schema>), StartError> {
+    let file = plugin.resolve(None)?;
+    let kind = file.manifest.kind;
+    let configured = config.is_some();
+    let folder = create_run_folder()?;
+    let chosen = ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
+    let (commander, producer) = match kind {
+        PluginKind::Commander => (Some(chosen), None),
+        PluginKind::Producer => (None, Some(chosen)),
+    };
+    let init = WorkerInit { working_directory, ..WorkerInit::default() };
+    let run_folder = folder.path().to_owned();
+    let plan = Plan {
+        commander,
+        producer,
+        workers: 1,
+        seed: 0,
+        limit: None,
+        init,
+        limits: WorkerLimits::default(),
+        pin_workers: false,
+        done: Ledger::default(),
+        letters: None,
+        max_log_level: max_log_level(),
+        run_folder,
+    };
+    let mut builder = HostBuilder::new();
+    builder.fork_server = fork_server.map(Into::into);
+    Session::open(plan, folder, &builder)?.probe(kind, configured)
+}
+
+fn create_run_folder() -> Result<RunFolder, StartError> {
+    RunFolder::create().map_err(|source| StartError::Io { what: "make a folder for the run", source })
+}
+
+fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
+    let Numbers { slots, message_capacity, .. } = numbers;
+    Sizes { slots, message_capacity, schema }
+}
+
+/// 0 off … 5 trace, as plugins are told.
+fn max_log_level() -> u8 {
+    match LevelFilter::current().into_level() {
+        None => 0,
+        Some(tracing::Level::ERROR) => 1,
+        Some(tracing::Level::WARN) => 2,
+        Some(tracing::Level::INFO) => 3,
+        Some(tracing::Level::DEBUG) => 4,
+        Some(tracing::Level::TRACE) => 5,
+    }
+}
+
+/// An error and its cause, as one text.
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
