@@ -96,7 +96,7 @@ struct Image {
 /// An image that has frames.
 #[derive(Clone, Copy)]
 struct Used {
-    /// Its place in [`RawStack::modules`].
+    /// Its place in [`RawStack::modules`](super::RawStack::modules).
     module: u32,
     /// What is added to the file's own addresses.
     bias: u64,
