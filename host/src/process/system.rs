@@ -111,6 +111,13 @@ pub(crate) fn limit_cpu_time(seconds: u64) {
     let _ = set_soft_limit(Resource::Cpu, seconds.saturating_add(used.tv_sec as u64 + 1));
 }
 
+/// Takes that limit back: what is done between two messages has none.
+pub(crate) fn lift_cpu_limit() {
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    // Raising the soft limit to the hard one is always allowed.
+    let _ = setrlimit(Resource::Cpu, Rlimit { current: maximum, maximum });
+}
+
 fn set_soft_limit(resource: Resource, limit: u64) -> rustix::io::Result<()> {
     let maximum = getrlimit(resource).maximum;
     setrlimit(resource, Rlimit { current: Some(limit), maximum })

@@ -97,6 +97,7 @@ impl Worker {
         let started = Instant::now();
         let result = self.call(&mut claim, producer).and_then(|said| self.check(said));
         let nanos = started.elapsed().as_nanos() as u64;
+        self.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
         table.control.armed.pass(Failpoint::WorkFilled);
         let (bytes, rows, failure) = match &result {
             Ok(said) => {
