@@ -26,7 +26,8 @@ else
 fi
 
 echo "== unit tests"
-cargo test --package cobuf-plugin-api --package fill-producer --package cobuf-host --lib
+# One test leaks on purpose, to see that a limit of memory has something to limit.
+cargo test --package cobuf-plugin-api --package fill-producer --package cobuf-host --lib -- --skip is_memory_that_is_leaked_really_taken
 
 echo "== a whole run"
 # The host builds its plugins with cargo, which takes the same flags from the environment.
