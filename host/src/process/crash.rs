@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Installed once the plugin is constructed, in the processes that open a plugin only. The handler calls nothing but send(2),
-//! nanosleep(2) and raise(3), which are safe in it. A handler of the plugin's own takes its place.
+//! nanosleep(2) and raise(3), which are safe in it. Where a plugin has a handler of its own, such as a virtual machine's that lives
+//! with SIGSEGV, that stays, and nothing is reported.
 #![expect(unsafe_code, reason = "signal handlers have no safe wrapper that may run on a crash")]
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -46,10 +47,19 @@ pub(super) fn report_crashes(events: &EventSender, role: Role) {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
     action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND | libc::SA_NODEFER;
-    for signal in SIGNALS {
+    for signal in SIGNALS.into_iter().filter(|&signal| is_default(signal)) {
         // SAFETY: the handler keeps to what is safe in one; the old one is not asked for.
         unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     }
+}
+
+/// Whether nobody has a handler for this signal.
+fn is_default(signal: i32) -> bool {
+    // SAFETY: all zeros is a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed, and the action is this function's.
+    unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) };
+    action.sa_sigaction == libc::SIG_DFL
 }
 
 /// An overflown stack has no room for a handler.
