@@ -386,3 +386,24 @@ fn are_wrong_options_refused_with_what_was_expected() {
         assert!(stderr(&output).contains(expected), "{expected} in {}", stderr(&output));
     }
 }
+
+#[test]
+fn does_a_run_go_on_where_standard_error_takes_nothing() {
+    let _leaks = Leaks::watch();
+    let pipeline = PipelineFile::new("", "");
+    let text = std::fs::read_to_string(pipeline.path()).unwrap();
+    let text = text.replace(
+        plugin("index-commander").path().to_str().unwrap(),
+        plugin("list-commander").path().to_str().unwrap(),
+    );
+    let text = text.replace(
+        "[commander.config]\n",
+        "[commander.config]\nmessages = [{ log = \"to nobody\", abort = true, on_attempt = 1 }]\nrepeat = 3\n",
+    );
+    std::fs::write(pipeline.path(), text).unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = output(cobuf().arg("run").arg(pipeline.path()).args(["--report", "json"]).stderr(full));
+    assert!(output.status.success());
+    let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
+    assert_eq!((&report["batches"], &report["retries"]), (&3.into(), &3.into()));
+}

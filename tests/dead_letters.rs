@@ -135,6 +135,14 @@ fn can_a_replay_add_to_the_file_that_it_reads() {
 }
 
 #[test]
+fn are_letters_replayed_that_lie_behind_a_limit() {
+    let _leaks = Leaks::watch();
+    let (_folder, path) = letters();
+    let host = run(true).max_attempts(2).limit(5).replay(&path).start().unwrap();
+    assert_eq!(common::outline(&host.batches()), "3 7 !9");
+}
+
+#[test]
 fn is_there_nothing_to_replay_where_nothing_was_given_up() {
     let _leaks = Leaks::watch();
     let folder = folder();

@@ -52,6 +52,17 @@ fn is_nothing_lost_or_done_twice_while_the_number_of_workers_changes() {
 }
 
 #[test]
+fn can_there_be_more_workers_than_the_sockets_have_room_for() {
+    let _leaks = Leaks::watch();
+    let host = random(900).workers(300).start().unwrap();
+    let batches = host.batches();
+    (0..10).for_each(|_| drop(next_batch(&batches)));
+    host.set_workers(620).unwrap();
+    wait_for_workers(&host, 620);
+    assert_eq!(all_items(&batches).map(Result::unwrap).count(), 890);
+}
+
+#[test]
 fn does_a_worker_that_is_too_many_finish_its_message_first() {
     let _leaks = Leaks::watch();
     let logs = Logs::collect();

@@ -98,7 +98,7 @@ impl DeadLetters {
         let bytes = file.metadata().map_err(failed)?.len();
         if bytes == 0 {
             let head = Head { cobuf_dead_letters: FORMAT, identity: identity.clone() };
-            write_line(&mut file, &head).map_err(failed)?;
+            write_line(&mut file, &head).inspect_err(|_| drop(file.set_len(0))).map_err(failed)?;
         } else {
             read(path, identity)?;
             // What is added does not begin in a line that was cut.
@@ -121,7 +121,11 @@ impl DeadLetters {
             attempts: &error.attempts,
             encoded: encoded.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        if let Err(reason) = write_line(&mut self.file.lock(), &line) {
+        let mut file = self.file.lock();
+        let before = file.metadata().map(|metadata| metadata.len());
+        if let Err(reason) = write_line(&mut file, &line) {
+            // What was written of it would spoil the next line.
+            let _ = before.and_then(|bytes| file.set_len(bytes));
             tracing::error!(sequence = line.sequence, path = %self.path.display(), %reason, "a dead letter is lost");
         }
     }

@@ -50,6 +50,8 @@ pub const MAX_FAILED_STARTS: u32 = 3;
 pub const RESTART_BACKOFF: Duration = Duration::from_millis(20);
 /// How long the processes of a dead fork server may take to end, before the host gives the run up.
 pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
+/// How many requests may be without an answer: the socket that answers come by holds some 250, and whoever writes to a full one waits.
+pub(crate) const MAX_UNANSWERED: u32 = 32;
 /// How long the fork server may take for an answer, before it is killed and replaced. It looks at one stack at a time.
 pub(crate) const SERVER_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long looking at the stack of a process may take.

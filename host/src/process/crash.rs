@@ -28,6 +28,8 @@ const PATIENCE_SECONDS: libc::time_t = 1;
 /// What the handler sends, and where; encoded before, because a crashed process may not allocate.
 struct Message {
     socket: i32,
+    /// Only this process is the worker: not one that its plugin has forked.
+    process: i32,
     by_signal: [Vec<u8>; SIGNALS.len()],
 }
 
@@ -37,7 +39,8 @@ static MESSAGE: OnceLock<Message> = OnceLock::new();
 pub(super) fn report_crashes(events: &EventSender, role: Role) {
     // Events of numbers can always be encoded.
     let by_signal = SIGNALS.map(|signal| encode(&Event::Crashed { role, signal }).unwrap_or_default());
-    let message = Message { socket: events.as_fd().as_raw_fd(), by_signal };
+    let process = std::process::id().cast_signed();
+    let message = Message { socket: events.as_fd().as_raw_fd(), process, by_signal };
     if MESSAGE.set(message).is_err() {
         return; // A producer that was constructed again after a panic.
     }
@@ -72,7 +75,9 @@ fn use_stack_of_its_own() {
 
 extern "C" fn on_crash(signal: i32) {
     let index = SIGNALS.iter().position(|&known| known == signal);
-    if let Some((message, index)) = MESSAGE.get().zip(index) {
+    // SAFETY: getpid has no preconditions, and is safe in a handler.
+    let own = unsafe { libc::getpid() };
+    if let Some((message, index)) = MESSAGE.get().filter(|message| message.process == own).zip(index) {
         let bytes = &message.by_signal[index];
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: the bytes are there for ever.

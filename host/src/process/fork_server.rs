@@ -35,9 +35,6 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
         ForkServer { control, events, host_alive, plan: None, segment: None, children: Vec::new() };
     server.events.send(&Event::Hello { version: env!("CARGO_PKG_VERSION").to_owned() })?;
     let served = server.run();
-    if !matches!(served, Ok(Served::Stopped)) {
-        server.clean_up();
-    }
     // A host that dies is often seen by its sockets first: a request that is cut off, an event that nobody takes any more.
     let host_gone = match &served {
         Ok(Served::HostGone) => true,
@@ -47,7 +44,13 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
             matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
         }
     };
-    if host_gone || wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0 {
+    let host_gone =
+        host_gone || wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0;
+    if !matches!(served, Ok(Served::Stopped)) {
+        server.end_all();
+    }
+    if host_gone {
+        server.remove_folder();
         kill_group();
         return Ok(());
     }
@@ -184,7 +187,11 @@ impl ForkServer {
                 parent: server,
             }),
             Forked::Parent(pid) => {
-                let alive = pidfd_open(pid, PidfdFlags::empty())?;
+                let alive = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+                    // What cannot be watched must not be: another one will have its place.
+                    let _ = kill_process(pid, Signal::KILL);
+                    let _ = waitpid(Some(pid), WaitOptions::empty());
+                })?;
                 self.children.push(Child { role, pid, alive, over_limit: None });
                 Ok(pid.as_raw_nonzero().get().unsigned_abs())
             }
@@ -255,12 +262,16 @@ impl ForkServer {
         }
     }
 
-    /// The host is gone, or cannot be served: nothing of the run may be left.
-    fn clean_up(&mut self) {
+    /// The host is gone, or cannot be served.
+    fn end_all(&mut self) {
         self.kill_all();
         while !self.children.is_empty() {
             self.reap(0);
         }
+    }
+
+    /// Nothing of a run may be left whose host is gone. One that lives may go on with another fork server, from the same folder.
+    fn remove_folder(&self) {
         if let Some(plan) = &self.plan {
             // A host that died between making the segment and having it attached has left its name, which is the folder's.
             if let Some(segment) = plan.run_folder.file_name() {

@@ -43,7 +43,8 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         producer: Some(producer.plan(folder.path())?),
         workers: numbers.workers as u32,
         seed: builder.seed,
-        limit: builder.limit,
+        // A replay ends with its last letter.
+        limit: builder.limit.filter(|_| letters.is_none()),
         init: builder.worker_init.clone(),
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,

@@ -11,7 +11,7 @@ use crate::builder::HostBuilder;
 use crate::builder::checks::Numbers;
 use crate::error::StartError;
 use crate::host::Host;
-use crate::limits::SERVER_MARGIN;
+use crate::limits::{MAX_UNANSWERED, SERVER_MARGIN};
 use crate::plugin::PluginError;
 use crate::plugin_logs::{Names, forward_log};
 use crate::process::channel::{EventReceiver, Received, Watched};
@@ -143,8 +143,9 @@ impl Session {
         let sequence = stream.history.earlier().next_missing(0);
         let beginning = Beginning { sequence, state: stream.history.state_before(sequence) };
         self.request(Request::Start(Role::Commander, Some(beginning)))?;
-        for worker in 0..workers as u32 {
-            self.request(Request::Start(Role::Worker { worker, incarnation: 0 }, None))?;
+        let mut missing_workers = (0..workers as u32).map(|worker| Role::Worker { worker, incarnation: 0 });
+        for role in missing_workers.by_ref().take(MAX_UNANSWERED as usize) {
+            self.request(Request::Start(role, None))?;
         }
         let mut ready = Vec::with_capacity(workers + 1);
         while ready.len() < workers + 1 {
@@ -164,7 +165,13 @@ impl Session {
                 }
                 // Here and now: the host's first checkpoint may be asked for before the supervisor has read anything.
                 Event::Saved(state) => stream.history.note_state(state),
-                Event::Started { pid: Ok(_), .. } | Event::CommanderFailed(_) | Event::Crashed { .. } => {
+                Event::Started { pid: Ok(_), .. } => {
+                    if let Some(role) = missing_workers.next() {
+                        self.request(Request::Start(role, None))?;
+                    }
+                    self.early.push(event);
+                }
+                Event::CommanderFailed(_) | Event::Crashed { .. } => {
                     self.early.push(event);
                 }
                 event => self.take_usual(event)?,

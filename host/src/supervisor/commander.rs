@@ -120,7 +120,7 @@ impl Supervisor {
     /// The fork server died, and the commander with it.
     pub(super) fn bury_commander_with_server(&mut self) {
         self.stream.table().reclaim_commander();
-        self.commander.verdict = None;
+        (self.commander.verdict, self.commander.failure) = (None, None);
         let wanted = self.commander.life != Life::Done && self.stream.table().end().is_none();
         self.commander.life = if wanted { Life::Due(Instant::now()) } else { Life::Done };
     }

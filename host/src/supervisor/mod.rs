@@ -23,6 +23,7 @@ pub(crate) mod tuner;
 mod watchdog;
 mod workers;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -122,9 +123,17 @@ impl Supervisor {
         for (worker, line) in early_logs {
             supervisor.workers[worker as usize].keep_log(&line);
         }
+        let stream = supervisor.stream.clone();
         let body = move || {
-            early.into_iter().for_each(|event| supervisor.take(event));
-            supervisor.run();
+            let work = AssertUnwindSafe(move || {
+                early.into_iter().for_each(|event| supervisor.take(event));
+                supervisor.run();
+            });
+            // Such as by the application's own subscriber of logs. The processes are gone with the supervisor.
+            if panic::catch_unwind(work).is_err() {
+                let reason = "the thread that looks after the processes panicked".to_owned();
+                stream.fail_now(StreamError::ForkServerDied { reason });
+            }
         };
         Ok((thread::Builder::new().name("cobuf-supervise".to_owned()).spawn(body)?, mailbox))
     }
@@ -169,7 +178,9 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let workers = self.workers.iter().filter_map(Worker::start_at);
+        // Where the fork server has enough to do, its answers say when there is time for more.
+        let busy = self.watchdog.server_is_busy();
+        let workers = self.workers.iter().filter(|_| !busy).filter_map(Worker::start_at);
         let others = [
             self.commander.start_at(),
             self.next_late_start(),

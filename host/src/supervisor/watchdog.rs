@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::workers::{Life, Verdict};
+use super::workers::{Life, Verdict, Worker};
 use super::{Care, Supervisor, commander, count};
 use crate::failure::Death;
-use crate::limits::SERVER_ANSWER_LIMIT;
+use crate::limits::{MAX_UNANSWERED, SERVER_ANSWER_LIMIT};
 use crate::process::protocol::{Exit, Request, Role};
 use crate::segment::clock;
 use crate::segment::sync::Ordering;
@@ -65,6 +65,11 @@ impl Watchdog {
     /// A new fork server was asked nothing yet.
     pub(super) fn forget_server(&mut self) {
         self.unanswered.0 = 0;
+    }
+
+    /// Whether it has been asked for as much as its answers have room for.
+    pub(super) fn server_is_busy(&self) -> bool {
+        self.unanswered.0 >= MAX_UNANSWERED
     }
 
     fn server_late_at(&self) -> Option<Instant> {
@@ -181,7 +186,7 @@ impl Supervisor {
         let limit = self.care.start_timeout;
         let late = |since: Instant| since.elapsed() >= limit;
         for worker in 0..self.workers.len() {
-            if matches!(self.workers[worker].life, Life::Starting(since) if late(since)) {
+            if self.workers[worker].constructing_since().is_some_and(late) {
                 self.kill_worker(worker, limit, None);
             }
         }
@@ -194,6 +199,10 @@ impl Supervisor {
     pub(super) fn look_at_crash(&mut self, role: Role, signal: i32) {
         let death = Death::Exit(Exit::Signal(signal));
         match role {
+            // Of an earlier incarnation there is nothing left to look at.
+            Role::Worker { worker, .. } if role != self.workers[worker as usize].role(worker as usize) => {
+                return;
+            }
             Role::Worker { worker, .. } => {
                 let about = self.stream.table().held_by(worker);
                 self.workers[worker as usize].verdict.get_or_insert(Verdict { death, about });
@@ -207,10 +216,7 @@ impl Supervisor {
     /// When the next plugin that is being constructed is late, or the fork server's answer.
     pub(super) fn next_late_start(&self) -> Option<Instant> {
         let workers = self.workers.iter().filter(|worker| worker.verdict.is_none());
-        let since = workers.filter_map(|worker| match worker.life {
-            Life::Starting(since) => Some(since),
-            _ => None,
-        });
+        let since = workers.filter_map(Worker::constructing_since);
         let commander = match self.commander.life {
             commander::Life::Starting(since) if self.commander.verdict.is_none() => Some(since),
             _ => None,

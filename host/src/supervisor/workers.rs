@@ -35,7 +35,11 @@ pub(super) enum Life {
     /// It produces.
     Ready,
     /// It ends after the message that it holds; then it may be wanted again.
-    Retiring { again: bool },
+    Retiring {
+        again: bool,
+        /// Since when its plugin is being constructed, where it still is.
+        since: Option<Instant>,
+    },
     /// It could not be started.
     GivenUp,
 }
@@ -76,6 +80,15 @@ impl Worker {
     /// When it is to be started.
     pub(super) fn start_at(&self) -> Option<Instant> {
         if let Life::Due(at) = self.life { Some(at) } else { None }
+    }
+
+    /// Since when its plugin is being constructed.
+    pub(super) fn constructing_since(&self) -> Option<Instant> {
+        match self.life {
+            Life::Starting(since) => Some(since),
+            Life::Retiring { since, .. } => since,
+            _ => None,
+        }
     }
 
     pub(super) fn role(&self, worker: usize) -> Role {
@@ -125,10 +138,10 @@ impl Supervisor {
                     worker.failed_starts = 0;
                     Life::Due(Instant::now())
                 }
-                (Life::Retiring { .. }, again) => Life::Retiring { again },
+                (Life::Retiring { since, .. }, again) => Life::Retiring { again, since },
                 (Life::Starting(_) | Life::Ready, false) => {
                     self.stream.segment.worker_place(index as u32).retire.store(1, Ordering::SeqCst);
-                    Life::Retiring { again: false }
+                    Life::Retiring { again: false, since: worker.constructing_since() }
                 }
                 (Life::Due(_), false) => Life::Off,
                 (life, _) => life,
@@ -149,7 +162,7 @@ impl Supervisor {
         let now = Instant::now();
         let due = |worker: &Worker| worker.start_at().is_some_and(|at| at <= now);
         for index in 0..self.workers.len() {
-            if due(&self.workers[index]) {
+            if due(&self.workers[index]) && !self.watchdog.server_is_busy() {
                 self.start_worker(index);
             }
         }
@@ -161,6 +174,7 @@ impl Supervisor {
         worker.life = Life::Starting(Instant::now());
         worker.produced_before = place.produced.load(Ordering::Relaxed);
         worker.log.clear();
+        worker.setup_failure = None;
         worker.stack = None;
         place.retire.store(0, Ordering::SeqCst);
         place.looked_nanos.store(u64::MAX, Ordering::Relaxed);
@@ -174,8 +188,10 @@ impl Supervisor {
         let (order, now) = (Ordering::Relaxed, clock::now_nanos());
         let _ = looked.compare_exchange(u64::MAX, now, order, order);
         let worker = &mut self.workers[worker as usize];
-        if matches!(worker.life, Life::Starting(_)) {
-            worker.life = Life::Ready;
+        match &mut worker.life {
+            life @ Life::Starting(_) => *life = Life::Ready,
+            Life::Retiring { since, .. } => *since = None,
+            _ => {}
         }
         worker.failed_starts = 0;
     }
@@ -183,8 +199,10 @@ impl Supervisor {
     /// Its producer is made anew, which may hang as at a start.
     pub(super) fn worker_renews(&mut self, worker: u32) {
         let worker = &mut self.workers[worker as usize];
-        if worker.life == Life::Ready {
-            worker.life = Life::Starting(Instant::now());
+        match &mut worker.life {
+            life @ Life::Ready => *life = Life::Starting(Instant::now()),
+            Life::Retiring { since, .. } => *since = Some(Instant::now()),
+            _ => {}
         }
     }
 
@@ -201,7 +219,7 @@ impl Supervisor {
         let state = &mut self.workers[worker as usize];
         let setup_failure = state.setup_failure.take();
         match state.life {
-            Life::Retiring { again: true } => {
+            Life::Retiring { again: true, .. } => {
                 state.life = Life::Due(Instant::now());
                 return;
             }

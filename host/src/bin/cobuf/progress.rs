@@ -39,11 +39,11 @@ impl<'a> MakeWriter<'a> for AboveBar {
 
 impl Write for AboveBar {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let write = || io::stderr().write(line);
-        match SHOWN.get() {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        let write = || io::stderr().write_all(line);
+        let written = SHOWN.get().map_or_else(write, |bar| bar.suspend(write));
+        // Where standard error is closed or full there is nobody to tell, and a run goes on without.
+        drop(written);
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

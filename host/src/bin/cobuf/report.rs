@@ -67,6 +67,8 @@ pub(crate) struct Course {
     pub(crate) resumed: Tally,
     pub(crate) first_batch: Option<Duration>,
     pub(crate) interrupted: bool,
+    /// Errors of this run, not of a message: another one that is resumed has not got them.
+    pub(crate) stream_errors: u64,
 }
 
 impl Report {
@@ -86,7 +88,7 @@ impl Report {
             seconds: elapsed.as_secs_f64(),
             first_batch_seconds: course.first_batch.map(|after| after.as_secs_f64()),
             content_digest: tally.digest.to_string(),
-            errors: tally.errors,
+            errors: tally.errors + course.stream_errors,
             skipped: tally.skipped,
             retries: statistics.retries,
             timeouts: statistics.timeouts,

@@ -60,7 +60,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         shown_errors: 0,
         replays: args.replay.is_some(),
     };
-    consumer.consume()?;
+    // The first one before anything is delivered, so that there is one whenever the run is killed.
+    consumer.checkpoints.write(&host, &consumer.tally)?;
+    consumer.consume();
+    let unwritten = !consumer.write_checkpoint();
     let Consumer { tally, course, .. } = consumer;
     let (statistics, deterministic) = (host.statistics(), host.deterministic());
     let report = Report::new(&tally, &course, &statistics, started.elapsed(), deterministic);
@@ -71,7 +74,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     Ok(match signals.received() {
         Some(signal) if course.interrupted => ExitCode::from(SIGNAL_BASE + signal),
-        _ if tally.errors > 0 => ExitCode::from(FAILED),
+        _ if report.errors > 0 || unwritten => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
 }
@@ -117,14 +120,12 @@ struct Consumer<'a> {
 
 impl Consumer<'_> {
     /// Takes every batch until the end of the stream or a signal.
-    fn consume(&mut self) -> Result<()> {
+    fn consume(&mut self) {
         let batches = self.host.batches();
         // Of a replay, the stream's total says nothing.
         let progress = Progress::start(batches.total().filter(|_| !self.replays));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
-        // The first one before anything is delivered, so that there is one whenever the run is killed.
-        self.checkpoints.write(self.host, &self.tally)?;
         loop {
             if self.signals.received().is_some() {
                 self.course.interrupted = true;
@@ -132,7 +133,7 @@ impl Consumer<'_> {
             }
             match batches.next_timeout(LOOK_AROUND) {
                 Next::Item(item) => {
-                    self.take(item)?;
+                    self.take(item);
                     (last_item, stalled_for) = (Instant::now(), STALL_SAID_AFTER);
                 }
                 Next::Pending(_) if last_item.elapsed() >= stalled_for => {
@@ -149,21 +150,27 @@ impl Consumer<'_> {
             progress.show(self.tally.batches + self.tally.errors, || self.host.statistics());
         }
         progress.finish();
-        self.note_skipped();
-        self.checkpoints.write(self.host, &self.tally)
     }
 
-    fn take(&mut self, item: Result<Batch, StreamError>) -> Result<()> {
+    fn take(&mut self, item: Result<Batch, StreamError>) {
         match item {
             Ok(batch) => self.count(&batch),
             Err(error) => self.note(error),
         }
         // The batch was given back: a checkpoint has it, as the tally does.
         if (self.tally.batches + self.tally.errors).is_multiple_of(self.checkpoints.every) {
-            self.note_skipped();
-            self.checkpoints.write(self.host, &self.tally)?;
+            self.write_checkpoint();
         }
-        Ok(())
+    }
+
+    /// Writes a checkpoint, where one was asked for; one that cannot be written leaves the last one, and the run goes on.
+    fn write_checkpoint(&mut self) -> bool {
+        self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
+        let written = self.checkpoints.write(self.host, &self.tally);
+        if let Err(error) = &written {
+            say(&format!("error: {error:#}"));
+        }
+        written.is_ok()
     }
 
     fn count(&mut self, batch: &Batch) {
@@ -179,7 +186,10 @@ impl Consumer<'_> {
     }
 
     fn note(&mut self, error: StreamError) {
-        self.tally.errors += 1;
+        match &error {
+            StreamError::Batch(_) => self.tally.errors += 1,
+            _ => self.course.stream_errors += 1,
+        }
         self.shown_errors += 1;
         if self.shown_errors > SHOWN_ERRORS {
             if self.shown_errors == SHOWN_ERRORS + 1 {
@@ -195,10 +205,6 @@ impl Consumer<'_> {
         for (number, attempt) in (1..).zip(attempts) {
             say(&format!("  attempt {number}: {}", attempt.to_string().replace('\n', "\n  ")));
         }
-    }
-
-    fn note_skipped(&mut self) {
-        self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
     }
 }
 
