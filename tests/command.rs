@@ -36,12 +36,21 @@ struct PipelineFile {
 
 impl PipelineFile {
     fn new(commander: &str, producer: &str) -> Self {
+        Self::with("index-commander", commander, producer)
+    }
+
+    /// With the list-commander, configured so.
+    fn of_list(commander: &str) -> Self {
+        Self::with("list-commander", commander, "")
+    }
+
+    fn with(commander_plugin: &str, commander: &str, producer: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "[commander]\nplugin = {:?}\n[commander.config]\n{commander}\n[producer]\nplugin = {:?}\n[producer.config]\n\
              arrays = [{{ name = \"x\", dtype = \"f32\", shape = [4, 3] }}, {{ name = \"y\", dtype = \"u8\", shape = [4] }}]\n\
              {producer}\n",
-            plugin("index-commander").path(),
+            plugin(commander_plugin).path(),
             plugin("fill-producer").path(),
         );
         std::fs::write(folder.path().join("pipeline.toml"), text).unwrap();
@@ -304,18 +313,9 @@ fn are_there_completions_and_examples() {
 #[test]
 fn are_failures_skipped_recorded_and_replayed() {
     let _leaks = Leaks::watch();
-    let pipeline = PipelineFile::new("", "");
-    // Messages of which one fails, as an own pipeline file beside.
-    let text = std::fs::read_to_string(pipeline.path()).unwrap();
-    let text = text.replace(
-        plugin("index-commander").path().to_str().unwrap(),
-        plugin("list-commander").path().to_str().unwrap(),
+    let pipeline = PipelineFile::of_list(
+        "messages = [{ random = true }, { error = \"torn\", on_attempt = 1, random = true }, { abort = true, log = \"so far\" }]",
     );
-    let text = text.replace(
-        "[commander.config]\n",
-        "[commander.config]\nmessages = [{ random = true }, { error = \"torn\", on_attempt = 1, random = true }, { abort = true, log = \"so far\" }]\n",
-    );
-    std::fs::write(pipeline.path(), text).unwrap();
     let letters = pipeline.folder.path().join("bad.jsonl");
     let letters = letters.to_str().unwrap();
     let report =
@@ -390,17 +390,9 @@ fn are_wrong_options_refused_with_what_was_expected() {
 #[test]
 fn does_a_run_go_on_where_standard_error_takes_nothing() {
     let _leaks = Leaks::watch();
-    let pipeline = PipelineFile::new("", "");
-    let text = std::fs::read_to_string(pipeline.path()).unwrap();
-    let text = text.replace(
-        plugin("index-commander").path().to_str().unwrap(),
-        plugin("list-commander").path().to_str().unwrap(),
+    let pipeline = PipelineFile::of_list(
+        "messages = [{ log = \"to nobody\", abort = true, on_attempt = 1 }]\nrepeat = 3",
     );
-    let text = text.replace(
-        "[commander.config]\n",
-        "[commander.config]\nmessages = [{ log = \"to nobody\", abort = true, on_attempt = 1 }]\nrepeat = 3\n",
-    );
-    std::fs::write(pipeline.path(), text).unwrap();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = output(cobuf().arg("run").arg(pipeline.path()).args(["--report", "json"]).stderr(full));
     assert!(output.status.success());

@@ -35,15 +35,13 @@ struct Message {
 
 static MESSAGE: OnceLock<Message> = OnceLock::new();
 
-/// Reports this process's crashes from now on. The sender must stay open until the process ends.
+/// Reports this process's crashes from now on; called once. The sender must stay open until the process ends.
 pub(super) fn report_crashes(events: &EventSender, role: Role) {
     // Events of numbers can always be encoded.
     let by_signal = SIGNALS.map(|signal| encode(&Event::Crashed { role, signal }).unwrap_or_default());
     let process = std::process::id().cast_signed();
-    let message = Message { socket: events.as_fd().as_raw_fd(), process, by_signal };
-    if MESSAGE.set(message).is_err() {
-        return; // A producer that was constructed again after a panic.
-    }
+    let socket = events.as_fd().as_raw_fd();
+    MESSAGE.get_or_init(|| Message { socket, process, by_signal });
     use_stack_of_its_own();
     let handler: extern "C" fn(i32) = on_crash;
     // SAFETY: all zeros is a valid `sigaction`.

@@ -134,14 +134,12 @@ impl ForkServer {
         self.alive.as_fd()
     }
 
-    /// Waits until it has ended; whether it did in time.
-    pub(crate) fn wait(&self, limit: Duration) -> bool {
-        let mut fds = [PollFd::new(&self.alive, PollFlags::IN)];
-        matches!(channel::wait(&mut fds, Some(Instant::now() + limit)), Ok(1..))
+    /// Waits until it has ended, or for so long.
+    pub(crate) fn wait(&self, limit: Duration) {
+        // Where it cannot be waited for, it is killed the earlier.
+        let _ = channel::wait(&mut [PollFd::new(&self.alive, PollFlags::IN)], Some(Instant::now() + limit));
     }
-}
 
-impl ForkServer {
     /// Kills it, with all that came of it.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(&self.alive, Signal::KILL);

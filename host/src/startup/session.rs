@@ -46,7 +46,7 @@ impl Drop for Session {
         // Only where the start failed: nothing is worth waiting for.
         if let Some(server) = self.server.take() {
             let _ = server.request(&Request::Stop { grace: Duration::ZERO });
-            let _ = server.wait(SERVER_MARGIN);
+            server.wait(SERVER_MARGIN);
         }
     }
 }

@@ -154,6 +154,17 @@ impl Pipeline {
             batches => limit, slots => slots, seed => seed, deterministic => deterministic,
             message_capacity => message_capacity, max_attempts => max_attempts, pin_workers => pin_workers
         );
+        macro_rules! keep_seconds {
+            ($($field:ident => $method:ident),*) => {
+                $( if let Some(seconds) = run.$field {
+                    builder = builder.$method(duration(stringify!($field), seconds)?);
+                } )*
+            };
+        }
+        keep_seconds!(
+            message_timeout_seconds => message_timeout, commander_timeout_seconds => commander_timeout,
+            start_timeout_seconds => start_timeout, stop_grace_seconds => stop_grace
+        );
         builder = match run.workers {
             Some(Workers::Number(workers)) => builder.workers(workers),
             Some(Workers::Auto) => builder.tune_workers(most_workers()),
@@ -170,23 +181,11 @@ impl Pipeline {
         for (kind, choice) in run.on_commander_failure {
             builder = builder.on_commander_failure(kind, choice);
         }
-        if let Some(seconds) = run.message_timeout_seconds {
-            builder = builder.message_timeout(duration("message_timeout_seconds", seconds)?);
-        }
-        if let Some(seconds) = run.commander_timeout_seconds {
-            builder = builder.commander_timeout(duration("commander_timeout_seconds", seconds)?);
-        }
         if let Some(name) = run.start_method {
             builder = builder.start_method(match name {
                 StartMethodName::ForkServer => StartMethod::ForkServer,
                 StartMethodName::Fork => StartMethod::Fork,
             });
-        }
-        if let Some(seconds) = run.start_timeout_seconds {
-            builder = builder.start_timeout(duration("start_timeout_seconds", seconds)?);
-        }
-        if let Some(seconds) = run.stop_grace_seconds {
-            builder = builder.stop_grace(duration("stop_grace_seconds", seconds)?);
         }
         Ok(builder)
     }

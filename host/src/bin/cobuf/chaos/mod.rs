@@ -23,9 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use cobuf_host::{
-    ContentDigest, Host, HostBuilder, Next, OnCommanderFailure, ReportKind, Statistics, limits,
-};
+use cobuf_host::{ContentDigest, Host, HostBuilder, Next, OnCommanderFailure, ReportKind, limits};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
 
@@ -204,17 +202,6 @@ fn differences(expected: &Delivered, delivered: &Delivered, deterministic: bool)
         differences.push(format!("the digest is {}, expected {}", delivered.digest, expected.digest));
     }
     differences
-}
-
-/// What a run's statistics add to the report.
-fn numbers(statistics: &Statistics) -> [u64; 5] {
-    [
-        statistics.retries,
-        statistics.timeouts,
-        statistics.worker_restarts,
-        statistics.commander_restarts,
-        statistics.fork_server_restarts,
-    ]
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::fmt;
 use cobuf_host::Statistics;
 use serde::Serialize;
 
+use super::Delivered;
 use super::faults::Thrown;
-use super::{Delivered, numbers};
 use crate::args::ChaosArgs;
 
 /// What happened. The fields' names are those of the JSON report.
@@ -97,14 +97,11 @@ impl Report {
             *self.faults.entry(what.clone()).or_default() += times;
             self.kills += times;
         }
-        let counters = [
-            &mut self.retries,
-            &mut self.timeouts,
-            &mut self.worker_restarts,
-            &mut self.commander_restarts,
-            &mut self.fork_server_restarts,
-        ];
-        counters.into_iter().zip(numbers(statistics)).for_each(|(sum, number)| *sum += number);
+        self.retries += statistics.retries;
+        self.timeouts += statistics.timeouts;
+        self.worker_restarts += statistics.worker_restarts;
+        self.commander_restarts += statistics.commander_restarts;
+        self.fork_server_restarts += statistics.fork_server_restarts;
         self.disturbed_batches_per_second = self.batches as f64 / self.disturbed_seconds;
         self.throughput_share = self.disturbed_batches_per_second / self.undisturbed_batches_per_second;
         self.recovery_seconds.extend(&thrown.recoveries);
