@@ -118,6 +118,12 @@ impl Batch {
         self.outcome.worker
     }
 
+    /// The edition of the producer's code that made it: 0 for the one that the host was started with, one more with each
+    /// [`swap_producer`](crate::Host::swap_producer).
+    pub fn edition(&self) -> u32 {
+        self.outcome.edition
+    }
+
     /// How long the producer took.
     pub fn produce_time(&self) -> Duration {
         Duration::from_nanos(self.outcome.nanos)

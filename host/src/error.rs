@@ -161,6 +161,7 @@ fn attempts_at(attempts: u32) -> String {
 pub struct BatchError {
     pub(crate) sequence: u64,
     pub(crate) worker: u32,
+    pub(crate) edition: u32,
     pub(crate) message: Dictionary,
     pub(crate) report: Report,
     pub(crate) attempts: Vec<Attempt>,
@@ -175,6 +176,11 @@ impl BatchError {
     /// The worker that failed, at the last attempt.
     pub fn worker(&self) -> u32 {
         self.worker
+    }
+
+    /// The edition of the producer's code, as [`Batch::edition`](crate::Batch::edition).
+    pub fn edition(&self) -> u32 {
+        self.edition
     }
 
     /// The message that could not be produced.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use cobuf_plugin_api::PluginKind;
 use parking_lot::Mutex;
 
 use crate::checkpoint::Checkpoint;
@@ -14,12 +15,13 @@ use crate::failure::NotedAttempt;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::limits::KEPT_ATTEMPTS;
-use crate::process::protocol::StateAt;
+use crate::process::protocol::{PluginPlan, StateAt};
 
 /// What happened in a run so far, and in the earlier one that it goes on from.
 #[derive(Debug)]
 pub(crate) struct History {
-    identity: Identity,
+    /// It changes where a plugin is swapped.
+    identity: Mutex<Identity>,
     /// What was done before this run began.
     earlier: Ledger,
     /// What is done, with what was before.
@@ -40,12 +42,18 @@ impl History {
     ) -> Self {
         let done = Mutex::new(earlier.clone());
         let states = Mutex::new(state.into_iter().collect());
+        let identity = Mutex::new(identity);
         Self { identity, earlier, done, attempts: Mutex::default(), states, dead_letters }
     }
 
     /// What was done before this run began.
     pub(crate) fn earlier(&self) -> &Ledger {
         &self.earlier
+    }
+
+    /// From now on the run is another plugin's.
+    pub(crate) fn note_swap(&self, kind: PluginKind, plugin: &PluginPlan) {
+        self.identity.lock().swap(kind, &plugin.name, &plugin.version);
     }
 
     pub(crate) fn note_done(&self, sequence: u64) {
@@ -56,7 +64,7 @@ impl History {
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let done = self.done.lock().clone();
         let state = self.state_before(done.next_missing(0));
-        Checkpoint::new(self.identity.clone(), done, state)
+        Checkpoint::new(self.identity.lock().clone(), done, state)
     }
 
     /// Keeps the first attempt at a message and the last ones.

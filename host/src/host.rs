@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cobuf_plugin_api::Schema;
+use cobuf_plugin_api::{PluginKind, Schema};
+use parking_lot::Mutex;
 
 use crate::batches::Batches;
 use crate::builder::HostBuilder;
@@ -12,6 +13,7 @@ use crate::builder::checks::in_range;
 use crate::checkpoint::Checkpoint;
 use crate::error::StartError;
 use crate::limits;
+use crate::plugin::Plugin;
 use crate::roster::{ProcessInfo, ProcessRole};
 use crate::run_folder::RunFolder;
 use crate::segment::failpoint::{Failpoint, Fault};
@@ -20,6 +22,7 @@ use crate::stall::StallReport;
 use crate::statistics::Statistics;
 use crate::stream::Stream;
 use crate::supervisor::mailbox::{Mailbox, Wish};
+use crate::swap::{self, SwapError};
 
 /// A running buffer: a commander, workers, and the slots that they fill.
 ///
@@ -32,6 +35,8 @@ pub struct Host {
     supervisor: Option<JoinHandle<()>>,
     folder: Option<RunFolder>,
     stop_grace: Duration,
+    /// How many swaps were asked for. Locked while one is going on.
+    swaps: Mutex<u32>,
 }
 
 impl Host {
@@ -46,7 +51,8 @@ impl Host {
         folder: RunFolder,
         stop_grace: Duration,
     ) -> Self {
-        Self { stream, mailbox, supervisor: Some(supervisor), folder: Some(folder), stop_grace }
+        let (supervisor, folder, swaps) = (Some(supervisor), Some(folder), Mutex::new(0));
+        Self { stream, mailbox, supervisor, folder, stop_grace, swaps }
     }
 
     /// The stream of batches. Every call gives another handle of the same stream.
@@ -74,6 +80,43 @@ impl Host {
         self.stream.counters.workers.store(workers as u64, Ordering::Relaxed);
         self.mailbox.send(Wish::Workers(workers));
         Ok(())
+    }
+
+    /// Puts another producer in the place of the one that runs, with the same configuration, and gives the first message that is the new
+    /// one's: every batch before comes from the old code, that one and all after it from the new, in both orders of delivery;
+    /// [`Batch::edition`](crate::Batch::edition) tells. Nothing is lost or done twice, and nobody waits for it but the caller.
+    ///
+    /// A package is built first. The file is read and checked, opened in a process that is thrown away, and does there the newest message
+    /// that is still known; then workers for it are started beside the old ones. Those take no new messages from the cut on, and end after
+    /// what they have. An earlier swap's old workers are waited for. Needs as many processes more as there are workers, for that
+    /// time. Takes no batch, so that the consumer's thread may call it.
+    ///
+    /// # Errors
+    /// [`SwapError`]: the old producer goes on as if nothing had been asked for.
+    pub fn swap_producer(&self, plugin: &Plugin) -> Result<u64, SwapError> {
+        self.swap(PluginKind::Producer, plugin)
+    }
+
+    /// Puts another commander in the place of the one that runs, with the same configuration, and gives the first message that is the new
+    /// one's. The old one ends between two messages; the new one goes on with the state that it saves there, where it saves any, or
+    /// else goes to the message as after a restart. Where the old one does not come back within the start timeout, it is killed.
+    ///
+    /// # Errors
+    /// [`SwapError`]: the old commander goes on.
+    pub fn swap_commander(&self, plugin: &Plugin) -> Result<u64, SwapError> {
+        self.swap(PluginKind::Commander, plugin)
+    }
+
+    fn swap(&self, kind: PluginKind, plugin: &Plugin) -> Result<u64, SwapError> {
+        let mut swaps = self.swaps.lock();
+        *swaps += 1;
+        let folder = self.folder.as_ref().ok_or(SwapError::Ended)?;
+        swap::swap(kind, plugin, folder.path(), *swaps, &self.mailbox)
+    }
+
+    /// The edition of the producer's code that takes new messages: how often it was swapped.
+    pub fn edition(&self) -> u32 {
+        self.stream.counters.edition.load(Ordering::Relaxed) as u32
     }
 
     /// The number of slots.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use cobuf_plugin_api::codec;
-use cobuf_plugin_api::{Dictionary, Value};
+use cobuf_plugin_api::{Dictionary, PluginKind, Value};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,6 +34,15 @@ struct PluginIdentity {
 impl Identity {
     pub(crate) fn new(seed: u64, commander: &ChosenPlugin, producer: &ChosenPlugin) -> Self {
         Self { seed, commander: PluginIdentity::new(commander), producer: PluginIdentity::new(producer) }
+    }
+
+    /// Puts another plugin, with the same configuration, in the place of one.
+    pub(crate) fn swap(&mut self, kind: PluginKind, name: &str, version: &str) {
+        let plugin = match kind {
+            PluginKind::Commander => &mut self.commander,
+            PluginKind::Producer => &mut self.producer,
+        };
+        (plugin.name, plugin.version) = (name.to_owned(), version.to_owned());
     }
 
     /// Where `before`, the identity of an earlier run, says otherwise: "the seed is 1, it was 0".

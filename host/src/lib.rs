@@ -81,6 +81,7 @@ mod startup;
 mod statistics;
 mod stream;
 mod supervisor;
+mod swap;
 
 pub use batch::{ArrayError, Batch};
 pub use batches::Batches;
@@ -101,6 +102,7 @@ pub use stack::{Stack, StackThread};
 pub use stall::{Holder, SlotReport, StallReport};
 pub use statistics::{LimitedBy, Occupancy, Statistics};
 pub use stream::{Next, WaitingFor};
+pub use swap::SwapError;
 
 pub use cobuf_plugin_api::codec::CodecError;
 pub use cobuf_plugin_api::manifest::ManifestError;

@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::process::protocol::Role;
+use crate::segment::shares::worker_of;
 
 /// What a process of a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,8 +56,8 @@ impl Roster {
 fn info(&(role, pid): &(Role, u32)) -> Option<ProcessInfo> {
     let role = match role {
         Role::Commander => ProcessRole::Commander,
-        Role::Worker { worker, .. } => ProcessRole::Worker(worker),
-        Role::Probe { .. } => return None,
+        Role::Worker { place, .. } => ProcessRole::Worker(worker_of(place)),
+        Role::Probe { .. } | Role::Rehearsal { .. } => return None,
     };
     Some(ProcessInfo { role, pid })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::segment::clock;
+use crate::segment::shares::worker_of;
 use crate::segment::sync::Ordering;
 use crate::segment::table::SlotLook;
 use crate::segment::word::{Owner, SlotState};
@@ -75,12 +76,14 @@ impl SlotReport {
             (SlotState::Free, _) => Holder::Free,
             (SlotState::Writing, Owner::Commander) => Holder::Commander,
             (SlotState::Writing, Owner::Nobody) => Holder::Queued,
-            (SlotState::Writing, Owner::Worker(worker)) => Holder::Worker(worker),
+            (SlotState::Writing, Owner::Worker(place)) => Holder::Worker(worker_of(place)),
             (SlotState::Ready, _) => Holder::Ready,
             (SlotState::Reading, _) => Holder::Application,
         };
-        let since = match holder {
-            Holder::Worker(worker) => holding_since(stream, worker).unwrap_or(slot.since_nanos),
+        let since = match slot.owner {
+            Owner::Worker(place) if slot.state == SlotState::Writing => {
+                holding_since(stream, place).unwrap_or(slot.since_nanos)
+            }
             _ => slot.since_nanos,
         };
         // What a commander or a released slot has left there is no message.
@@ -90,8 +93,8 @@ impl SlotReport {
 }
 
 /// Since when a worker has had its slot at most; `None` where that is not known.
-fn holding_since(stream: &Stream, worker: u32) -> Option<u64> {
-    let place = stream.segment.worker_places().get(worker as usize)?;
+fn holding_since(stream: &Stream, place: u32) -> Option<u64> {
+    let place = stream.segment.worker_places().get(place as usize)?;
     Some(place.looked_nanos.load(Ordering::Relaxed)).filter(|&nanos| nanos != u64::MAX)
 }
 

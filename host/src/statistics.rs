@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::limits::MAX_WORKERS;
 use crate::segment::memory::WorkerPlace;
+use crate::segment::shares::CREWS;
 use crate::segment::sync::{AtomicU64, Ordering};
 use crate::stream::Stream;
 
@@ -98,7 +99,7 @@ impl Statistics {
         let counters = &stream.counters;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let most_workers = load(&counters.most_workers) as usize;
-        let places = &stream.segment.worker_places()[..most_workers.min(MAX_WORKERS)];
+        let places = &stream.segment.worker_places()[..most_workers.min(MAX_WORKERS) * CREWS];
         let total = |nanos: fn(&WorkerPlace) -> &AtomicU64| {
             Duration::from_nanos(places.iter().map(|worker| load(nanos(worker))).fold(0, u64::wrapping_add))
         };

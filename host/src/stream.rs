@@ -72,6 +72,8 @@ pub(crate) struct Counters {
     /// The workers that there shall be, and the most that there were.
     pub(crate) workers: AtomicU64,
     pub(crate) most_workers: AtomicU64,
+    /// How often the producer's code was swapped.
+    pub(crate) edition: AtomicU64,
     /// The fork server's process number.
     pub(crate) fork_server: AtomicU64,
 }
@@ -240,6 +242,7 @@ impl Stream {
         let error = BatchError {
             sequence,
             worker: outcome.worker,
+            edition: outcome.edition,
             // The commander's message was checked to be a dictionary when it was written.
             message: codec::decode("the message", encoded).unwrap_or_default(),
             report: match impossible {

@@ -42,11 +42,12 @@ pub(crate) struct ChosenPlugin {
 impl ChosenPlugin {
     /// Puts the private copy into the run's folder.
     pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
-        let library = self.file.copy_into(run_folder);
+        let library = self.file.copy_into(run_folder, 0);
         let library = library
             .map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })?;
         let PluginFile { path: origin, manifest, .. } = self.file;
-        Ok(PluginPlan { name: manifest.name, origin, library, config: self.config })
+        let (name, version) = (manifest.name, manifest.version);
+        Ok(PluginPlan { name, version, origin, library, config: self.config })
     }
 }
 

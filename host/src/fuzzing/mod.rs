@@ -157,7 +157,9 @@ impl World {
     }
 
     fn claim(&mut self, worker: u8) {
-        self.producing.extend(self.stream.table().claim_queued(u32::from(worker) % WORKERS));
+        let place = u32::from(worker) % WORKERS;
+        let noted = &self.stream.segment.worker_place(place).noted;
+        self.producing.extend(self.stream.table().claim_queued(place, noted));
     }
 
     /// What a worker does when its plugin is done.
@@ -176,7 +178,9 @@ impl World {
         let most = self.stream.segment.layout().sizes.schema.rows();
         let rows = most.filter(|_| choices & 2 != 0).map(|most| usize::from(choices >> 2) % (most + 1));
         let worker = u32::from(choices >> 7);
-        self.stream.table().commit(claim, Outcome { failed, bytes: said.len(), rows, nanos: 1, worker });
+        self.stream
+            .table()
+            .commit(claim, Outcome { failed, bytes: said.len(), rows, nanos: 1, worker, edition: 0 });
     }
 
     /// A consumer takes what there is, looks at all of it, and keeps a batch.
@@ -200,7 +204,8 @@ impl World {
             Some(Reclaimed::GivenUp { mut claim, .. }) => {
                 let bytes = Report::from_host(ReportKind::Crash, "dead".to_owned()).encode(OUTCOME_CAPACITY);
                 self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-                let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker };
+                let outcome =
+                    Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker, edition: 0 };
                 self.stream.table().commit(claim, outcome);
             }
             Some(Reclaimed::Requeued { .. }) | None => {}

@@ -34,10 +34,10 @@ impl PluginFile {
     }
 
     /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load. The file that they came
-    /// from may then be rebuilt or removed.
-    pub(crate) fn copy_into(&self, folder: &Path) -> std::io::Result<PathBuf> {
-        let copy = folder.join(format!("lib{}-{:032x}.so", self.manifest.name, self.hash));
-        fs::write(&copy, &self.bytes)?;
+    /// from may then be rebuilt or removed. Of two copies of the same bytes, each has its own `number` and may be removed for itself.
+    pub(crate) fn copy_into(&self, folder: &Path, number: u32) -> std::io::Result<PathBuf> {
+        let copy = folder.join(format!("lib{}-{:032x}-{number}.so", self.manifest.name, self.hash));
+        fs::write(&copy, &self.bytes).inspect_err(|_| drop(fs::remove_file(&copy)))?;
         Ok(copy)
     }
 }

@@ -14,11 +14,12 @@ use rustix::process::Pid;
 
 use super::channel::EventSender;
 use super::protocol::{Beginning, Event, Plan, PluginPlan, Role, SetupFailure};
-use super::{commander, system, worker};
+use super::{commander, rehearsal, system, worker};
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::open::{CommanderPlugin, LoadError, Logging, ProducerPlugin};
 use crate::segment::failpoint;
 use crate::segment::memory::Segment;
+use crate::segment::shares::worker_of;
 
 /// The exit code of a process whose plugin could not be set up.
 const SETUP_FAILED: i32 = 3;
@@ -28,7 +29,7 @@ const PANICKED: i32 = 101;
 /// What a child has from the fork server.
 pub(super) struct Inherited<'a> {
     pub(super) role: Role,
-    /// Of a commander.
+    /// Of a commander, or its rehearsal.
     pub(super) beginning: Beginning,
     pub(super) plan: Rc<Plan>,
     pub(super) segment: Option<Segment>,
@@ -79,8 +80,9 @@ fn play_role(
     let attached = || segment.ok_or_else(|| SetupFailure::Init("no segment is attached".to_owned()));
     match role {
         Role::Probe { kind, configured } => probe(kind, configured, &child, events),
+        Role::Rehearsal { kind, .. } => rehearsal::run(kind, role, &child, attached()?, events, beginning),
         Role::Commander => commander::run(child, attached()?, events, beginning),
-        Role::Worker { worker, incarnation } => worker::run(child, attached()?, events, worker, incarnation),
+        Role::Worker { place, incarnation } => worker::run(child, attached()?, events, place, incarnation),
     }
 }
 
@@ -101,11 +103,11 @@ fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
         system::add_niceness(nice)
             .map_err(|error| failed(format!("cannot add {nice} to the niceness"), error))?;
     }
-    if let Role::Worker { worker, .. } = role {
-        limit(worker as usize, &plan).map_err(|(what, error)| failed(what.to_owned(), error))?;
+    if let Role::Worker { place, .. } = role {
+        limit(worker_of(place) as usize, &plan).map_err(|(what, error)| failed(what.to_owned(), error))?;
     }
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
-    let plugin = plan.plugin(role.kind()).cloned().ok_or_else(missing)?;
+    let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
     Ok(Child { plan, plugin, logging })
 }
@@ -194,9 +196,9 @@ pub(super) fn stop_flag(_segment: &'static Segment) -> StopFlag {
 /// As `ps` and `top` show it; the kernel keeps 15 bytes.
 fn process_name(role: Role) -> std::ffi::CString {
     let name = match role {
-        Role::Probe { .. } => "cobuf-probe".to_owned(),
+        Role::Probe { .. } | Role::Rehearsal { .. } => "cobuf-probe".to_owned(),
         Role::Commander => "cobuf-command".to_owned(),
-        Role::Worker { worker, .. } => format!("cobuf-work-{worker}"),
+        Role::Worker { place, .. } => format!("cobuf-work-{}", worker_of(place)),
     };
     std::ffi::CString::new(name).unwrap_or_default()
 }

@@ -36,7 +36,10 @@ pub(super) fn run(
     let first = plan.done.next_missing(beginning.sequence).min(limit);
     let source = match &plan.letters {
         Some(letters) => Source::Letters(letters),
-        None => Source::Plugin(begin(&child, segment, beginning, first)?),
+        None => {
+            let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
+            Source::Plugin(begin(&plugin, &child, segment, beginning, first)?)
+        }
     };
     let total = source.total().map_or(limit, |total| total.min(limit));
     table.set_total((total != u64::MAX).then_some(total));
@@ -52,14 +55,14 @@ pub(super) fn run(
     commander.source.close().map_err(SetupFailure::from)
 }
 
-/// Opens the plugin and brings it to the message `first`.
-fn begin(
+/// Constructs a commander and brings it to the message `first`.
+pub(super) fn begin(
+    plugin: &CommanderPlugin,
     child: &Child,
     segment: &'static Segment,
     beginning: Beginning,
     first: u64,
 ) -> Result<OpenCommander, SetupFailure> {
-    let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
     let info = CommanderInfo { seed: child.plan.seed, stop: child::stop_flag(segment) };
     let mut commander = plugin.construct(&child.plugin.config, info)?;
     let mut from = 0;
@@ -133,7 +136,7 @@ impl Commander<'_> {
         let table = self.segment.table();
         let mut sequence = first;
         while sequence < limit {
-            let Some(mut claim) = wait_for_free(self.segment) else { return Ok(()) };
+            let Some(mut claim) = wait_for_free(self.segment) else { return self.hand_over(sequence) };
             match self.save(sequence).and_then(|()| self.write_message(&mut claim, sequence)) {
                 Ok(Some(bytes)) => table.publish(claim, sequence, bytes),
                 Ok(None) => {
@@ -151,6 +154,15 @@ impl Commander<'_> {
         }
         table.end_stream(sequence);
         Ok(())
+    }
+
+    /// Before a stop there is nothing to do. Another commander that takes over goes on from here.
+    fn hand_over(&mut self, sequence: u64) -> Result<(), Report> {
+        if self.segment.table().stop_requested() {
+            return Ok(());
+        }
+        self.save_at = self.save_at.map(|_| sequence);
+        self.save(sequence)
     }
 
     /// Sends the plugin's state to the host now and then, where it has one.
@@ -196,13 +208,13 @@ impl Commander<'_> {
     }
 }
 
-/// A free slot, or `None` at a stop.
+/// A free slot, or `None` at a stop, or where another commander shall go on.
 fn wait_for_free(segment: &Segment) -> Option<Claim<Commanding>> {
     let table = segment.table();
-    let (found, asleep) = table
-        .control
-        .freed
-        .wait_for(None, || if table.stop_requested() { Some(None) } else { table.claim_free().map(Some) });
+    let (found, asleep) = table.control.freed.wait_for(None, || {
+        let relieved = table.control.relieve_commander.load(Ordering::SeqCst) != 0;
+        if relieved || table.stop_requested() { Some(None) } else { table.claim_free().map(Some) }
+    });
     if asleep > Duration::ZERO {
         table.control.commander_wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The processes of a run and how they talk.
 //!
 //! ```text
-//!   host ──Request (stream)──► fork server ──fork──► probe, commander, worker 0 … N-1
+//!   host ──Request (stream)──► fork server ──fork──► probe, rehearsal, commander, worker 0 … N-1
 //!    ▲                              │                          │
 //!    └───────── Event (datagrams: one socket, many writers) ◄──┘
 //!
@@ -12,6 +12,7 @@
 //!   crash        has the host look at a process that crashes
 //!   child        what every forked process does first and last
 //!   commander    the commander's loop
+//!   rehearsal    a plugin that is to take another's place does one message
 //!   worker       a worker's loop
 //!   stack        what another process is doing: its threads' stacks, from outside
 //!   system       the system calls that need unsafe
@@ -27,6 +28,7 @@ mod crash;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
 pub(crate) mod protocol;
+mod rehearsal;
 pub(crate) mod stack;
 mod system;
 mod worker;

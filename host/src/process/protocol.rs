@@ -13,6 +13,7 @@ use crate::dead_letters::Letter;
 use crate::failure::Death;
 use crate::ledger::Ledger;
 use crate::segment::layout::Sizes;
+use crate::segment::shares::{CREWS, crew_of, worker_of};
 
 /// What a plugin's process does before it opens the plugin. Applies to commander and workers alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,7 @@ pub struct WorkerLimits {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PluginPlan {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// The file that the user named.
     pub(crate) origin: PathBuf,
     /// The run's own copy of the plugin's file.
@@ -50,11 +52,22 @@ pub(crate) struct PluginPlan {
     pub(crate) config: Vec<u8>,
 }
 
-/// What stays the same over a run.
+/// A crew's producer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ProducerPlan {
+    pub(crate) plugin: PluginPlan,
+    /// 0 for the code that the host was started with, one more with each swap.
+    pub(crate) edition: u32,
+}
+
+/// What processes are started for. It stays the same over a run, but for the plugins that are swapped.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) commander: Option<PluginPlan>,
-    pub(crate) producer: Option<PluginPlan>,
+    /// By crew.
+    pub(crate) producers: [Option<ProducerPlan>; CREWS],
+    /// A plugin that is to take the place of another one, while it is rehearsed.
+    pub(crate) candidate: Option<PluginPlan>,
     pub(crate) workers: u32,
     pub(crate) seed: u64,
     /// The number of messages after which the stream ends, if the commander does not end it before.
@@ -74,11 +87,29 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn plugin(&self, kind: PluginKind) -> Option<&PluginPlan> {
-        match kind {
-            PluginKind::Commander => self.commander.as_ref(),
-            PluginKind::Producer => self.producer.as_ref(),
+    /// The plugin that a process opens.
+    pub(crate) fn plugin(&self, role: Role) -> Option<&PluginPlan> {
+        match role {
+            Role::Probe { kind: PluginKind::Producer, .. } => self.producer(0),
+            Role::Probe { kind: PluginKind::Commander, .. } | Role::Commander => self.commander.as_ref(),
+            Role::Rehearsal { .. } => self.candidate.as_ref(),
+            Role::Worker { place, .. } => self.producer(crew_of(place)),
         }
+    }
+
+    /// The name of the plugin that a process opens, for logs and errors.
+    pub(crate) fn name(&self, role: Role) -> &str {
+        self.plugin(role).map_or("", |plugin| &plugin.name)
+    }
+
+    /// The producer of a crew.
+    pub(crate) fn producer(&self, crew: usize) -> Option<&PluginPlan> {
+        self.producers[crew].as_ref().map(|producer| &producer.plugin)
+    }
+
+    /// The edition of a crew's producer.
+    pub(crate) fn edition(&self, crew: usize) -> u32 {
+        self.producers[crew].as_ref().map_or(0, |producer| producer.edition)
     }
 }
 
@@ -103,17 +134,19 @@ pub(crate) struct StateAt {
 pub(crate) enum Role {
     /// Opens a plugin, says what it declares, and ends.
     Probe { kind: PluginKind, configured: bool },
+    /// Opens the plugin that is to take another's place, has it do one message into memory of its own, and ends.
+    Rehearsal { kind: PluginKind, number: u32 },
     /// Writes messages.
     Commander,
-    /// Fills slots.
-    Worker { worker: u32, incarnation: u32 },
+    /// Fills slots: a worker, by its place.
+    Worker { place: u32, incarnation: u32 },
 }
 
 impl Role {
     /// The kind of plugin that it opens.
     pub(crate) fn kind(self) -> PluginKind {
         match self {
-            Self::Probe { kind, .. } => kind,
+            Self::Probe { kind, .. } | Self::Rehearsal { kind, .. } => kind,
             Self::Commander => PluginKind::Commander,
             Self::Worker { .. } => PluginKind::Producer,
         }
@@ -124,8 +157,9 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Probe { kind, .. } => write!(f, "probe of the {kind}"),
+            Self::Rehearsal { kind, .. } => write!(f, "rehearsal of the {kind}"),
             Self::Commander => f.write_str("commander"),
-            Self::Worker { worker, .. } => write!(f, "worker {worker}"),
+            Self::Worker { place, .. } => write!(f, "worker {}", worker_of(*place)),
         }
     }
 }
@@ -133,11 +167,11 @@ impl fmt::Display for Role {
 /// From the host to the fork server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// The first request.
+    /// The first request, and again where a plugin is swapped: for what is started from then on.
     Configure(Box<Plan>),
     /// Map the segment, whose descriptor follows.
     Attach { sizes: Sizes },
-    /// Fork a process. Only a commander has a beginning.
+    /// Fork a process. Only a commander, and its rehearsal, has a beginning.
     Start(Role, Option<Beginning>),
     /// Say where the process is, and kill it; nothing, where it has ended.
     Kill(Role),
@@ -156,7 +190,7 @@ pub(crate) enum Event {
     Started { role: Role, pid: Result<u32, String> },
     /// A probe's answer: the configuration's JSON Schema, and the slots' schema of a configured producer.
     Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
-    /// The plugin is constructed.
+    /// The plugin is constructed; of a rehearsal: it has also done its message.
     Ready { role: Role },
     /// A worker makes a new producer in the place of one that panicked; `Ready` follows.
     Renewing { role: Role },
@@ -183,6 +217,10 @@ pub(crate) enum SetupFailure {
     Load(String),
     /// The plugin's own error or panic.
     Plugin(Report),
+    /// The producer declares other arrays than those that the slots were laid out for.
+    Schema(Schema),
+    /// The plugin's own error or panic at the message of its rehearsal.
+    Message { sequence: u64, report: Report },
     /// The process could not be prepared as the user asked.
     Init(String),
 }

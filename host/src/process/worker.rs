@@ -16,7 +16,8 @@ use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
-use crate::segment::memory::{Segment, WorkerPlace};
+use crate::segment::memory::{Retire, Segment, WorkerPlace};
+use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::sync::Ordering;
 use crate::segment::table::{Claim, Outcome, Producing};
 
@@ -25,27 +26,19 @@ pub(super) fn run(
     child: Child,
     segment: &'static Segment,
     events: &EventSender,
-    worker: u32,
+    place: u32,
     incarnation: u32,
 ) -> Result<(), SetupFailure> {
-    let plugin = ProducerPlugin::open(&child.plugin.library, child.logging)?;
-    let declared = plugin.schema(&child.plugin.config)?;
-    let expected = &segment.layout().sizes.schema;
-    if declared != *expected {
-        // The memory was laid out for what the plugin declared at first; other arrays would overlap.
-        return Err(SetupFailure::Init(format!(
-            "the producer declares {declared}, but declared {expected} when the host started; \
-             a schema must follow from the configuration alone"
-        )));
-    }
+    let plugin = open(&child, segment)?;
     let stop = child::stop_flag(segment);
-    let info = WorkerInfo { worker, workers: child.plan.workers, incarnation, stop };
-    let cpu_seconds = child.plan.limits.cpu_seconds;
-    let mut worker = Worker { segment, info, seed: child.plan.seed, cpu_seconds };
+    let info = WorkerInfo { worker: worker_of(place), workers: child.plan.workers, incarnation, stop };
+    let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(crew_of(place)));
+    let mut worker = Worker { segment, place, info, seed: child.plan.seed, cpu_seconds, edition };
     let mut producer = plugin.construct(&child.plugin.config, info)?;
-    let role = Role::Worker { worker: info.worker, incarnation };
+    let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
     let _ = events.send(&Event::Ready { role });
+    worker.wait_for_share();
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
@@ -60,29 +53,51 @@ pub(super) fn run(
     producer.close().map_err(SetupFailure::from)
 }
 
+/// Opens the producer, where it declares the arrays that the slots were laid out for.
+pub(super) fn open(child: &Child, segment: &Segment) -> Result<ProducerPlugin, SetupFailure> {
+    let plugin = ProducerPlugin::open(&child.plugin.library, child.logging)?;
+    let declared = plugin.schema(&child.plugin.config)?;
+    // Other arrays would overlap.
+    if declared == segment.layout().sizes.schema { Ok(plugin) } else { Err(SetupFailure::Schema(declared)) }
+}
+
 struct Worker {
     segment: &'static Segment,
+    place: u32,
     info: WorkerInfo,
     seed: u64,
     /// The limit of processor time for a message.
     cpu_seconds: Option<u64>,
+    /// Of the producer's code.
+    edition: u32,
 }
 
 impl Worker {
     fn place(&self) -> &'static WorkerPlace {
-        self.segment.worker_place(self.info.worker)
+        self.segment.worker_place(self.place)
+    }
+
+    /// Waits until there are messages for its crew. It does not wait with the others for them before: it would swallow their wakes.
+    fn wait_for_share(&self) {
+        let table = self.segment.table();
+        table.control.shares.opened.wait_for(None, || {
+            let ends = table.stop_requested() || self.place().retire() != Retire::No;
+            (ends || table.is_open_for(crew_of(self.place))).then_some(())
+        });
     }
 
     /// The oldest queued message, or `None` at a stop, or where the worker is to retire.
     fn wait_for_message(&self) -> Option<Claim<Producing>> {
         let (table, place) = (self.segment.table(), self.place());
         let (found, asleep) = table.control.queued.wait_for(None, || {
-            if table.stop_requested() || place.retire.load(Ordering::SeqCst) != 0 {
+            let retire = place.retire();
+            if table.stop_requested() || retire == Retire::Next {
                 return Some(None);
             }
             // Before the claim: a worker that is interrupted in between has not held it for longer than it says.
             place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-            table.claim_queued(self.info.worker).map(Some)
+            let claim = table.claim_queued(self.place, &place.noted);
+            (claim.is_some() || retire == Retire::Drained).then_some(claim)
         });
         if asleep > Duration::ZERO {
             place.wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
@@ -106,8 +121,8 @@ impl Worker {
             Err(report) => (Cow::Owned(report.encode(OUTCOME_CAPACITY)), None, Some(report.kind)),
         };
         self.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-        let outcome =
-            Outcome { failed: failure.is_some(), bytes: bytes.len(), rows, nanos, worker: self.info.worker };
+        let (failed, bytes) = (failure.is_some(), bytes.len());
+        let outcome = Outcome { failed, bytes, rows, nanos, worker: self.info.worker, edition: self.edition };
         place.produced.fetch_add(1, Ordering::Relaxed);
         place.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
         table.commit(claim, outcome);

@@ -3,7 +3,7 @@
 //! ```text
 //!   0          header: magic, format, sizes │ control: events, counters
 //!   slots      SlotHeader × slots
-//!   workers    WorkerPlace × MAX_WORKERS: the number of workers may change while running
+//!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
 //!   payloads   slot 0: message │ outcome │ array │ array …   each from a 64-byte boundary
 //!              slot 1: …                                     each slot from a page boundary
 //! ```
@@ -12,6 +12,7 @@ use cobuf_plugin_api::{ArraySpec, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Header, WorkerPlace};
+use super::shares::CREWS;
 use super::table::SlotHeader;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
@@ -19,6 +20,8 @@ use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 pub(crate) const ARRAY_ALIGNMENT: usize = 64;
 /// Slots begin at a page, so that no two processes ever write to the same one.
 const SLOT_ALIGNMENT: usize = 4096;
+/// The places of all workers that there can be.
+pub(crate) const WORKER_PLACES: usize = MAX_WORKERS * CREWS;
 
 /// The sizes from which a layout follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +58,7 @@ impl Layout {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
         let worker_places = slot_headers + size_of::<SlotHeader>() * sizes.slots;
         let payloads =
-            (worker_places + size_of::<WorkerPlace>() * MAX_WORKERS).next_multiple_of(SLOT_ALIGNMENT);
+            (worker_places + size_of::<WorkerPlace>() * WORKER_PLACES).next_multiple_of(SLOT_ALIGNMENT);
         let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
         let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
         for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
@@ -129,7 +132,7 @@ mod tests {
             let mut spans = vec![
                 Span { offset: 0, bytes: size_of::<Header>() },
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
-                Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * MAX_WORKERS },
+                Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKER_PLACES },
             ];
             for slot in 0..slots {
                 spans.extend([layout.message(slot), layout.outcome(slot)]);

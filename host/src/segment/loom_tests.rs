@@ -24,7 +24,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::event::Event;
 use super::recovery::Reclaimed;
-use super::sync::{AtomicU32, Ordering};
+use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::table::{
     Claim, Commanding, Control, Outcome, Producing, Reading, Role, SlotHeader, Table, Wanted,
 };
@@ -59,6 +59,8 @@ struct Model {
     control: Control,
     slots: Vec<SlotHeader>,
     payloads: Vec<Payload>,
+    /// Each worker's note, see `shares`.
+    noted: [AtomicU64; 2],
     /// The number of batches that consumers took who share their place in the stream.
     taken: Mutex<u64>,
 }
@@ -69,6 +71,12 @@ impl Model {
             control: Control::new(),
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
             payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
+            noted: [0, 1].map(|_| {
+                let noted = AtomicU64::new(0);
+                // As in `Event::new`.
+                noted.store(0, Ordering::SeqCst);
+                noted
+            }),
             taken: Mutex::new(0),
         })
     }
@@ -115,9 +123,13 @@ impl Model {
     fn wait_for_message(&self, worker: u32) -> Option<Claim<Producing>> {
         let table = self.table();
         let (found, _) = self.control.queued.wait_for(None, || {
-            if table.stop_requested() { Some(None) } else { table.claim_queued(worker).map(Some) }
+            if table.stop_requested() { Some(None) } else { self.claim_queued(worker).map(Some) }
         });
         found.flatten()
+    }
+
+    fn claim_queued(&self, worker: u32) -> Option<Claim<Producing>> {
+        self.table().claim_queued(worker, &self.noted[worker as usize])
     }
 
     fn produce(&self, mut claim: Claim<Producing>, worker: u32) {
@@ -126,7 +138,10 @@ impl Model {
         for half in 0..2 {
             self.write(&mut claim, |contents| contents.array[half] = array(message));
         }
-        self.table().commit(claim, Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker });
+        self.table().commit(
+            claim,
+            Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker, edition: worker },
+        );
     }
 
     /// Produces until the stop; gives the number of batches.
@@ -192,7 +207,7 @@ impl Model {
     fn bury_worker(&self, worker: u32, max_attempts: u32) {
         let table = self.table();
         if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(worker, Some(max_attempts)) {
-            let report = Outcome { failed: true, bytes: 0, rows: None, nanos: 0, worker };
+            let report = Outcome { failed: true, bytes: 0, rows: None, nanos: 0, worker, edition: worker };
             table.commit(claim, report);
         }
         table.wake_everyone();
@@ -268,7 +283,7 @@ fn do_two_consumers_get_each_batch_once_as_they_come() {
         let consumers = [start(&model, consume_any), start(&model, consume_any)];
         for sequence in 0..2 {
             model.command(model.table().claim_free().unwrap(), sequence);
-            let claim = model.table().claim_queued(0).unwrap();
+            let claim = model.claim_queued(0).unwrap();
             model.produce(claim, 0);
         }
         let [first, second] = consumers.map(|consumer| consumer.join().unwrap());
@@ -282,7 +297,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let [first, second] = [0, 1].map(|worker| model.table().claim_queued(worker).unwrap());
+        let [first, second] = [0, 1].map(|worker| model.claim_queued(worker).unwrap());
         let consume_shared = |model: &Model| {
             let mut sequences = 0;
             while let Some(claim) = model.next_shared() {
@@ -316,6 +331,51 @@ fn does_nobody_sleep_on_after_a_stop() {
     });
 }
 
+// A swap of the producer: worker 0 is the old crew, worker 1 the new.
+
+/// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
+#[test]
+fn is_the_cut_between_two_crews_exact() {
+    check(|| {
+        let model = Model::new(2);
+        let retire = Arc::new(AtomicU32::new(0));
+        let old = {
+            let retire = retire.clone();
+            start(&model, move |model| {
+                let (table, mut produced) = (model.table(), 0);
+                let message = || {
+                    let retires = retire.load(Ordering::SeqCst) != 0;
+                    let claim = model.claim_queued(0);
+                    (claim.is_some() || retires || table.stop_requested()).then_some(claim)
+                };
+                while let (Some(Some(claim)), _) = model.control.queued.wait_for(None, message) {
+                    model.produce(claim, 0);
+                    produced += 1;
+                }
+                produced
+            })
+        };
+        let new = start(&model, |model| {
+            let table = model.table();
+            let open = || (table.is_open_for(1) || table.stop_requested()).then_some(());
+            model.control.shares.opened.wait_for(None, open);
+            model.produce_all(1)
+        });
+        model.command(model.table().claim_free().unwrap(), 0);
+        let first = model.table().cut(0, || model.noted[0].load(Ordering::SeqCst));
+        retire.store(1, Ordering::SeqCst);
+        model.table().wake_everyone();
+        model.command(model.table().claim_free().unwrap(), 1);
+        for sequence in 0..2 {
+            let claim = model.next(Wanted::Sequence(sequence), u64::MAX).unwrap();
+            assert_eq!(model.table().outcome(&claim).edition, u32::from(sequence >= first));
+            assert_eq!(model.consume(claim), sequence);
+        }
+        model.table().request_stop();
+        assert_eq!(old.join().unwrap() + new.join().unwrap(), 2);
+    });
+}
+
 // Deaths of workers.
 
 /// One of two workers claims a message if there is one, writes so many halves of the array, and dies.
@@ -324,7 +384,7 @@ fn survive_a_worker_that_dies(messages: u64, halves: usize) {
         let model = Model::new(messages as usize);
         let living = start(&model, |model| model.produce_all(1));
         let dying = start(&model, move |model| {
-            let Some(mut claim) = model.table().claim_queued(0) else { return };
+            let Some(mut claim) = model.claim_queued(0) else { return };
             for half in 0..halves {
                 model.write(&mut claim, |contents| contents.array[half] = u64::MAX);
             }

@@ -17,17 +17,16 @@ use std::ptr;
 use std::slice;
 
 use arrayvec::ArrayVec;
-use cobuf_plugin_api::MAX_ARRAYS;
 use cobuf_plugin_api::abi::RawArray;
+use cobuf_plugin_api::{Dictionary, MAX_ARRAYS, codec};
 use rustix::fs::Mode;
 use rustix::mm::{Advice, MapFlags, ProtFlags, mmap};
 use rustix::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-use super::layout::{Layout, Span};
+use super::layout::{Layout, Span, WORKER_PLACES};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
-use super::table::{Claim, Commanding, Control, Producing, Reading, Role, SlotHeader, Table};
-use crate::limits::MAX_WORKERS;
+use super::table::{Claim, Commanding, Control, Producing, Reading, Role, SlotHeader, Table, Written};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"cobufseg");
 
@@ -53,8 +52,35 @@ pub(crate) struct WorkerPlace {
     /// When the worker last looked for a message, as `clock` says: it has held its slot for no longer. `u64::MAX` while it
     /// does something that has no deadline.
     pub(crate) looked_nanos: AtomicU64,
-    /// Not 0 where the worker shall end after the message that it holds.
-    pub(crate) retire: AtomicU32,
+    /// The least number above all messages that the worker has noted as its own, see `shares`.
+    pub(crate) noted: AtomicU64,
+    /// Whether the worker shall end, see [`Retire`].
+    retire: AtomicU32,
+}
+
+/// Whether, and when, a worker shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retire {
+    /// Never.
+    No = 0,
+    /// After the message that it holds.
+    Next = 1,
+    /// When nothing is left that its crew may take.
+    Drained = 2,
+}
+
+impl WorkerPlace {
+    pub(crate) fn retire(&self) -> Retire {
+        match self.retire.load(Ordering::SeqCst) {
+            0 => Retire::No,
+            2 => Retire::Drained,
+            _ => Retire::Next,
+        }
+    }
+
+    pub(crate) fn set_retire(&self, retire: Retire) {
+        self.retire.store(retire as u32, Ordering::SeqCst);
+    }
 }
 
 /// Why a segment could not be had.
@@ -143,12 +169,12 @@ impl Segment {
     /// The places of all workers that there can be.
     pub(crate) fn worker_places(&self) -> &[WorkerPlace] {
         // SAFETY: `Layout` puts as many `WorkerPlace`s there, aligned, inside the mapping; they are atomics.
-        unsafe { self.shared(self.layout.worker_places, MAX_WORKERS) }
+        unsafe { self.shared(self.layout.worker_places, WORKER_PLACES) }
     }
 
     /// The place of a worker that was started.
-    pub(crate) fn worker_place(&self, worker: u32) -> &WorkerPlace {
-        &self.worker_places()[worker as usize]
+    pub(crate) fn worker_place(&self, place: u32) -> &WorkerPlace {
+        &self.worker_places()[place as usize]
     }
 
     /// The memory for a message, to write.
@@ -162,6 +188,24 @@ impl Segment {
         let written = self.table().message_bytes(claim);
         // SAFETY: whoever holds the claim is alone with the slot, and nobody writes a message after it was queued.
         unsafe { self.payload(self.layout.message(claim.index()), written) }
+    }
+
+    /// A copy of the newest message that is, or was last, in a slot, and its number. Nothing is claimed for it: what is copied while
+    /// the commander writes another one is thrown away.
+    pub(crate) fn newest_message(&self) -> Option<(u64, Vec<u8>)> {
+        let mut written = self.table().messages();
+        written.sort_by_key(|message| std::cmp::Reverse(message.sequence));
+        written.into_iter().find_map(|Written { slot, snapshot, sequence, bytes }| {
+            let span = self.layout.message(slot);
+            // SAFETY: the span lies inside the mapping. Another process may be writing there, which is why each byte is read for itself
+            // and none is believed before the slot's word was seen not to have changed.
+            let byte = |index: usize| unsafe { self.at(span.offset).add(index).read_volatile() };
+            let copy: Vec<u8> = (0..bytes.min(span.bytes)).map(byte).collect();
+            std::sync::atomic::fence(Ordering::Acquire);
+            let unchanged = self.table().slots[slot].word.load().is_same_use(snapshot);
+            let whole = codec::decode::<Dictionary>("the message", &copy).is_ok();
+            (unchanged && whole).then_some((sequence, copy))
+        })
     }
 
     /// The memory for metadata or a report, to write.

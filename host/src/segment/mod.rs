@@ -5,6 +5,7 @@
 //!   event       a counter to wait on, across processes
 //!   word        the state machine of one slot, in one AtomicU64
 //!   table       claims over all slots: who may touch which payload
+//!   shares      which messages a crew of workers may take
 //!   recovery    what becomes of the slots of the dead
 //!   sanity      whether what a slot says of itself can be
 //!   failpoint   where tests have processes fail
@@ -23,6 +24,7 @@ pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod recovery;
 mod sanity;
+pub(crate) mod shares;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;

@@ -17,33 +17,37 @@ pub(crate) enum Reclaimed {
 }
 
 impl Table<'_> {
-    /// The message in the slot that a worker holds, also where its number was written over: the slot is held all the same.
-    pub(crate) fn held_by(self, worker: u32) -> Option<u64> {
-        let (index, _) = self.oldest(|snapshot| snapshot.is(SlotState::Writing, Owner::Worker(worker)))?;
-        Some(self.slots[index].sequence.load(Ordering::Relaxed).saturating_sub(1))
+    /// The message in the slot that the worker in a place holds.
+    pub(crate) fn held_by(self, place: u32) -> Option<u64> {
+        let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Worker(place));
+        self.oldest(held).map(|(.., sequence)| sequence)
+    }
+
+    /// Whether there is a message that only this crew may take.
+    pub(crate) fn has_work(self, crew: usize) -> bool {
+        self.oldest_queued(self.control.shares.now().of(crew)).is_some()
     }
 
     /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`. Without them its
     /// death was not the message's doing, and is no attempt.
-    pub(crate) fn reclaim_worker(self, worker: u32, max_attempts: Option<u32>) -> Option<Reclaimed> {
-        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Worker(worker));
-        let (index, snapshot) = self.oldest(held)?;
+    pub(crate) fn reclaim_worker(self, place: u32, max_attempts: Option<u32>) -> Option<Reclaimed> {
+        let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Worker(place));
+        let (index, snapshot, sequence) = self.oldest(held)?;
         let slot = &self.slots[index];
-        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
         let attempts = snapshot.attempts() + u32::from(max_attempts.is_some());
         if max_attempts.is_some_and(|most| attempts >= most) {
-            let claim = Claim { index, snapshot, role: Producing { worker } };
+            let claim = Claim { index, snapshot, role: Producing { place } };
             return Some(Reclaimed::GivenUp { claim, sequence, attempts });
         }
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-        slot.word.transition_to_requeued(snapshot, worker, attempts)?;
+        slot.word.transition_to_requeued(snapshot, place, attempts)?;
         Some(Reclaimed::Requeued { sequence, attempts })
     }
 
     /// Takes back what the dead commander held. A message that it had counted as queued is queued, others never were.
     pub(crate) fn reclaim_commander(self) {
-        let held = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Commander);
-        while let Some((index, snapshot)) = self.oldest(held) {
+        let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Commander);
+        while let Some((index, snapshot, _)) = self.oldest(held) {
             let slot = &self.slots[index];
             let sequence = slot.sequence.load(Ordering::Relaxed);
             if sequence != 0 && sequence == self.control.commanded.load(Ordering::Acquire) {

@@ -4,6 +4,7 @@
 //! Numbers that are wrong and could be right are not found, nor are arrays that another slot's plugin wrote over.
 
 use super::memory::Segment;
+use super::shares::worker_of;
 use super::sync::Ordering;
 use super::table::{Claim, Outcome, Reading};
 use super::word::Owner;
@@ -26,7 +27,9 @@ impl Segment {
         match claim.snapshot.owner() {
             Owner::Nobody => {}
             Owner::Commander => return Some("is ready while the commander holds it".to_owned()),
-            Owner::Worker(worker) => return Some(format!("is ready while worker {worker} holds it")),
+            Owner::Worker(place) => {
+                return Some(format!("is ready while worker {} holds it", worker_of(place)));
+            }
         }
         if self.table().slots[claim.index].sequence.load(Ordering::Relaxed) == 0 {
             return Some("is ready and has no message's number".to_owned());

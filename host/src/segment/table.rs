@@ -5,9 +5,12 @@
 //! it is. Beside its word each slot has a few numbers, written by whoever holds the claim and published with the
 //! word. A claim that is lost with its process stays in the word, where the supervisor finds it.
 
+use std::ops::Range;
+
 use super::clock;
 use super::event::Event;
 use super::failpoint::{Armed, Failpoint};
+use super::shares::{Shares, crew_of};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::word::{Owner, SlotState, SlotWord, Snapshot};
 
@@ -23,6 +26,10 @@ pub(crate) struct Control {
     pub(crate) ready: Event,
     /// Not 0 once the host wants to stop.
     pub(crate) stop: AtomicU32,
+    /// Not 0 where the commander shall end before its next message.
+    pub(crate) relieve_commander: AtomicU32,
+    /// Which messages the workers of each crew may take.
+    pub(crate) shares: Shares,
     /// The number of the next message to be queued: all before are queued, or were delivered by an earlier run.
     pub(super) commanded: AtomicU64,
     /// The number of messages of the whole stream plus one, once it is over; 0 before.
@@ -49,6 +56,7 @@ pub(crate) struct SlotHeader {
     /// 0: the batch is there; 1: a report is in its place.
     failed: AtomicU32,
     worker: AtomicU32,
+    edition: AtomicU32,
     /// The batch's rows, `u64::MAX` for all.
     rows: AtomicU64,
     produce_nanos: AtomicU64,
@@ -62,7 +70,7 @@ pub(crate) struct Commanding;
 /// A worker's, filling arrays; the supervisor's after the worker's death.
 #[derive(Debug)]
 pub(crate) struct Producing {
-    pub(super) worker: u32,
+    pub(super) place: u32,
 }
 /// The application's, reading a batch.
 #[derive(Debug)]
@@ -105,6 +113,8 @@ pub(crate) struct Outcome {
     pub(crate) nanos: u64,
     /// The worker that produced it.
     pub(crate) worker: u32,
+    /// The edition of the producer's code: 0 for the first, one more with each swap.
+    pub(crate) edition: u32,
 }
 
 /// Which ready batch a consumer wants.
@@ -128,6 +138,16 @@ pub(crate) struct SlotLook {
     pub(crate) since_nanos: u64,
 }
 
+/// A message in a slot, as it was looked at: another may be there already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) slot: usize,
+    pub(super) snapshot: Snapshot,
+    /// 0 where it is not known: the slot is free by now.
+    pub(super) sequence: u64,
+    pub(super) bytes: usize,
+}
+
 /// The slots of a run and what is shared beside them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table<'a> {
@@ -139,6 +159,7 @@ impl Table<'_> {
     /// Makes this the first message to be queued. Before there is a commander.
     pub(crate) fn begin_at(self, sequence: u64) {
         self.control.commanded.store(sequence, Ordering::Release);
+        self.control.shares.begin_at(sequence);
     }
 
     // The commander's part.
@@ -184,16 +205,27 @@ impl Table<'_> {
 
     // A worker's part.
 
-    /// Claims the oldest queued message for a worker.
-    pub(crate) fn claim_queued(self, worker: u32) -> Option<Claim<Producing>> {
+    /// Claims the oldest queued message of its crew's share for the worker in a place. `noted` is the worker's own note of how far it has
+    /// come, see `shares`.
+    pub(crate) fn claim_queued(self, place: u32, noted: &AtomicU64) -> Option<Claim<Producing>> {
+        let (shares, crew) = (&self.control.shares, crew_of(place));
         loop {
-            let queued = |snapshot: Snapshot| snapshot.is(SlotState::Writing, Owner::Nobody);
-            let (index, seen) = self.oldest(queued)?;
-            // Where another worker was faster, look again: each such loss is another's gain.
-            if let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, worker) {
-                self.control.armed.pass(Failpoint::WorkClaimed);
-                return Some(Claim { index, snapshot, role: Producing { worker } });
+            let (index, seen, sequence) = self.oldest_queued(shares.glance().of(crew))?;
+            if noted.load(Ordering::Relaxed) <= sequence {
+                noted.store(sequence.saturating_add(1), Ordering::SeqCst);
             }
+            // Where another worker was faster, look again: each such loss is another's gain.
+            let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, place) else {
+                continue;
+            };
+            if !shares.now().of(crew).contains(&sequence) {
+                // Cut off in between: the other crew's.
+                self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
+                self.control.queued.notify_all();
+                continue;
+            }
+            self.control.armed.pass(Failpoint::WorkClaimed);
+            return Some(Claim { index, snapshot, role: Producing { place } });
         }
     }
 
@@ -207,7 +239,8 @@ impl Table<'_> {
         slot.produce_nanos.store(outcome.nanos, Ordering::Relaxed);
         self.control.armed.pass(Failpoint::CommitHalfWritten);
         slot.worker.store(outcome.worker, Ordering::Relaxed);
-        expect_held(slot.word.transition_to_ready(claim.snapshot, claim.role.worker));
+        slot.edition.store(outcome.edition, Ordering::Relaxed);
+        expect_held(slot.word.transition_to_ready(claim.snapshot, claim.role.place));
         self.control.armed.pass(Failpoint::CommitReady);
         self.control.ready.notify_all();
     }
@@ -219,7 +252,9 @@ impl Table<'_> {
         loop {
             let ready = |snapshot: Snapshot| snapshot.state() == SlotState::Ready;
             let (index, seen) = match wanted {
-                Wanted::Any => self.oldest(ready)?,
+                Wanted::Any => {
+                    self.oldest(|snapshot, _| ready(snapshot)).map(|(index, seen, _)| (index, seen))?
+                }
                 Wanted::Sequence(sequence) => self.slots.iter().enumerate().find_map(|(index, slot)| {
                     let snapshot = slot.word.load();
                     let found =
@@ -249,6 +284,7 @@ impl Table<'_> {
         self.control.queued.rouse();
         self.control.freed.rouse();
         self.control.ready.rouse();
+        self.control.shares.opened.rouse();
     }
 
     /// Makes every process stop at its next look.
@@ -307,6 +343,7 @@ impl Table<'_> {
             rows: (rows != u64::MAX).then_some(rows as usize),
             nanos: slot.produce_nanos.load(Ordering::Relaxed),
             worker: slot.worker.load(Ordering::Relaxed),
+            edition: slot.edition.load(Ordering::Relaxed),
         }
     }
 
@@ -324,13 +361,34 @@ impl Table<'_> {
         })
     }
 
-    /// The slot with the least sequence number among those whose word is as wanted.
-    pub(super) fn oldest(self, wanted: impl Fn(Snapshot) -> bool) -> Option<(usize, Snapshot)> {
+    /// The messages that are, or were last, in the slots.
+    pub(super) fn messages(self) -> Vec<Written> {
+        let written = |(slot, header): (usize, &SlotHeader)| {
+            let snapshot = header.word.load();
+            let bytes = header.message_bytes.load(Ordering::Relaxed) as usize;
+            let sequence = header.sequence.load(Ordering::Relaxed).saturating_sub(1);
+            let there = bytes > 0 && snapshot.owner() != Owner::Commander;
+            there.then_some(Written { slot, snapshot, sequence, bytes })
+        };
+        self.slots.iter().enumerate().filter_map(written).collect()
+    }
+
+    /// The slot with the least of these messages that is queued.
+    pub(super) fn oldest_queued(self, messages: Range<u64>) -> Option<(usize, Snapshot, u64)> {
+        self.oldest(|snapshot, sequence| {
+            snapshot.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence)
+        })
+    }
+
+    /// The slot with the least sequence number among those whose word and number are as wanted.
+    pub(super) fn oldest(self, wanted: impl Fn(Snapshot, u64) -> bool) -> Option<(usize, Snapshot, u64)> {
         let candidates = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let snapshot = slot.word.load();
-            wanted(snapshot).then(|| (slot.sequence.load(Ordering::Relaxed), index, snapshot))
+            // Also where it was written over and is no number any more: the slot is held all the same.
+            let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+            wanted(snapshot, sequence).then_some((index, snapshot, sequence))
         });
-        candidates.min_by_key(|&(sequence, ..)| sequence).map(|(_, index, snapshot)| (index, snapshot))
+        candidates.min_by_key(|&(.., sequence)| sequence)
     }
 }
 
@@ -352,6 +410,8 @@ impl Control {
             freed: Event::new(),
             ready: Event::new(),
             stop: AtomicU32::new(0),
+            relieve_commander: AtomicU32::new(0),
+            shares: Shares::new(),
             commanded: AtomicU64::new(0),
             end: AtomicU64::new(0),
             total: AtomicU64::new(0),
@@ -372,6 +432,7 @@ impl SlotHeader {
             outcome_bytes: AtomicU32::new(0),
             failed: AtomicU32::new(0),
             worker: AtomicU32::new(0),
+            edition: AtomicU32::new(0),
             rows: AtomicU64::new(0),
             produce_nanos: AtomicU64::new(0),
         }

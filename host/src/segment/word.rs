@@ -109,6 +109,11 @@ impl Snapshot {
         self.state() == state && self.owner() == owner
     }
 
+    /// Whether it is of the same use of the slot, with the same message.
+    pub(super) fn is_same_use(self, other: Self) -> bool {
+        self.generation() == other.generation()
+    }
+
     fn to(self, state: SlotState, owner: Owner) -> Self {
         Self::new(state, owner, self.attempts(), self.generation())
     }

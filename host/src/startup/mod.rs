@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::plugin::Plugin;
-use crate::process::protocol::{Plan, WorkerInit, WorkerLimits};
+use crate::process::protocol::{Plan, ProducerPlan, WorkerInit, WorkerLimits};
 use crate::run_folder::RunFolder;
 use crate::segment::layout::Sizes;
 use crate::stream::Stream;
@@ -40,7 +40,8 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let folder = create_run_folder()?;
     let plan = Plan {
         commander: Some(commander.plan(folder.path())?),
-        producer: Some(producer.plan(folder.path())?),
+        producers: [Some(ProducerPlan { plugin: producer.plan(folder.path())?, edition: 0 }), None],
+        candidate: None,
         workers: numbers.workers as u32,
         seed: builder.seed,
         // A replay ends with its last letter.
@@ -78,13 +79,14 @@ pub(crate) fn declarations(
     let chosen = ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
     let (commander, producer) = match kind {
         PluginKind::Commander => (Some(chosen), None),
-        PluginKind::Producer => (None, Some(chosen)),
+        PluginKind::Producer => (None, Some(ProducerPlan { plugin: chosen, edition: 0 })),
     };
     let init = WorkerInit { working_directory, ..WorkerInit::default() };
     let run_folder = folder.path().to_owned();
     let plan = Plan {
         commander,
-        producer,
+        producers: [producer, None],
+        candidate: None,
         workers: 1,
         seed: 0,
         limit: None,

@@ -1,6 +1,5 @@
 //! A run between its first process and its host: says what to do next, and reads what the processes answer.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,28 +12,26 @@ use crate::error::StartError;
 use crate::host::Host;
 use crate::limits::{MAX_UNANSWERED, SERVER_MARGIN};
 use crate::plugin::PluginError;
-use crate::plugin_logs::{Names, forward_log};
+use crate::plugin_logs::forward_log;
 use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, LaunchError, StartMethod};
-use crate::process::protocol::{Beginning, Event, Plan, PluginPlan, Request, Role, SetupFailure};
+use crate::process::protocol::{Beginning, Event, Plan, Request, Role, SetupFailure};
 use crate::run_folder::RunFolder;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::memory::{Segment, SegmentError};
+use crate::segment::shares::place_of;
 use crate::segment::sync::Ordering;
 use crate::stream::Stream;
-use crate::supervisor::{Care, Started, Supervisor};
+use crate::supervisor::{self, Care, Started, Supervisor};
 
 /// A run that is being started.
 pub(super) struct Session {
     server: Option<ForkServer>,
     plan: Plan,
     events: Option<EventReceiver>,
-    names: Names,
     folder: Option<RunFolder>,
     deadline: Instant,
     limit: Duration,
-    /// The files that the user named: the commander's and the producer's.
-    origins: [PathBuf; 2],
     /// What happened to plugins that were up before all were: for the supervisor.
     early: Vec<Event>,
     /// What workers have logged by then.
@@ -53,19 +50,13 @@ impl Drop for Session {
 
 impl Session {
     pub(super) fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
-        let name = |plugin: &Option<PluginPlan>| {
-            plugin.as_ref().map_or_else(String::new, |plugin| plugin.name.clone())
-        };
-        let origin = |plugin: &Option<PluginPlan>| plugin.as_ref().map(|plugin| plugin.origin.clone());
         let (server, events) = ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?;
         let mut session = Self {
             server: Some(server),
             events: Some(events),
-            names: Names { commander: name(&plan.commander), producer: name(&plan.producer) },
             folder: Some(folder),
             deadline: Instant::now() + builder.start_timeout,
             limit: builder.start_timeout,
-            origins: [origin(&plan.commander), origin(&plan.producer)].map(Option::unwrap_or_default),
             early: Vec::new(),
             early_logs: Vec::new(),
             plan,
@@ -110,10 +101,10 @@ impl Session {
         self.request(Request::Start(role, None))?;
         let mut answer = None;
         loop {
-            match self.next_event(&format!("the {kind} {}", self.names.of(kind)))? {
+            match self.next_event(&format!("the {kind} {}", self.plan.name(role)))? {
                 Event::Probed { config_schema, schema, .. } => answer = Some((config_schema, schema)),
                 Event::Exited { role: ended, how } if ended == role => {
-                    return answer.ok_or_else(|| self.died(kind, how.to_string()));
+                    return answer.ok_or_else(|| self.died(role, how.to_string()));
                 }
                 event => self.take_usual(event)?,
             }
@@ -143,7 +134,8 @@ impl Session {
         let sequence = stream.history.earlier().next_missing(0);
         let beginning = Beginning { sequence, state: stream.history.state_before(sequence) };
         self.request(Request::Start(Role::Commander, Some(beginning)))?;
-        let mut missing_workers = (0..workers as u32).map(|worker| Role::Worker { worker, incarnation: 0 });
+        let mut missing_workers =
+            (0..workers).map(|worker| Role::Worker { place: place_of(0, worker), incarnation: 0 });
         for role in missing_workers.by_ref().take(MAX_UNANSWERED as usize) {
             self.request(Request::Start(role, None))?;
         }
@@ -200,7 +192,6 @@ impl Session {
             server,
             events,
             plan: self.plan.clone(),
-            names: self.names.clone(),
             care,
             workers: numbers.workers,
             tune_up_to: numbers.tune_up_to,
@@ -235,14 +226,14 @@ impl Session {
     fn take_usual(&mut self, event: Event) -> Result<(), StartError> {
         match event {
             Event::Log { role, level, target, message } => {
-                forward_log(&self.names, role, level, &target, &message);
-                if let Role::Worker { worker, .. } = role {
-                    self.early_logs.push((worker, message));
+                forward_log(self.plan.name(role), role, level, &target, &message);
+                if let Role::Worker { place, .. } = role {
+                    self.early_logs.push((place, message));
                 }
                 Ok(())
             }
             Event::SetupFailed { role, failure } => Err(self.setup_failed(role, failure)),
-            Event::Exited { role, how } => Err(self.died(role.kind(), how.to_string())),
+            Event::Exited { role, how } => Err(self.died(role, how.to_string())),
             Event::Started { role, pid: Err(reason) } => {
                 Err(StartError::Process { role: role.to_string(), reason })
             }
@@ -251,20 +242,19 @@ impl Session {
     }
 
     fn setup_failed(&self, role: Role, failure: SetupFailure) -> StartError {
-        let (kind, plugin) = (role.kind(), self.names.of(role.kind()).to_owned());
+        let (kind, plugin) = (role.kind(), self.plan.name(role).to_owned());
         match failure {
             SetupFailure::Plugin(source) => PluginError::Setup { kind, plugin, source }.into(),
             SetupFailure::Load(reason) => {
-                let [commander, producer] = &self.origins;
-                let path = if kind == PluginKind::Commander { commander } else { producer };
-                PluginError::Load { path: path.clone(), reason }.into()
+                let path = self.plan.plugin(role).map(|plugin| plugin.origin.clone()).unwrap_or_default();
+                PluginError::Load { path, reason }.into()
             }
-            SetupFailure::Init(reason) => StartError::Process { role: role.to_string(), reason },
+            other => StartError::Process { role: role.to_string(), reason: supervisor::explain(other) },
         }
     }
 
-    fn died(&self, kind: PluginKind, how: String) -> StartError {
-        PluginError::Died { kind, plugin: self.names.of(kind).to_owned(), how }.into()
+    fn died(&self, role: Role, how: String) -> StartError {
+        PluginError::Died { kind: role.kind(), plugin: self.plan.name(role).to_owned(), how }.into()
     }
 }
 

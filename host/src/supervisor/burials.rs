@@ -11,13 +11,14 @@ use crate::limits::OUTCOME_CAPACITY;
 use crate::process::protocol::Exit;
 use crate::segment::failpoint::Failpoint;
 use crate::segment::recovery::Reclaimed;
+use crate::segment::shares::{CREWS, crew_of, worker_of};
 use crate::segment::table::{Claim, Outcome, Producing};
 
 impl Supervisor {
     /// What follows on a worker's death, once it was reaped.
-    pub(super) fn bury_worker(&mut self, worker: u32, how: Death) {
-        let state = &mut self.workers[worker as usize];
-        let (verdict, plugin) = (state.verdict.take(), &self.names.producer);
+    pub(super) fn bury_worker(&mut self, place: u32, how: Death) {
+        let (state, worker) = (&mut self.workers[place as usize], worker_of(place));
+        let (verdict, plugin) = (state.verdict.take(), self.plan.name(state.role(place)));
         let death = verdict.map_or(how, |verdict| verdict.death);
         let retired = matches!(state.life, Life::Retiring { .. }) && how == Death::Exit(Exit::Code(0));
         if retired {
@@ -25,24 +26,24 @@ impl Supervisor {
         } else {
             tracing::warn!(%plugin, worker, how = %death, "a worker died");
         }
-        self.reclaim(worker, death, verdict);
+        self.reclaim(place, death, verdict);
         self.stream.table().wake_everyone();
-        self.plan_restart(worker, death);
+        self.plan_restart(place, death);
     }
 
     /// Takes back the slot that the dead worker held.
-    fn reclaim(&mut self, worker: u32, death: Death, verdict: Option<Verdict>) {
+    fn reclaim(&mut self, place: u32, death: Death, verdict: Option<Verdict>) {
         let table = self.stream.table();
-        let Some(sequence) = table.held_by(worker) else { return };
+        let Some(sequence) = table.held_by(place) else { return };
         if table.control.armed.take(Failpoint::Reclaim).is_some() {
             self.server.kill();
         }
         let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence));
         if !innocent {
-            let attempt = self.workers[worker as usize].attempt(worker, death);
+            let attempt = self.workers[place as usize].attempt(worker_of(place), death);
             self.stream.history.note_attempt(sequence, attempt);
         }
-        match table.reclaim_worker(worker, (!innocent).then_some(self.care.max_attempts)) {
+        match table.reclaim_worker(place, (!innocent).then_some(self.care.max_attempts)) {
             None => {}
             Some(Reclaimed::Requeued { sequence, attempts }) => {
                 count(&self.stream.counters.retries);
@@ -50,7 +51,7 @@ impl Supervisor {
             }
             Some(Reclaimed::GivenUp { claim, sequence, attempts }) => {
                 tracing::error!(sequence, attempts, "a message is given up");
-                self.commit_failure(worker, claim, (sequence, attempts), death);
+                self.commit_failure(place, claim, (sequence, attempts), death);
             }
         }
     }
@@ -58,7 +59,7 @@ impl Supervisor {
     /// Puts a report in the place of the batch.
     fn commit_failure(
         &self,
-        worker: u32,
+        place: u32,
         mut claim: Claim<Producing>,
         (sequence, attempts): (u64, u32),
         death: Death,
@@ -66,7 +67,8 @@ impl Supervisor {
         let summary = summary(attempts, &self.stream.history.attempts(sequence));
         let bytes = Report::from_host(death.kind(), summary).encode(OUTCOME_CAPACITY);
         self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-        let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker };
+        let (worker, edition) = (worker_of(place), self.plan.edition(crew_of(place)));
+        let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker, edition };
         self.stream.table().commit(claim, outcome);
     }
 
@@ -79,12 +81,14 @@ impl Supervisor {
                 count(&self.stream.counters.retries);
                 tracing::info!(sequence, "a message is queued again");
             }
+            let wanted = self.is_wanted(index as u32);
             let worker = &mut self.workers[index];
             worker.verdict = None;
             if worker.is_process() {
-                worker.life = if index < self.target { Life::Due(Instant::now()) } else { Life::Off };
+                worker.life = if wanted { Life::Due(Instant::now()) } else { Life::Off };
             }
         }
+        (0..CREWS).for_each(|crew| self.drain(crew, "the fork server died"));
     }
 }
 

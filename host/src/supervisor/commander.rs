@@ -80,13 +80,16 @@ impl Supervisor {
         table.reclaim_commander();
         table.wake_everyone();
         let (failure, verdict) = (self.commander.failure.take(), self.commander.verdict.take());
+        let death = verdict.unwrap_or(how);
         if table.end().is_some() {
             self.commander.life = Life::Done;
             return;
         }
-        let death = verdict.unwrap_or(how);
+        if self.swaps_commander() {
+            return self.commander_left(failure, death);
+        }
         let kind = failure.as_ref().map_or(death.kind(), |report| report.kind);
-        let sequence = table.commanded();
+        let sequence = self.stream.table().commanded();
         let (failures, at) = self.commander.failures;
         let failures = if at == sequence { failures + 1 } else { 1 };
         self.commander.failures = (failures, sequence);
@@ -96,14 +99,19 @@ impl Supervisor {
         }
         match &failure {
             Some(error) => {
-                tracing::warn!(plugin = %self.names.commander, sequence, %error, "the commander failed");
+                tracing::warn!(plugin = self.plan.name(Role::Commander), sequence, %error, "the commander failed");
             }
             None => {
-                tracing::warn!(plugin = %self.names.commander, sequence, how = %death, "the commander died");
+                tracing::warn!(plugin = self.plan.name(Role::Commander), sequence, how = %death, "the commander died");
             }
         }
         count(&self.stream.counters.commander_restarts);
         self.commander.life = Life::Due(Instant::now() + backoff(failures));
+    }
+
+    /// Has a commander started at once, in the place of one that has ended.
+    pub(super) fn start_commander_anew(&mut self) {
+        self.commander = Commander { life: Life::Due(Instant::now()), ..Commander::ready() };
     }
 
     pub(super) fn start_commander_due(&mut self) {
@@ -128,7 +136,8 @@ impl Supervisor {
     /// Ends the stream after what was commanded before.
     fn end_with(&mut self, failure: Option<Report>, death: Death, attempts: u32) {
         self.commander.life = Life::Done;
-        let (plugin, commanded) = (self.names.commander.clone(), self.stream.table().commanded());
+        let (plugin, commanded) =
+            (self.plan.name(Role::Commander).to_owned(), self.stream.table().commanded());
         self.stream.fail_after_commanded(match failure {
             Some(source) => StreamError::Commander { plugin, commanded, source },
             None => StreamError::CommanderDied { plugin, commanded, death, attempts },

@@ -3,35 +3,56 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+use cobuf_plugin_api::PluginKind;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::process::protocol::PluginPlan;
+use crate::swap::SwapError;
 
 /// What the application wants of a running host.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// That there are so many workers.
     Workers(usize),
+    /// That a plugin takes another's place.
+    Swap(Box<Swap>),
     /// That everything ends, within this time.
     Stop(Duration),
+}
+
+/// A plugin that is to take another's place.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    pub(crate) kind: PluginKind,
+    /// Its configuration is that of the plugin whose place it takes.
+    pub(crate) plugin: PluginPlan,
+    /// Gets the first message that is the new plugin's, or why the old one goes on. It is dropped without an answer at a stop.
+    pub(crate) answer: Sender<Result<u64, SwapError>>,
 }
 
 /// A queue of wishes, with a descriptor that is readable while there are any.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    wishes: Mutex<VecDeque<Wish>>,
+    /// `None` once nobody takes them any more.
+    wishes: Mutex<Option<VecDeque<Wish>>>,
     flag: OwnedFd,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
         let flag = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { wishes: Mutex::default(), flag })
+        Ok(Self { wishes: Mutex::new(Some(VecDeque::new())), flag })
     }
 
+    /// Sends a wish; it is dropped where nobody takes it any more.
     pub(crate) fn send(&self, wish: Wish) {
-        self.wishes.lock().push_back(wish);
+        if let Some(wishes) = self.wishes.lock().as_mut() {
+            wishes.push_back(wish);
+        }
         // It fails only where the counter is full: then the flag is up.
         let _ = rustix::io::write(&self.flag, &1_u64.to_ne_bytes());
     }
@@ -40,7 +61,12 @@ impl Mailbox {
     pub(crate) fn take(&self) -> VecDeque<Wish> {
         // Down before the look: a wish that comes in between raises it again.
         let _ = rustix::io::read(&self.flag, &mut [0; 8]);
-        std::mem::take(&mut self.wishes.lock())
+        self.wishes.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Drops all wishes, and those that still come.
+    pub(crate) fn close(&self) {
+        drop(self.wishes.lock().take());
     }
 
     /// Readable while there are wishes.

@@ -7,6 +7,7 @@
 //!   burials    what becomes of a dead worker's message
 //!   commander  the commander's
 //!   servers    a fork server that died is replaced
+//!   swap       a plugin takes another's place, at an exact message
 //!   watchdog   deadlines: who does not come back is killed
 //!   tuner      finds the number of workers beyond which throughput does not rise
 //! ```
@@ -19,6 +20,7 @@ mod burials;
 mod commander;
 pub(crate) mod mailbox;
 mod servers;
+mod swap;
 pub(crate) mod tuner;
 mod watchdog;
 mod workers;
@@ -31,17 +33,19 @@ use std::time::{Duration, Instant};
 
 use self::commander::Commander;
 use self::mailbox::{Mailbox, Wish};
+use self::swap::Swapping;
 use self::tuner::Tuner;
 use self::watchdog::Watchdog;
-use self::workers::Worker;
+use self::workers::{Crew, Duty, Worker};
 use crate::error::StreamError;
-use crate::failure::{OnCommanderFailure, PerKind};
+use crate::failure::{Death, OnCommanderFailure, PerKind};
 use crate::limits::SERVER_MARGIN;
-use crate::plugin_logs::{Names, forward_log};
+use crate::plugin_logs::forward_log;
 use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
-use crate::process::protocol::{Event, Plan, Request, Role, SetupFailure};
+use crate::process::protocol::{Event, Exit, Plan, Request, Role, SetupFailure};
 use crate::process::stack::RawStack;
+use crate::segment::shares::CREWS;
 use crate::segment::sync::Ordering;
 use crate::stack;
 use crate::stream::Stream;
@@ -65,7 +69,6 @@ pub(crate) struct Started {
     pub(crate) server: ForkServer,
     pub(crate) events: EventReceiver,
     pub(crate) plan: Plan,
-    pub(crate) names: Names,
     pub(crate) care: Care,
     /// The workers that there are, and the most that a tuner may try.
     pub(crate) workers: usize,
@@ -82,12 +85,16 @@ pub(crate) struct Supervisor {
     events: EventReceiver,
     mailbox: Arc<Mailbox>,
     plan: Plan,
-    names: Names,
     care: Care,
-    /// All that there ever were, by number.
+    /// All that there ever were, by place.
     workers: Vec<Worker>,
-    /// How many there shall be: those with the lowest numbers.
-    target: usize,
+    crews: [Crew; CREWS],
+    /// The crew that takes the newest messages.
+    current: usize,
+    /// The swap that is going on.
+    swapping: Option<Swapping>,
+    /// How many rehearsals there were.
+    rehearsals: u32,
     commander: Commander,
     watchdog: Watchdog,
     tuner: Option<Tuner>,
@@ -100,8 +107,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// Starts the thread; it ends after a stop, or when nothing can be mended any more.
     pub(crate) fn spawn(started: Started) -> std::io::Result<(JoinHandle<()>, Arc<Mailbox>)> {
-        let Started { stream, server, events, plan, names, care, workers, tune_up_to, early, early_logs } =
-            started;
+        let Started { stream, server, events, plan, care, workers, tune_up_to, early, early_logs } = started;
         let mailbox = Arc::new(Mailbox::new()?);
         let mut supervisor = Self {
             watchdog: Watchdog::new(&care),
@@ -111,17 +117,23 @@ impl Supervisor {
             events,
             mailbox: mailbox.clone(),
             plan,
-            names,
             care,
-            workers: vec![Worker::ready(); workers],
-            target: workers,
+            workers: Vec::new(),
+            crews: [workers, 0].map(|wanted| Crew { wanted, duty: Duty::Current }),
+            current: 0,
+            swapping: None,
+            rehearsals: 0,
             commander: Commander::ready(),
             server_deaths: (0, 0),
             stop_by: None,
         };
+        supervisor.workers.resize_with(workers * CREWS, Worker::default);
+        for place in supervisor.places(0) {
+            supervisor.workers[place as usize] = Worker::ready();
+        }
         supervisor.count_workers();
-        for (worker, line) in early_logs {
-            supervisor.workers[worker as usize].keep_log(&line);
+        for (place, line) in early_logs {
+            supervisor.workers[place as usize].keep_log(&line);
         }
         let stream = supervisor.stream.clone();
         let body = move || {
@@ -171,6 +183,7 @@ impl Supervisor {
         if self.stream.table().stop_requested() {
             return;
         }
+        self.go_on_swapping();
         self.start_workers_due();
         self.start_commander_due();
         self.watch();
@@ -186,6 +199,7 @@ impl Supervisor {
             self.next_late_start(),
             self.watchdog.next_look(),
             self.tuner.as_ref().and_then(Tuner::next_look),
+            self.swapping.as_ref().and_then(Swapping::deadline),
             self.stop_by,
         ];
         workers.chain(others.into_iter().flatten()).min()
@@ -194,7 +208,9 @@ impl Supervisor {
     fn grant(&mut self, wish: Wish) {
         match wish {
             Wish::Workers(number) => self.set_workers(number),
+            Wish::Swap(swap) => self.swap(*swap),
             Wish::Stop(grace) => {
+                self.swapping = None;
                 // Where the fork server is dead already, there is nobody to stop.
                 let _ = self.server.request(&Request::Stop { grace });
                 self.stop_by = Some(Instant::now() + grace + SERVER_MARGIN);
@@ -205,16 +221,16 @@ impl Supervisor {
     fn take(&mut self, event: Event) {
         match event {
             Event::Log { role, level, target, message } => {
-                if let Role::Worker { worker, .. } = role {
-                    self.workers[worker as usize].keep_log(&message);
+                if let Role::Worker { place, .. } = role {
+                    self.workers[place as usize].keep_log(&message);
                 }
-                forward_log(&self.names, role, level, &target, &message);
+                forward_log(self.plan.name(role), role, level, &target, &message);
             }
             Event::Hello { version } if version != env!("CARGO_PKG_VERSION") => {
                 self.give_up(format!("its executable is now of cobuf-host {version}"));
             }
             Event::Attached(Err(reason)) => self.give_up(reason),
-            Event::Saved(state) => self.stream.history.note_state(state),
+            Event::Saved(state) => self.note_state(state),
             Event::CommanderFailed(report) => self.commander_failed(report),
             Event::Crashed { role, signal } => self.look_at_crash(role, signal),
             Event::Stack { role, stack } => {
@@ -232,8 +248,9 @@ impl Supervisor {
                 self.stream.roster.remove(role);
                 if !self.stream.table().stop_requested() {
                     match role {
-                        Role::Worker { worker, .. } => self.bury_worker(worker, how),
+                        Role::Worker { place, .. } => self.bury_worker(place, how),
                         Role::Commander => self.bury_commander(how),
+                        Role::Rehearsal { .. } => self.rehearsal_ended(role, how),
                         Role::Probe { .. } => {}
                     }
                 }
@@ -251,41 +268,54 @@ impl Supervisor {
     fn note_start(&mut self, role: Role, pid: Result<u32, String>) {
         match (role, pid) {
             (role, Ok(pid)) => self.stream.roster.insert(role, pid),
-            (Role::Worker { worker, .. }, Err(reason)) => self.worker_not_forked(worker, reason),
+            (Role::Worker { place, .. }, Err(reason)) => self.worker_not_forked(place, reason),
             (Role::Commander, Err(reason)) => self.commander_not_forked(reason),
+            (Role::Rehearsal { .. }, Err(reason)) => {
+                self.rehearsal_failed(role, SetupFailure::Init(reason));
+                self.rehearsal_ended(role, Death::Exit(Exit::Code(0)));
+            }
             (Role::Probe { .. }, Err(_)) => {}
         }
     }
 
     fn note_ready(&mut self, role: Role) {
         match role {
-            Role::Worker { worker, .. } => self.worker_ready(worker),
+            Role::Worker { place, .. } => self.worker_ready(place),
             Role::Commander => self.commander.note_ready(),
+            Role::Rehearsal { .. } => self.rehearsal_passed(role),
             Role::Probe { .. } => {}
         }
     }
 
     fn note_renewal(&mut self, role: Role) {
-        if let Role::Worker { worker, .. } = role {
-            self.worker_renews(worker);
+        if let Role::Worker { place, .. } = role {
+            self.worker_renews(place);
         }
     }
 
     fn note_setup_failure(&mut self, role: Role, failure: SetupFailure) {
         match role {
-            Role::Worker { worker, .. } => self.workers[worker as usize].note_setup_failure(explain(failure)),
+            Role::Worker { place, .. } => self.workers[place as usize].note_setup_failure(failure),
             Role::Commander => self.commander.note_setup_failure(failure),
+            Role::Rehearsal { .. } => self.rehearsal_failed(role, failure),
             Role::Probe { .. } => {}
         }
     }
 
     fn note_stack(&mut self, role: Role, stack: Result<RawStack, String>) {
-        let plugin = self.names.of(role.kind());
+        let plugin = self.plan.name(role);
         match (role, stack) {
-            (Role::Worker { worker, .. }, Ok(stack)) => self.workers[worker as usize].note_stack(stack),
-            (_, Ok(stack)) => tracing::warn!(%plugin, "the {role} is at\n{}", stack::resolve(&stack)),
-            (_, Err(reason)) => tracing::debug!(%plugin, %reason, "the stack of the {role} is not known"),
+            (Role::Worker { place, .. }, Ok(stack)) => self.workers[place as usize].note_stack(stack),
+            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", stack::resolve(&stack)),
+            (_, Err(reason)) => tracing::debug!(plugin, %reason, "the stack of the {role} is not known"),
         }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // Whoever waits for an answer shall know that there will be none.
+        self.mailbox.close();
     }
 }
 
@@ -298,6 +328,10 @@ fn count(counter: &crate::segment::sync::AtomicU64) {
 pub(crate) fn explain(failure: SetupFailure) -> String {
     match failure {
         SetupFailure::Load(reason) | SetupFailure::Init(reason) => reason,
-        SetupFailure::Plugin(report) => report.to_string(),
+        SetupFailure::Plugin(report) | SetupFailure::Message { report, .. } => report.to_string(),
+        SetupFailure::Schema(declared) => format!(
+            "the producer declares {declared}, and declared other arrays when the host started; \
+             a schema must follow from the configuration alone"
+        ),
     }
 }

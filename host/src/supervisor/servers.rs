@@ -9,6 +9,7 @@ use crate::process::channel::{Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
 use crate::process::protocol::Request;
 use crate::segment::sync::Ordering;
+use crate::swap::SwapError;
 
 impl Supervisor {
     /// Starts another fork server in the place of one that ended; an error says why the run cannot go on.
@@ -22,6 +23,7 @@ impl Supervisor {
             return Err(format!("its processes did not end within {} s", ORPHANS_LIMIT.as_secs_f64()));
         }
         // Nobody writes to the segment any more.
+        self.abandon_swap(SwapError::ForkServerDied);
         self.bury_all_workers();
         self.bury_commander_with_server();
         self.stream.table().wake_everyone();

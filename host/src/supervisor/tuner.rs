@@ -74,9 +74,9 @@ impl Tuner {
     }
 }
 
-/// How many messages so many workers have done, by what they say.
-pub(crate) fn produced(segment: &Segment, workers: usize) -> u64 {
-    let places = &segment.worker_places()[..workers];
+/// How many messages the workers in so many places have done, by what they say.
+pub(crate) fn produced(segment: &Segment, places: usize) -> u64 {
+    let places = &segment.worker_places()[..places];
     // A plugin may have written over them.
     places.iter().map(|place| place.produced.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
 }
@@ -84,33 +84,35 @@ pub(crate) fn produced(segment: &Segment, workers: usize) -> u64 {
 impl Supervisor {
     /// Measures, and changes the number of workers, where it is time.
     pub(super) fn tune(&mut self) {
-        let now = Instant::now();
+        let (now, target) = (Instant::now(), self.target());
+        let mut places = self.places(self.current).take(target);
+        let all_ready = places.all(|place| self.workers[place as usize].life == Life::Ready);
         let Some(tuner) = self.tuner.as_mut().filter(|tuner| tuner.next_look.is_some_and(|at| at <= now))
         else {
             return;
         };
         tuner.next_look = Some(now + TUNE_WINDOW);
         let finished = produced(&self.stream.segment, self.workers.len());
-        if !self.workers[..self.target].iter().all(|worker| worker.life == Life::Ready) {
+        if !all_ready {
             tuner.window = None;
             return;
         }
         let (begun, before) = *tuner.window.get_or_insert((now, finished));
         let (seconds, messages) = ((now - begun).as_secs_f64(), finished.saturating_sub(before));
         // Half a window's tolerance: timers are late at times, never early.
-        if now - begun < TUNE_WINDOW / 2 || messages < TUNE_MESSAGES_PER_WORKER * self.target as u64 {
+        if now - begun < TUNE_WINDOW / 2 || messages < TUNE_MESSAGES_PER_WORKER * target as u64 {
             return;
         }
         tuner.window = None;
         let rate = messages as f64 / seconds;
-        tracing::debug!(workers = self.target, rate, "measured");
+        tracing::debug!(workers = target, rate, "measured");
         let next = tuner.learn(rate);
         if next.is_none() {
             tuner.next_look = None;
             tracing::info!(workers = tuner.current, "more workers bring nothing");
         }
         let number = tuner.current;
-        if number != self.target {
+        if number != target {
             self.set_workers(number);
         }
     }

@@ -6,12 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::workers::{Life, Verdict, Worker};
+use super::workers::{Duty, Life, Verdict, Worker};
 use super::{Care, Supervisor, commander, count};
 use crate::failure::Death;
 use crate::limits::{MAX_UNANSWERED, SERVER_ANSWER_LIMIT};
 use crate::process::protocol::{Exit, Request, Role};
 use crate::segment::clock;
+use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::sync::Ordering;
 use crate::segment::word::{Owner, SlotState};
 
@@ -107,25 +108,25 @@ impl Supervisor {
         let mut busy = vec![false; self.workers.len()];
         for slot in stream.table().look().filter(|slot| slot.state == SlotState::Writing) {
             match slot.owner {
-                Owner::Worker(worker) if (worker as usize) < busy.len() => {
-                    busy[worker as usize] = true;
-                    let looked = stream.segment.worker_place(worker).looked_nanos.load(Ordering::Relaxed);
+                Owner::Worker(place) if (place as usize) < busy.len() => {
+                    busy[place as usize] = true;
+                    let looked = stream.segment.worker_place(place).looked_nanos.load(Ordering::Relaxed);
                     let held = if looked == u64::MAX { Duration::ZERO } else { clock::since(looked) };
                     match limit.checked_sub(held).filter(|left| !left.is_zero()) {
                         Some(left) => pause = pause.min(left),
-                        None => self.kill_worker(worker as usize, limit, slot.sequence),
+                        None => self.kill_worker(place, limit, slot.sequence),
                     }
                 }
                 Owner::Nobody => queued = queued.max(clock::since(slot.since_nanos)),
                 _ => {}
             }
         }
-        self.watch_idle(limit, queued, &busy);
+        self.watch_idle(limit, queued, busy);
         pause
     }
 
     /// Wakes everyone where a message stays queued for too long; kills those that were woken and did not look.
-    fn watch_idle(&mut self, limit: Duration, queued: Duration, busy: &[bool]) {
+    fn watch_idle(&mut self, limit: Duration, queued: Duration, busy: Vec<bool>) {
         if queued < limit {
             self.watchdog.woken_nanos = None;
             return;
@@ -138,11 +139,13 @@ impl Supervisor {
             return;
         }
         self.watchdog.woken_nanos = None;
-        for (worker, busy) in busy.iter().enumerate() {
-            let looked = self.stream.segment.worker_place(worker as u32).looked_nanos.load(Ordering::Relaxed);
-            let lives = matches!(self.workers[worker].life, Life::Ready | Life::Retiring { .. });
-            if !busy && looked < woken && lives {
-                self.kill_worker(worker, limit, None);
+        for (place, busy) in (0_u32..).zip(busy) {
+            let looked = self.stream.segment.worker_place(place).looked_nanos.load(Ordering::Relaxed);
+            let lives = matches!(self.workers[place as usize].life, Life::Ready | Life::Retiring { .. });
+            // A crew that comes does not look for messages yet.
+            let looks = self.crews[crew_of(place)].duty != Duty::Comes;
+            if !busy && looked < woken && lives && looks {
+                self.kill_worker(place, limit, None);
             }
         }
     }
@@ -185,9 +188,9 @@ impl Supervisor {
         }
         let limit = self.care.start_timeout;
         let late = |since: Instant| since.elapsed() >= limit;
-        for worker in 0..self.workers.len() {
-            if self.workers[worker].constructing_since().is_some_and(late) {
-                self.kill_worker(worker, limit, None);
+        for place in 0..self.workers.len() {
+            if self.workers[place].constructing_since().is_some_and(late) {
+                self.kill_worker(place as u32, limit, None);
             }
         }
         if matches!(self.commander.life, commander::Life::Starting(since) if late(since)) {
@@ -200,14 +203,13 @@ impl Supervisor {
         let death = Death::Exit(Exit::Signal(signal));
         match role {
             // Of an earlier incarnation there is nothing left to look at.
-            Role::Worker { worker, .. } if role != self.workers[worker as usize].role(worker as usize) => {
-                return;
-            }
-            Role::Worker { worker, .. } => {
-                let about = self.stream.table().held_by(worker);
-                self.workers[worker as usize].verdict.get_or_insert(Verdict { death, about });
+            Role::Worker { place, .. } if role != self.workers[place as usize].role(place) => return,
+            Role::Worker { place, .. } => {
+                let about = self.stream.table().held_by(place);
+                self.workers[place as usize].verdict.get_or_insert(Verdict { death, about });
             }
             Role::Commander => drop(self.commander.verdict.get_or_insert(death)),
+            Role::Rehearsal { .. } => self.rehearsal_crashed(role, death),
             Role::Probe { .. } => {}
         }
         self.ask(&Request::Kill(role));
@@ -230,7 +232,12 @@ impl Supervisor {
             return;
         }
         let sequence = self.stream.table().commanded();
-        tracing::warn!(plugin = %self.names.commander, sequence, ?limit, "the commander does not come back and is killed");
+        tracing::warn!(
+            plugin = self.plan.name(Role::Commander),
+            sequence,
+            ?limit,
+            "the commander does not come back and is killed"
+        );
         count(&self.stream.counters.timeouts);
         self.commander.verdict = Some(Death::Timeout { limit });
         // The next one has its own time.
@@ -238,16 +245,22 @@ impl Supervisor {
         self.ask(&Request::Kill(Role::Commander));
     }
 
-    fn kill_worker(&mut self, worker: usize, limit: Duration, about: Option<u64>) {
-        let state = &mut self.workers[worker];
+    fn kill_worker(&mut self, place: u32, limit: Duration, about: Option<u64>) {
+        let state = &mut self.workers[place as usize];
         // A slot's word that was written over may name one that is not there.
         if state.verdict.is_some() || !state.is_process() {
             return;
         }
-        tracing::warn!(plugin = %self.names.producer, worker, sequence = about, ?limit, "a worker does not come back and is killed");
+        let (role, worker) = (state.role(place), worker_of(place));
+        tracing::warn!(
+            plugin = self.plan.name(role),
+            worker,
+            sequence = about,
+            ?limit,
+            "a worker does not come back and is killed"
+        );
         count(&self.stream.counters.timeouts);
         state.verdict = Some(Verdict { death: Death::Timeout { limit }, about });
-        let role = state.role(worker);
         self.ask(&Request::Kill(role));
     }
 }

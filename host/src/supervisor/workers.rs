@@ -7,19 +7,24 @@
 //!    ▲                          └─► Retiring (finishes its message) ─► Off
 //!    └── GivenUp: it died too often in a row before its plugin was constructed
 //! ```
+//!
+//! There are two crews while the producer is swapped: one comes, its workers constructed and waiting for the cut; or one goes, its workers
+//! retiring once nothing is left that they may take. What a worker of a crew that goes leaves behind is done by its crew again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Supervisor, count};
+use super::{Supervisor, count, explain};
 use crate::error::StreamError;
 use crate::failure::{Death, NotedAttempt};
 use crate::limits::{
     KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, RESTART_BACKOFF,
 };
-use crate::process::protocol::{Exit, Request, Role};
+use crate::process::protocol::{Exit, Request, Role, SetupFailure};
 use crate::process::stack::RawStack;
 use crate::segment::clock;
+use crate::segment::memory::Retire;
+use crate::segment::shares::{CREWS, crew_of, place_of, worker_of};
 use crate::segment::sync::Ordering;
 
 /// Where a worker is in its life.
@@ -52,8 +57,27 @@ pub(super) struct Verdict {
     pub(super) about: Option<u64>,
 }
 
+/// What a crew is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// It takes all messages from its cut on; or there is nobody in it.
+    Current,
+    /// It waits for its cut.
+    Comes,
+    /// It does what was before the cut, and ends.
+    Goes,
+}
+
+/// One crew of workers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Crew {
+    /// How many there shall be: those with the lowest numbers.
+    pub(super) wanted: usize,
+    pub(super) duty: Duty,
+}
+
 /// What is known of one worker.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Worker {
     pub(super) life: Life,
     /// The number of its process, counted up with each start.
@@ -65,7 +89,7 @@ pub(super) struct Worker {
     /// The messages that it had done when it was last started.
     produced_before: u64,
     /// Why its plugin could not be set up, as its process said before it ended.
-    setup_failure: Option<String>,
+    setup_failure: Option<SetupFailure>,
     pub(super) verdict: Option<Verdict>,
     log: VecDeque<String>,
     stack: Option<RawStack>,
@@ -91,8 +115,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn role(&self, worker: usize) -> Role {
-        Role::Worker { worker: worker as u32, incarnation: self.incarnation }
+    pub(super) fn role(&self, place: u32) -> Role {
+        Role::Worker { place, incarnation: self.incarnation }
     }
 
     pub(super) fn keep_log(&mut self, line: &str) {
@@ -102,8 +126,8 @@ impl Worker {
         self.log.push_back(line[..line.floor_char_boundary(KEPT_LOG_LINE_BYTES)].to_owned());
     }
 
-    pub(super) fn note_setup_failure(&mut self, reason: String) {
-        self.setup_failure = Some(reason);
+    pub(super) fn note_setup_failure(&mut self, failure: SetupFailure) {
+        self.setup_failure = Some(failure);
     }
 
     pub(super) fn note_stack(&mut self, stack: RawStack) {
@@ -127,67 +151,121 @@ impl Supervisor {
         if self.stream.table().stop_requested() {
             return;
         }
-        tracing::info!(from = self.target, to = number, "the number of workers changes");
-        self.target = number;
-        if self.workers.len() < number {
-            self.workers.resize_with(number, Worker::default);
+        tracing::info!(from = self.target(), to = number, "the number of workers changes");
+        for crew in 0..CREWS {
+            // A crew that comes shall be as large as the one that it relieves.
+            if crew == self.current || self.crews[crew].duty == Duty::Comes {
+                self.want(crew, number);
+            }
         }
-        for (index, worker) in self.workers.iter_mut().enumerate() {
-            worker.life = match (worker.life, index < number) {
+        self.count_workers();
+    }
+
+    /// The number of workers that there shall be.
+    pub(super) fn target(&self) -> usize {
+        self.crews[self.current].wanted
+    }
+
+    /// The places of a crew's workers, all that there ever were.
+    pub(super) fn places(&self, crew: usize) -> impl Iterator<Item = u32> + use<> {
+        (0..self.workers.len() / CREWS).map(move |worker| place_of(crew, worker))
+    }
+
+    /// Whether there shall be a worker in this place.
+    pub(super) fn is_wanted(&self, place: u32) -> bool {
+        (worker_of(place) as usize) < self.crews[crew_of(place)].wanted
+    }
+
+    /// Wants so many workers in a crew; those that are too many retire.
+    pub(super) fn want(&mut self, crew: usize, number: usize) {
+        self.crews[crew].wanted = number;
+        if self.workers.len() < number * CREWS {
+            self.workers.resize_with(number * CREWS, Worker::default);
+        }
+        let goes = self.crews[crew].duty == Duty::Goes;
+        let retire = if goes { Retire::Drained } else { Retire::Next };
+        for place in self.places(crew) {
+            let wanted = self.is_wanted(place);
+            let worker = &mut self.workers[place as usize];
+            worker.life = match (worker.life, wanted) {
                 (Life::Off | Life::GivenUp, true) => {
                     worker.failed_starts = 0;
                     Life::Due(Instant::now())
                 }
                 (Life::Retiring { since, .. }, again) => Life::Retiring { again, since },
                 (Life::Starting(_) | Life::Ready, false) => {
-                    self.stream.segment.worker_place(index as u32).retire.store(1, Ordering::SeqCst);
+                    self.stream.segment.worker_place(place).set_retire(retire);
                     Life::Retiring { again: false, since: worker.constructing_since() }
                 }
                 (Life::Due(_), false) => Life::Off,
                 (life, _) => life,
             };
         }
-        self.count_workers();
         // Those that retire may be asleep.
         self.stream.table().wake_everyone();
     }
 
+    /// Whether nobody of a crew is there or to come.
+    pub(super) fn is_gone(&self, crew: usize) -> bool {
+        self.places(crew).all(|place| {
+            let worker = &self.workers[place as usize];
+            !worker.is_process() && worker.start_at().is_none()
+        })
+    }
+
+    /// Where somebody of a crew that goes has died with a message, and nobody is left to do it, one is started again.
+    pub(super) fn drain(&mut self, crew: usize, reason: &str) {
+        if self.crews[crew].duty != Duty::Goes || !self.is_gone(crew) || !self.stream.table().has_work(crew) {
+            return;
+        }
+        let able = |place: &u32| self.workers[*place as usize].failed_starts < MAX_FAILED_STARTS;
+        let Some(place) = self.places(crew).find(able) else {
+            return self.stream.fail_now(StreamError::WorkersLost { reason: reason.to_owned() });
+        };
+        count(&self.stream.counters.worker_restarts);
+        let worker = &mut self.workers[place as usize];
+        worker.life = Life::Due(Instant::now() + backoff(worker.useless_lives));
+    }
+
     pub(super) fn count_workers(&self) {
         let counters = &self.stream.counters;
-        counters.workers.store(self.target as u64, Ordering::Relaxed);
-        counters.most_workers.fetch_max(self.workers.len() as u64, Ordering::Relaxed);
+        counters.workers.store(self.target() as u64, Ordering::Relaxed);
+        counters.most_workers.fetch_max((self.workers.len() / CREWS) as u64, Ordering::Relaxed);
     }
 
     pub(super) fn start_workers_due(&mut self) {
         let now = Instant::now();
         let due = |worker: &Worker| worker.start_at().is_some_and(|at| at <= now);
-        for index in 0..self.workers.len() {
-            if due(&self.workers[index]) && !self.watchdog.server_is_busy() {
-                self.start_worker(index);
+        for place in 0..self.workers.len() {
+            if due(&self.workers[place]) && !self.watchdog.server_is_busy() {
+                self.start_worker(place as u32);
             }
         }
     }
 
-    fn start_worker(&mut self, index: usize) {
-        let (worker, place) = (&mut self.workers[index], self.stream.segment.worker_place(index as u32));
+    fn start_worker(&mut self, place: u32) {
+        let goes = self.crews[crew_of(place)].duty == Duty::Goes;
+        let (worker, shared) = (&mut self.workers[place as usize], self.stream.segment.worker_place(place));
+        let now = Instant::now();
         worker.incarnation += 1;
-        worker.life = Life::Starting(Instant::now());
-        worker.produced_before = place.produced.load(Ordering::Relaxed);
+        worker.life =
+            if goes { Life::Retiring { again: false, since: Some(now) } } else { Life::Starting(now) };
+        worker.produced_before = shared.produced.load(Ordering::Relaxed);
         worker.log.clear();
         worker.setup_failure = None;
         worker.stack = None;
-        place.retire.store(0, Ordering::SeqCst);
-        place.looked_nanos.store(u64::MAX, Ordering::Relaxed);
-        let role = worker.role(index);
+        shared.set_retire(if goes { Retire::Drained } else { Retire::No });
+        shared.looked_nanos.store(u64::MAX, Ordering::Relaxed);
+        let role = worker.role(place);
         self.ask(&Request::Start(role, None));
     }
 
-    pub(super) fn worker_ready(&mut self, worker: u32) {
-        let looked = &self.stream.segment.worker_place(worker).looked_nanos;
+    pub(super) fn worker_ready(&mut self, place: u32) {
+        let looked = &self.stream.segment.worker_place(place).looked_nanos;
         // One that is stopped before its first look shall be missed, too.
         let (order, now) = (Ordering::Relaxed, clock::now_nanos());
         let _ = looked.compare_exchange(u64::MAX, now, order, order);
-        let worker = &mut self.workers[worker as usize];
+        let worker = &mut self.workers[place as usize];
         match &mut worker.life {
             life @ Life::Starting(_) => *life = Life::Ready,
             Life::Retiring { since, .. } => *since = None,
@@ -197,8 +275,8 @@ impl Supervisor {
     }
 
     /// Its producer is made anew, which may hang as at a start.
-    pub(super) fn worker_renews(&mut self, worker: u32) {
-        let worker = &mut self.workers[worker as usize];
+    pub(super) fn worker_renews(&mut self, place: u32) {
+        let worker = &mut self.workers[place as usize];
         match &mut worker.life {
             life @ Life::Ready => *life = Life::Starting(Instant::now()),
             Life::Retiring { since, .. } => *since = Some(Instant::now()),
@@ -207,40 +285,42 @@ impl Supervisor {
     }
 
     /// The process could not be forked.
-    pub(super) fn worker_not_forked(&mut self, worker: u32, reason: String) {
-        self.workers[worker as usize].setup_failure = Some(reason);
-        self.plan_restart(worker, Death::Exit(Exit::Code(0)));
+    pub(super) fn worker_not_forked(&mut self, place: u32, reason: String) {
+        self.workers[place as usize].setup_failure = Some(SetupFailure::Init(reason));
+        self.plan_restart(place, Death::Exit(Exit::Code(0)));
     }
 
     /// A worker that was of use is started again at once, one that was of none later each time, and one that cannot be started,
     /// at last no more.
-    pub(super) fn plan_restart(&mut self, worker: u32, death: Death) {
-        let place = self.stream.segment.worker_place(worker);
-        let state = &mut self.workers[worker as usize];
-        let setup_failure = state.setup_failure.take();
-        match state.life {
-            Life::Retiring { again: true, .. } => {
-                state.life = Life::Due(Instant::now());
-                return;
-            }
-            _ if worker as usize >= self.target => {
-                state.life = Life::Off;
-                return;
-            }
-            Life::Starting(_) => state.failed_starts += 1,
-            _ => {}
-        }
-        let useless = place.produced.load(Ordering::Relaxed) == state.produced_before;
-        state.useless_lives = if useless { state.useless_lives + 1 } else { 0 };
-        if state.failed_starts < MAX_FAILED_STARTS {
-            count(&self.stream.counters.worker_restarts);
-            state.life = Life::Due(Instant::now() + backoff(state.useless_lives));
+    pub(super) fn plan_restart(&mut self, place: u32, death: Death) {
+        let (crew, wanted) = (crew_of(place), self.is_wanted(place));
+        let produced = self.stream.segment.worker_place(place).produced.load(Ordering::Relaxed);
+        let worker = &mut self.workers[place as usize];
+        let setup_failure = worker.setup_failure.take();
+        if let Life::Retiring { again: true, .. } = worker.life {
+            worker.life = Life::Due(Instant::now());
             return;
         }
-        state.life = Life::GivenUp;
-        let reason = setup_failure.unwrap_or_else(|| death.to_string());
-        tracing::error!(plugin = %self.names.producer, worker, %reason, "a worker is given up");
-        if self.workers[..self.target].iter().all(|worker| worker.life == Life::GivenUp) {
+        worker.failed_starts += u32::from(worker.constructing_since().is_some());
+        worker.useless_lives = if produced == worker.produced_before { worker.useless_lives + 1 } else { 0 };
+        if self.crews[crew].duty == Duty::Comes {
+            worker.life = Life::Off;
+            return self.newcomer_died(setup_failure, death);
+        }
+        let reason = setup_failure.map_or_else(|| death.to_string(), explain);
+        if !wanted {
+            worker.life = Life::Off;
+            return self.drain(crew, &reason);
+        }
+        if worker.failed_starts < MAX_FAILED_STARTS {
+            count(&self.stream.counters.worker_restarts);
+            worker.life = Life::Due(Instant::now() + backoff(worker.useless_lives));
+            return;
+        }
+        worker.life = Life::GivenUp;
+        tracing::error!(plugin = self.plan.name(worker.role(place)), worker = worker_of(place), %reason, "a worker is given up");
+        let lost = |place: u32| self.workers[place as usize].life == Life::GivenUp;
+        if self.places(crew).take(self.crews[crew].wanted).all(lost) {
             self.stream.fail_now(StreamError::WorkersLost { reason });
         }
     }

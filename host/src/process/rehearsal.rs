@@ -1,0 +1,84 @@
+//! A rehearsal: a plugin that is to take another's place is opened in a process that is thrown away, and does one message there.
+//!
+//! A producer fills memory of the process's own, with the newest message that is still in a slot; before there was any, it is only
+//! constructed. A commander gives its next message, which nobody takes. Whatever goes wrong, the run does not see it.
+#![expect(unsafe_code, reason = "hands memory to the plugin, as a worker does")]
+
+use cobuf_plugin_api::abi::{Job, RawArray, WorkerInfo};
+use cobuf_plugin_api::{PluginKind, Schema, message_seed};
+
+use super::channel::EventSender;
+use super::child::{self, Child};
+use super::protocol::{Beginning, Event, Role, SetupFailure};
+use super::{commander, crash, worker};
+use crate::plugin::open::CommanderPlugin;
+use crate::segment::layout::ARRAY_ALIGNMENT;
+use crate::segment::memory::Segment;
+
+/// Opens the plugin and has it do its message.
+pub(super) fn run(
+    kind: PluginKind,
+    role: Role,
+    child: &Child,
+    segment: &'static Segment,
+    events: &EventSender,
+    beginning: Beginning,
+) -> Result<(), SetupFailure> {
+    crash::report_crashes(events, role);
+    match kind {
+        PluginKind::Producer => produce(child, segment)?,
+        PluginKind::Commander => command(child, segment, beginning)?,
+    }
+    let _ = events.send(&Event::Ready { role });
+    Ok(())
+}
+
+fn produce(child: &Child, segment: &'static Segment) -> Result<(), SetupFailure> {
+    let plugin = worker::open(child, segment)?;
+    let (workers, stop) = (child.plan.workers, child::stop_flag(segment));
+    let info = WorkerInfo { worker: 0, workers, incarnation: 0, stop };
+    let mut producer = plugin.construct(&child.plugin.config, info)?;
+    if let Some((sequence, message)) = segment.newest_message() {
+        let mut scratch = Scratch::new(&segment.layout().sizes.schema);
+        let arrays = scratch.arrays();
+        let seed = message_seed(child.plan.seed, sequence);
+        let job =
+            Job { sequence, seed, attempt: 0, message: message[..].into(), arrays: arrays.as_slice().into() };
+        // SAFETY: the arrays are the scratch memory's, made for the schema that this producer declares (checked by
+        // `worker::open`), and nobody else uses them.
+        unsafe { producer.produce(job) }.map_err(|report| SetupFailure::Message { sequence, report })?;
+    }
+    Ok(producer.close()?)
+}
+
+fn command(child: &Child, segment: &'static Segment, beginning: Beginning) -> Result<(), SetupFailure> {
+    let limit = child.plan.limit.unwrap_or(u64::MAX);
+    let first = child.plan.done.next_missing(beginning.sequence).min(limit);
+    let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
+    let mut commander = commander::begin(&plugin, child, segment, beginning, first)?;
+    if first < limit {
+        commander.next(first).map_err(|report| SetupFailure::Message { sequence: first, report })?;
+    }
+    Ok(commander.close()?)
+}
+
+/// Memory for one batch, of this process alone.
+struct Scratch(Vec<Vec<Line>>, Vec<usize>);
+
+/// As much as an array is aligned to.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([u8; ARRAY_ALIGNMENT]);
+
+impl Scratch {
+    fn new(schema: &Schema) -> Self {
+        let bytes: Vec<usize> = schema.arrays().iter().map(|array| array.bytes()).collect();
+        let lines = |bytes: &usize| vec![Line([0; ARRAY_ALIGNMENT]); bytes.div_ceil(ARRAY_ALIGNMENT)];
+        Self(bytes.iter().map(lines).collect(), bytes)
+    }
+
+    fn arrays(&mut self) -> Vec<RawArray> {
+        let parts = self.0.iter_mut().zip(&self.1);
+        parts.map(|(lines, &bytes)| RawArray { data: lines.as_mut_ptr().cast(), bytes }).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! Which messages the workers of a crew may take, and the exact cut between two crews while the producer's code is swapped.
+//!
+//! ```text
+//!   messages   … 41  42  43 │ 44  45  46 …
+//!   old crew   ─── below 44 ┤                  ends once it has nothing left to take
+//!   new crew                ├─ from 44 ────►   constructed before the cut, waits on `opened`
+//!
+//!   bit 63    2      1       0
+//!       │ first │ closed │ crew │    all in one word: whose messages from `first` on are; those before are the other crew's
+//! ```
+//!
+//! The cut is made while both crews live, at the first message that no worker of the old crew has taken. A worker notes the message
+//! in its place, claims it, and looks at the word again; the cut closes the word, looks at the notes, and opens it for the new crew.
+//! Both are sequentially consistent, so that either the worker sees the closed word and puts the message back, or the cut sees the note.
+//! A note of a message that the worker did not get makes the cut later by one, nothing else.
+
+use std::ops::Range;
+
+use super::event::Event;
+use super::sync::{AtomicU64, Ordering};
+use super::table::Table;
+
+/// How many crews there can be at a time: one, and a second while the producer's code is swapped.
+pub(crate) const CREWS: usize = 2;
+
+const CREW: u64 = 1;
+const CLOSED: u64 = 2;
+const FIRST_SHIFT: u32 = 2;
+
+/// The number of a worker, from 0, in its crew.
+pub(crate) fn worker_of(place: u32) -> u32 {
+    place / CREWS as u32
+}
+
+/// The crew of the worker in a place.
+pub(crate) fn crew_of(place: u32) -> usize {
+    place as usize % CREWS
+}
+
+/// The place of a crew's worker.
+pub(crate) fn place_of(crew: usize, worker: usize) -> u32 {
+    (worker * CREWS + crew) as u32
+}
+
+/// How the messages are shared. Zero: all are the first crew's.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Shares {
+    word: AtomicU64,
+    /// The word has changed: a new crew waits for it.
+    pub(crate) opened: Event,
+}
+
+/// A value of the word.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share(u64);
+
+impl Share {
+    fn first(self) -> u64 {
+        self.0 >> FIRST_SHIFT
+    }
+
+    fn is_open_for(self, crew: usize) -> bool {
+        self.0 & CLOSED == 0 && self.0 & CREW == crew as u64
+    }
+
+    /// The messages that a crew may take.
+    pub(super) fn of(self, crew: usize) -> Range<u64> {
+        if self.0 & CLOSED != 0 {
+            0..0
+        } else if self.is_open_for(crew) {
+            self.first()..u64::MAX
+        } else {
+            0..self.first()
+        }
+    }
+}
+
+impl Shares {
+    /// At a glance: they may be changing.
+    pub(super) fn glance(&self) -> Share {
+        Share(self.word.load(Ordering::Relaxed))
+    }
+
+    /// As every process sees them that has noted something before.
+    pub(super) fn now(&self) -> Share {
+        Share(self.word.load(Ordering::SeqCst))
+    }
+
+    fn set(&self, first: u64, flags: u64) {
+        self.word.store(first << FIRST_SHIFT | flags, Ordering::SeqCst);
+    }
+
+    /// Makes this the first message of the run's first crew.
+    pub(super) fn begin_at(&self, sequence: u64) {
+        self.set(sequence, 0);
+    }
+}
+
+impl Table<'_> {
+    /// Whether a new crew may begin.
+    pub(crate) fn is_open_for(self, crew: usize) -> bool {
+        self.control.shares.now().is_open_for(crew)
+    }
+
+    /// Hands all messages from now on over to the other crew; gives the first of them. `taken` gives the least number above all that
+    /// the workers of the old crew have noted.
+    pub(crate) fn cut(self, old: usize, taken: impl FnOnce() -> u64) -> u64 {
+        let shares = &self.control.shares;
+        let before = shares.now().first();
+        shares.set(before, old as u64 | CLOSED);
+        // What is noted was commanded before; a note that was written over may say more.
+        let first = taken().min(self.commanded()).max(before);
+        shares.set(first, (CREWS - 1 - old) as u64);
+        self.wake_everyone();
+        first
+    }
+}
+
+#[cfg(all(test, cobuf_loom))]
+impl Shares {
+    pub(crate) fn new() -> Self {
+        let word = AtomicU64::new(0);
+        // As in `Event::new`.
+        word.store(0, Ordering::SeqCst);
+        Self { word, opened: Event::new() }
+    }
+}

@@ -1,0 +1,375 @@
+//! A plugin takes another's place while the run goes on.
+//!
+//! ```text
+//!   both        Waiting ─► Rehearsing ─┐      a process that is thrown away; the run does not see it
+//!   producer    ┌──────────────────────┘
+//!               └► Constructing ─► cut        the new crew waits, the old one works until the cut
+//!   commander   └► Relieving ─► Beginning     the old one hands its state over, and ends between two messages
+//! ```
+//!
+//! Whatever fails before the last step, the old plugin goes on: a crew that comes is sent away; an old commander is started again where it
+//! has ended.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use cobuf_plugin_api::{PluginKind, Report};
+
+use super::mailbox::Swap;
+use super::workers::{Duty, Life};
+use super::{Supervisor, commander, explain};
+use crate::failure::Death;
+use crate::plugin::PluginError;
+use crate::process::protocol::{
+    Beginning, Exit, PluginPlan, ProducerPlan, Request, Role, SetupFailure, StateAt,
+};
+use crate::segment::shares::CREWS;
+use crate::segment::sync::Ordering;
+use crate::swap::{SwapError, differences};
+
+/// How far a swap has come.
+#[derive(Debug)]
+enum Stage {
+    /// A crew of an earlier swap has not ended yet.
+    Waiting,
+    Rehearsing {
+        role: Role,
+        passed: bool,
+        failure: Option<SetupFailure>,
+        death: Option<Death>,
+    },
+    /// The workers of the new crew are started.
+    Constructing,
+    /// The old commander is to end.
+    Relieving,
+    /// The new commander was started, to give this message first. What it saves is believed once it is ready.
+    Beginning {
+        old: Box<PluginPlan>,
+        first: u64,
+        saved: Vec<StateAt>,
+    },
+}
+
+/// A swap that is going on.
+#[derive(Debug)]
+pub(super) struct Swapping {
+    wish: Swap,
+    stage: Stage,
+    /// When the stage has taken too long; `None` where it was told to end.
+    deadline: Option<Instant>,
+}
+
+impl Swapping {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
+impl Supervisor {
+    /// Begins a swap; the host asks for one at a time.
+    pub(super) fn swap(&mut self, mut wish: Swap) {
+        if self.stream.table().stop_requested() {
+            return;
+        }
+        let role = match wish.kind {
+            PluginKind::Commander => Role::Commander,
+            PluginKind::Producer => Role::Worker { place: self.current as u32, incarnation: 0 },
+        };
+        let configuration = self.plan.plugin(role).map(|plugin| plugin.config.clone());
+        wish.plugin.config = configuration.unwrap_or_default();
+        self.swapping = Some(Swapping { wish, stage: Stage::Waiting, deadline: None });
+        self.enter(Stage::Waiting);
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        if let Some(swapping) = &mut self.swapping {
+            swapping.stage = stage;
+            swapping.deadline = Instant::now().checked_add(self.care.start_timeout);
+        }
+    }
+
+    /// Does the next step, where it is time.
+    pub(super) fn go_on_swapping(&mut self) {
+        let Some(Swapping { wish, stage, deadline }) = &self.swapping else { return };
+        let (kind, late) = (wish.kind, deadline.is_some_and(|deadline| deadline <= Instant::now()));
+        let no_commander = kind == PluginKind::Commander && self.commander.life == commander::Life::Done;
+        match stage {
+            Stage::Waiting if self.plan.letters.is_some() && kind == PluginKind::Commander => {
+                self.abandon_swap(SwapError::Replay);
+            }
+            _ if no_commander => {
+                let commanded = self.stream.table().commanded();
+                self.abandon_swap(SwapError::NothingLeft { commanded });
+            }
+            Stage::Waiting if self.other_crew_is_gone() => self.rehearse(),
+            Stage::Constructing if self.newcomers_are_ready() => self.cut(),
+            Stage::Relieving if self.commander.start_at().is_some() => self.begin_commander(),
+            Stage::Beginning { .. } if self.commander.life == commander::Life::Ready => {
+                self.commander_swapped()
+            }
+            _ if late => self.swap_is_late(),
+            _ => {}
+        }
+    }
+
+    /// Answers the caller; the swap is over.
+    fn answer(&mut self, answer: Result<u64, SwapError>) {
+        if let Some(Swapping { wish, .. }) = self.swapping.take() {
+            match &answer {
+                Ok(first) => {
+                    let version = &wish.plugin.version;
+                    tracing::info!(plugin = wish.plugin.name, %version, first, "the {} was swapped", wish.kind);
+                }
+                Err(error) => {
+                    tracing::warn!(plugin = wish.plugin.name, %error, "the {} was not swapped", wish.kind);
+                }
+            }
+            // One that waits for nothing any more is gone with the application.
+            let _ = wish.answer.send(answer);
+        }
+    }
+
+    /// Gives the swap up: the old plugin goes on.
+    pub(super) fn abandon_swap(&mut self, error: SwapError) {
+        let Some(Swapping { wish, stage, .. }) = &mut self.swapping else { return };
+        let library = wish.plugin.library.clone();
+        match std::mem::replace(stage, Stage::Waiting) {
+            Stage::Waiting | Stage::Rehearsing { .. } => {}
+            Stage::Constructing => {
+                let crew = self.other_crew();
+                self.crews[crew].duty = Duty::Current;
+                self.want(crew, 0);
+            }
+            Stage::Relieving => self.relieve(false),
+            Stage::Beginning { old, .. } => {
+                self.plan.commander = Some(*old);
+                self.start_commander_anew();
+            }
+        }
+        self.plan.candidate = None;
+        self.configure();
+        let _ = fs::remove_file(library);
+        self.answer(Err(error));
+    }
+
+    /// What is started from now on is of the present plan.
+    fn configure(&self) {
+        // Where the fork server is gone, the next receive says so.
+        let _ = self.server.request(&Request::Configure(Box::new(self.plan.clone())));
+    }
+
+    fn swap_is_late(&mut self) {
+        let limit = self.care.start_timeout;
+        let Some(Swapping { wish, stage, deadline }) = &mut self.swapping else { return };
+        *deadline = None;
+        let new = format!("the {} {}", wish.kind, wish.plugin.name);
+        match stage {
+            Stage::Waiting => self.abandon_swap(late("the end of the workers of an earlier producer", limit)),
+            Stage::Rehearsing { role, death, .. } => {
+                let role = *role;
+                death.get_or_insert(Death::Timeout { limit });
+                self.ask(&Request::Kill(role));
+            }
+            Stage::Constructing => self.abandon_swap(late(&new, limit)),
+            Stage::Relieving => self.ask(&Request::Kill(Role::Commander)),
+            // It has its own deadline, see `watch_starts`.
+            Stage::Beginning { .. } => {}
+        }
+    }
+
+    // The rehearsal.
+
+    fn rehearse(&mut self) {
+        let Some(Swapping { wish, .. }) = &self.swapping else { return };
+        self.rehearsals += 1;
+        let role = Role::Rehearsal { kind: wish.kind, number: self.rehearsals };
+        self.plan.candidate = Some(wish.plugin.clone());
+        self.configure();
+        let sequence = self.stream.table().commanded();
+        let beginning = Beginning { sequence, state: self.stream.history.state_before(sequence) };
+        self.ask(&Request::Start(role, Some(beginning)));
+        self.enter(Stage::Rehearsing { role, passed: false, failure: None, death: None });
+    }
+
+    /// The rehearsal that is going on, where it is this one.
+    fn rehearsal(&mut self, of: Role) -> Option<&mut Stage> {
+        let stage = &mut self.swapping.as_mut()?.stage;
+        matches!(stage, Stage::Rehearsing { role, .. } if *role == of).then_some(stage)
+    }
+
+    pub(super) fn rehearsal_passed(&mut self, role: Role) {
+        if let Some(Stage::Rehearsing { passed, .. }) = self.rehearsal(role) {
+            *passed = true;
+        }
+    }
+
+    pub(super) fn rehearsal_failed(&mut self, role: Role, said: SetupFailure) {
+        if let Some(Stage::Rehearsing { failure, .. }) = self.rehearsal(role) {
+            *failure = Some(said);
+        }
+    }
+
+    pub(super) fn rehearsal_crashed(&mut self, role: Role, how: Death) {
+        if let Some(Stage::Rehearsing { death, .. }) = self.rehearsal(role) {
+            death.get_or_insert(how);
+        }
+    }
+
+    pub(super) fn rehearsal_ended(&mut self, role: Role, how: Death) {
+        let Some(Stage::Rehearsing { passed, failure, death, .. }) = self.rehearsal(role) else { return };
+        let (passed, failure, death) = (*passed, failure.take(), death.take());
+        if failure.is_some() || !passed || death.is_some() || how != Death::Exit(Exit::Code(0)) {
+            let error = self.newcomer_error(failure, death.unwrap_or(how));
+            return self.abandon_swap(error);
+        }
+        self.plan.candidate = None;
+        match role.kind() {
+            PluginKind::Producer => self.bring_in(),
+            PluginKind::Commander => {
+                self.enter(Stage::Relieving);
+                self.relieve(true);
+            }
+        }
+    }
+
+    /// Why the new plugin is not taken.
+    fn newcomer_error(&self, failure: Option<SetupFailure>, death: Death) -> SwapError {
+        let Some(Swapping { wish, .. }) = &self.swapping else { return SwapError::Ended };
+        let (kind, plugin, path) = (wish.kind, wish.plugin.name.clone(), wish.plugin.origin.clone());
+        match (failure, death) {
+            (Some(SetupFailure::Load(reason)), _) => PluginError::Load { path, reason }.into(),
+            (Some(SetupFailure::Plugin(source)), _) => PluginError::Setup { kind, plugin, source }.into(),
+            (Some(SetupFailure::Schema(declared)), _) => {
+                let expected = &self.stream.segment.layout().sizes.schema;
+                SwapError::Schema { plugin, differences: differences(&declared, expected) }
+            }
+            (Some(SetupFailure::Message { sequence, report: source }), _) => {
+                SwapError::Rehearsal { kind, plugin, sequence, source }
+            }
+            (Some(failure @ SetupFailure::Init(_)), _) => {
+                SwapError::Process { role: format!("{kind} {plugin}"), reason: explain(failure) }
+            }
+            (None, Death::Timeout { limit }) => late(&format!("the {kind} {plugin}"), limit),
+            (None, death) => PluginError::Died { kind, plugin, how: death.to_string() }.into(),
+        }
+    }
+
+    // The producer.
+
+    fn other_crew(&self) -> usize {
+        CREWS - 1 - self.current
+    }
+
+    fn other_crew_is_gone(&self) -> bool {
+        let other = self.other_crew();
+        self.is_gone(other) && !(self.crews[other].duty == Duty::Goes && self.stream.table().has_work(other))
+    }
+
+    /// Starts the workers of the new crew, beside those of the old.
+    fn bring_in(&mut self) {
+        let (crew, edition) = (self.other_crew(), self.plan.edition(self.current) + 1);
+        let Some(Swapping { wish, .. }) = &self.swapping else { return };
+        let new = ProducerPlan { plugin: wish.plugin.clone(), edition };
+        // Nobody runs it any more. It has stayed until now for the names in the stacks of its dead.
+        if let Some(relic) = self.plan.producers[crew].replace(new) {
+            let _ = fs::remove_file(relic.plugin.library);
+        }
+        self.configure();
+        self.crews[crew].duty = Duty::Comes;
+        self.want(crew, self.target());
+        self.count_workers();
+        self.enter(Stage::Constructing);
+    }
+
+    fn newcomers_are_ready(&self) -> bool {
+        let crew = self.other_crew();
+        let mut places = self.places(crew).take(self.crews[crew].wanted);
+        places.all(|place| self.workers[place as usize].life == Life::Ready)
+    }
+
+    /// A worker of the new crew died before its cut.
+    pub(super) fn newcomer_died(&mut self, failure: Option<SetupFailure>, death: Death) {
+        let error = self.newcomer_error(failure, death);
+        self.abandon_swap(error);
+    }
+
+    fn cut(&mut self) {
+        let (old, new) = (self.current, self.other_crew());
+        let (segment, places) = (&self.stream.segment, self.places(old));
+        let noted = |place: u32| segment.worker_place(place).noted.load(Ordering::SeqCst);
+        let first = self.stream.table().cut(old, || places.map(noted).max().unwrap_or_default());
+        self.current = new;
+        self.crews[new].duty = Duty::Current;
+        self.crews[old].duty = Duty::Goes;
+        self.want(old, 0);
+        self.drain(old, "it had died before the cut");
+        self.note_swap(PluginKind::Producer);
+        self.stream.counters.edition.store(self.plan.edition(new).into(), Ordering::Relaxed);
+        self.answer(Ok(first));
+    }
+
+    fn note_swap(&self, kind: PluginKind) {
+        if let Some(Swapping { wish, .. }) = &self.swapping {
+            self.stream.history.note_swap(kind, &wish.plugin);
+        }
+    }
+
+    // The commander.
+
+    /// Whether the commander shall end before its next message.
+    fn relieve(&self, ends: bool) {
+        let table = self.stream.table();
+        table.control.relieve_commander.store(ends.into(), Ordering::SeqCst);
+        table.wake_everyone();
+    }
+
+    /// Whether the end of a commander is part of a swap.
+    pub(super) fn swaps_commander(&self) -> bool {
+        let stage = self.swapping.as_ref().map(|swapping| &swapping.stage);
+        matches!(stage, Some(Stage::Relieving | Stage::Beginning { .. }))
+    }
+
+    /// The old commander has ended, or the new one before it was ready.
+    pub(super) fn commander_left(&mut self, failure: Option<Report>, death: Death) {
+        if matches!(&self.swapping, Some(Swapping { stage: Stage::Relieving, .. })) {
+            return self.begin_commander();
+        }
+        let error = self.newcomer_error(failure.map(SetupFailure::Plugin), death);
+        self.abandon_swap(error);
+    }
+
+    /// The old commander has ended.
+    fn begin_commander(&mut self) {
+        self.relieve(false);
+        let Some(Swapping { wish, .. }) = &self.swapping else { return };
+        let Some(old) = self.plan.commander.replace(wish.plugin.clone()) else { return };
+        self.configure();
+        let first = self.stream.table().commanded();
+        self.start_commander_anew();
+        self.enter(Stage::Beginning { old: Box::new(old), first, saved: Vec::new() });
+    }
+
+    fn commander_swapped(&mut self) {
+        let Some(Swapping { stage: Stage::Beginning { old, first, saved }, .. }) = &mut self.swapping else {
+            return;
+        };
+        let (first, saved) = (*first, std::mem::take(saved));
+        let _ = fs::remove_file(&old.library);
+        saved.into_iter().for_each(|state| self.stream.history.note_state(state));
+        self.note_swap(PluginKind::Commander);
+        self.answer(Ok(first));
+    }
+
+    /// A commander has saved its state.
+    pub(super) fn note_state(&mut self, state: StateAt) {
+        match &mut self.swapping {
+            // Where it fails, the old one goes on with the state that it had itself.
+            Some(Swapping { stage: Stage::Beginning { saved, .. }, .. }) => saved.push(state),
+            _ => self.stream.history.note_state(state),
+        }
+    }
+}
+
+fn late(waiting_for: &str, limit: Duration) -> SwapError {
+    SwapError::Timeout { waiting_for: waiting_for.to_owned(), limit }
+}
