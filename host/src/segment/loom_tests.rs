@@ -24,6 +24,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::event::Event;
 use super::recovery::Reclaimed;
+use super::shares::crew_of;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::table::{
     Claim, Commanding, Control, Outcome, Producing, Reading, Role, SlotHeader, Table, Wanted,
@@ -32,6 +33,12 @@ use super::table::{
 /// How often a thread may be interrupted where it could have gone on; most bugs need one or two.
 const PREEMPTIONS: usize = 2;
 const MAX_ATTEMPTS: u32 = 3;
+
+/// Workers, by their places: two of the first crew, and one of the second.
+const FIRST: u32 = 0;
+const SECOND: u32 = 2;
+const NEWCOMER: u32 = 1;
+const PLACES: usize = 3;
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -60,7 +67,7 @@ struct Model {
     slots: Vec<SlotHeader>,
     payloads: Vec<Payload>,
     /// Each worker's note, see `shares`.
-    noted: [AtomicU64; 2],
+    noted: [AtomicU64; PLACES],
     /// The number of batches that consumers took who share their place in the stream.
     taken: Mutex<u64>,
 }
@@ -71,7 +78,7 @@ impl Model {
             control: Control::new(),
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
             payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
-            noted: [0, 1].map(|_| {
+            noted: [0; PLACES].map(|_| {
                 let noted = AtomicU64::new(0);
                 // As in `Event::new`.
                 noted.store(0, Ordering::SeqCst);
@@ -140,7 +147,14 @@ impl Model {
         }
         self.table().commit(
             claim,
-            Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker, edition: worker },
+            Outcome {
+                failed: false,
+                bytes: 0,
+                rows: None,
+                nanos: 0,
+                worker,
+                edition: crew_of(worker) as u32,
+            },
         );
     }
 
@@ -207,7 +221,14 @@ impl Model {
     fn bury_worker(&self, worker: u32, max_attempts: u32) {
         let table = self.table();
         if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(worker, Some(max_attempts)) {
-            let report = Outcome { failed: true, bytes: 0, rows: None, nanos: 0, worker, edition: worker };
+            let report = Outcome {
+                failed: true,
+                bytes: 0,
+                rows: None,
+                nanos: 0,
+                worker,
+                edition: crew_of(worker) as u32,
+            };
             table.commit(claim, report);
         }
         table.wake_everyone();
@@ -244,7 +265,7 @@ fn run_through(slots: usize, messages: u64) {
     check(move || {
         let model = Model::new(slots);
         let commander = start(&model, move |model| model.command_all(messages));
-        let worker = start(&model, |model| model.produce_all(0));
+        let worker = start(&model, |model| model.produce_all(FIRST));
         model.consume_in_order(messages);
         model.table().request_stop();
         commander.join().unwrap();
@@ -266,7 +287,7 @@ fn does_each_batch_come_once_and_in_order_through_two_slots() {
 fn do_two_workers_produce_each_message_once() {
     check(|| {
         let model = Model::new(2);
-        let workers = [0, 1].map(|worker| start(&model, move |model| model.produce_all(worker)));
+        let workers = [FIRST, SECOND].map(|worker| start(&model, move |model| model.produce_all(worker)));
         model.command_all(2);
         model.consume_in_order(2);
         model.table().request_stop();
@@ -283,8 +304,8 @@ fn do_two_consumers_get_each_batch_once_as_they_come() {
         let consumers = [start(&model, consume_any), start(&model, consume_any)];
         for sequence in 0..2 {
             model.command(model.table().claim_free().unwrap(), sequence);
-            let claim = model.claim_queued(0).unwrap();
-            model.produce(claim, 0);
+            let claim = model.claim_queued(FIRST).unwrap();
+            model.produce(claim, FIRST);
         }
         let [first, second] = consumers.map(|consumer| consumer.join().unwrap());
         assert_eq!(first + second, 1);
@@ -297,7 +318,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let [first, second] = [0, 1].map(|worker| model.claim_queued(worker).unwrap());
+        let [first, second] = [FIRST, SECOND].map(|worker| model.claim_queued(worker).unwrap());
         let consume_shared = |model: &Model| {
             let mut sequences = 0;
             while let Some(claim) = model.next_shared() {
@@ -307,8 +328,8 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
         };
         let consumers = [start(&model, consume_shared), start(&model, consume_shared)];
         // What is ready before its turn must not be slept through when its turn comes.
-        model.produce(second, 1);
-        model.produce(first, 0);
+        model.produce(second, SECOND);
+        model.produce(first, FIRST);
         let sequences: u64 = consumers.map(|consumer| consumer.join().unwrap()).iter().sum();
         assert_eq!(sequences, 1 + 2);
         assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
@@ -321,7 +342,7 @@ fn does_nobody_sleep_on_after_a_stop() {
         let model = Model::new(1);
         let held = model.table().claim_free().unwrap();
         let commander = start(&model, |model| model.wait_for_free().is_none());
-        let worker = start(&model, |model| model.produce_all(0) == 0);
+        let worker = start(&model, |model| model.produce_all(FIRST) == 0);
         let consumer = start(&model, |model| model.next(Wanted::Sequence(0), 0).is_none());
         model.table().request_stop();
         for process in [commander, worker, consumer] {
@@ -331,7 +352,7 @@ fn does_nobody_sleep_on_after_a_stop() {
     });
 }
 
-// A swap of the producer: worker 0 is the old crew, worker 1 the new.
+// A swap of the producer.
 
 /// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
 #[test]
@@ -345,11 +366,11 @@ fn is_the_cut_between_two_crews_exact() {
                 let (table, mut produced) = (model.table(), 0);
                 let message = || {
                     let retires = retire.load(Ordering::SeqCst) != 0;
-                    let claim = model.claim_queued(0);
+                    let claim = model.claim_queued(FIRST);
                     (claim.is_some() || retires || table.stop_requested()).then_some(claim)
                 };
                 while let (Some(Some(claim)), _) = model.control.queued.wait_for(None, message) {
-                    model.produce(claim, 0);
+                    model.produce(claim, FIRST);
                     produced += 1;
                 }
                 produced
@@ -359,10 +380,10 @@ fn is_the_cut_between_two_crews_exact() {
             let table = model.table();
             let open = || (table.is_open_for(1) || table.stop_requested()).then_some(());
             model.control.shares.opened.wait_for(None, open);
-            model.produce_all(1)
+            model.produce_all(NEWCOMER)
         });
         model.command(model.table().claim_free().unwrap(), 0);
-        let first = model.table().cut(0, || model.noted[0].load(Ordering::SeqCst));
+        let first = model.table().cut(0, || model.noted[FIRST as usize].load(Ordering::SeqCst));
         retire.store(1, Ordering::SeqCst);
         model.table().wake_everyone();
         model.command(model.table().claim_free().unwrap(), 1);
@@ -382,16 +403,16 @@ fn is_the_cut_between_two_crews_exact() {
 fn survive_a_worker_that_dies(messages: u64, halves: usize) {
     check(move || {
         let model = Model::new(messages as usize);
-        let living = start(&model, |model| model.produce_all(1));
+        let living = start(&model, |model| model.produce_all(SECOND));
         let dying = start(&model, move |model| {
-            let Some(mut claim) = model.claim_queued(0) else { return };
+            let Some(mut claim) = model.claim_queued(FIRST) else { return };
             for half in 0..halves {
                 model.write(&mut claim, |contents| contents.array[half] = u64::MAX);
             }
         });
         model.command_all(messages);
         dying.join().unwrap();
-        model.bury_worker(0, MAX_ATTEMPTS);
+        model.bury_worker(FIRST, MAX_ATTEMPTS);
         model.consume_in_order(messages);
         model.table().request_stop();
         assert_eq!(living.join().unwrap(), messages);
@@ -417,7 +438,7 @@ fn does_the_order_stay_where_a_worker_died() {
 fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
     check(|| {
         let model = Model::new(1);
-        let living = start(&model, |model| model.produce_all(1));
+        let living = start(&model, |model| model.produce_all(SECOND));
         let dying = start(&model, |model| {
             let mut looks = 0;
             // Dies as soon as it was woken, or need not sleep, before it claims the message.
@@ -428,7 +449,7 @@ fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
         });
         let supervisor = start(&model, |model| {
             dying.join().unwrap();
-            model.bury_worker(0, MAX_ATTEMPTS);
+            model.bury_worker(FIRST, MAX_ATTEMPTS);
         });
         model.command_all(1);
         model.consume_in_order(1);
@@ -451,7 +472,7 @@ fn is_a_message_that_kills_its_workers_given_up_and_reported() {
             assert!(model.next(Wanted::Sequence(1), 1).is_none());
         });
         model.command_all(1);
-        for worker in 0..2 {
+        for worker in [FIRST, SECOND] {
             let dying = start(&model, move |model| {
                 let mut claim = model.wait_for_message(worker).unwrap();
                 model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
@@ -470,7 +491,7 @@ fn is_a_message_that_kills_its_workers_given_up_and_reported() {
 fn survive_a_commander_that_dies(batches: u64, last_act: fn(&Model, Claim<Commanding>)) {
     check(move || {
         let model = Model::new(2);
-        let worker = start(&model, |model| model.produce_all(0));
+        let worker = start(&model, |model| model.produce_all(FIRST));
         let commander = start(&model, move |model| {
             model.command(model.wait_for_free().unwrap(), 0);
             last_act(model, model.wait_for_free().unwrap());

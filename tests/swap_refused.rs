@@ -1,0 +1,185 @@
+//! A new plugin that is broken in whatever way: the swap is refused with the reason, and the stream does not see it.
+
+mod common;
+#[path = "common/editions.rs"]
+mod editions;
+#[path = "common/refusals.rs"]
+mod refusals;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
+
+use cobuf_host::{Batches, Host, Plugin, SwapError};
+use common::{Leaks, Process, next_batch, plugin, wait_until};
+use editions::{Collected, Faults, copies, edition, endless};
+use refusals::{assert_says, bytes_of, file_of};
+
+/// For plugins that hang: long enough for those that do not.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Reads on, and asserts that it is the first edition's.
+fn assert_unharmed(batches: &Batches) {
+    for _ in 0..30 {
+        assert_eq!(next_batch(batches).edition(), 0);
+    }
+}
+
+fn refused(host: &Host, plugin: &Plugin) -> SwapError {
+    let error = host.swap_producer(plugin).expect_err("this producer must be refused");
+    assert_eq!(host.edition(), 0);
+    error
+}
+
+#[test]
+fn is_a_producer_that_fails_on_its_own_refused_with_its_reason() {
+    let _leaks = Leaks::watch();
+    let faults = Faults::none();
+    let host = endless(&faults).start().unwrap();
+    let (new, batches) = (edition(1), host.batches());
+    let cases = [
+        ("error in schema", "cannot be set up: no schema today"),
+        ("error in new", "cannot be set up: no producer today"),
+        ("panic in new", "asked to panic in new"),
+        ("exit in new", "ended its process while it was set up: exit code 7"),
+        ("error in produce", "failed at message"),
+        ("error in produce", "in its rehearsal: no batch today"),
+        ("panic in produce", "asked to panic in produce"),
+        ("crash in produce", "ended its process while it was set up: signal 6 (SIGABRT)"),
+        (
+            "other schema",
+            "the producer edition-producer-1 declares other arrays than the one that runs: \
+             the array \"numbers\" is u64 (4,), expected u64 (3,); start a new run with it",
+        ),
+    ];
+    // So that there is a message to rehearse with.
+    assert_unharmed(&batches);
+    for (fault, says) in cases {
+        faults.set(fault);
+        assert_says(&refused(&host, &new), &["the producer edition-producer-1", says]);
+        assert_unharmed(&batches);
+    }
+    let statistics = host.statistics();
+    assert_eq!((statistics.worker_restarts, statistics.retries, statistics.errors), (0, 0, 0));
+    // Nothing of it stands in the way of the one that is mended.
+    faults.clear();
+    assert!(host.swap_producer(&new).unwrap() > 0);
+    let worker = Process::worker(host.fork_server_pid(), 0);
+    wait_until("the refused copies are gone", || copies(worker.pid as u32).len() == 3);
+}
+
+#[test]
+fn is_a_producer_that_hangs_given_up_after_the_start_timeout() {
+    let _leaks = Leaks::watch();
+    let faults = Faults::none();
+    let host = endless(&faults).start_timeout(START_TIMEOUT).start().unwrap();
+    let batches = host.batches();
+    for fault in ["hang in new", "hang in produce"] {
+        faults.set(fault);
+        let error = refused(&host, &edition(1));
+        assert!(matches!(error, SwapError::Timeout { limit, .. } if limit == START_TIMEOUT), "{error:?}");
+        assert_says(&error, &["the producer edition-producer-1 was not ready after 3 s"]);
+        assert_unharmed(&batches);
+    }
+    faults.clear();
+    host.swap_producer(&edition(1)).unwrap();
+}
+
+#[test]
+fn is_a_file_that_is_no_such_plugin_refused() {
+    let _leaks = Leaks::watch();
+    let host = endless(&Faults::none()).start().unwrap();
+    let (folder, bytes, batches) = (refusals::folder(), bytes_of(&edition(1)), host.batches());
+    let without_symbol = {
+        const SYMBOL: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader";
+        let mut bytes = bytes.clone();
+        let names = 0..bytes.len() - SYMBOL.len();
+        let places: Vec<usize> = names.filter(|&at| bytes[at..].starts_with(SYMBOL)).collect();
+        assert!(!places.is_empty());
+        places.into_iter().for_each(|at| bytes[at] = b'x');
+        file_of(&folder, "libwithout.so", &bytes)
+    };
+    let truncated = file_of(&folder, "libhalf.so", &bytes[..bytes.len() / 2]);
+    let cases = [
+        (without_symbol, "cannot load the plugin"),
+        (truncated, "cannot be used"),
+        (plugin("list-commander"), "is a commander, expected a producer"),
+        (Plugin::file("/nowhere/libnone.so"), "cannot read the plugin /nowhere/libnone.so"),
+        (Plugin::package("/nowhere"), "cannot build the plugin's package /nowhere"),
+        (plugin("digits-producer"), "the producer digits-producer cannot be set up"),
+    ];
+    for (plugin, says) in cases {
+        assert_says(&refused(&host, &plugin), &[says]);
+        assert_unharmed(&batches);
+    }
+}
+
+#[test]
+fn does_a_file_that_is_written_while_it_is_swapped_in_do_no_harm() {
+    let _leaks = Leaks::watch();
+    let host = endless(&Faults::none()).start().unwrap();
+    let (folder, editions, batches) = (refusals::folder(), [edition(0), edition(1)], host.batches());
+    let bytes = editions.each_ref().map(bytes_of);
+    let file = file_of(&folder, "libplugin.so", &bytes[1]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // As a linker does: from nothing, in parts, and not always to the end.
+            for turn in 0.. {
+                let bytes = &bytes[turn % 2];
+                for part in [0, bytes.len() / 3, bytes.len()] {
+                    fs::write(file.path(), &bytes[..part]).unwrap();
+                    thread::yield_now();
+                }
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut collected = Collected::default();
+        for _ in 0..5 {
+            match host.swap_producer(&file) {
+                // Whichever it was, it was whole.
+                Ok(_) | Err(SwapError::Plugin(_)) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            (0..20).for_each(|_| collected.add(&next_batch(&batches)));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn does_the_death_of_the_fork_server_end_a_swap_and_not_the_run() {
+    let leaks = Leaks::watch();
+    let faults = Faults::none();
+    let host = endless(&faults).start().unwrap();
+    faults.set("hang in new");
+    let batches = host.batches();
+    thread::scope(|scope| {
+        let swap = scope.spawn(|| host.swap_producer(&edition(1)));
+        let server = Process::get(host.fork_server_pid() as i32).unwrap();
+        wait_until("the rehearsal runs", || {
+            Process::children_of(server.pid).iter().any(|child| child.name == "cobuf-probe")
+        });
+        server.kill();
+        let error = swap.join().unwrap().unwrap_err();
+        assert!(matches!(error, SwapError::ForkServerDied), "{error:?}");
+    });
+    assert_unharmed(&batches);
+    faults.clear();
+    host.swap_producer(&edition(1)).unwrap();
+    drop(host);
+    leaks.bury_orphans();
+}
+
+#[test]
+fn does_a_swap_end_with_the_run() {
+    let _leaks = Leaks::watch();
+    let faults = Faults::none();
+    let builder = endless(&faults).fork_server(env!("CARGO_BIN_EXE_cobuf"));
+    let mut host = builder.start().unwrap();
+    host.stop();
+    let error = host.swap_producer(&edition(1)).unwrap_err();
+    assert_says(&error, &["the run ended before the plugin was swapped"]);
+}
