@@ -128,7 +128,7 @@ fn is_what_was_ready_delivered_after_the_fork_server_was_killed() {
     let messages = (0..6).map(|number| if number == 3 { gated(3, "", &gate) } else { index(number) });
     let executable = Removable::new();
     let host = filling(messages, &small()).fork_server(executable.path()).workers(1).slots(5);
-    let mut host = host.start().unwrap();
+    let host = host.start().unwrap();
     wait_for_ready(&host, 3);
     drop(executable);
     let server = Process::get(host.fork_server_pid() as i32).unwrap();

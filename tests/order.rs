@@ -172,7 +172,7 @@ fn is_one_slot_enough() {
 #[test]
 fn does_a_batch_outlive_its_host_on_another_thread() {
     let _leaks = Leaks::watch();
-    let mut host = filling((0..100).map(index), &small()).workers(2).slots(4).start().unwrap();
+    let host = filling((0..100).map(index), &small()).workers(2).slots(4).start().unwrap();
     let batches = host.batches();
     let (first, second) = (next_batch(&batches), next_batch(&batches));
     host.stop();

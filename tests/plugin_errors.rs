@@ -414,7 +414,7 @@ fn is_a_panic_in_a_thread_of_the_plugin_s_own_logged() {
 fn does_a_producer_that_panics_when_dropped_do_no_harm() {
     let _leaks = Leaks::watch();
     let host = odd(Dictionary::new()).producer_config(Dictionary::new().with("panic_in_drop", true));
-    let mut host = host.start().unwrap();
+    let host = host.start().unwrap();
     assert_eq!(all_items(&host.batches()).count(), 1);
     host.stop();
     assert_eq!(host.statistics().worker_restarts, 0);

@@ -130,7 +130,7 @@ fn does_a_run_go_on_after_its_fork_server_was_killed() {
     let leaks = Leaks::watch();
     let expected = undisturbed(60);
     for deterministic in [true, false] {
-        let mut host = random(60).deterministic(deterministic).start().unwrap();
+        let host = random(60).deterministic(deterministic).start().unwrap();
         let batches = host.batches();
         let mut delivered = Delivered::default();
         for round in 0..3 {
@@ -159,7 +159,7 @@ fn is_the_death_of_the_fork_server_no_attempt_at_a_message() {
     logs.clear();
     let gate = Gate::new();
     let host = filling([gated(0, "at the gate of the server", &gate)], &small()).max_attempts(1).workers(1);
-    let mut host = host.start().unwrap();
+    let host = host.start().unwrap();
     for round in 1..=2 {
         logs.wait_for_many("at the gate of the server", round);
         assert!(Process::get(host.fork_server_pid() as i32).unwrap().kill());
@@ -178,7 +178,7 @@ fn is_the_death_of_the_fork_server_no_attempt_at_a_message() {
 fn do_fork_servers_that_die_again_and_again_end_the_stream() {
     let leaks = Leaks::watch();
     let gate = Gate::new();
-    let mut host = filling([gated(0, "", &gate)], &small()).workers(1).start().unwrap();
+    let host = filling([gated(0, "", &gate)], &small()).workers(1).start().unwrap();
     let killer = std::thread::scope(|scope| {
         let host = &host;
         let consumer = scope.spawn(|| next_item(&host.batches()));
@@ -200,7 +200,7 @@ fn do_fork_servers_that_die_again_and_again_end_the_stream() {
 #[test]
 fn is_an_application_not_forked_again_in_the_middle_of_a_run() {
     let leaks = Leaks::watch();
-    let mut host = random(60).start_method(StartMethod::Fork).start().unwrap();
+    let host = random(60).start_method(StartMethod::Fork).start().unwrap();
     wait_for_ready(&host, 6);
     assert!(Process::get(host.fork_server_pid() as i32).unwrap().kill());
     let mut items: Vec<_> = all_items(&host.batches()).collect();
@@ -220,7 +220,7 @@ fn is_a_fork_server_that_does_not_answer_replaced() {
     logs.clear();
     let gate = Gate::new();
     let host = filling([gated(0, "held while the server is frozen", &gate), index(1)], &small()).workers(1);
-    let mut host = host.message_timeout(LONG).start().unwrap();
+    let host = host.message_timeout(LONG).start().unwrap();
     logs.wait_for("held while the server is frozen");
     Process::get(host.fork_server_pid() as i32).unwrap().freeze();
     // It is asked for a worker more, and does not answer.

@@ -21,7 +21,7 @@ fn endless(message: Dictionary) -> HostBuilder {
 }
 
 /// Stops a host none of whose processes has to be killed for it.
-fn stop_gently(host: &mut Host) {
+fn stop_gently(host: &Host) {
     let start = Instant::now();
     host.stop();
     assert!(start.elapsed() < GENEROUS, "it took {:?}", start.elapsed());
@@ -37,8 +37,8 @@ fn assert_stopped(host: &Host) {
 fn can_a_host_be_stopped_before_the_first_batch() {
     let _leaks = Leaks::watch();
     let gate = Gate::new();
-    let mut host = endless(gated(0, "", &gate)).start().unwrap();
-    stop_gently(&mut host);
+    let host = endless(gated(0, "", &gate)).start().unwrap();
+    stop_gently(&host);
     assert_stopped(&host);
     assert_eq!(host.statistics().delivered, 0);
 }
@@ -46,9 +46,9 @@ fn can_a_host_be_stopped_before_the_first_batch() {
 #[test]
 fn can_a_host_be_stopped_twice_and_asked_afterwards() {
     let _leaks = Leaks::watch();
-    let mut host = endless(index(7)).start().unwrap();
+    let host = endless(index(7)).start().unwrap();
     drop(next_batch(&host.batches()));
-    stop_gently(&mut host);
+    stop_gently(&host);
     host.stop();
     assert_stopped(&host);
     assert_eq!((host.workers(), host.statistics().delivered, host.schema().names()), (2, 1, "x".to_owned()));
@@ -60,9 +60,9 @@ fn can_a_host_be_stopped_while_its_workers_produce() {
     let logs = Logs::collect();
     for wait in ["burn_seconds", "sleep_seconds"] {
         logs.clear();
-        let mut host = endless(index(0).with("log", "at it").with(wait, 3600)).start().unwrap();
+        let host = endless(index(0).with("log", "at it").with(wait, 3600)).start().unwrap();
         logs.wait_for_many("at it", 2);
-        stop_gently(&mut host);
+        stop_gently(&host);
     }
 }
 
@@ -80,7 +80,7 @@ fn can_a_host_be_dropped_while_its_slots_are_full_and_batches_are_held() {
 fn can_a_host_be_stopped_while_its_commander_takes_long() {
     let _leaks = Leaks::watch();
     let host = endless(index(0)).commander_config(list([index(0)]).with("sleep_seconds", 3600));
-    stop_gently(&mut host.start().unwrap());
+    stop_gently(&host.start().unwrap());
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn is_a_worker_that_never_ends_killed_after_the_grace() {
     logs.clear();
     let grace = Duration::from_millis(100);
     let looping = index(0).with("log", "for ever").with("loop_forever", true);
-    let mut host = endless(looping).stop_grace(grace).start().unwrap();
+    let host = endless(looping).stop_grace(grace).start().unwrap();
     logs.wait_for_many("for ever", 2);
     let start = Instant::now();
     host.stop();
@@ -102,7 +102,7 @@ fn is_a_worker_that_never_ends_killed_after_the_grace() {
 fn are_frozen_processes_killed_after_the_grace() {
     let leaks = Leaks::watch();
     for freeze_fork_server in [false, true] {
-        let mut host = endless(index(0)).stop_grace(Duration::from_millis(50)).start().unwrap();
+        let host = endless(index(0)).stop_grace(Duration::from_millis(50)).start().unwrap();
         let server = host.fork_server_pid();
         if freeze_fork_server {
             Process::get(server as i32).unwrap().freeze();
@@ -124,7 +124,7 @@ fn do_waiting_consumers_end_when_another_thread_stops_the_host() {
     let _leaks = Leaks::watch();
     let gate = Gate::new();
     for deterministic in [true, false] {
-        let mut host = endless(gated(0, "", &gate)).deterministic(deterministic).start().unwrap();
+        let host = endless(gated(0, "", &gate)).deterministic(deterministic).start().unwrap();
         let (sender, receiver) = mpsc::channel();
         for _ in 0..3 {
             let (mut batches, sender) = (host.batches(), sender.clone());
@@ -137,7 +137,7 @@ fn do_waiting_consumers_end_when_another_thread_stops_the_host() {
             let consumer = receiver.recv_timeout(LONG).unwrap().unwrap_err();
             consumer.wait_until_asleep();
         }
-        stop_gently(&mut host);
+        stop_gently(&host);
         assert!((0..3).all(|_| receiver.recv_timeout(LONG).unwrap().unwrap()));
     }
 }

@@ -178,7 +178,7 @@ fn does_a_swap_end_with_the_run() {
     let _leaks = Leaks::watch();
     let faults = Faults::none();
     let builder = endless(&faults).fork_server(env!("CARGO_BIN_EXE_cobuf"));
-    let mut host = builder.start().unwrap();
+    let host = builder.start().unwrap();
     host.stop();
     let error = host.swap_producer(&edition(1)).unwrap_err();
     assert_says(&error, &["the run ended before the plugin was swapped"]);

@@ -32,8 +32,9 @@ use crate::swap::{self, SwapError};
 pub struct Host {
     stream: Arc<Stream>,
     mailbox: Arc<Mailbox>,
-    supervisor: Option<JoinHandle<()>>,
-    folder: Option<RunFolder>,
+    /// `None` after a stop.
+    supervisor: Mutex<Option<JoinHandle<()>>>,
+    folder: Mutex<Option<RunFolder>>,
     stop_grace: Duration,
     /// How many swaps were asked for. Locked while one is going on.
     swaps: Mutex<u32>,
@@ -51,7 +52,8 @@ impl Host {
         folder: RunFolder,
         stop_grace: Duration,
     ) -> Self {
-        let (supervisor, folder, swaps) = (Some(supervisor), Some(folder), Mutex::new(0));
+        let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
+        let swaps = Mutex::new(0);
         Self { stream, mailbox, supervisor, folder, stop_grace, swaps }
     }
 
@@ -110,8 +112,8 @@ impl Host {
     fn swap(&self, kind: PluginKind, plugin: &Plugin) -> Result<u64, SwapError> {
         let mut swaps = self.swaps.lock();
         *swaps += 1;
-        let folder = self.folder.as_ref().ok_or(SwapError::Ended)?;
-        swap::swap(kind, plugin, folder.path(), *swaps, &self.mailbox)
+        let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
+        swap::swap(kind, plugin, &folder.ok_or(SwapError::Ended)?, *swaps, &self.mailbox)
     }
 
     /// The edition of the producer's code that takes new messages: how often it was swapped.
@@ -165,17 +167,18 @@ impl Host {
         self.stream.table().control.armed.is_armed()
     }
 
-    /// Stops the run and waits until all of its processes are gone. Waiting consumers see the end of the stream. A
-    /// second call does nothing.
-    pub fn stop(&mut self) {
-        let Some(supervisor) = self.supervisor.take() else { return };
+    /// Stops the run and waits until all of its processes are gone. From any thread: waiting consumers see the end of the stream, a swap that
+    /// is going on ends with [`SwapError::Ended`]. A second call waits for the first, and does nothing.
+    pub fn stop(&self) {
+        let mut running = self.supervisor.lock();
+        let Some(supervisor) = running.take() else { return };
         self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
         self.mailbox.send(Wish::Stop(self.stop_grace));
         if supervisor.join().is_err() {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
-        self.folder = None;
+        *self.folder.lock() = None;
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Statistics {
     pub commander_restarts: u64,
     /// How often the fork server was replaced.
     pub fork_server_restarts: u64,
+    /// How often a plugin was swapped.
+    pub swaps: u64,
     /// The number of workers that there shall be.
     pub workers: usize,
     /// The slots now, by state.
@@ -114,6 +116,7 @@ impl Statistics {
             worker_restarts: load(&counters.worker_restarts),
             commander_restarts: load(&counters.commander_restarts),
             fork_server_restarts: load(&counters.fork_server_restarts),
+            swaps: load(&counters.swaps),
             workers: load(&counters.workers) as usize,
             slots: Occupancy { free, writing, ready, reading },
             elapsed: stream.started.elapsed(),

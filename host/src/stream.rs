@@ -72,6 +72,7 @@ pub(crate) struct Counters {
     /// The workers that there shall be, and the most that there were.
     pub(crate) workers: AtomicU64,
     pub(crate) most_workers: AtomicU64,
+    pub(crate) swaps: AtomicU64,
     /// How often the producer's code was swapped.
     pub(crate) edition: AtomicU64,
     /// The fork server's process number.

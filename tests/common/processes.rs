@@ -111,6 +111,11 @@ impl Process {
         });
     }
 
+    /// Sends SIGINT, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        kill_process(pid(self.pid), Signal::INT).expect("the process runs");
+    }
+
     /// Sends SIGCONT.
     pub(crate) fn thaw(&self) {
         kill_process(pid(self.pid), Signal::CONT).expect("the process runs");

@@ -109,6 +109,11 @@ impl<'a> Package<'a> {
 
     /// Writes and builds it.
     pub(crate) fn build(&self) -> Plugin {
+        Plugin::file(self.compile(&self.write()))
+    }
+
+    /// Writes it; gives its folder.
+    pub(crate) fn write(&self) -> PathBuf {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.name);
         let mut manifest = self.manifest();
         match &self.api {
@@ -126,7 +131,7 @@ impl<'a> Package<'a> {
         // The repository's versions of all dependencies; cargo drops what is not needed.
         let locked = fs::copy(repository().join("Cargo.lock"), folder.join("Cargo.lock"));
         locked.expect("the repository's Cargo.lock can be copied");
-        Plugin::file(self.compile(&folder))
+        folder
     }
 
     fn manifest(&self) -> Table {

@@ -17,7 +17,7 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 use super::mailbox::Swap;
 use super::workers::{Duty, Life};
-use super::{Supervisor, commander, explain};
+use super::{Supervisor, commander, count, explain};
 use crate::failure::Death;
 use crate::plugin::PluginError;
 use crate::process::protocol::{
@@ -117,6 +117,7 @@ impl Supervisor {
         if let Some(Swapping { wish, .. }) = self.swapping.take() {
             match &answer {
                 Ok(first) => {
+                    count(&self.stream.counters.swaps);
                     let version = &wish.plugin.version;
                     tracing::info!(plugin = wish.plugin.name, %version, first, "the {} was swapped", wish.kind);
                 }

@@ -27,6 +27,7 @@ Examples:
   cobuf run examples/digits.toml --resume run.json --workers auto
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
+  cobuf watch examples/fill.toml
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf inspect plugins/digits-producer --set batch_size=64
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
@@ -41,6 +42,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a pipeline to its end and say how it went.
     Run(Box<RunArgs>),
+    /// Run a pipeline, and swap its plugins whenever their sources change: the same as run --watch.
+    Watch(Box<RunArgs>),
     /// Run a pipeline again and again while its processes are killed, crashed, frozen and hung at random, and check that nobody could
     /// tell: each batch once, the same content, nothing left behind.
     Chaos(ChaosArgs),
@@ -106,6 +109,9 @@ pub(crate) struct RunArgs {
     /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can be repeated.
     #[arg(long, value_name = "WHO.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Build and swap plugins while the run goes on, whenever their sources change; a .so file, whenever it does.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// How to report: text for people on standard error, json as one last line on standard output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) report: ReportFormat,

@@ -4,6 +4,7 @@
 //!   args      the command line
 //!   pipeline  pipeline files, and what the command line changes in them
 //!   run       `cobuf run`: the loop over the batches
+//!   watch     `cobuf run --watch`: swaps plugins whose sources change
 //!   progress  the progress bar, and logs that do not tear it
 //!   report    the summary, for people and for machines
 //!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
@@ -20,12 +21,13 @@ mod pipeline;
 mod progress;
 mod report;
 mod run;
+mod watch;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Command};
+use args::{Args, Command, RunArgs};
 
 /// The exit code where nothing could be started.
 const CANNOT_START: u8 = 2;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     progress::log_to_stderr(args.verbose);
     let done = match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{
-    Dictionary, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ReportKind, StartMethod, Value,
-    WorkerInit, WorkerLimits, limits,
+    Dictionary, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, PluginKind, ReportKind,
+    StartMethod, Value, WorkerInit, WorkerLimits, limits,
 };
 use serde::Deserialize;
 
@@ -131,6 +131,12 @@ impl Pipeline {
             table.plugin = Plugin::at(self.folder.join(&table.plugin)).built()?.path().to_owned();
         }
         Ok(self)
+    }
+
+    /// The plugins as the file names them.
+    pub(crate) fn plugins(&self) -> Vec<(PluginKind, Plugin)> {
+        let at = |table: &PluginTable| Plugin::at(self.folder.join(&table.plugin));
+        vec![(PluginKind::Commander, at(&self.commander)), (PluginKind::Producer, at(&self.producer))]
     }
 
     /// A host for the pipeline, with its plugins built.

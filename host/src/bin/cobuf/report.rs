@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub(crate) worker_restarts: u64,
     pub(crate) commander_restarts: u64,
     pub(crate) fork_server_restarts: u64,
+    /// Plugins that were swapped while the run went on.
+    pub(crate) swaps: u64,
     pub(crate) workers: usize,
     pub(crate) slots: usize,
     pub(crate) deterministic: bool,
@@ -95,6 +97,7 @@ impl Report {
             worker_restarts: statistics.worker_restarts,
             commander_restarts: statistics.commander_restarts,
             fork_server_restarts: statistics.fork_server_restarts,
+            swaps: statistics.swaps,
             workers: statistics.workers,
             slots: statistics.slots.total(),
             deterministic,
@@ -143,6 +146,9 @@ impl fmt::Display for Report {
         }
         if let Some(first) = self.first_batch_seconds {
             writeln!(f, "  first batch    after {first:.3} s")?;
+        }
+        if self.swaps > 0 {
+            writeln!(f, "  swapped        {} plugins", self.swaps)?;
         }
         writeln!(f, "  ran with       {} workers, {} slots, {order}", self.workers, self.slots)?;
         writeln!(

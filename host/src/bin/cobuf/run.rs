@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,7 @@ use crate::args::{ReportFormat, RunArgs};
 use crate::pipeline::Pipeline;
 use crate::progress::{Progress, say};
 use crate::report::{Course, Report, Tally};
+use crate::watch;
 
 /// How often the loop looks for signals and refreshes the bar while no batch comes.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -31,7 +33,9 @@ const SIGNAL_BASE: u8 = 128;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     let checkpoints = Checkpoints::new(args)?;
-    let mut builder = Pipeline::read(args)?.into_builder()?;
+    let pipeline = Pipeline::read(args)?;
+    let plugins = pipeline.plugins();
+    let mut builder = pipeline.into_builder()?;
     if let Some(signal) = signals.received() {
         return Ok(ExitCode::from(SIGNAL_BASE + signal)); // while plugins were built
     }
@@ -48,7 +52,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         builder = builder.dead_letters(path);
     }
     let started = Instant::now();
-    let mut host = builder.start()?;
+    let host = builder.start()?;
     let resumed = tally.clone();
     let mut consumer = Consumer {
         host: &host,
@@ -62,18 +66,23 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     };
     // The first one before anything is delivered, so that there is one whenever the run is killed.
     consumer.checkpoints.write(&host, &consumer.tally)?;
-    consumer.consume();
-    let unwritten = !consumer.write_checkpoint();
-    let Consumer { tally, course, .. } = consumer;
-    let (statistics, deterministic) = (host.statistics(), host.deterministic());
-    let report = Report::new(&tally, &course, &statistics, started.elapsed(), deterministic);
-    host.stop();
+    let (report, unwritten, interrupted) = thread::scope(|scope| -> Result<_> {
+        let _watching = args.watch.then(|| watch::start(scope, &host, plugins)).transpose()?;
+        consumer.consume();
+        let unwritten = !consumer.write_checkpoint();
+        let Consumer { tally, course, .. } = consumer;
+        let (statistics, deterministic) = (host.statistics(), host.deterministic());
+        let report = Report::new(&tally, &course, &statistics, started.elapsed(), deterministic);
+        // A swap that is going on ends with it.
+        host.stop();
+        Ok((report, unwritten, course.interrupted))
+    })?;
     match args.report {
         ReportFormat::Text => say(&report.to_string()),
         ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
     }
     Ok(match signals.received() {
-        Some(signal) if course.interrupted => ExitCode::from(SIGNAL_BASE + signal),
+        Some(signal) if interrupted => ExitCode::from(SIGNAL_BASE + signal),
         _ if report.errors > 0 || unwritten => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })

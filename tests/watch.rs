@@ -1,0 +1,153 @@
+//! `cobuf watch`: plugins whose sources change are built and swapped under a running stream.
+
+mod common;
+#[path = "common/refusals.rs"]
+mod refusals;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use common::{LONG, Leaks, Process, plugin};
+use refusals::{Package, bytes_of, text};
+use serde_json::Value;
+
+/// A producer whose batches hold a number.
+const SOURCE: &str = r#"
+#![forbid(unsafe_code)]
+use cobuf_plugin_api::prelude::*;
+
+pub struct Watched;
+
+impl Producer for Watched {
+    type Config = Dictionary;
+    type Message = Dictionary;
+
+    fn schema(_: &Dictionary) -> Result<Schema> {
+        Ok(Schema::new([ArraySpec::new("x", DType::U8, [1])])?)
+    }
+
+    fn new(_: Dictionary, _: &WorkerContext) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn produce(&mut self, _: Dictionary, slot: &mut Slot<'_>, _: &mut ProduceContext<'_>) -> Result<()> {
+        slot.array::<u8, Ix1>("x")?.fill(NUMBER);
+        Ok(())
+    }
+}
+
+cobuf_plugin_api::export_producer!(Watched);
+"#;
+
+/// A run of `cobuf watch`, whose standard error is read line by line.
+struct Watch {
+    command: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Watch {
+    fn start(producer: &Path, folder: &Path) -> Self {
+        let commander = plugin("list-commander");
+        let pipeline = folder.join("pipeline.toml");
+        let lines = format!(
+            "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{}}], repeat = 0 }}\n[producer]\nplugin = {:?}\n",
+            text(commander.path()),
+            text(producer)
+        );
+        fs::write(&pipeline, lines).unwrap();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
+        command.args(["watch", "--report", "json"]).arg(&pipeline);
+        command.env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true").env("CARGO", env!("CARGO"));
+        let mut command =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(command.stderr.take().unwrap());
+        // It ends with the command.
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).take_while(|line| sender.send(line.clone()).is_ok()).count()
+        });
+        Self { command, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line with this in it.
+    fn wait_for(&mut self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(LONG);
+            let line = line.unwrap_or_else(|_| panic!("no {part:?} among {:#?}", self.seen));
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Ends it as Ctrl-C does; gives its report.
+    fn end(self) -> Value {
+        let process = Process::get(self.command.id() as i32).unwrap();
+        process.interrupt();
+        let output = self.command.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{:#?}", self.seen);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// Writes the package's sources with this in the place of the number.
+fn write(number: &str) -> PathBuf {
+    let source = SOURCE.replace("NUMBER", number);
+    Package::new("watched-producer", &source).write()
+}
+
+#[test]
+fn is_a_package_built_and_swapped_when_its_sources_change_and_only_if_it_compiles() {
+    let leaks = Leaks::watch();
+    let folder = refusals::folder();
+    let package = write("1");
+    let mut watch = Watch::start(&package, folder.path());
+    watch.wait_for("watching");
+    write("2");
+    watch.wait_for("the producer has changed");
+    watch.wait_for("the producer was swapped: from batch ");
+    write("a number");
+    watch.wait_for("error: expected one of");
+    watch.wait_for("the old producer goes on");
+    write("2");
+    watch.wait_for("the producer is the same as before");
+    write("3");
+    watch.wait_for("the producer was swapped: from batch ");
+    let report = watch.end();
+    assert_eq!((&report["swaps"], &report["errors"], &report["retries"]), (&2.into(), &0.into(), &0.into()));
+    leaks.bury_orphans();
+}
+
+#[test]
+fn is_a_file_swapped_when_it_is_replaced_and_only_if_it_is_a_plugin() {
+    let leaks = Leaks::watch();
+    let folder = refusals::folder();
+    let builds = [1, 2].map(|number| {
+        let source = SOURCE.replace("NUMBER", &number.to_string());
+        bytes_of(&Package::new(&format!("watched-file-{number}"), &source).build())
+    });
+    let file = folder.path().join("libwatched.so");
+    fs::write(&file, &builds[0]).unwrap();
+    let mut watch = Watch::start(&file, folder.path());
+    watch.wait_for("watching");
+    // Written over in place.
+    fs::write(&file, b"no plugin").unwrap();
+    watch.wait_for("error: the plugin");
+    watch.wait_for("the old producer goes on");
+    // Replaced by another file, as linkers do.
+    fs::write(folder.path().join("new.so"), &builds[1]).unwrap();
+    fs::rename(folder.path().join("new.so"), &file).unwrap();
+    watch.wait_for("the producer was swapped: from batch ");
+    fs::write(&file, &builds[0]).unwrap();
+    watch.wait_for("the producer was swapped: from batch ");
+    let report = watch.end();
+    assert_eq!((&report["swaps"], &report["errors"]), (&2.into(), &0.into()));
+    leaks.bury_orphans();
+}
