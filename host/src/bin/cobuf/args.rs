@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use cobuf_host::PluginKind;
 use serde::Deserialize;
 
 /// A concurrent buffer: producer plugins in worker processes fill shared-memory slots with arrays.
@@ -29,6 +30,7 @@ Examples:
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf watch examples/fill.toml
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
+  cobuf new producer my-decoder
   cobuf inspect plugins/digits-producer --set batch_size=64
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
 
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     /// Run a pipeline again and again while its processes are killed, crashed, frozen and hung at random, and check that nobody could
     /// tell: each batch once, the same content, nothing left behind.
     Chaos(ChaosArgs),
+    /// Make a crate for a new plugin: source, tests, a README, and a pipeline to run it in. Nothing is fetched.
+    New(NewArgs),
     /// Show what a plugin is and declares: manifest, configuration, and the arrays for a configuration.
     Inspect(InspectArgs),
     /// Print completions for a shell.
@@ -194,4 +198,36 @@ pub(crate) struct InspectArgs {
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct NewArgs {
+    /// What it shall be.
+    #[arg(value_enum)]
+    pub(crate) kind: NewKind,
+    /// The new package's name.
+    pub(crate) name: String,
+    /// Its folder, which must not be there yet. The name, in the current folder, where none is given.
+    pub(crate) folder: Option<PathBuf>,
+    /// Depend on the cobuf-plugin-api in this folder instead of that on crates.io.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) plugin_api: Option<PathBuf>,
+}
+
+/// The kind of a new plugin.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum NewKind {
+    /// Fills arrays, in worker processes.
+    Producer,
+    /// Says what to produce, one message a batch.
+    Commander,
+}
+
+impl From<NewKind> for PluginKind {
+    fn from(kind: NewKind) -> Self {
+        match kind {
+            NewKind::Producer => Self::Producer,
+            NewKind::Commander => Self::Commander,
+        }
+    }
 }

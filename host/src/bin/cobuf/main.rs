@@ -1,4 +1,4 @@
-//! The `cobuf` command: runs a pipeline, inspects plugins, prints shell completions.
+//! The `cobuf` command: runs a pipeline, makes and inspects plugins, prints shell completions.
 //!
 //! ```text
 //!   args      the command line
@@ -8,6 +8,7 @@
 //!   progress  the progress bar, and logs that do not tear it
 //!   report    the summary, for people and for machines
 //!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
+//!   new       `cobuf new`: a crate for a plugin, from templates
 //!   inspect   `cobuf inspect`
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod args;
 mod chaos;
 mod inspect;
+mod new;
 mod pipeline;
 mod progress;
 mod report;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&run),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
+        Command::New(new) => new::new(&new).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());

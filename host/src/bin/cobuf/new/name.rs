@@ -1,0 +1,126 @@
+//! The names of new packages: cargo's rules, so that what is made can be built.
+
+use anyhow::{Result, ensure};
+use cobuf_host::PluginKind;
+
+/// The most characters of a name, as on crates.io.
+const MAX_CHARACTERS: usize = 64;
+
+/// Rust's keywords, of all editions, and names that a build takes for something else.
+const TAKEN: &[&str] = &[
+    "Self",
+    "abstract",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "struct",
+    "super",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
+    "_",
+    "alloc",
+    "core",
+    "proc_macro",
+    "proc-macro",
+    "std",
+    "test",
+    "cobuf-plugin-api",
+    "cobuf_plugin_api",
+];
+
+/// Whether a package may be called so.
+pub(super) fn check(name: &str) -> Result<()> {
+    let mut characters = name.chars();
+    let well_formed = characters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && characters.all(|other| other.is_ascii_alphanumeric() || matches!(other, '-' | '_'))
+        && name.len() <= MAX_CHARACTERS;
+    ensure!(
+        well_formed,
+        "{name:?} cannot be a package's name, expected a letter and then letters, digits, - or _, at most \
+         {MAX_CHARACTERS} in all, without accents"
+    );
+    ensure!(
+        !TAKEN.contains(&name),
+        "{name:?} cannot be a package's name: Rust or cobuf have it for something else; expected another, such as \
+         \"my-{name}\""
+    );
+    Ok(())
+}
+
+/// The name of the package of the other kind beside the one of this name: `noise-commander` beside `noise` or `noise-producer`.
+pub(super) fn of_partner(name: &str, kind: PluginKind) -> String {
+    let stem = [format!("-{kind}"), format!("_{kind}")]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending.as_str()))
+        .unwrap_or(name);
+    format!("{stem}-{}", super::other(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_names_are_refused() {
+        for name in ["noise", "digits-producer", "a1_b", "Noise", &"n".repeat(64)] {
+            check(name).unwrap();
+        }
+        for name in ["", "1st", "-noise", "_", "noise!", "a/b", "..", "größe", "fn", "std", &"n".repeat(65)]
+        {
+            let said = check(name).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("{name:?} cannot be a package's name")), "{said}");
+            assert!(said.contains("expected "), "{said}");
+        }
+    }
+
+    #[test]
+    fn how_is_the_partner_called() {
+        assert_eq!(of_partner("noise", PluginKind::Producer), "noise-commander");
+        assert_eq!(of_partner("noise-producer", PluginKind::Producer), "noise-commander");
+        assert_eq!(of_partner("draws_commander", PluginKind::Commander), "draws-producer");
+        assert_eq!(of_partner("commander", PluginKind::Producer), "commander-commander");
+    }
+}

@@ -1,0 +1,160 @@
+//! A producer: fills arrays in shared memory, one batch a message, in worker processes.
+//!
+//! This one makes rows of numbers for the items that a message names. Put your own decoding, reading or computing into
+//! `load`, and your own arrays into `schema`.
+#![forbid(unsafe_code)]
+
+use cobuf_plugin_api::prelude::*;
+
+/// The table `[producer.config]` of a pipeline file. These comments are shown by `cobuf inspect`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+#[schemars(crate = "cobuf_plugin_api::schemars")]
+pub struct Config {
+    /// The most rows in a batch.
+    batch_size: usize,
+    /// The number of values in a row.
+    #[serde(default = "default_width")]
+    width: usize,
+    /// How far random noise moves a value, up or down.
+    #[serde(default)]
+    noise: f32,
+}
+
+fn default_width() -> usize {
+    16
+}
+
+/// What it needs of a commander's message. Entries that are not named here are left alone.
+#[derive(Debug, Deserialize)]
+#[serde(crate = "cobuf_plugin_api::serde")]
+pub struct Message {
+    /// The numbers of the batch's items: a row each.
+    items: Vec<u64>,
+}
+
+/// The producer. There is one in each worker; nothing is shared between them.
+#[derive(Debug)]
+pub struct Samples {
+    config: Config,
+}
+
+impl Producer for Samples {
+    type Config = Config;
+    type Message = Message;
+
+    /// The arrays of every slot. It follows from the configuration alone.
+    fn schema(config: &Config) -> Result<Schema> {
+        let Config {
+            batch_size, width, ..
+        } = *config;
+        Ok(Schema::new([
+            ArraySpec::new("x", DType::F32, [batch_size, width]),
+            ArraySpec::new("item", DType::U64, [batch_size]),
+        ])?)
+    }
+
+    /// In the worker, before its first message: open files, load models, start threads here.
+    fn new(config: Config, context: &WorkerContext) -> Result<Self> {
+        ensure!(
+            config.noise >= 0.0,
+            "noise is {}, expected 0 or more",
+            config.noise
+        );
+        log::info!(
+            "worker {} of {} is ready",
+            context.worker(),
+            context.workers()
+        );
+        Ok(Self { config })
+    }
+
+    /// Fills the slot. The content should follow from configuration, message and `context.rng()` alone: then a run gives
+    /// the same batches for any number of workers, and when a message has to be done again.
+    fn produce(
+        &mut self,
+        message: Message,
+        slot: &mut Slot<'_>,
+        context: &mut ProduceContext<'_>,
+    ) -> Result<()> {
+        log::debug!(
+            "message {}: {} items",
+            context.sequence(),
+            message.items.len()
+        );
+        // A batch may be shorter than the slot; more rows than it has are an error.
+        slot.set_rows(message.items.len())?;
+        let mut x = slot.array::<f32, Ix2>("x")?; // a view of the application's memory: nothing is copied
+        for (mut row, &item) in x.outer_iter_mut().zip(&message.items) {
+            let value = load(item).with_context(|| format!("cannot load item {item}"))?;
+            for element in &mut row {
+                // This generator is seeded with the run's seed and the message's number.
+                *element = value + self.config.noise * context.rng().random_range(-1.0..=1.0);
+            }
+        }
+        let mut items = slot.array::<u64, Ix1>("item")?;
+        for (element, &item) in items.iter_mut().zip(&message.items) {
+            *element = item;
+        }
+        Ok(())
+    }
+}
+
+/// The value of an item, which would come from a file or a device.
+fn load(item: u64) -> Result<f32> {
+    const MOST_ITEMS: u64 = 1_000_000;
+    ensure!(
+        item < MOST_ITEMS,
+        "there are {MOST_ITEMS} items only, counted from 0"
+    );
+    Ok(item as f32)
+}
+
+cobuf_plugin_api::export_producer!(Samples);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cobuf_plugin_api::Value;
+    use cobuf_plugin_api::testing::ProducerHarness;
+
+    fn open(noise: f64) -> ProducerHarness<Samples> {
+        let config = Dictionary::new()
+            .with("batch_size", 4)
+            .with("width", 3)
+            .with("noise", noise);
+        ProducerHarness::open(&config).unwrap()
+    }
+
+    fn message(items: &[u64]) -> Dictionary {
+        let items: Vec<_> = items.iter().copied().map(Value::from).collect();
+        Dictionary::new().with("items", items)
+    }
+
+    #[test]
+    fn does_each_item_have_its_row() {
+        let batch = open(0.0).produce(0, &message(&[5, 7])).unwrap();
+        let x = batch.array::<f32, Ix2>("x").unwrap();
+        assert_eq!((x.dim(), x[[0, 0]], x[[1, 2]]), ((2, 3), 5.0, 7.0));
+        assert_eq!(batch.array::<u64, Ix1>("item").unwrap().to_vec(), [5, 7]);
+    }
+
+    #[test]
+    fn does_the_same_message_give_the_same_batch() {
+        let values = |sequence| {
+            let batch = open(0.5).produce(sequence, &message(&[1, 2, 3])).unwrap();
+            batch.array::<f32, Ix2>("x").unwrap()
+        };
+        assert_eq!(values(9), values(9));
+        assert_ne!(values(9), values(10));
+    }
+
+    #[test]
+    fn is_the_item_named_that_cannot_be_loaded() {
+        let error = open(0.0).produce(0, &message(&[2_000_000])).unwrap_err();
+        assert!(
+            error.to_string().contains("cannot load item 2000000"),
+            "{error}"
+        );
+    }
+}
