@@ -93,7 +93,7 @@ pub use error::{BatchError, StartError, StreamError};
 pub use failure::{Attempt, Death, OnCommanderFailure, OnFailure};
 pub use host::Host;
 pub use inspect::{Declarations, inspect};
-pub use plugin::{ManifestInfo, Plugin, PluginError};
+pub use plugin::{FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, find_plugins, plugin_path};
 pub use process::launch::{LaunchError, StartMethod};
 pub use process::protocol::{Exit, WorkerInit, WorkerLimits};
 pub use roster::{ProcessInfo, ProcessRole};

@@ -13,8 +13,8 @@ pub const MANIFEST_SECTION: &str = ".cobuf.manifest";
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The layout of the manifest's bytes.
 pub const MANIFEST_FORMAT: u32 = 1;
-
-const MAGIC: [u8; 8] = *b"\x7fcobuf\n\0";
+/// The first bytes of every manifest.
+pub const MANIFEST_MAGIC: [u8; 8] = *b"\x7fcobuf\n\0";
 
 /// The two kinds of plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl Manifest {
     /// The manifest of the plugin that is being compiled; called by the export macros.
     pub const fn new(kind: PluginKind, name: &str, version: &str, aborts: bool) -> Self {
         Self {
-            magic: MAGIC,
+            magic: MANIFEST_MAGIC,
             format: MANIFEST_FORMAT,
             bytes: size_of::<Self>() as u32,
             kind: match kind {
@@ -141,8 +141,10 @@ impl ManifestInfo {
     /// # Errors
     /// [`ManifestError`] where they are not a manifest, or one of another format.
     pub fn parse(section: &[u8]) -> Result<Self, ManifestError> {
-        let magic_and_format =
-            section.get(..12).filter(|bytes| bytes.starts_with(&MAGIC)).ok_or(ManifestError::Magic)?;
+        let magic_and_format = section
+            .get(..12)
+            .filter(|bytes| bytes.starts_with(&MANIFEST_MAGIC))
+            .ok_or(ManifestError::Magic)?;
         let found = bytemuck::pod_read_unaligned::<u32>(&magic_and_format[8..]);
         if found != MANIFEST_FORMAT {
             return Err(ManifestError::Format { found });

@@ -14,6 +14,13 @@ pub(super) fn check(
     bytes: &[u8],
     kind: Option<PluginKind>,
 ) -> Result<ManifestInfo, PluginError> {
+    let manifest = read(path, bytes)?;
+    admit(path, &manifest, kind)?;
+    Ok(manifest)
+}
+
+/// The manifest in the plugin's file.
+fn read(path: &Path, bytes: &[u8]) -> Result<ManifestInfo, PluginError> {
     let path = || path.to_owned();
     let section = elf::manifest_section(bytes).map_err(|reason| PluginError::Elf { path: path(), reason })?;
     let section = section.ok_or_else(|| PluginError::Elf {
@@ -22,8 +29,16 @@ pub(super) fn check(
                  end its crate with cobuf_plugin_api::export_producer! or export_commander!"
             .to_owned(),
     })?;
-    let manifest =
-        ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })?;
+    ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })
+}
+
+/// Whether a plugin with this manifest may be loaded; of this kind, where one is asked for.
+pub(super) fn admit(
+    path: &Path,
+    manifest: &ManifestInfo,
+    kind: Option<PluginKind>,
+) -> Result<(), PluginError> {
+    let path = || path.to_owned();
     if let Some(expected) = kind.filter(|&expected| expected != manifest.kind) {
         return Err(PluginError::Kind { path: path(), expected, found: manifest.kind });
     }
@@ -31,7 +46,7 @@ pub(super) fn check(
         return Err(PluginError::ApiVersion {
             path: path(),
             expected: API_VERSION,
-            found: manifest.api_version,
+            found: manifest.api_version.clone(),
         });
     }
     if manifest.aborts_on_panic {
@@ -41,7 +56,7 @@ pub(super) fn check(
     if !missing.is_empty() {
         return Err(PluginError::CpuFeatures { path: path(), missing: missing.join(", ") });
     }
-    Ok(manifest)
+    Ok(())
 }
 
 /// Whether a host of this version speaks with a plugin of that one: compatible by semver, and the host not the older.

@@ -62,7 +62,7 @@ fn read_settled(path: &Path) -> Result<(Vec<u8>, u128), PluginError> {
 }
 
 /// Reads a file that has an end: pipes and devices have none.
-fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?.file_type();
     // Of a folder, the system says itself what it is.
     if kind.is_file() || kind.is_dir() {

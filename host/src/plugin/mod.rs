@@ -1,7 +1,8 @@
 //! Plugins: from a path that a user gave to code that a worker runs.
 //!
 //! ```text
-//!   Plugin (a .so file, or a cargo package)
+//!   Plugin (a .so file, a cargo package, or a name)
+//!     │ find     in the folders of COBUF_PLUGIN_PATH, where it is a name
 //!     │ build    cargo build, where it is a package
 //!     │ file     read until nobody writes to it any more
 //!     │ elf      a whole ELF file for this machine?
@@ -18,6 +19,7 @@ mod check;
 mod cpu;
 mod elf;
 mod file;
+mod find;
 pub(crate) mod open;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,7 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 pub use cobuf_plugin_api::manifest::ManifestInfo;
 pub(crate) use file::PluginFile;
+pub use find::{FoundPlugin, PLUGIN_PATH, find_plugins, plugin_path};
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +38,28 @@ pub enum Plugin {
     File(PathBuf),
     /// The folder of a cargo package, which is built first: in release mode by a host that was itself built so.
     Package(PathBuf),
+    /// The name of a plugin that was built before, as its manifest has it: the first in the folders of `COBUF_PLUGIN_PATH`.
+    Named(String),
 }
 
 impl Plugin {
-    /// The plugin at a path: a package where it is a folder, a file otherwise.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        if path.is_dir() { Self::Package(path) } else { Self::File(path) }
+    /// The plugin at a path: a package where it is a folder, a file otherwise. A single word, without an extension, at which
+    /// there is nothing, is a plugin's name.
+    pub fn at(path: impl AsRef<Path>) -> Self {
+        Self::relative_to("", path)
+    }
+
+    /// As [`at`](Self::at), by a path that is relative to this folder, as a pipeline file's are.
+    pub fn relative_to(folder: impl AsRef<Path>, path: impl AsRef<Path>) -> Self {
+        let given = path.as_ref();
+        let path = folder.as_ref().join(given);
+        if path.is_dir() {
+            return Self::Package(path);
+        }
+        match name_in(given) {
+            Some(name) if !path.exists() => Self::Named(name.to_owned()),
+            _ => Self::File(path),
+        }
     }
 
     /// A plugin's file that was built before.
@@ -54,10 +72,16 @@ impl Plugin {
         Self::Package(folder.into())
     }
 
-    /// The path as it was given.
+    /// A plugin's name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self::Named(name.into())
+    }
+
+    /// The path, or name, as it was given.
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Package(path) => path,
+            Self::Named(name) => Path::new(name),
         }
     }
 
@@ -69,14 +93,15 @@ impl Plugin {
         Ok(self.resolve(None)?.manifest)
     }
 
-    /// The same plugin as a file: a package is built.
+    /// The same plugin as a file: a package is built, a name is looked for.
     ///
     /// # Errors
-    /// [`PluginError::Build`].
+    /// [`PluginError::Build`] or [`PluginError::NotFound`].
     pub fn built(&self) -> Result<Self, PluginError> {
         match self {
             Self::File(_) => Ok(self.clone()),
             Self::Package(folder) => build::build(folder).map(Self::File),
+            Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
         }
     }
 
@@ -84,6 +109,13 @@ impl Plugin {
     pub(crate) fn resolve(&self, kind: Option<PluginKind>) -> Result<PluginFile, PluginError> {
         PluginFile::read(self.built()?.path().to_owned(), kind)
     }
+}
+
+/// The name in a path that can be one: a single word without an extension.
+fn name_in(path: &Path) -> Option<&str> {
+    let text = path.to_str()?;
+    let is_word = path.file_name() == Some(path.as_os_str()) && path.extension().is_none();
+    is_word.then_some(text)
 }
 
 /// Why a plugin is refused.
@@ -95,6 +127,24 @@ pub enum PluginError {
     Read {
         /// The plugin's file.
         path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// There is no plugin of this name.
+    #[error("no plugin is called {name:?}: {}", find::describe_search(folders, there))]
+    NotFound {
+        /// The name.
+        name: String,
+        /// The folders in which it was looked for.
+        folders: Vec<PathBuf>,
+        /// The names of the plugins in these folders, the most similar first.
+        there: Vec<String>,
+    },
+    /// A folder in which plugins are looked for cannot be read.
+    #[error("cannot look for plugins in {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
         /// The system's reason.
         source: std::io::Error,
     },

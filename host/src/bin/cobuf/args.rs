@@ -31,6 +31,7 @@ Examples:
   cobuf watch examples/fill.toml
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new producer my-decoder
+  COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
 
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Chaos(ChaosArgs),
     /// Make a crate for a new plugin: source, tests, a README, and a pipeline to run it in. Nothing is fetched.
     New(NewArgs),
+    /// List the plugins that can be given by name, and whether they would load. No code of theirs runs.
+    List(ListArgs),
     /// Show what a plugin is and declares: manifest, configuration, and the arrays for a configuration.
     Inspect(InspectArgs),
     /// Print completions for a shell.
@@ -187,7 +190,7 @@ pub(crate) enum ReportFormat {
 
 #[derive(Debug, Group)]
 pub(crate) struct InspectArgs {
-    /// The plugin: a .so file, or a package's folder, which is built first.
+    /// The plugin: a .so file, a package's folder, which is built first, or a name on COBUF_PLUGIN_PATH.
     pub(crate) plugin: PathBuf,
     /// A TOML file with the plugin's configuration, for which the arrays are shown.
     #[arg(long, value_name = "FILE")]
@@ -230,4 +233,13 @@ impl From<NewKind> for PluginKind {
             NewKind::Commander => Self::Commander,
         }
     }
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ListArgs {
+    /// The folders to look in; those of COBUF_PLUGIN_PATH where none is given.
+    pub(crate) folders: Vec<PathBuf>,
+    /// Print one JSON list.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

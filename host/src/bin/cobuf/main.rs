@@ -1,4 +1,4 @@
-//! The `cobuf` command: runs a pipeline, makes and inspects plugins, prints shell completions.
+//! The `cobuf` command: runs a pipeline, makes, lists and inspects plugins, prints shell completions.
 //!
 //! ```text
 //!   args      the command line
@@ -9,6 +9,7 @@
 //!   report    the summary, for people and for machines
 //!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
 //!   new       `cobuf new`: a crate for a plugin, from templates
+//!   list      `cobuf list`: the plugins that there are by name
 //!   inspect   `cobuf inspect`
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod args;
 mod chaos;
 mod inspect;
+mod list;
 mod new;
 mod pipeline;
 mod progress;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
         Command::New(new) => new::new(&new).map(|()| ExitCode::SUCCESS),
+        Command::List(list) => list::list(&list).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());

@@ -29,7 +29,7 @@ pub(crate) struct Pipeline {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PluginTable {
-    /// A .so file, or a package's folder.
+    /// A .so file, a package's folder, or a name on COBUF_PLUGIN_PATH.
     plugin: PathBuf,
     #[serde(default)]
     config: Dictionary,
@@ -128,7 +128,7 @@ impl Pipeline {
     /// The same pipeline with its plugins built, as files.
     pub(crate) fn built(mut self) -> Result<Self> {
         for table in [&mut self.commander, &mut self.producer] {
-            table.plugin = Plugin::at(self.folder.join(&table.plugin)).built()?.path().to_owned();
+            table.plugin = Plugin::relative_to(&self.folder, &table.plugin).built()?.path().to_owned();
         }
         Ok(self)
     }
@@ -141,7 +141,7 @@ impl Pipeline {
 
     /// A host for the pipeline, with its plugins built.
     pub(crate) fn into_builder(self) -> Result<HostBuilder> {
-        let at = |plugin: &Path| -> Result<Plugin> { Ok(Plugin::at(self.folder.join(plugin)).built()?) };
+        let at = |plugin: &Path| -> Result<Plugin> { Ok(Plugin::relative_to(&self.folder, plugin).built()?) };
         let run = self.run;
         let working_directory = Some(self.folder.clone());
         let mut builder = Host::builder()
