@@ -10,9 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use cobuf_host::{Plugin, find_plugins};
 use common::{Leaks, plugin, repository};
-use object::read::elf::ElfFile64;
-use object::{Object, ObjectSection};
-use refusals::{bytes_of, folder, text};
+use refusals::{bytes_of, folder, text, with_section};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -45,15 +43,6 @@ fn put(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.path().join(name);
     fs::write(&path, bytes).unwrap();
     path
-}
-
-/// The plugin's bytes, with a section changed.
-fn with_section(bytes: &[u8], name: &str, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
-    let file: ElfFile64<'_> = ElfFile64::parse(bytes).unwrap();
-    let (offset, size) = file.section_by_name(name).unwrap().file_range().unwrap();
-    let mut changed = bytes.to_vec();
-    change(&mut changed[offset as usize..(offset + size) as usize]);
-    changed
 }
 
 /// The plugin's bytes, as if it had been built with another plugin-api.

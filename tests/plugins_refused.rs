@@ -388,7 +388,7 @@ fn is_a_plugin_of_another_plugin_api_refused() {
     let _leaks = Leaks::watch();
     let source = documented("producer.rs");
     let newer = Package {
-        api: Some(OtherApi { version: "0.2.0", edits: &[] }),
+        api: Some(OtherApi { sources: "plugin-api", version: "0.2.0", edits: &[] }),
         ..Package::new("newer-api-producer", &source)
     };
     let built = newer.build();
@@ -430,7 +430,7 @@ fn is_a_plugin_with_another_layout_of_the_boundary_explained_in_short() {
         ),
     ];
     let changed = Package {
-        api: Some(OtherApi { version: "0.1.0", edits: &edits }),
+        api: Some(OtherApi { sources: "plugin-api", version: "0.1.0", edits: &edits }),
         ..Package::new("other-layout-producer", &source)
     };
     let built = changed.build();

@@ -25,7 +25,7 @@ fn stateful() -> Plugin {
 /// The same, built before there was an extension to save and restore.
 fn without_extension() -> Plugin {
     let edits = [("src/shims.rs", "if id.as_str() == ResumeExtension::ID {", "if id.as_str() == \"\" {")];
-    let api = Some(OtherApi { version: "0.1.0", edits: &edits });
+    let api = Some(OtherApi { sources: "plugin-api", version: "0.1.0", edits: &edits });
     Package { api, ..Package::new("commander-without-resume", SOURCE) }.build()
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Dictionaries, schemas and error reports cross as MessagePack bytes. The modules are frozen: growth goes through
 //! `query`, which gives a pointer to an extension or null, as CLAP does; a field appended here would make every older plugin
-//! unusable. Authors of plugins and applications have nothing to do with this module.
+//! unusable. `ABI.md` in this package has the promises. Authors of plugins and applications have nothing to do with this module.
 #![allow(unsafe_code, reason = "abi_stable's derives implement unsafe traits that describe layouts")]
 #![allow(
     missing_docs,

@@ -5,8 +5,11 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use cobuf_host::{HostBuilder, Plugin, PluginError, StartError};
+use object::read::elf::ElfFile64;
+use object::{Object, ObjectSection};
 use toml::{Table, Value};
 
 use super::common::{host, list, plugin, repository, small};
@@ -71,6 +74,15 @@ pub(crate) fn bytes_of(plugin: &Plugin) -> Vec<u8> {
     fs::read(plugin.path()).expect("the plugin's file can be read")
 }
 
+/// The plugin's bytes, with a section changed.
+pub(crate) fn with_section(bytes: &[u8], name: &str, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let file: ElfFile64<'_> = ElfFile64::parse(bytes).unwrap();
+    let (offset, size) = file.section_by_name(name).unwrap().file_range().unwrap();
+    let mut changed = bytes.to_vec();
+    change(&mut changed[offset as usize..(offset + size) as usize]);
+    changed
+}
+
 /// A file with these bytes, as a plugin.
 pub(crate) fn file_of(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> Plugin {
     let path = folder.path().join(name);
@@ -97,6 +109,8 @@ pub(crate) struct Package<'a> {
 /// A plugin-api that differs from the repository's.
 #[derive(Debug)]
 pub(crate) struct OtherApi<'a> {
+    /// The folder in the repository with its sources, such as `plugin-api`.
+    pub(crate) sources: &'a str,
     pub(crate) version: &'a str,
     /// File, text, and what replaces the text where it first occurs.
     pub(crate) edits: &'a [(&'a str, &'a str, &'a str)],
@@ -109,6 +123,9 @@ impl<'a> Package<'a> {
 
     /// Writes and builds it.
     pub(crate) fn build(&self) -> Plugin {
+        // Tests that share a package must not write it while another one's cargo reads it.
+        static BUILDING: Mutex<()> = Mutex::new(());
+        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         Plugin::file(self.compile(&self.write()))
     }
 
@@ -193,7 +210,7 @@ fn join_workspace(manifest: &mut Table, api: &OtherApi<'_>) {
 }
 
 fn copy_api(api: &OtherApi<'_>, to: &Path) {
-    let from = repository().join("plugin-api");
+    let from = repository().join(api.sources);
     let mut edits_done = 0;
     for file in files_below(&from) {
         let name = file.strip_prefix(&from).expect("it is below").to_owned();

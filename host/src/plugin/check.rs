@@ -59,17 +59,19 @@ pub(super) fn admit(
     Ok(())
 }
 
-/// Whether a host of this version speaks with a plugin of that one: compatible by semver, and the host not the older.
+/// Whether this host speaks with a plugin of that version: of the same series by semver, whichever is the newer. Why that is
+/// right is in `plugin-api/ABI.md`.
 fn speaks(plugin: &str) -> bool {
     let (Ok(host), Ok(plugin)) = (Version::parse(API_VERSION), Version::parse(plugin)) else { return false };
-    let at_least_plugin = Comparator {
-        op: Op::Caret,
-        major: plugin.major,
-        minor: Some(plugin.minor),
-        patch: Some(plugin.patch),
-        pre: plugin.pre,
-    };
-    VersionReq { comparators: vec![at_least_plugin] }.matches(&host)
+    // Before a release nothing is promised.
+    host.pre == plugin.pre && (follows(&host, &plugin) || follows(&plugin, &host))
+}
+
+/// Whether semver takes `newer` for a later version of `older`, or the same, that keeps what it promised.
+fn follows(newer: &Version, older: &Version) -> bool {
+    let Version { major, minor, patch, ref pre, .. } = *older;
+    let caret = Comparator { op: Op::Caret, major, minor: Some(minor), patch: Some(patch), pre: pre.clone() };
+    VersionReq { comparators: vec![caret] }.matches(newer)
 }
 
 #[cfg(all(test, not(cobuf_loom)))]
@@ -78,8 +80,11 @@ mod tests {
 
     #[test]
     fn which_plugin_api_versions_does_this_host_speak() {
-        assert!(speaks(API_VERSION));
-        for other in ["0.0.9", "0.2.0", "0.1.99", "1.0.0", "nonsense", ""] {
+        for same_series in [API_VERSION, "0.1.0", "0.1.1", "0.1.99", "0.1.1+build"] {
+            assert!(speaks(same_series), "{same_series}");
+        }
+        for other in ["0.0.9", "0.2.0", "1.0.0", "1.1.0", "0.1.0-alpha", "0.1.1-alpha", "0.1", "nonsense", ""]
+        {
             assert!(!speaks(other), "{other}");
         }
     }
