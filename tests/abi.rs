@@ -179,7 +179,12 @@ fn do_plugins_of_yesterday_run_and_resume_without_the_extension() {
     let expected = delivered(run(today.0.clone(), today.1));
     assert_eq!(expected.sequences.len() as u64, COUNT);
     assert_eq!(delivered(run(older.0.clone(), older.1.clone())), expected);
-    // The messages before the checkpoint are asked for again, one by one.
+    // A commander of today says how it goes on; of yesterday's, the messages before the checkpoint are asked for again.
+    let skips =
+        "    fn skip(&mut self, _: &mut CommanderContext, _: u64) -> Result<()> {\n        Ok(())\n    }\n";
+    let source = COMMANDER.replacen("    fn new", &format!("{skips}\n    fn new"), 1);
+    let skipping = Package::new("abi-commander-skipping", &source).build();
+    assert_eq!(asked_after_resume(&skipping, &older.1), 1);
     assert_eq!(asked_after_resume(&older.0, &older.1), 4);
     assert_eq!(delivered(run(today.0, older.1)), expected);
 }
