@@ -47,7 +47,7 @@ pub enum CodecError {
         what: &'static str,
         /// The field.
         path: String,
-        /// The fields at the top that there are.
+        /// The fields that there are, at the top or beside it.
         known: String,
     },
 }

@@ -52,7 +52,7 @@ pub use report::{Report, ReportKind};
 pub use schema::{
     ArraySpec, MAX_ARRAY_NAME_BYTES, MAX_ARRAYS, MAX_DIMENSIONS, MAX_SLOT_BYTES, Schema, SchemaError, Shape,
 };
-pub use seed::{Rng, message_seed};
+pub use seed::{Rng, generator, message_seed};
 pub use slot::{Slot, SlotError};
 pub use state::SavedState;
 pub use stop::StopFlag;

@@ -1,6 +1,6 @@
 //! What a plugin's file says of itself, before any of its code runs.
 //!
-//! The export macros put a [`Manifest`] into an ELF section of its own. The host reads it from the file, without
+//! The export macros put a [`Manifest`] into an ELF section of its own; that of `include/cobuf.h` writes the same bytes. The host reads it from the file, without
 //! `dlopen`, and refuses a plugin that it cannot run in one sentence. The layout of these bytes is frozen: later
 //! versions raise [`MANIFEST_FORMAT`] and append.
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const MANIFEST_SECTION: &str = ".cobuf.manifest";
 /// The version of this crate, which is the version of the boundary between host and plugin.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a plugin in C says in the version's place: the interface of `include/cobuf.h`, whose versions are frozen.
+pub const C_INTERFACE: &str = "C/1";
 /// The layout of the manifest's bytes.
 pub const MANIFEST_FORMAT: u32 = 1;
 /// The first bytes of every manifest.
@@ -97,9 +99,9 @@ pub struct ManifestInfo {
     pub name: String,
     /// The package's version.
     pub version: String,
-    /// The version of `cobuf-plugin-api` that it was built with.
+    /// The version of `cobuf-plugin-api` that it was built with, or the version of the C interface, as in [`C_INTERFACE`].
     pub api_version: String,
-    /// The compiler, as `rustc --version` prints it.
+    /// The compiler, as `rustc --version` prints it, or that of a plugin in C.
     pub rustc: String,
     /// The target triple.
     pub target: String,

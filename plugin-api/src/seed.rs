@@ -20,7 +20,7 @@ const fn split_mix(state: u64) -> u64 {
 }
 
 /// The generator of a seed: ChaCha with 8 rounds, whose values are the same on every machine and in every version.
-pub(crate) fn generator(seed: u64) -> Rng {
+pub fn generator(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
 }
 

@@ -24,7 +24,8 @@ impl StopFlag {
         Self { word: word.as_ptr() }
     }
 
-    pub(crate) fn is_set(self) -> bool {
+    /// Whether the host wants to stop.
+    pub fn is_set(self) -> bool {
         // SAFETY: a word that is not null comes from `new`: it is an `AtomicU32` and valid until the process ends.
         let word = (!self.word.is_null()).then(|| unsafe { AtomicU32::from_ptr(self.word.cast_mut()) });
         word.is_some_and(|word| word.load(Ordering::Relaxed) != 0)

@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::limits;
-use crate::plugin::PluginFile;
+use crate::plugin::{Interface, PluginFile};
 use crate::process::protocol::PluginPlan;
 use crate::supervisor::Care;
 
@@ -46,8 +46,9 @@ impl ChosenPlugin {
         let library = library
             .map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })?;
         let PluginFile { path: origin, manifest, .. } = self.file;
+        let interface = Interface::of(&manifest.api_version);
         let (name, version) = (manifest.name, manifest.version);
-        Ok(PluginPlan { name, version, origin, library, config: self.config })
+        Ok(PluginPlan { name, version, interface, origin, library, config: self.config })
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::{API_VERSION, ManifestInfo};
-use semver::{Comparator, Op, Version, VersionReq};
 
+use super::interface::Interface;
 use super::{PluginError, cpu, elf};
 
 /// Checks the plugin's file; of this kind, where one is asked for.
@@ -26,7 +26,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<ManifestInfo, PluginError> {
     let section = section.ok_or_else(|| PluginError::Elf {
         path: path(),
         reason: "it is a shared library but no cobuf plugin; \
-                 end its crate with cobuf_plugin_api::export_producer! or export_commander!"
+                 end its crate with cobuf_plugin_api::export_producer! or export_commander!, in C with COBUF_EXPORT_PRODUCER"
             .to_owned(),
     })?;
     ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })
@@ -42,12 +42,16 @@ pub(super) fn admit(
     if let Some(expected) = kind.filter(|&expected| expected != manifest.kind) {
         return Err(PluginError::Kind { path: path(), expected, found: manifest.kind });
     }
-    if !speaks(&manifest.api_version) {
-        return Err(PluginError::ApiVersion {
-            path: path(),
-            expected: API_VERSION,
-            found: manifest.api_version.clone(),
+    let interface = Interface::of(&manifest.api_version);
+    if !interface.speaks(&manifest.api_version) {
+        let (path, found) = (path(), manifest.api_version.clone());
+        return Err(match interface {
+            Interface::Rust => PluginError::ApiVersion { path, expected: API_VERSION, found },
+            Interface::C => PluginError::CInterface { path, found },
         });
+    }
+    if interface == Interface::C && manifest.kind == PluginKind::Commander {
+        return Err(PluginError::CCommander { path: path() });
     }
     if manifest.aborts_on_panic {
         return Err(PluginError::Aborts { path: path() });
@@ -57,35 +61,4 @@ pub(super) fn admit(
         return Err(PluginError::CpuFeatures { path: path(), missing: missing.join(", ") });
     }
     Ok(())
-}
-
-/// Whether this host speaks with a plugin of that version: of the same series by semver, whichever is the newer. Why that is
-/// right is in `plugin-api/ABI.md`.
-fn speaks(plugin: &str) -> bool {
-    let (Ok(host), Ok(plugin)) = (Version::parse(API_VERSION), Version::parse(plugin)) else { return false };
-    // Before a release nothing is promised.
-    host.pre == plugin.pre && (follows(&host, &plugin) || follows(&plugin, &host))
-}
-
-/// Whether semver takes `newer` for a later version of `older`, or the same, that keeps what it promised.
-fn follows(newer: &Version, older: &Version) -> bool {
-    let Version { major, minor, patch, ref pre, .. } = *older;
-    let caret = Comparator { op: Op::Caret, major, minor: Some(minor), patch: Some(patch), pre: pre.clone() };
-    VersionReq { comparators: vec![caret] }.matches(newer)
-}
-
-#[cfg(all(test, not(cobuf_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn which_plugin_api_versions_does_this_host_speak() {
-        for same_series in [API_VERSION, "0.1.0", "0.1.1", "0.1.99", "0.1.1+build"] {
-            assert!(speaks(same_series), "{same_series}");
-        }
-        for other in ["0.0.9", "0.2.0", "1.0.0", "1.1.0", "0.1.0-alpha", "0.1.1-alpha", "0.1", "nonsense", ""]
-        {
-            assert!(!speaks(other), "{other}");
-        }
-    }
 }

@@ -6,9 +6,9 @@
 //!     │ build    cargo build, where it is a package
 //!     │ file     read until nobody writes to it any more
 //!     │ elf      a whole ELF file for this machine?
-//!     │ check    manifest: kind, plugin-api version, panic strategy, CPU features
+//!     │ check    manifest: kind, interface and its version, panic strategy, CPU features
 //!     ▼
-//!   PluginFile ── copied into the run's folder ──► open (in the forked process): dlopen, root module
+//!   PluginFile ── copied into the run's folder ──► open (in the forked process): dlopen, functions
 //! ```
 //!
 //! Invariant: the host's own process never opens a plugin; everything that it wants to know before the fork is in the
@@ -20,16 +20,18 @@ mod cpu;
 mod elf;
 mod file;
 mod find;
+mod interface;
 pub(crate) mod open;
 
 use std::path::{Path, PathBuf};
 
-use cobuf_plugin_api::manifest::ManifestError;
+use cobuf_plugin_api::manifest::{API_VERSION, C_INTERFACE, ManifestError};
 use cobuf_plugin_api::{PluginKind, Report};
 
 pub use cobuf_plugin_api::manifest::ManifestInfo;
 pub(crate) use file::PluginFile;
 pub use find::{FoundPlugin, PLUGIN_PATH, find_plugins, plugin_path};
+pub(crate) use interface::Interface;
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +202,23 @@ pub enum PluginError {
         expected: &'static str,
         /// The version that the plugin was built with.
         found: String,
+    },
+    /// It was built with another version of the C header than this host speaks.
+    #[error(
+        "the plugin {} was built with cobuf.h for the C interface {found}, this host speaks {C_INTERFACE}; \
+         rebuild it with the cobuf.h of cobuf-plugin-api {API_VERSION}, or use a host that speaks {found}", path.display()
+    )]
+    CInterface {
+        /// The plugin's file.
+        path: PathBuf,
+        /// The interface that the plugin was built for.
+        found: String,
+    },
+    /// It is a commander that uses the C interface, which is for producers.
+    #[error("the plugin {} is a commander in C; write it in Rust: the C interface is for producers", path.display())]
+    CCommander {
+        /// The plugin's file.
+        path: PathBuf,
     },
     /// Its panics end the process, so that they cannot be turned into errors.
     #[error(

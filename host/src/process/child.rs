@@ -135,10 +135,10 @@ fn probe(
     child: &Child,
     events: &EventSender,
 ) -> Result<(), SetupFailure> {
-    let PluginPlan { library, config, .. } = &child.plugin;
+    let PluginPlan { library, interface, config, .. } = &child.plugin;
     let (config_schema, schema) = match kind {
         PluginKind::Producer => {
-            let plugin = ProducerPlugin::open(library, child.logging)?;
+            let plugin = ProducerPlugin::open(library, *interface, child.logging)?;
             let schema = configured.then(|| plugin.schema(config)).transpose()?;
             (plugin.config_schema()?, schema)
         }

@@ -12,6 +12,7 @@ use super::stack::RawStack;
 use crate::dead_letters::Letter;
 use crate::failure::Death;
 use crate::ledger::Ledger;
+use crate::plugin::Interface;
 use crate::segment::layout::Sizes;
 use crate::segment::shares::{CREWS, crew_of, worker_of};
 
@@ -44,6 +45,8 @@ pub struct WorkerLimits {
 pub(crate) struct PluginPlan {
     pub(crate) name: String,
     pub(crate) version: String,
+    /// How to talk to it.
+    pub(crate) interface: Interface,
     /// The file that the user named.
     pub(crate) origin: PathBuf,
     /// The run's own copy of the plugin's file.

@@ -55,7 +55,7 @@ pub(super) fn run(
 
 /// Opens the producer, where it declares the arrays that the slots were laid out for.
 pub(super) fn open(child: &Child, segment: &Segment) -> Result<ProducerPlugin, SetupFailure> {
-    let plugin = ProducerPlugin::open(&child.plugin.library, child.logging)?;
+    let plugin = ProducerPlugin::open(&child.plugin.library, child.plugin.interface, child.logging)?;
     let declared = plugin.schema(&child.plugin.config)?;
     // Other arrays would overlap.
     if declared == segment.layout().sizes.schema { Ok(plugin) } else { Err(SetupFailure::Schema(declared)) }

@@ -1,32 +1,18 @@
-//! Opens a plugin in the process that will run it: dlopen, abi_stable's layout check, calls behind safe methods.
-//!
-//! Runs in forked processes only. A library is never closed: thread-local destructors of old code would be left
-//! behind; the process ends instead.
-#![expect(unsafe_code, reason = "dlopen, and calls through the root module's function pointers")]
+//! Plugins in Rust: abi_stable's layout check, and calls through the root module.
+#![expect(unsafe_code, reason = "calls through the root module's function pointers")]
 
-use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule};
 use abi_stable::std_types::{RResult, RSlice, RVec};
 use cobuf_plugin_api::abi::{
-    CommanderInfo, CommanderModuleRef, Instance, Job, LogSink, Outcome, Produced, ProducerModuleRef,
-    ResumeExtension, WorkerInfo,
+    CommanderInfo, CommanderModuleRef, Instance, Job, Outcome, Produced, ProducerModuleRef, ResumeExtension,
+    WorkerInfo,
 };
 use cobuf_plugin_api::{Report, SavedState, Schema};
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-/// Why the loader, or the check of layouts, refused a plugin: the chain of reasons as text.
-pub(crate) struct LoadError(pub(crate) String);
-
-/// How a plugin's logs leave its process.
-#[derive(Clone, Copy)]
-pub(crate) struct Logging {
-    pub(crate) sink: LogSink,
-    /// 0 off … 5 trace.
-    pub(crate) max_level: u8,
-}
+use super::{LoadError, Logging, chain, library, symbol};
 
 /// A producer plugin that was opened.
 pub(crate) struct ProducerPlugin(ProducerModuleRef);
@@ -35,23 +21,23 @@ pub(crate) struct ProducerPlugin(ProducerModuleRef);
 pub(crate) struct CommanderPlugin(CommanderModuleRef);
 
 impl ProducerPlugin {
-    pub(crate) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
+    pub(super) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
         let module: ProducerModuleRef = load(path)?;
         module.install()(logging.sink, logging.max_level);
         Ok(Self(module))
     }
 
-    pub(crate) fn config_schema(&self) -> Result<String, Report> {
+    pub(super) fn config_schema(&self) -> Result<String, Report> {
         Ok(result(self.0.config_schema()())?.into())
     }
 
-    pub(crate) fn schema(&self, config: &[u8]) -> Result<Schema, Report> {
+    pub(super) fn schema(&self, config: &[u8]) -> Result<Schema, Report> {
         let bytes = result(self.0.schema()(RSlice::from_slice(config)))?;
         rmp_serde::from_slice(&bytes).map_err(|error| Report::from_error(&anyhow::anyhow!(error)))
     }
 
     /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this configuration.
-    pub(crate) fn construct(&self, config: &[u8], worker: WorkerInfo) -> Result<OpenProducer, Report> {
+    pub(super) fn construct(&self, config: &[u8], worker: WorkerInfo) -> Result<OpenProducer, Report> {
         let instance = result(self.0.open()(RSlice::from_slice(config), worker))?;
         Ok(OpenProducer { module: self.0, instance })
     }
@@ -93,14 +79,14 @@ impl OpenProducer {
     ///
     /// # Safety
     /// The job's arrays are those of the producer's schema, writable, aligned, initialised and used by nobody else.
-    pub(crate) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
+    pub(super) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
         // SAFETY: the instance comes from this module's `open` and is closed in `close` only; the arrays by this
         // method's own contract.
         result(unsafe { self.module.produce()(self.instance, job) })
     }
 
     /// Drops the producer.
-    pub(crate) fn close(self) -> Result<(), Report> {
+    pub(super) fn close(self) -> Result<(), Report> {
         // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
         result(unsafe { self.module.close()(self.instance) })
     }
@@ -167,18 +153,11 @@ fn result<T>(outcome: Outcome<T>) -> Result<T, Report> {
     }
 }
 
-/// Opens the library and its root module; the library stays open until the process ends.
+/// Opens the library and its root module.
 fn load<M: RootModule>(path: &Path) -> Result<M, LoadError> {
-    let failed = |error: libloading::Error| LoadError(chain(&error));
-    // SAFETY: the file is the run's own copy of bytes that the host has checked; running its initialisers is what the
-    // user asked for, and nobody else runs in this process.
-    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(failed)?;
+    let library = library(path)?;
     // SAFETY: abi_stable's name for the static that the export macro emits; its type is checked by `upgrade`.
-    let header = unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL) }
-        .map(|symbol| *symbol)
-        .map_err(failed)?;
-    // Never closed, on purpose: see the module's documentation.
-    std::mem::forget(library);
+    let header = unsafe { symbol::<AbiHeaderRef>(library, ROOT_MODULE_LOADER_NAME_WITH_NUL) }?;
     header.upgrade().and_then(|header| header.init_root_module::<M>()).map_err(|error| match &error {
         LibraryError::AbiInstability(report) => LoadError(format!(
             "plugin and host disagree on the layout of a type; rebuild both with one toolchain and one version of \
@@ -223,18 +202,4 @@ fn keep(report: &str) -> std::io::Result<PathBuf> {
     let mut file = tempfile::Builder::new().prefix("cobuf-layout-error-").suffix(".txt").tempfile()?;
     file.write_all(report.as_bytes())?;
     Ok(file.keep()?.1)
-}
-
-/// An error and its causes: libloading's reason is in `source`.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -1,0 +1,174 @@
+//! One call of a plugin in C: what it says while it runs, and what becomes of it.
+//!
+//! Errors are kept in a list. The plugin's own texts are added to it, each the context of the one before; of what fails in the
+//! host's functions the first is kept, as the others follow from it. A call with an error has failed, whatever it returns.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
+
+use abi_stable::std_types::RStr;
+use cobuf_plugin_api::{
+    ArraySpec, DType, Dictionary, Report, ReportKind, Rng, Schema, SlotError, StopFlag, Value, codec,
+    generator,
+};
+
+use super::abi::{CallHead, OK};
+use super::host::HOST;
+use crate::plugin::open::Logging;
+
+/// A call; the plugin holds a pointer to it until it returns, and sees the head.
+#[repr(C)]
+pub(super) struct Call<'a> {
+    head: CallHead,
+    part: Part<'a>,
+    logging: Logging,
+    stop: Option<StopFlag>,
+    /// From here on for the thread that was called only; what is before does not change.
+    errors: RefCell<Vec<String>>,
+    arrays: RefCell<Vec<ArraySpec>>,
+    rng: RefCell<Option<Rng>>,
+    rows: Cell<Option<usize>>,
+    metadata: RefCell<Dictionary>,
+}
+
+/// Which function of the plugin is called.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    Schema,
+    Open,
+    /// For slots of this schema, with the message's seed.
+    Produce(&'a Schema, u64),
+    Close,
+}
+
+impl Part<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::Open => "open",
+            Self::Produce(..) => "produce",
+            Self::Close => "close",
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(part: Part<'a>, logging: Logging, stop: Option<StopFlag>) -> Self {
+        Self {
+            head: CallHead { host: &HOST, log_level: logging.max_level.into() },
+            part,
+            logging,
+            stop,
+            errors: RefCell::default(),
+            arrays: RefCell::default(),
+            rng: RefCell::default(),
+            rows: Cell::default(),
+            metadata: RefCell::default(),
+        }
+    }
+
+    /// From any thread.
+    pub(super) fn log(&self, level: u32, text: &str) {
+        let level = level.clamp(1, 5) as u8;
+        if level <= self.logging.max_level {
+            (self.logging.sink.emit)(level, RStr::from_str("c"), RStr::from_str(text));
+        }
+    }
+
+    /// From any thread.
+    pub(super) fn stop_requested(&self) -> bool {
+        self.stop.is_some_and(StopFlag::is_set)
+    }
+
+    /// An error of the plugin's own: the context of what failed before.
+    pub(super) fn fail(&self, text: String) {
+        self.errors.borrow_mut().push(text);
+    }
+
+    /// What a function of the host's gives, or `None` where it failed, and the call with it.
+    pub(super) fn take<T>(&self, result: anyhow::Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let mut errors = self.errors.borrow_mut();
+        if errors.is_empty() {
+            errors.extend(error.chain().map(ToString::to_string).collect::<Vec<_>>().into_iter().rev());
+        }
+        None
+    }
+
+    pub(super) fn declare(&self, name: &str, dtype: u32, shape: &[usize]) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            matches!(self.part, Part::Schema),
+            "arrays are declared in schema, not in {}",
+            self.part.name()
+        );
+        let dtype = DType::ALL.get(dtype as usize).copied().ok_or_else(|| {
+            anyhow::anyhow!("array {name:?} has the element type {dtype}, expected COBUF_BOOL to COBUF_F64")
+        })?;
+        self.arrays.borrow_mut().push(ArraySpec::new(name, dtype, shape));
+        Ok(())
+    }
+
+    pub(super) fn fill_randomly(&self, bytes: &mut [u8]) -> anyhow::Result<()> {
+        use cobuf_plugin_api::rand::Rng as _;
+        let (_, seed) = self.producing("random numbers")?;
+        self.rng.borrow_mut().get_or_insert_with(|| generator(seed)).fill_bytes(bytes);
+        Ok(())
+    }
+
+    pub(super) fn set_rows(&self, rows: usize) -> anyhow::Result<()> {
+        let (schema, _) = self.producing("rows")?;
+        let most = schema.rows();
+        anyhow::ensure!(most.is_some_and(|most| rows <= most), SlotError::Rows { rows, most });
+        self.rows.set(Some(rows));
+        Ok(())
+    }
+
+    pub(super) fn put(&self, key: &str, value: Value) -> anyhow::Result<()> {
+        self.producing("metadata")?;
+        self.metadata.borrow_mut().insert(key, value);
+        Ok(())
+    }
+
+    /// The slot's schema and the message's seed: only one that produces has them.
+    fn producing(&self, what: &str) -> anyhow::Result<(&'a Schema, u64)> {
+        match self.part {
+            Part::Produce(schema, seed) => Ok((schema, seed)),
+            other => anyhow::bail!(
+                "{what} belong to a message: they can be had in produce, not in {}",
+                other.name()
+            ),
+        }
+    }
+
+    /// What became of the call, which returned this.
+    pub(super) fn end(self, returned: c_int) -> Result<Said, Report> {
+        let mut chain = self.errors.into_inner();
+        chain.reverse();
+        if returned != OK && chain.is_empty() {
+            chain.push(format!(
+                "the plugin's function {:?} returned {returned} and did not say why; \
+                 have it return cobuf_fail(call, \"…\")",
+                self.part.name()
+            ));
+        }
+        if !chain.is_empty() {
+            return Err(Report { kind: ReportKind::Error, chain });
+        }
+        let metadata = self.metadata.into_inner();
+        let encoded =
+            if metadata.is_empty() { Ok(Vec::new()) } else { codec::encode("the metadata", &metadata) };
+        let metadata = encoded.map_err(|error| Report::from_error(&error.into()))?;
+        Ok(Said { arrays: self.arrays.into_inner(), rows: self.rows.get(), metadata })
+    }
+}
+
+/// What a plugin said in a call that went well.
+pub(super) struct Said {
+    pub(super) arrays: Vec<ArraySpec>,
+    pub(super) rows: Option<usize>,
+    /// Encoded; empty for none.
+    pub(super) metadata: Vec<u8>,
+}

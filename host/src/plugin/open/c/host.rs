@@ -1,0 +1,188 @@
+//! The functions that a plugin in C can call: its pointers become references, then it is [`Call`]'s and [`Dict`]'s work.
+//!
+//! By `cobuf.h`, what a plugin passes is what it was given, or its own, and valid: texts end with a zero, out parameters can be
+//! written to, counts are right. Its documentation says from which thread.
+#![expect(unsafe_code, reason = "reads and writes what a plugin's pointers lead to")]
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_int};
+use std::slice;
+
+use super::abi::{ERROR, Host, OK, Text};
+use super::call::Call;
+use super::dictionary::Dict;
+
+pub(super) static HOST: Host = Host {
+    log,
+    stop_requested,
+    fail,
+    declare,
+    has,
+    get_bool,
+    get_int,
+    get_uint,
+    get_float,
+    get_text,
+    get_bytes,
+    get_ints,
+    get_length,
+    get_key,
+    encoded,
+    random_bytes,
+    set_rows,
+    put_bool,
+    put_int,
+    put_float,
+    put_text,
+};
+
+/// The plugin's text; what is not UTF-8 in it is replaced.
+///
+/// # Safety
+/// It ends with a zero, and stays for `'a`.
+unsafe fn text<'a>(text: Text) -> Cow<'a, str> {
+    // SAFETY: by this function's own contract.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy()
+}
+
+fn done(call: &Call<'_>, result: anyhow::Result<()>) -> c_int {
+    if call.take(result).is_some() { OK } else { ERROR }
+}
+
+fn give<T>(call: &Call<'_>, result: anyhow::Result<T>, place: &mut T) -> c_int {
+    done(call, result.map(|value| *place = value))
+}
+
+fn give_many<T>(
+    call: &Call<'_>,
+    result: anyhow::Result<*const [T]>,
+    place: &mut *const T,
+    count: &mut usize,
+) -> c_int {
+    done(call, result.map(|values| (*place, *count) = (values.cast(), values.len())))
+}
+
+unsafe extern "C" fn log(call: &Call<'_>, level: u32, message: Text) {
+    // SAFETY: the plugin's text, by this module's contract.
+    call.log(level, &unsafe { text(message) });
+}
+
+extern "C" fn stop_requested(call: &Call<'_>) -> c_int {
+    call.stop_requested().into()
+}
+
+unsafe extern "C" fn fail(call: &Call<'_>, message: Text) {
+    // SAFETY: the plugin's text, by this module's contract.
+    call.fail(unsafe { text(message) }.into_owned());
+}
+
+unsafe extern "C" fn declare(
+    call: &Call<'_>,
+    name: Text,
+    dtype: u32,
+    dimensions: u32,
+    shape: *const usize,
+) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    let name = unsafe { text(name) };
+    // SAFETY: the plugin's shape has so many entries, by this module's contract; a single number's may be null.
+    let shape =
+        if dimensions == 0 { &[][..] } else { unsafe { slice::from_raw_parts(shape, dimensions as usize) } };
+    done(call, call.declare(&name, dtype, shape))
+}
+
+unsafe extern "C" fn has(_call: &Call<'_>, dict: &Dict<'_>, path: Text) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    dict.has(&unsafe { text(path) }).into()
+}
+
+/// Functions that read one value by its path.
+macro_rules! getters {
+    ($( $name:ident: $type:ty, $read:expr; )*) => { $(
+        unsafe extern "C" fn $name(call: &Call<'_>, dict: &Dict<'_>, path: Text, value: &mut $type) -> c_int {
+            // SAFETY: the plugin's text, by this module's contract.
+            let path = unsafe { text(path) };
+            give(call, $read(dict, &path), value)
+        }
+    )* };
+}
+
+getters! {
+    get_bool: c_int, |dict: &Dict<'_>, path: &str| dict.bool(path).map(c_int::from);
+    get_int: i64, Dict::int;
+    get_uint: u64, Dict::uint;
+    get_float: f64, Dict::float;
+    get_text: Text, Dict::text;
+    get_length: usize, Dict::length;
+}
+
+unsafe extern "C" fn get_bytes(
+    call: &Call<'_>,
+    dict: &Dict<'_>,
+    path: Text,
+    bytes: &mut *const u8,
+    count: &mut usize,
+) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    let found = dict.bytes(&unsafe { text(path) }).map(|bytes| &raw const *bytes);
+    give_many(call, found, bytes, count)
+}
+
+unsafe extern "C" fn get_ints(
+    call: &Call<'_>,
+    dict: &Dict<'_>,
+    path: Text,
+    values: &mut *const i64,
+    count: &mut usize,
+) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    give_many(call, dict.ints(&unsafe { text(path) }), values, count)
+}
+
+unsafe extern "C" fn get_key(
+    call: &Call<'_>,
+    dict: &Dict<'_>,
+    path: Text,
+    index: usize,
+    key: &mut Text,
+) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    give(call, dict.key(&unsafe { text(path) }, index), key)
+}
+
+extern "C" fn encoded(_call: &Call<'_>, dict: &Dict<'_>, bytes: &mut *const u8, count: &mut usize) {
+    (*bytes, *count) = (dict.encoded().as_ptr(), dict.encoded().len());
+}
+
+unsafe extern "C" fn random_bytes(call: &Call<'_>, bytes: *mut u8, count: usize) -> c_int {
+    if count == 0 {
+        return OK;
+    }
+    // SAFETY: the plugin's memory, of which the generator only writes; by this module's contract.
+    done(call, call.fill_randomly(unsafe { slice::from_raw_parts_mut(bytes, count) }))
+}
+
+extern "C" fn set_rows(call: &Call<'_>, rows: usize) -> c_int {
+    done(call, call.set_rows(rows))
+}
+
+unsafe extern "C" fn put_bool(call: &Call<'_>, key: Text, value: c_int) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    done(call, call.put(&unsafe { text(key) }, (value != 0).into()))
+}
+
+unsafe extern "C" fn put_int(call: &Call<'_>, key: Text, value: i64) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    done(call, call.put(&unsafe { text(key) }, value.into()))
+}
+
+unsafe extern "C" fn put_float(call: &Call<'_>, key: Text, value: f64) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    done(call, call.put(&unsafe { text(key) }, value.into()))
+}
+
+unsafe extern "C" fn put_text(call: &Call<'_>, key: Text, value: Text) -> c_int {
+    // SAFETY: the plugin's texts, by this module's contract.
+    let (key, value) = unsafe { (text(key), text(value)) };
+    done(call, call.put(&key, value.into_owned().into()))
+}
