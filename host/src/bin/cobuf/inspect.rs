@@ -50,9 +50,11 @@ fn as_json(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
 
 fn as_text(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
     let ManifestInfo { kind, name, version, api_version, rustc, target, .. } = manifest;
+    // Of a plugin in C it is the version of the interface in its header.
+    let interface = if api_version.starts_with("C/") { "cobuf.h" } else { "plugin-api" };
     let mut lines = vec![
         format!("{kind} {name} {version}"),
-        format!("  plugin-api   {api_version}"),
+        format!("  {interface:<12} {api_version}"),
         format!("  compiler     {rustc}"),
         format!("  target       {target}"),
         format!("  cpu features {}", manifest.cpu_features.join(", ")),
