@@ -85,9 +85,12 @@ unsafe extern "C" fn declare(
 ) -> c_int {
     // SAFETY: the plugin's text, by this module's contract.
     let name = unsafe { text(name) };
-    // SAFETY: the plugin's shape has so many entries, by this module's contract; a single number's may be null.
-    let shape =
-        if dimensions == 0 { &[][..] } else { unsafe { slice::from_raw_parts(shape, dimensions as usize) } };
+    let shape = match dimensions {
+        // The shape of a single number may be null.
+        0 => &[][..],
+        // SAFETY: the plugin's shape has so many entries, by this module's contract.
+        _ => unsafe { slice::from_raw_parts(shape, dimensions as usize) },
+    };
     done(call, call.declare(&name, dtype, shape))
 }
 
@@ -182,7 +185,8 @@ unsafe extern "C" fn put_float(call: &Call<'_>, key: Text, value: f64) -> c_int 
 }
 
 unsafe extern "C" fn put_text(call: &Call<'_>, key: Text, value: Text) -> c_int {
-    // SAFETY: the plugin's texts, by this module's contract.
-    let (key, value) = unsafe { (text(key), text(value)) };
-    done(call, call.put(&key, value.into_owned().into()))
+    // SAFETY: the plugin's text, by this module's contract.
+    let value = unsafe { text(value) }.into_owned();
+    // SAFETY: as above.
+    done(call, call.put(&unsafe { text(key) }, value.into()))
 }
