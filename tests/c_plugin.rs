@@ -52,7 +52,7 @@ fn ramp(folder: &TempDir, arguments: &[&str]) -> Plugin {
 
 fn odd(folder: &TempDir, arguments: &[&str]) -> Plugin {
     let source = repository().join("tests/c_plugin/odd.c");
-    build(folder, "cc", &source, &[&["-std=c99"], arguments].concat())
+    build(folder, "cc", &source, &[&["-std=c99", "-pthread"], arguments].concat())
 }
 
 /// A host with a producer without a configuration, and these messages.
@@ -268,13 +268,16 @@ fn do_its_logs_reach_the_application() {
     let _leaks = Leaks::watch();
     let folder = folder();
     let logs = Logs::collect();
-    let host = producing(odd(&folder, &[]), [index(0), index(1).with("log", "half of it is black, batch")]);
-    let host = host.workers(1).start().unwrap();
+    logs.clear();
+    let messages = [index(0).with("thread", true), index(1).with("log", "half of it is black, batch")];
+    let host = producing(odd(&folder, &[]), messages).workers(1).start().unwrap();
     let record = logs.wait_for("half of it is black, batch 1");
     assert_eq!((record.level.as_str(), record.worker), ("WARN", Some(0)));
     assert_eq!(record.plugin.as_deref(), Some("odd-producer-c"));
     assert_eq!(logs.wait_for("opened, incarnation 0").level, "INFO");
+    logs.wait_for("said in a thread of its own, stop 0");
     drop(host);
+    logs.wait_for("closed what was opened");
 }
 
 #[test]
@@ -299,6 +302,7 @@ fn does_a_plugin_in_c_see_that_the_host_wants_to_stop() {
     let _leaks = Leaks::watch();
     let folder = folder();
     let logs = Logs::collect();
+    logs.clear();
     let message = Dictionary::new().with("log", "works until the stop, in").with("until_stop", true);
     // A grace that nobody uses up who stops when asked.
     let host = producing(odd(&folder, &[]), [message]).workers(1).stop_grace(LONG).start();

@@ -18,7 +18,10 @@
 //! Logs written with `log` or `tracing` reach the application with the plugin's name and the worker's number.
 //! Errors are [`anyhow::Error`]s; their chains reach the application as they are. Panics are caught.
 //!
-//! The other modules hold what host and plugin share: [`manifest`], [`abi`], [`codec`], [`report`]. What loads where, and what is refused in which words, is in [ABI.md]; `tests/abi.rs` keeps it true.
+//! Producers can also be written in C and C++, with `include/cobuf.h` in this crate's folder instead of its code.
+//!
+//! The other modules hold what host and plugin share: [`manifest`], [`abi`], [`codec`], [`report`]. What loads where, and what is refused in
+//! which words, is in [ABI.md]; `tests/abi.rs` keeps it true.
 //!
 //! [ABI.md]: https://github.com/cobuf/cobuf/blob/main/plugin-api/ABI.md
 

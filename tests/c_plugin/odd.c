@@ -1,5 +1,6 @@
 /* A producer in C that does what a message asks of it: for tests. */
 #include <cobuf.h>
+#include <pthread.h>
 #include <string.h>
 
 #ifndef SCHEMA
@@ -64,6 +65,13 @@ static int echo(cobuf_call *call, const cobuf_dict *message)
     return cobuf_put_int(call, "first_byte", bytes[0]);
 }
 
+static void *say_from_a_thread(void *call)
+{
+    int stop = cobuf_stop_requested((cobuf_call *)call);
+    cobuf_log((cobuf_call *)call, COBUF_LOG_INFO, "said in a thread of its own, stop %d", stop);
+    return NULL;
+}
+
 static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
 {
     const cobuf_array *x = &job->arrays[0];
@@ -72,6 +80,7 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
     const char *text;
     int64_t ignored;
     size_t n;
+    pthread_t thread;
     (void)producer;
     if (job->array_count != 1 || strcmp(x->name, "x") || x->dtype != COBUF_U64 || x->dimensions != 2 ||
         x->shape[0] != 4 || x->shape[1] != 2 || x->elements != 8 || x->bytes != 64 || (uintptr_t)x->data % 64)
@@ -83,6 +92,8 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
         cobuf_log(call, COBUF_LOG_WARN, "%s %llu", text, (unsigned long long)job->sequence);
     if (cobuf_has(call, message, "rows") && !cobuf_get_uint(call, message, "rows", &rows)) cobuf_set_rows(call, rows);
     if (cobuf_has(call, message, "uniform")) cobuf_put_float(call, "uniform", cobuf_random_f64(call));
+    if (cobuf_has(call, message, "thread") && !pthread_create(&thread, NULL, say_from_a_thread, call))
+        pthread_join(thread, NULL);
     if (cobuf_has(call, message, "declare")) cobuf_declare(call, "y", COBUF_U8, 0, NULL);
     if (cobuf_has(call, message, "ignore")) cobuf_get_int(call, message, "ignore", &ignored);
     if (cobuf_has(call, message, "context")) {
@@ -95,5 +106,10 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
     return COBUF_OK;
 }
 
-static const cobuf_producer producer = {SCHEMA, schema, open_producer, PRODUCE, NULL};
+static void close_producer(cobuf_call *call, void *producer)
+{
+    cobuf_log(call, COBUF_LOG_INFO, producer ? "closed another" : "closed what was opened");
+}
+
+static const cobuf_producer producer = {SCHEMA, schema, open_producer, PRODUCE, close_producer};
 COBUF_EXPORT_PRODUCER("odd-producer-c", "0.1.0", producer)

@@ -3,6 +3,7 @@
 //! A test has the C compiler compare every field's place with these, and the numbers of the element types.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::MaybeUninit;
 
 use super::call::Call;
 use super::dictionary::Dict;
@@ -102,11 +103,17 @@ pub(super) struct Job<'a> {
 /// The path of an entry, or another text of the plugin's, with a zero at its end.
 pub(super) type Text = *const c_char;
 
-/// Reads what is at a path.
-pub(super) type Get<T> = unsafe extern "C" fn(&Call<'_>, &Dict<'_>, path: Text, value: &mut T) -> c_int;
+/// Reads what is at a path. Where the value goes, a plugin in C has often put nothing yet.
+pub(super) type Get<T> =
+    unsafe extern "C" fn(&Call<'_>, &Dict<'_>, path: Text, value: &mut MaybeUninit<T>) -> c_int;
 /// Reads what there are many of at a path.
-pub(super) type GetMany<T> =
-    unsafe extern "C" fn(&Call<'_>, &Dict<'_>, path: Text, values: &mut *const T, count: &mut usize) -> c_int;
+pub(super) type GetMany<T> = unsafe extern "C" fn(
+    &Call<'_>,
+    &Dict<'_>,
+    path: Text,
+    values: &mut MaybeUninit<*const T>,
+    count: &mut MaybeUninit<usize>,
+) -> c_int;
 /// Attaches an entry to the batch.
 pub(super) type Put<T> = unsafe extern "C" fn(&Call<'_>, key: Text, value: T) -> c_int;
 
@@ -133,9 +140,19 @@ pub(super) struct Host {
     pub(super) get_bytes: GetMany<u8>,
     pub(super) get_ints: GetMany<i64>,
     pub(super) get_length: Get<usize>,
-    pub(super) get_key:
-        unsafe extern "C" fn(&Call<'_>, &Dict<'_>, path: Text, index: usize, key: &mut Text) -> c_int,
-    pub(super) encoded: extern "C" fn(&Call<'_>, &Dict<'_>, bytes: &mut *const u8, count: &mut usize),
+    pub(super) get_key: unsafe extern "C" fn(
+        &Call<'_>,
+        &Dict<'_>,
+        path: Text,
+        index: usize,
+        key: &mut MaybeUninit<Text>,
+    ) -> c_int,
+    pub(super) encoded: extern "C" fn(
+        &Call<'_>,
+        &Dict<'_>,
+        bytes: &mut MaybeUninit<*const u8>,
+        count: &mut MaybeUninit<usize>,
+    ),
     pub(super) random_bytes: unsafe extern "C" fn(&Call<'_>, bytes: *mut u8, count: usize) -> c_int,
     pub(super) set_rows: extern "C" fn(&Call<'_>, rows: usize) -> c_int,
     pub(super) put_bool: Put<c_int>,

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
+use std::mem::MaybeUninit;
 use std::slice;
 
 use super::abi::{ERROR, Host, OK, Text};
@@ -49,17 +50,24 @@ fn done(call: &Call<'_>, result: anyhow::Result<()>) -> c_int {
     if call.take(result).is_some() { OK } else { ERROR }
 }
 
-fn give<T>(call: &Call<'_>, result: anyhow::Result<T>, place: &mut T) -> c_int {
-    done(call, result.map(|value| *place = value))
+fn give<T>(call: &Call<'_>, result: anyhow::Result<T>, place: &mut MaybeUninit<T>) -> c_int {
+    let give = |value| {
+        place.write(value);
+    };
+    done(call, result.map(give))
 }
 
 fn give_many<T>(
     call: &Call<'_>,
     result: anyhow::Result<*const [T]>,
-    place: &mut *const T,
-    count: &mut usize,
+    place: &mut MaybeUninit<*const T>,
+    count: &mut MaybeUninit<usize>,
 ) -> c_int {
-    done(call, result.map(|values| (*place, *count) = (values.cast(), values.len())))
+    let give = |values: *const [T]| {
+        place.write(values.cast());
+        count.write(values.len());
+    };
+    done(call, result.map(give))
 }
 
 unsafe extern "C" fn log(call: &Call<'_>, level: u32, message: Text) {
@@ -102,7 +110,7 @@ unsafe extern "C" fn has(_call: &Call<'_>, dict: &Dict<'_>, path: Text) -> c_int
 /// Functions that read one value by its path.
 macro_rules! getters {
     ($( $name:ident: $type:ty, $read:expr; )*) => { $(
-        unsafe extern "C" fn $name(call: &Call<'_>, dict: &Dict<'_>, path: Text, value: &mut $type) -> c_int {
+        unsafe extern "C" fn $name(call: &Call<'_>, dict: &Dict<'_>, path: Text, value: &mut MaybeUninit<$type>) -> c_int {
             // SAFETY: the plugin's text, by this module's contract.
             let path = unsafe { text(path) };
             give(call, $read(dict, &path), value)
@@ -123,8 +131,8 @@ unsafe extern "C" fn get_bytes(
     call: &Call<'_>,
     dict: &Dict<'_>,
     path: Text,
-    bytes: &mut *const u8,
-    count: &mut usize,
+    bytes: &mut MaybeUninit<*const u8>,
+    count: &mut MaybeUninit<usize>,
 ) -> c_int {
     // SAFETY: the plugin's text, by this module's contract.
     let found = dict.bytes(&unsafe { text(path) }).map(|bytes| &raw const *bytes);
@@ -135,8 +143,8 @@ unsafe extern "C" fn get_ints(
     call: &Call<'_>,
     dict: &Dict<'_>,
     path: Text,
-    values: &mut *const i64,
-    count: &mut usize,
+    values: &mut MaybeUninit<*const i64>,
+    count: &mut MaybeUninit<usize>,
 ) -> c_int {
     // SAFETY: the plugin's text, by this module's contract.
     give_many(call, dict.ints(&unsafe { text(path) }), values, count)
@@ -147,21 +155,29 @@ unsafe extern "C" fn get_key(
     dict: &Dict<'_>,
     path: Text,
     index: usize,
-    key: &mut Text,
+    key: &mut MaybeUninit<Text>,
 ) -> c_int {
     // SAFETY: the plugin's text, by this module's contract.
     give(call, dict.key(&unsafe { text(path) }, index), key)
 }
 
-extern "C" fn encoded(_call: &Call<'_>, dict: &Dict<'_>, bytes: &mut *const u8, count: &mut usize) {
-    (*bytes, *count) = (dict.encoded().as_ptr(), dict.encoded().len());
+extern "C" fn encoded(
+    _call: &Call<'_>,
+    dict: &Dict<'_>,
+    bytes: &mut MaybeUninit<*const u8>,
+    count: &mut MaybeUninit<usize>,
+) {
+    bytes.write(dict.encoded().as_ptr());
+    count.write(dict.encoded().len());
 }
 
 unsafe extern "C" fn random_bytes(call: &Call<'_>, bytes: *mut u8, count: usize) -> c_int {
     if count == 0 {
         return OK;
     }
-    // SAFETY: the plugin's memory, of which the generator only writes; by this module's contract.
+    // SAFETY: the plugin's memory has so many bytes, by this module's contract. There may be nothing in them yet.
+    unsafe { bytes.write_bytes(0, count) };
+    // SAFETY: as above, and now there is.
     done(call, call.fill_randomly(unsafe { slice::from_raw_parts_mut(bytes, count) }))
 }
 
