@@ -306,7 +306,7 @@ fn does_a_plugin_in_c_see_that_the_host_wants_to_stop() {
     let message = Dictionary::new().with("log", "works until the stop, in").with("until_stop", true);
     // A grace that nobody uses up who stops when asked.
     let host = producing(odd(&folder, &[]), [message]).workers(1).stop_grace(LONG).start();
-    let mut host = host.unwrap();
+    let host = host.unwrap();
     logs.wait_for("works until the stop, in 0");
     let start = Instant::now();
     host.stop();

@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema, Shape};
 
-use crate::plugin::{Plugin, PluginError, PluginFile};
-use crate::process::protocol::PluginPlan;
+use crate::plugin::{Plugin, PluginError};
 use crate::supervisor::mailbox::{Mailbox, Swap, Wish};
 
 /// Why a plugin was not swapped. The old one goes on as if nothing had been asked for.
@@ -106,12 +105,10 @@ pub(crate) fn swap(
     mailbox: &Mailbox,
 ) -> Result<u64, SwapError> {
     let file = plugin.resolve(Some(kind))?;
-    let library = file
-        .copy_into(folder, number)
+    // The supervisor knows the configuration.
+    let plugin = file
+        .plan(folder, number, Vec::new())
         .map_err(|source| SwapError::Copy { folder: folder.to_owned(), source })?;
-    let PluginFile { path: origin, manifest, .. } = file;
-    let (name, version) = (manifest.name, manifest.version);
-    let plugin = PluginPlan { name, version, origin, library, config: Vec::new() };
     let (answer, answered) = mpsc::channel();
     mailbox.send(Wish::Swap(Box::new(Swap { kind, plugin, answer })));
     answered.recv().unwrap_or(Err(SwapError::Ended))

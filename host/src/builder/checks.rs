@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::limits;
-use crate::plugin::{Interface, PluginFile};
+use crate::plugin::PluginFile;
 use crate::process::protocol::PluginPlan;
 use crate::supervisor::Care;
 
@@ -42,13 +42,8 @@ pub(crate) struct ChosenPlugin {
 impl ChosenPlugin {
     /// Puts the private copy into the run's folder.
     pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
-        let library = self.file.copy_into(run_folder, 0);
-        let library = library
-            .map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })?;
-        let PluginFile { path: origin, manifest, .. } = self.file;
-        let interface = Interface::of(&manifest.api_version);
-        let (name, version) = (manifest.name, manifest.version);
-        Ok(PluginPlan { name, version, interface, origin, library, config: self.config })
+        let plan = self.file.plan(run_folder, 0, self.config);
+        plan.map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })
     }
 }
 

@@ -8,7 +8,8 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::ManifestInfo;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{PluginError, check};
+use super::{Interface, PluginError, check};
+use crate::process::protocol::PluginPlan;
 
 /// How long a file may keep changing before it is given up.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
@@ -33,12 +34,16 @@ impl PluginFile {
         Ok(Self { path, manifest, bytes, hash })
     }
 
-    /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load. The file that they came
-    /// from may then be rebuilt or removed. Of two copies of the same bytes, each has its own `number` and may be removed for itself.
-    pub(crate) fn copy_into(&self, folder: &Path, number: u32) -> std::io::Result<PathBuf> {
-        let copy = folder.join(format!("lib{}-{:032x}-{number}.so", self.manifest.name, self.hash));
-        fs::write(&copy, &self.bytes).inspect_err(|_| drop(fs::remove_file(&copy)))?;
-        Ok(copy)
+    /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load with this configuration. The file
+    /// that they came from may then be rebuilt or removed. Of two copies of the same bytes, each has its own `number` and may be removed
+    /// for itself.
+    pub(crate) fn plan(self, folder: &Path, number: u32, config: Vec<u8>) -> std::io::Result<PluginPlan> {
+        let Self { path: origin, manifest, bytes, hash } = self;
+        let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
+        fs::write(&library, &bytes).inspect_err(|_| drop(fs::remove_file(&library)))?;
+        let (interface, name, version) =
+            (Interface::of(&manifest.api_version), manifest.name, manifest.version);
+        Ok(PluginPlan { name, version, interface, origin, library, config })
     }
 }
 

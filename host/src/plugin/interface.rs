@@ -54,7 +54,8 @@ mod tests {
         for same_series in [API_VERSION, "0.1.0", "0.1.1", "0.1.99", "0.1.1+build", "C/1"] {
             assert!(speaks(same_series), "{same_series}");
         }
-        let others = ["0.0.9", "0.2.0", "1.0.0", "1.1.0", "0.1.0-alpha", "0.1.1-alpha", "0.1", "nonsense", ""];
+        let others =
+            ["0.0.9", "0.2.0", "1.0.0", "1.1.0", "0.1.0-alpha", "0.1.1-alpha", "0.1", "nonsense", ""];
         for other in others.into_iter().chain(["C/", "C/0", "C/2", "C/10", "1"]) {
             assert!(!speaks(other), "{other}");
         }

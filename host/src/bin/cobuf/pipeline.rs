@@ -135,7 +135,7 @@ impl Pipeline {
 
     /// The plugins as the file names them.
     pub(crate) fn plugins(&self) -> Vec<(PluginKind, Plugin)> {
-        let at = |table: &PluginTable| Plugin::at(self.folder.join(&table.plugin));
+        let at = |table: &PluginTable| Plugin::relative_to(&self.folder, &table.plugin);
         vec![(PluginKind::Commander, at(&self.commander)), (PluginKind::Producer, at(&self.producer))]
     }
 
