@@ -52,6 +52,7 @@
 //! The host writes with `tracing`; plugins' records come with the target `cobuf::plugin` and the fields `plugin` and `worker`.
 //! How verbose they are is decided when the host starts, by the subscriber's level then.
 
+pub mod conformance;
 pub mod limits;
 
 mod batch;

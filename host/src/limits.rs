@@ -88,3 +88,9 @@ pub(crate) const MAX_STACK_FRAMES: usize = 64;
 pub(crate) const MAX_STACK_NAME_BYTES: usize = 32 * 1024;
 /// The most bytes that are read of one file's unwind tables; they are commonly a tenth of the file or less.
 pub(crate) const MAX_UNWIND_TABLE_BYTES: u64 = 96 * 1024 * 1024;
+/// How long each process of an examination may take, where nothing else is said.
+pub const DEFAULT_EXAMINATION_LIMIT: Duration = Duration::from_secs(30);
+/// How long an examination looks for leaks in the first of its windows, where nothing else is said; the others have as many messages.
+pub const DEFAULT_SOAK: Duration = Duration::from_millis(200);
+/// How many messages of a commander an examination of its producer takes.
+pub const EXAMINED_MESSAGES: u64 = 8;

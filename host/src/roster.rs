@@ -57,7 +57,7 @@ fn info(&(role, pid): &(Role, u32)) -> Option<ProcessInfo> {
     let role = match role {
         Role::Commander => ProcessRole::Commander,
         Role::Worker { place, .. } => ProcessRole::Worker(worker_of(place)),
-        Role::Probe { .. } | Role::Rehearsal { .. } => return None,
+        Role::Probe { .. } | Role::Rehearsal { .. } | Role::Examiner { .. } => return None,
     };
     Some(ProcessInfo { role, pid })
 }

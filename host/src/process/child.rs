@@ -14,7 +14,8 @@ use rustix::process::Pid;
 
 use super::channel::EventSender;
 use super::protocol::{Beginning, Event, Plan, PluginPlan, Role, SetupFailure};
-use super::{commander, rehearsal, system, worker};
+use super::{commander, crash, rehearsal, system, worker};
+use crate::conformance::examiner;
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::open::{CommanderPlugin, LoadError, Logging, ProducerPlugin};
 use crate::segment::failpoint;
@@ -38,10 +39,10 @@ pub(super) struct Inherited<'a> {
 }
 
 /// A child's own means.
-pub(super) struct Child {
-    pub(super) plan: Rc<Plan>,
-    pub(super) plugin: PluginPlan,
-    pub(super) logging: Logging,
+pub(crate) struct Child {
+    pub(crate) plan: Rc<Plan>,
+    pub(crate) plugin: PluginPlan,
+    pub(crate) logging: Logging,
 }
 
 /// Runs the child's part and ends its process.
@@ -81,6 +82,10 @@ fn play_role(
     match role {
         Role::Probe { kind, configured } => probe(kind, configured, &child, events),
         Role::Rehearsal { kind, .. } => rehearsal::run(kind, role, &child, attached()?, events, beginning),
+        Role::Examiner { .. } => {
+            crash::report_crashes(events, role);
+            examiner::run(&child, events, role)
+        }
         Role::Commander => commander::run(child, attached()?, events, beginning),
         Role::Worker { place, incarnation } => worker::run(child, attached()?, events, place, incarnation),
     }
@@ -197,6 +202,7 @@ pub(super) fn stop_flag(_segment: &'static Segment) -> StopFlag {
 fn process_name(role: Role) -> std::ffi::CString {
     let name = match role {
         Role::Probe { .. } | Role::Rehearsal { .. } => "cobuf-probe".to_owned(),
+        Role::Examiner { .. } => "cobuf-examine".to_owned(),
         Role::Commander => "cobuf-command".to_owned(),
         Role::Worker { place, .. } => format!("cobuf-work-{}", worker_of(place)),
     };

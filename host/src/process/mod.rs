@@ -30,5 +30,5 @@ pub(crate) mod launch;
 pub(crate) mod protocol;
 mod rehearsal;
 pub(crate) mod stack;
-mod system;
+pub(crate) mod system;
 mod worker;

@@ -9,6 +9,7 @@ use cobuf_plugin_api::{PluginKind, Report, SavedState, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::stack::RawStack;
+use crate::conformance::task::{Note, Task};
 use crate::dead_letters::Letter;
 use crate::failure::Death;
 use crate::ledger::Ledger;
@@ -83,6 +84,8 @@ pub(crate) struct Plan {
     pub(crate) done: Ledger,
     /// The messages to give instead of the commander's, where a run is replayed.
     pub(crate) letters: Option<Vec<Letter>>,
+    /// What an examiner does.
+    pub(crate) examination: Option<Task>,
     /// The most verbose log level that the host wants: 0 off … 5 trace.
     pub(crate) max_log_level: u8,
     /// The run's folder, which the fork server removes when the host is gone.
@@ -93,8 +96,11 @@ impl Plan {
     /// The plugin that a process opens.
     pub(crate) fn plugin(&self, role: Role) -> Option<&PluginPlan> {
         match role {
-            Role::Probe { kind: PluginKind::Producer, .. } => self.producer(0),
-            Role::Probe { kind: PluginKind::Commander, .. } | Role::Commander => self.commander.as_ref(),
+            Role::Commander => self.commander.as_ref(),
+            Role::Probe { kind, .. } | Role::Examiner { kind, .. } => match kind {
+                PluginKind::Commander => self.commander.as_ref(),
+                PluginKind::Producer => self.producer(0),
+            },
             Role::Rehearsal { .. } => self.candidate.as_ref(),
             Role::Worker { place, .. } => self.producer(crew_of(place)),
         }
@@ -139,6 +145,8 @@ pub(crate) enum Role {
     Probe { kind: PluginKind, configured: bool },
     /// Opens the plugin that is to take another's place, has it do one message into memory of its own, and ends.
     Rehearsal { kind: PluginKind, number: u32 },
+    /// Puts a plugin through what the plan says; of several at once, the one with this number.
+    Examiner { kind: PluginKind, number: u32 },
     /// Writes messages.
     Commander,
     /// Fills slots: a worker, by its place.
@@ -149,7 +157,7 @@ impl Role {
     /// The kind of plugin that it opens.
     pub(crate) fn kind(self) -> PluginKind {
         match self {
-            Self::Probe { kind, .. } | Self::Rehearsal { kind, .. } => kind,
+            Self::Probe { kind, .. } | Self::Rehearsal { kind, .. } | Self::Examiner { kind, .. } => kind,
             Self::Commander => PluginKind::Commander,
             Self::Worker { .. } => PluginKind::Producer,
         }
@@ -161,6 +169,7 @@ impl fmt::Display for Role {
         match self {
             Self::Probe { kind, .. } => write!(f, "probe of the {kind}"),
             Self::Rehearsal { kind, .. } => write!(f, "rehearsal of the {kind}"),
+            Self::Examiner { kind, .. } => write!(f, "examiner of the {kind}"),
             Self::Commander => f.write_str("commander"),
             Self::Worker { place, .. } => write!(f, "worker {}", worker_of(*place)),
         }
@@ -193,6 +202,8 @@ pub(crate) enum Event {
     Started { role: Role, pid: Result<u32, String> },
     /// A probe's answer: the configuration's JSON Schema, and the slots' schema of a configured producer.
     Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
+    /// What an examiner has seen.
+    Examined { role: Role, note: Box<Note> },
     /// The plugin is constructed; of a rehearsal: it has also done its message.
     Ready { role: Role },
     /// A worker makes a new producer in the place of one that panicked; `Ready` follows.

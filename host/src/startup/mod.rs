@@ -9,7 +9,7 @@
 //! Until the last step the starting thread reads the events itself, see [`session`]. An error at any step drops a [`Session`], which
 //! stops what runs and removes what was made.
 
-mod session;
+pub(crate) mod session;
 
 use std::path::{Path, PathBuf};
 
@@ -51,6 +51,7 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         pin_workers: builder.pin_workers,
         done: history.earlier().clone(),
         letters,
+        examination: None,
         max_log_level: max_log_level(),
         run_folder: folder.path().to_owned(),
     };
@@ -76,34 +77,44 @@ pub(crate) fn declarations(
     let kind = file.manifest.kind;
     let configured = config.is_some();
     let folder = create_run_folder()?;
-    let chosen = ChosenPlugin { file, config: config.unwrap_or_default() }.plan(folder.path())?;
+    let chosen = ChosenPlugin { file, config: config.unwrap_or_default() };
+    let plan = plan_of_one(chosen, &folder, working_directory)?;
+    let mut builder = HostBuilder::new();
+    builder.fork_server = fork_server.map(Into::into);
+    Session::open(plan, folder, &builder)?.probe(kind, configured)
+}
+
+/// The plan of processes that open one plugin, without a run.
+pub(crate) fn plan_of_one(
+    chosen: ChosenPlugin,
+    folder: &RunFolder,
+    working_directory: Option<PathBuf>,
+) -> Result<Plan, StartError> {
+    let kind = chosen.file.manifest.kind;
+    let chosen = chosen.plan(folder.path())?;
     let (commander, producer) = match kind {
         PluginKind::Commander => (Some(chosen), None),
         PluginKind::Producer => (None, Some(ProducerPlan { plugin: chosen, edition: 0 })),
     };
-    let init = WorkerInit { working_directory, ..WorkerInit::default() };
-    let run_folder = folder.path().to_owned();
-    let plan = Plan {
+    Ok(Plan {
         commander,
         producers: [producer, None],
         candidate: None,
         workers: 1,
         seed: 0,
         limit: None,
-        init,
+        init: WorkerInit { working_directory, ..WorkerInit::default() },
         limits: WorkerLimits::default(),
         pin_workers: false,
         done: Ledger::default(),
         letters: None,
+        examination: None,
         max_log_level: max_log_level(),
-        run_folder,
-    };
-    let mut builder = HostBuilder::new();
-    builder.fork_server = fork_server.map(Into::into);
-    Session::open(plan, folder, &builder)?.probe(kind, configured)
+        run_folder: folder.path().to_owned(),
+    })
 }
 
-fn create_run_folder() -> Result<RunFolder, StartError> {
+pub(crate) fn create_run_folder() -> Result<RunFolder, StartError> {
     RunFolder::create().map_err(|source| StartError::Io { what: "make a folder for the run", source })
 }
 

@@ -25,7 +25,7 @@ use crate::stream::Stream;
 use crate::supervisor::{self, Care, Started, Supervisor};
 
 /// A run that is being started.
-pub(super) struct Session {
+pub(crate) struct Session {
     server: Option<ForkServer>,
     plan: Plan,
     events: Option<EventReceiver>,
@@ -49,7 +49,7 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub(super) fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
+    pub(crate) fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
         let (server, events) = ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?;
         let mut session = Self {
             server: Some(server),
@@ -64,6 +64,11 @@ impl Session {
         session.greet(builder)?;
         session.request(Request::Configure(Box::new(session.plan.clone())))?;
         Ok(session)
+    }
+
+    /// Has the next events wait for no longer than this from now on.
+    pub(crate) fn give_time(&mut self, limit: Duration) {
+        (self.deadline, self.limit) = (Instant::now() + limit, limit);
     }
 
     /// The first thing that a fork server says is its version.
@@ -202,12 +207,12 @@ impl Session {
         Ok(Host::new(stream, supervisor, folder, stop_grace))
     }
 
-    fn request(&self, request: Request) -> Result<(), StartError> {
+    pub(crate) fn request(&self, request: Request) -> Result<(), StartError> {
         let Some(server) = &self.server else { unreachable!("the server is there until the host takes it") };
         server.request(&request).map_err(|_| StartError::ForkServerDied)
     }
 
-    fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
+    pub(crate) fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
         let (Some(server), Some(events)) = (&self.server, &mut self.events) else {
             unreachable!("server and events are there until the host takes them")
         };

@@ -251,11 +251,12 @@ impl Supervisor {
                         Role::Worker { place, .. } => self.bury_worker(place, how),
                         Role::Commander => self.bury_commander(how),
                         Role::Rehearsal { .. } => self.rehearsal_ended(role, how),
-                        Role::Probe { .. } => {}
+                        Role::Probe { .. } | Role::Examiner { .. } => {}
                     }
                 }
             }
-            Event::Hello { .. } | Event::Attached(Ok(())) | Event::Probed { .. } => {}
+            Event::Hello { .. } | Event::Attached(Ok(())) | Event::Probed { .. } | Event::Examined { .. } => {
+            }
         }
     }
 
@@ -274,7 +275,7 @@ impl Supervisor {
                 self.rehearsal_failed(role, SetupFailure::Init(reason));
                 self.rehearsal_ended(role, Death::Exit(Exit::Code(0)));
             }
-            (Role::Probe { .. }, Err(_)) => {}
+            (Role::Probe { .. } | Role::Examiner { .. }, Err(_)) => {}
         }
     }
 
@@ -283,7 +284,7 @@ impl Supervisor {
             Role::Worker { place, .. } => self.worker_ready(place),
             Role::Commander => self.commander.note_ready(),
             Role::Rehearsal { .. } => self.rehearsal_passed(role),
-            Role::Probe { .. } => {}
+            Role::Probe { .. } | Role::Examiner { .. } => {}
         }
     }
 
@@ -298,7 +299,7 @@ impl Supervisor {
             Role::Worker { place, .. } => self.workers[place as usize].note_setup_failure(failure),
             Role::Commander => self.commander.note_setup_failure(failure),
             Role::Rehearsal { .. } => self.rehearsal_failed(role, failure),
-            Role::Probe { .. } => {}
+            Role::Probe { .. } | Role::Examiner { .. } => {}
         }
     }
 

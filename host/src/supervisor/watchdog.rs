@@ -210,7 +210,7 @@ impl Supervisor {
             }
             Role::Commander => drop(self.commander.verdict.get_or_insert(death)),
             Role::Rehearsal { .. } => self.rehearsal_crashed(role, death),
-            Role::Probe { .. } => {}
+            Role::Probe { .. } | Role::Examiner { .. } => {}
         }
         self.ask(&Request::Kill(role));
     }

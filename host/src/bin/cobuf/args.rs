@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::PluginKind;
+use cobuf_host::{PluginKind, limits};
 use serde::Deserialize;
 
 /// A concurrent buffer: producer plugins in worker processes fill shared-memory slots with arrays.
@@ -33,13 +33,25 @@ Examples:
   cobuf new producer my-decoder
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
+  cobuf check plugins/digits-producer --pipeline examples/digits.toml
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
 
 Exit codes:
   0    all went well
-  1    batches failed, or the stream ended with an error; chaos made a difference
+  1    batches failed, or the stream ended with an error; chaos made a difference; a check failed
   2    nothing could be started: the command line, a pipeline file, a plugin, the machine
   130  stopped by Ctrl-C, 143 by SIGTERM; the summary is printed all the same";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  cobuf check plugins/digits-producer --pipeline examples/digits.toml
+  cobuf check libmine.so --config '{\"batch_size\": 4}' --message '{\"items\": [1, 2]}' --json
+  cobuf check libmine.so --config @config.json --time-limit 5
+
+Exit codes:
+  0  no test failed
+  1  a test failed, or the file is no plugin for this machine
+  2  nothing could be tested: the command line, no such file, a build that fails";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -56,6 +68,10 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show what a plugin is and declares: manifest, configuration, and the arrays for a configuration.
     Inspect(InspectArgs),
+    /// Test whether a plugin does what a host relies on: what it declares, wrong configurations and messages, the same bytes for the
+    /// same seed, writes inside its arrays only, leaks. Each test has processes of its own.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -240,6 +256,33 @@ pub(crate) struct ListArgs {
     /// The folders to look in; those of COBUF_PLUGIN_PATH where none is given.
     pub(crate) folders: Vec<PathBuf>,
     /// Print one JSON list.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct CheckArgs {
+    /// The plugin: a .so file, or a package's folder, which is built first.
+    pub(crate) plugin: PathBuf,
+    /// The plugin's configuration: JSON, or @ and the name of a file with it.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) config: Option<String>,
+    /// A message that the producer can do: JSON, or @ and the name of a file with it. Can be repeated.
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub(crate) message: Vec<String>,
+    /// A pipeline file with the plugin's configuration; a producer is given the first messages of its commander.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pipeline: Option<PathBuf>,
+    /// The run's seed that the plugin is told.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How long each process of a test may take; what takes longer is killed, and its stack shown.
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_EXAMINATION_LIMIT.as_secs_f64())]
+    pub(crate) time_limit: f64,
+    /// How long leaks are looked for in the first of five windows; the others have as many messages.
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_SOAK.as_secs_f64())]
+    pub(crate) soak: f64,
+    /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use cobuf_host::conformance::Examination;
 use cobuf_host::{
     Dictionary, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, PluginKind, ReportKind,
     StartMethod, Value, WorkerInit, WorkerLimits, limits,
@@ -137,6 +138,22 @@ impl Pipeline {
     pub(crate) fn plugins(&self) -> Vec<(PluginKind, Plugin)> {
         let at = |table: &PluginTable| Plugin::relative_to(&self.folder, &table.plugin);
         vec![(PluginKind::Commander, at(&self.commander)), (PluginKind::Producer, at(&self.producer))]
+    }
+
+    /// The examination of one of the pipeline's plugins, with what the pipeline says of it.
+    pub(crate) fn into_examination(self, plugin: &Plugin, examination: Examination) -> Result<Examination> {
+        let examination = examination.seed(self.run.seed.unwrap_or(limits::DEFAULT_SEED));
+        let capacity = self.run.message_capacity.unwrap_or(limits::DEFAULT_MESSAGE_CAPACITY);
+        let examination = examination.working_directory(&self.folder).message_capacity(capacity);
+        Ok(match plugin.manifest().map(|manifest| manifest.kind) {
+            Ok(PluginKind::Commander) => examination.config(self.commander.config),
+            Ok(PluginKind::Producer) => {
+                let commander = Plugin::relative_to(&self.folder, &self.commander.plugin).built()?;
+                examination.config(self.producer.config).messages_of(commander, self.commander.config)
+            }
+            // What is wrong with the file is the examination's first finding.
+            Err(_) => examination,
+        })
     }
 
     /// A host for the pipeline, with its plugins built.

@@ -1,0 +1,242 @@
+//! Does a plugin do what a host relies on? A row of tests, each with processes of its own, as clap-validator makes of audio plugins.
+//!
+//! ```text
+//!   Examination ── the plugin's file, a configuration, messages ──► tests, one after the other
+//!     each: room (a fork server) ── Task ──► examiner (a forked process, which opens the plugin) ── Notes ──► Verdict
+//!
+//!   task, fingerprint        what is said between the two
+//!   room                     the host's end; whatever dies or hangs there is one test's finding
+//!   examiner                 the process's end
+//!   declarations             the tests of both kinds of plugin; producer and commander: those of one
+//!   mutations                wrong configurations and messages, made from good ones
+//!   growth                   what is a leak
+//!   report                   what was found
+//! ```
+//!
+//! A test that relies on another one's finding is skipped where that did not pass: so one fault of a plugin is found by one test.
+//! The host's own process never opens the plugin, and nothing is left behind, whatever it does.
+//!
+//! ```no_run
+//! use cobuf_host::conformance::Examination;
+//! use cobuf_host::{Dictionary, Plugin};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     cobuf_host::init();
+//!     let report = Examination::of(Plugin::package("plugins/digits-producer"))
+//!         .config(Dictionary::new().with("batch_size", 4))
+//!         .messages([Dictionary::new().with("items", vec![1.into(), 2.into()])])
+//!         .run()?;
+//!     assert!(report.passed(), "{report:#?}");
+//!     Ok(())
+//! }
+//! ```
+
+mod commander;
+mod declarations;
+pub(crate) mod examiner;
+mod fingerprint;
+mod growth;
+mod mutations;
+mod producer;
+mod report;
+mod room;
+pub(crate) mod task;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cobuf_plugin_api::{Dictionary, PluginKind, codec};
+
+use self::report::Verdict;
+pub use self::report::{Finding, Outcome, Report};
+use crate::error::StartError;
+use crate::limits::{
+    DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
+};
+use crate::plugin::{Plugin, PluginError, PluginFile};
+
+/// What is to be examined, and how.
+#[derive(Debug, Clone)]
+pub struct Examination {
+    plugin: Plugin,
+    config: Option<Dictionary>,
+    messages: Vec<Dictionary>,
+    commander: Option<(Plugin, Dictionary)>,
+    message_capacity: usize,
+    seed: u64,
+    time_limit: Duration,
+    soak: Duration,
+    fork_server: Option<PathBuf>,
+    working_directory: Option<PathBuf>,
+}
+
+impl Examination {
+    /// The examination of a plugin, with no configuration and no messages.
+    pub fn of(plugin: Plugin) -> Self {
+        Self {
+            plugin,
+            config: None,
+            messages: Vec::new(),
+            commander: None,
+            message_capacity: DEFAULT_MESSAGE_CAPACITY,
+            seed: DEFAULT_SEED,
+            time_limit: DEFAULT_EXAMINATION_LIMIT,
+            soak: DEFAULT_SOAK,
+            fork_server: None,
+            working_directory: None,
+        }
+    }
+
+    /// The configuration to examine it with; the empty one where none is given.
+    #[must_use]
+    pub fn config(mut self, config: Dictionary) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Messages that the producer can do.
+    #[must_use]
+    pub fn messages(mut self, messages: impl IntoIterator<Item = Dictionary>) -> Self {
+        self.messages.extend(messages);
+        self
+    }
+
+    /// A commander, with its configuration, whose first messages the producer is given.
+    #[must_use]
+    pub fn messages_of(mut self, commander: Plugin, config: Dictionary) -> Self {
+        self.commander = Some((commander, config));
+        self
+    }
+
+    /// The bytes that a commander's message may have; [`DEFAULT_MESSAGE_CAPACITY`] where nothing is said.
+    #[must_use]
+    pub fn message_capacity(mut self, bytes: usize) -> Self {
+        self.message_capacity = bytes;
+        self
+    }
+
+    /// The run's seed that the plugin is told.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How long each of the processes may take; [`DEFAULT_EXAMINATION_LIMIT`] where nothing is said.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
+    /// How long the first of five windows takes in which leaks are looked for; [`DEFAULT_SOAK`] where nothing is said.
+    #[must_use]
+    pub fn soak(mut self, window: Duration) -> Self {
+        self.soak = window;
+        self
+    }
+
+    /// The executable to use as fork server, as [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
+    #[must_use]
+    pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
+        self.fork_server = Some(executable.into());
+        self
+    }
+
+    /// The folder that the plugin works in; this process's where nothing is said.
+    #[must_use]
+    pub fn working_directory(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.working_directory = Some(folder.into());
+        self
+    }
+
+    /// Makes all tests.
+    ///
+    /// # Errors
+    /// Where no test can be made: there is no such file or it cannot be built, no process can be started. A file that is no
+    /// plugin, or none for this machine, is a finding.
+    pub fn run(&self) -> Result<Report, StartError> {
+        let mut report = Report { manifest: None, findings: Vec::new() };
+        let (test, title) = ("manifest", "the file is a plugin for this machine and this host");
+        let file = match self.plugin.resolve(None) {
+            Ok(file) => file,
+            Err(error @ (PluginError::Read { .. } | PluginError::Build { .. })) => return Err(error.into()),
+            Err(refusal) => {
+                let detail = crate::startup::explain(&refusal);
+                report.findings.push(Finding { test, title, outcome: Outcome::Failed, detail });
+                return Ok(report);
+            }
+        };
+        let manifest = &file.manifest;
+        let detail = format!(
+            "{} {} {}, plugin-api {}, panics unwind, {}",
+            manifest.kind, manifest.name, manifest.version, manifest.api_version, manifest.target
+        );
+        report.findings.push(Finding { test, title, outcome: Outcome::Passed, detail });
+        report.manifest = Some(manifest.clone());
+        let subject = self.subject(file)?;
+        let mut tests = Tests { subject: &subject, findings: report.findings };
+        declarations::test(&mut tests)?;
+        match subject.file.manifest.kind {
+            PluginKind::Producer => producer::test(&mut tests)?,
+            PluginKind::Commander => commander::test(&mut tests)?,
+        }
+        report.findings = tests.findings;
+        Ok(report)
+    }
+
+    fn subject(&self, file: PluginFile) -> Result<Subject<'_>, StartError> {
+        let kind = file.manifest.kind;
+        let config = codec::encode("the configuration", &self.config.clone().unwrap_or_default());
+        let config = config.map_err(|source| StartError::Config { kind, source })?;
+        let mut messages = self.messages.clone();
+        if let Some((commander, commanded)) = self.commander.as_ref().filter(|_| kind == PluginKind::Producer)
+        {
+            let examination = Self { config: Some(commanded.clone()), commander: None, ..self.clone() };
+            let subject = examination.subject(commander.resolve(Some(PluginKind::Commander))?)?;
+            messages.extend(commander::first_messages(&subject, EXAMINED_MESSAGES)?);
+        }
+        Ok(Subject { settings: self, file, config, messages })
+    }
+}
+
+/// The plugin that is examined, with what it is given.
+struct Subject<'a> {
+    settings: &'a Examination,
+    file: PluginFile,
+    /// Encoded.
+    config: Vec<u8>,
+    messages: Vec<Dictionary>,
+}
+
+/// The tests that were made.
+struct Tests<'a> {
+    subject: &'a Subject<'a>,
+    findings: Vec<Finding>,
+}
+
+impl Tests<'_> {
+    /// Makes a test, unless one that it needs did not pass.
+    fn make(
+        &mut self,
+        test: &'static str,
+        title: &'static str,
+        needs: &[&str],
+        body: impl FnOnce(&Subject<'_>) -> Result<Verdict, StartError>,
+    ) -> Result<(), StartError> {
+        let stands = |outcome| matches!(outcome, Outcome::Passed | Outcome::Warned);
+        let missing = self.findings.iter().find(|one| needs.contains(&one.test) && !stands(one.outcome));
+        let Verdict { outcome, detail } = match missing {
+            Some(missing) => {
+                Verdict::skipped(format!("it needs {:?}, which {}", missing.test, was(missing.outcome)))
+            }
+            None => body(self.subject)?,
+        };
+        self.findings.push(Finding { test, title, outcome, detail });
+        Ok(())
+    }
+}
+
+fn was(outcome: Outcome) -> &'static str {
+    if outcome == Outcome::Skipped { "was skipped" } else { "failed" }
+}

@@ -1,0 +1,196 @@
+//! Where one test is made: a fork server of its own, and the examiners that it forks. Whatever a plugin does to them is that
+//! test's finding; dropping the room ends them and what they have started.
+
+use std::time::Duration;
+
+use cobuf_plugin_api::PluginKind;
+
+use super::Subject;
+use super::task::{Note, Task};
+use crate::builder::HostBuilder;
+use crate::builder::checks::ChosenPlugin;
+use crate::error::StartError;
+use crate::failure::Death;
+use crate::process::protocol::{Event, Exit, Plan, Request, Role, SetupFailure};
+use crate::stack::{self, Stack};
+use crate::startup::session::Session;
+use crate::startup::{create_run_folder, plan_of_one};
+
+/// How long a process may take to end once it is killed.
+const DEATH_LIMIT: Duration = Duration::from_secs(10);
+/// How many frames of a stack a finding shows.
+const SHOWN_FRAMES: usize = 4;
+
+/// A fork server, and how long each of its examiners may take.
+pub(super) struct Room {
+    session: Session,
+    plan: Plan,
+    kind: PluginKind,
+    limit: Duration,
+    /// The number of the next examiner.
+    next: u32,
+}
+
+/// What came of one examiner.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    pub(super) notes: Vec<Note>,
+    failure: Option<SetupFailure>,
+    stack: Option<Stack>,
+    end: Option<End>,
+    /// The signal by which it crashed.
+    crash: Option<i32>,
+    /// Whether it was told to end, because its time was over.
+    late: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Died(Death),
+    TimedOut(Duration),
+    /// The fork server, with all that came of it.
+    ServerDied,
+}
+
+impl Room {
+    pub(super) fn open(subject: &Subject<'_>) -> Result<Self, StartError> {
+        let settings = subject.settings;
+        let folder = create_run_folder()?;
+        let chosen = ChosenPlugin { file: subject.file.clone(), config: subject.config.clone() };
+        let mut plan = plan_of_one(chosen, &folder, settings.working_directory.clone())?;
+        plan.seed = settings.seed;
+        // Thousands of messages may be produced; nobody reads what they log.
+        plan.max_log_level = 0;
+        let mut builder = HostBuilder::new();
+        builder.fork_server = settings.fork_server.clone();
+        let session = Session::open(plan.clone(), folder, &builder)?;
+        Ok(Self { session, plan, kind: subject.file.manifest.kind, limit: settings.time_limit, next: 0 })
+    }
+
+    /// Has one examiner do the task.
+    pub(super) fn examine(&mut self, task: Task) -> Result<Course, StartError> {
+        let mut courses = self.examine_at_once(vec![task])?;
+        Ok(courses.remove(0))
+    }
+
+    /// Has an examiner for each task, all at once.
+    pub(super) fn examine_at_once(&mut self, tasks: Vec<Task>) -> Result<Vec<Course>, StartError> {
+        let first = self.next;
+        let mut courses: Vec<Course> = tasks.iter().map(|_| Course::default()).collect();
+        self.session.give_time(self.limit);
+        for task in tasks {
+            self.plan.examination = Some(task);
+            let role = Role::Examiner { kind: self.kind, number: self.next };
+            self.next += 1;
+            let configured = self.session.request(Request::Configure(Box::new(self.plan.clone())));
+            if configured.and_then(|()| self.session.request(Request::Start(role, None))).is_err() {
+                break; // The fork server is dead; the next event says so.
+            }
+        }
+        while courses.iter().any(|course| course.end.is_none()) {
+            match self.session.next_event("an examiner") {
+                Ok(event) => self.take(event, first, &mut courses)?,
+                Err(StartError::Timeout { .. }) => self.end_late(first, &mut courses),
+                Err(StartError::ForkServerDied) => {
+                    courses.iter_mut().for_each(|course| {
+                        course.end.get_or_insert(End::ServerDied);
+                    });
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(courses)
+    }
+
+    fn take(&mut self, event: Event, first: u32, courses: &mut [Course]) -> Result<(), StartError> {
+        match event {
+            Event::Examined { role, note } => {
+                if let Some(course) = course_of(role, first, courses) {
+                    course.notes.push(*note);
+                }
+            }
+            Event::SetupFailed { role, failure } => {
+                if let Some(course) = course_of(role, first, courses) {
+                    course.failure = Some(failure);
+                }
+            }
+            // Looked at before it dies; where the fork server is dead, the next event says so.
+            Event::Crashed { role, signal } => {
+                if let Some(course) = course_of(role, first, courses) {
+                    course.crash = Some(signal);
+                }
+                let _ = self.session.request(Request::Kill(role));
+            }
+            Event::Stack { role, stack: Ok(raw) } => {
+                if let Some(course) = course_of(role, first, courses) {
+                    course.stack = Some(stack::resolve(&raw));
+                }
+            }
+            Event::Exited { role, how } => {
+                if let Some(course) = course_of(role, first, courses) {
+                    // After the look at it, it was killed.
+                    let how = course.crash.map_or(how, |signal| Death::Exit(Exit::Signal(signal)));
+                    let end = if course.late { End::TimedOut(self.limit) } else { End::Died(how) };
+                    course.end.get_or_insert(end);
+                }
+            }
+            Event::Started { role, pid: Err(reason) } => {
+                return Err(StartError::Process { role: role.to_string(), reason });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The time is over: whoever is left is killed, after a look at its stack. Who does not even die is given up.
+    fn end_late(&mut self, first: u32, courses: &mut [Course]) {
+        self.session.give_time(DEATH_LIMIT);
+        for (index, course) in courses.iter_mut().enumerate().filter(|(_, course)| course.end.is_none()) {
+            if course.late {
+                course.end = Some(End::TimedOut(self.limit));
+            }
+            course.late = true;
+            let role = Role::Examiner { kind: self.kind, number: first + index as u32 };
+            // Where the fork server is dead, the next event says so.
+            let _ = self.session.request(Request::Kill(role));
+        }
+    }
+}
+
+/// The course of an examiner, where the first of them has this number.
+fn course_of(role: Role, first: u32, courses: &mut [Course]) -> Option<&mut Course> {
+    match role {
+        Role::Examiner { number, .. } => courses.get_mut(number.checked_sub(first)? as usize),
+        _ => None,
+    }
+}
+
+impl Course {
+    /// What went wrong with the examiner, so that it did not do all of its task; `None` where it did.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match &self.failure {
+            Some(SetupFailure::Load(reason)) => return Some(format!("it cannot be loaded: {reason}")),
+            Some(SetupFailure::Plugin(report)) => return Some(format!("{}: {report}", report.kind)),
+            Some(SetupFailure::Init(reason)) => return Some(reason.clone()),
+            None => {}
+        }
+        let what = match self.end? {
+            End::Died(Death::Exit(Exit::Code(0))) => return None,
+            End::Died(death) => format!("its process was ended by {death}"),
+            End::TimedOut(limit) => {
+                format!("it did not come back in {} s, and was killed", limit.as_secs_f64())
+            }
+            End::ServerDied => "it ended the fork server, its parent process".to_owned(),
+        };
+        let thread = self.stack.as_ref().and_then(|stack| stack.threads.first());
+        let frames = thread.into_iter().flat_map(|thread| &thread.frames).map(String::as_str);
+        let frames: Vec<&str> = frames.skip_while(|frame| is_library(frame)).take(SHOWN_FRAMES).collect();
+        Some(if frames.is_empty() { what } else { format!("{what}, in {}", frames.join(" ← ")) })
+    }
+}
+
+/// Whether a frame is one in which code ends up that aborts, panics or waits: who called it says more.
+fn is_library(frame: &str) -> bool {
+    frame.contains("libc.so")
+        || ["std::", "core::", "__rust", "parking_lot"].iter().any(|name| frame.starts_with(name))
+}
