@@ -170,7 +170,10 @@ impl Course {
     pub(super) fn trouble(&self) -> Option<String> {
         match &self.failure {
             Some(SetupFailure::Load(reason)) => return Some(format!("it cannot be loaded: {reason}")),
-            Some(SetupFailure::Plugin(report)) => return Some(format!("{}: {report}", report.kind)),
+            Some(SetupFailure::Plugin(report) | SetupFailure::Message { report, .. }) => {
+                return Some(format!("{}: {report}", report.kind));
+            }
+            Some(SetupFailure::Schema(declared)) => return Some(format!("it declares {declared} by now")),
             Some(SetupFailure::Init(reason)) => return Some(reason.clone()),
             None => {}
         }

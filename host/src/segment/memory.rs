@@ -199,7 +199,7 @@ impl Segment {
             let span = self.layout.message(slot);
             // SAFETY: the span lies inside the mapping. Another process may be writing there, which is why each byte is read for itself
             // and none is believed before the slot's word was seen not to have changed.
-            let byte = |index: usize| unsafe { self.at(span.offset).add(index).read_volatile() };
+            let byte = |index: usize| unsafe { self.at(span.offset + index).read_volatile() };
             let copy: Vec<u8> = (0..bytes.min(span.bytes)).map(byte).collect();
             std::sync::atomic::fence(Ordering::Acquire);
             let unchanged = self.table().slots[slot].word.load().is_same_use(snapshot);

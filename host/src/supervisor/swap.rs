@@ -105,7 +105,7 @@ impl Supervisor {
             Stage::Constructing if self.newcomers_are_ready() => self.cut(),
             Stage::Relieving if self.commander.start_at().is_some() => self.begin_commander(),
             Stage::Beginning { .. } if self.commander.life == commander::Life::Ready => {
-                self.commander_swapped()
+                self.commander_swapped();
             }
             _ if late => self.swap_is_late(),
             _ => {}

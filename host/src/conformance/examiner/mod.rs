@@ -22,7 +22,7 @@ use super::task::{Note, Task};
 use crate::plugin::open::{CommanderPlugin, OpenCommander, ProducerPlugin};
 use crate::process::channel::EventSender;
 use crate::process::child::Child;
-use crate::process::protocol::{Event, Role, SetupFailure};
+use crate::process::protocol::{Event, PluginPlan, Role, SetupFailure};
 
 /// What a producer is told to be one of.
 const WORKERS: u32 = 8;
@@ -36,10 +36,10 @@ pub(crate) fn run(child: &Child, events: &EventSender, role: Role) -> Result<(),
     let missing = || SetupFailure::Init("the examiner has no task".to_owned());
     let task = child.plan.examination.as_ref().ok_or_else(missing)?;
     let notes = Notes { events, role };
-    let library = &child.plugin.library;
+    let PluginPlan { library, interface, .. } = &child.plugin;
     match role.kind() {
         PluginKind::Producer => {
-            producer::examine(&ProducerPlugin::open(library, child.logging)?, child, task, &notes)
+            producer::examine(&ProducerPlugin::open(library, *interface, child.logging)?, child, task, &notes)
         }
         PluginKind::Commander => {
             commander::examine(&CommanderPlugin::open(library, child.logging)?, child, task, &notes)
