@@ -9,8 +9,9 @@ mod refusals;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use cobuf_host::{Host, Plugin};
+use cobuf_host::{Host, Plugin, PluginError, SwapError};
 use common::{Gate, Leaks, Logs, Process, gated, index, next_batch, next_item, wait_for_ready, wait_until};
 use editions::{Collected, Faults, copies, edition, endless, footprint, given};
 
@@ -209,6 +210,51 @@ fn does_a_storm_of_swaps_leave_nothing() {
         );
         assert!(now[1] <= before[1] + 4 && now[2] <= before[2] + 1, "{before:?}, now {now:?}");
     }
+}
+
+/// Swaps, other numbers of workers, and deaths of workers and commanders, all at random times.
+#[test]
+fn is_nothing_lost_or_mixed_up_whoever_dies_meanwhile() {
+    let _leaks = Leaks::watch();
+    let seed = std::process::id();
+    println!("seed {seed}");
+    let editions = [edition(0), edition(1)];
+    let host = endless(&Faults::none()).deterministic(seed % 2 == 0).max_attempts(1000).start().unwrap();
+    let over = AtomicBool::new(false);
+    let (collected, cuts) = read_while(&host, 50, || {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut dice = u64::from(seed) | 1;
+                while !over.load(Ordering::Relaxed) {
+                    dice =
+                        dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let (choice, victim) = (dice >> 33 & 7, (dice >> 40) as usize);
+                    let children = Process::children_of(host.fork_server_pid() as i32);
+                    match (choice, children.get(victim % children.len().max(1))) {
+                        (0, _) => host.set_workers(1 + victim % 4).unwrap(),
+                        (_, Some(child)) => drop(child.kill()),
+                        _ => {}
+                    }
+                    thread::sleep(Duration::from_millis(dice >> 50 & 15));
+                }
+            });
+            let mut cuts = Vec::new();
+            while cuts.len() < 30 {
+                match host.swap_producer(&editions[(cuts.len() + 1) % 2]) {
+                    Ok(first) => cuts.push(first),
+                    // The one that was killed was one of the new.
+                    Err(SwapError::Plugin(PluginError::Died { how, .. })) => {
+                        assert_eq!(how, "signal 9 (SIGKILL)")
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            cuts
+        })
+    });
+    collected.assert_cut_at(&cuts, 8, |edition| u64::from(edition) % 2);
+    assert_eq!(host.statistics().errors, 0);
 }
 
 #[test]

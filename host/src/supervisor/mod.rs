@@ -4,10 +4,12 @@
 //!   mod        the loop: one event, wish or deadline after the other
 //!   mailbox    wishes from other threads of the application
 //!   workers    a worker's life: started, ready, retired, dead, started again
+//!   crews      the workers of one edition of the producer, and of the next
 //!   burials    what becomes of a dead worker's message
 //!   commander  the commander's
 //!   servers    a fork server that died is replaced
 //!   swap       a plugin takes another's place, at an exact message
+//!   rehearsals what is seen of it before
 //!   watchdog   deadlines: who does not come back is killed
 //!   tuner      finds the number of workers beyond which throughput does not rise
 //! ```
@@ -18,7 +20,9 @@
 
 mod burials;
 mod commander;
+mod crews;
 pub(crate) mod mailbox;
+mod rehearsals;
 mod servers;
 mod swap;
 pub(crate) mod tuner;
@@ -32,11 +36,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::commander::Commander;
+use self::crews::{Crew, Duty};
 use self::mailbox::{Mailbox, Wish};
 use self::swap::Swapping;
 use self::tuner::Tuner;
 use self::watchdog::Watchdog;
-use self::workers::{Crew, Duty, Worker};
+use self::workers::Worker;
 use crate::error::StreamError;
 use crate::failure::{Death, OnCommanderFailure, PerKind};
 use crate::limits::SERVER_MARGIN;

@@ -11,25 +11,24 @@
 //! has ended.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cobuf_plugin_api::{PluginKind, Report};
 
+use super::crews::Duty;
 use super::mailbox::Swap;
-use super::workers::{Duty, Life};
-use super::{Supervisor, commander, count, explain};
+use super::rehearsals::late;
+use super::workers::Life;
+use super::{Supervisor, commander, count};
 use crate::failure::Death;
-use crate::plugin::PluginError;
-use crate::process::protocol::{
-    Beginning, Exit, PluginPlan, ProducerPlan, Request, Role, SetupFailure, StateAt,
-};
+use crate::process::protocol::{PluginPlan, ProducerPlan, Request, Role, SetupFailure, StateAt};
 use crate::segment::shares::CREWS;
 use crate::segment::sync::Ordering;
-use crate::swap::{SwapError, differences};
+use crate::swap::SwapError;
 
 /// How far a swap has come.
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// A crew of an earlier swap has not ended yet.
     Waiting,
     Rehearsing {
@@ -53,8 +52,8 @@ enum Stage {
 /// A swap that is going on.
 #[derive(Debug)]
 pub(super) struct Swapping {
-    wish: Swap,
-    stage: Stage,
+    pub(super) wish: Swap,
+    pub(super) stage: Stage,
     /// When the stage has taken too long; `None` where it was told to end.
     deadline: Option<Instant>,
 }
@@ -81,7 +80,7 @@ impl Supervisor {
         self.enter(Stage::Waiting);
     }
 
-    fn enter(&mut self, stage: Stage) {
+    pub(super) fn enter(&mut self, stage: Stage) {
         if let Some(swapping) = &mut self.swapping {
             swapping.stage = stage;
             swapping.deadline = Instant::now().checked_add(self.care.start_timeout);
@@ -154,7 +153,7 @@ impl Supervisor {
     }
 
     /// What is started from now on is of the present plan.
-    fn configure(&self) {
+    pub(super) fn configure(&self) {
         // Where the fork server is gone, the next receive says so.
         let _ = self.server.request(&Request::Configure(Box::new(self.plan.clone())));
     }
@@ -178,83 +177,6 @@ impl Supervisor {
         }
     }
 
-    // The rehearsal.
-
-    fn rehearse(&mut self) {
-        let Some(Swapping { wish, .. }) = &self.swapping else { return };
-        self.rehearsals += 1;
-        let role = Role::Rehearsal { kind: wish.kind, number: self.rehearsals };
-        self.plan.candidate = Some(wish.plugin.clone());
-        self.configure();
-        let sequence = self.stream.table().commanded();
-        let beginning = Beginning { sequence, state: self.stream.history.state_before(sequence) };
-        self.ask(&Request::Start(role, Some(beginning)));
-        self.enter(Stage::Rehearsing { role, passed: false, failure: None, death: None });
-    }
-
-    /// The rehearsal that is going on, where it is this one.
-    fn rehearsal(&mut self, of: Role) -> Option<&mut Stage> {
-        let stage = &mut self.swapping.as_mut()?.stage;
-        matches!(stage, Stage::Rehearsing { role, .. } if *role == of).then_some(stage)
-    }
-
-    pub(super) fn rehearsal_passed(&mut self, role: Role) {
-        if let Some(Stage::Rehearsing { passed, .. }) = self.rehearsal(role) {
-            *passed = true;
-        }
-    }
-
-    pub(super) fn rehearsal_failed(&mut self, role: Role, said: SetupFailure) {
-        if let Some(Stage::Rehearsing { failure, .. }) = self.rehearsal(role) {
-            *failure = Some(said);
-        }
-    }
-
-    pub(super) fn rehearsal_crashed(&mut self, role: Role, how: Death) {
-        if let Some(Stage::Rehearsing { death, .. }) = self.rehearsal(role) {
-            death.get_or_insert(how);
-        }
-    }
-
-    pub(super) fn rehearsal_ended(&mut self, role: Role, how: Death) {
-        let Some(Stage::Rehearsing { passed, failure, death, .. }) = self.rehearsal(role) else { return };
-        let (passed, failure, death) = (*passed, failure.take(), death.take());
-        if failure.is_some() || !passed || death.is_some() || how != Death::Exit(Exit::Code(0)) {
-            let error = self.newcomer_error(failure, death.unwrap_or(how));
-            return self.abandon_swap(error);
-        }
-        self.plan.candidate = None;
-        match role.kind() {
-            PluginKind::Producer => self.bring_in(),
-            PluginKind::Commander => {
-                self.enter(Stage::Relieving);
-                self.relieve(true);
-            }
-        }
-    }
-
-    /// Why the new plugin is not taken.
-    fn newcomer_error(&self, failure: Option<SetupFailure>, death: Death) -> SwapError {
-        let Some(Swapping { wish, .. }) = &self.swapping else { return SwapError::Ended };
-        let (kind, plugin, path) = (wish.kind, wish.plugin.name.clone(), wish.plugin.origin.clone());
-        match (failure, death) {
-            (Some(SetupFailure::Load(reason)), _) => PluginError::Load { path, reason }.into(),
-            (Some(SetupFailure::Plugin(source)), _) => PluginError::Setup { kind, plugin, source }.into(),
-            (Some(SetupFailure::Schema(declared)), _) => {
-                let expected = &self.stream.segment.layout().sizes.schema;
-                SwapError::Schema { plugin, differences: differences(&declared, expected) }
-            }
-            (Some(SetupFailure::Message { sequence, report: source }), _) => {
-                SwapError::Rehearsal { kind, plugin, sequence, source }
-            }
-            (Some(failure @ SetupFailure::Init(_)), _) => {
-                SwapError::Process { role: format!("{kind} {plugin}"), reason: explain(failure) }
-            }
-            (None, Death::Timeout { limit }) => late(&format!("the {kind} {plugin}"), limit),
-            (None, death) => PluginError::Died { kind, plugin, how: death.to_string() }.into(),
-        }
-    }
-
     // The producer.
 
     fn other_crew(&self) -> usize {
@@ -267,7 +189,7 @@ impl Supervisor {
     }
 
     /// Starts the workers of the new crew, beside those of the old.
-    fn bring_in(&mut self) {
+    pub(super) fn bring_in(&mut self) {
         let (crew, edition) = (self.other_crew(), self.plan.edition(self.current) + 1);
         let Some(Swapping { wish, .. }) = &self.swapping else { return };
         let new = ProducerPlan { plugin: wish.plugin.clone(), edition };
@@ -318,7 +240,7 @@ impl Supervisor {
     // The commander.
 
     /// Whether the commander shall end before its next message.
-    fn relieve(&self, ends: bool) {
+    pub(super) fn relieve(&self, ends: bool) {
         let table = self.stream.table();
         table.control.relieve_commander.store(ends.into(), Ordering::SeqCst);
         table.wake_everyone();
@@ -369,8 +291,4 @@ impl Supervisor {
             _ => self.stream.history.note_state(state),
         }
     }
-}
-
-fn late(waiting_for: &str, limit: Duration) -> SwapError {
-    SwapError::Timeout { waiting_for: waiting_for.to_owned(), limit }
 }

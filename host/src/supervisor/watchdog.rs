@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::workers::{Duty, Life, Verdict, Worker};
+use super::crews::Duty;
+use super::workers::{Life, Verdict, Worker};
 use super::{Care, Supervisor, commander, count};
 use crate::failure::Death;
 use crate::limits::{MAX_UNANSWERED, SERVER_ANSWER_LIMIT};

@@ -7,13 +7,11 @@
 //!    ▲                          └─► Retiring (finishes its message) ─► Off
 //!    └── GivenUp: it died too often in a row before its plugin was constructed
 //! ```
-//!
-//! There are two crews while the producer is swapped: one comes, its workers constructed and waiting for the cut; or one goes, its workers
-//! retiring once nothing is left that they may take. What a worker of a crew that goes leaves behind is done by its crew again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::crews::Duty;
 use super::{Supervisor, count, explain};
 use crate::error::StreamError;
 use crate::failure::{Death, NotedAttempt};
@@ -24,7 +22,7 @@ use crate::process::protocol::{Exit, Request, Role, SetupFailure};
 use crate::process::stack::RawStack;
 use crate::segment::clock;
 use crate::segment::memory::Retire;
-use crate::segment::shares::{CREWS, crew_of, place_of, worker_of};
+use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::sync::Ordering;
 
 /// Where a worker is in its life.
@@ -57,25 +55,6 @@ pub(super) struct Verdict {
     pub(super) about: Option<u64>,
 }
 
-/// What a crew is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
-    /// It takes all messages from its cut on; or there is nobody in it.
-    Current,
-    /// It waits for its cut.
-    Comes,
-    /// It does what was before the cut, and ends.
-    Goes,
-}
-
-/// One crew of workers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Crew {
-    /// How many there shall be: those with the lowest numbers.
-    pub(super) wanted: usize,
-    pub(super) duty: Duty,
-}
-
 /// What is known of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Worker {
@@ -99,6 +78,21 @@ impl Worker {
     /// A worker that the start has seen ready.
     pub(super) fn ready() -> Self {
         Self { life: Life::Ready, ..Self::default() }
+    }
+
+    /// What it failed at is forgotten: it was not wanted meanwhile.
+    pub(super) fn forgive(&mut self) {
+        self.failed_starts = 0;
+    }
+
+    /// Whether it has not yet failed too often.
+    pub(super) fn can_start(&self) -> bool {
+        self.failed_starts < MAX_FAILED_STARTS
+    }
+
+    /// It is to be started again, later each time that it was of no use.
+    pub(super) fn due(&self) -> Life {
+        Life::Due(Instant::now() + backoff(self.useless_lives))
     }
 
     /// When it is to be started.
@@ -146,93 +140,6 @@ impl Worker {
 }
 
 impl Supervisor {
-    /// Wants so many workers from now on.
-    pub(super) fn set_workers(&mut self, number: usize) {
-        if self.stream.table().stop_requested() {
-            return;
-        }
-        tracing::info!(from = self.target(), to = number, "the number of workers changes");
-        for crew in 0..CREWS {
-            // A crew that comes shall be as large as the one that it relieves.
-            if crew == self.current || self.crews[crew].duty == Duty::Comes {
-                self.want(crew, number);
-            }
-        }
-        self.count_workers();
-    }
-
-    /// The number of workers that there shall be.
-    pub(super) fn target(&self) -> usize {
-        self.crews[self.current].wanted
-    }
-
-    /// The places of a crew's workers, all that there ever were.
-    pub(super) fn places(&self, crew: usize) -> impl Iterator<Item = u32> + use<> {
-        (0..self.workers.len() / CREWS).map(move |worker| place_of(crew, worker))
-    }
-
-    /// Whether there shall be a worker in this place.
-    pub(super) fn is_wanted(&self, place: u32) -> bool {
-        (worker_of(place) as usize) < self.crews[crew_of(place)].wanted
-    }
-
-    /// Wants so many workers in a crew; those that are too many retire.
-    pub(super) fn want(&mut self, crew: usize, number: usize) {
-        self.crews[crew].wanted = number;
-        if self.workers.len() < number * CREWS {
-            self.workers.resize_with(number * CREWS, Worker::default);
-        }
-        let goes = self.crews[crew].duty == Duty::Goes;
-        let retire = if goes { Retire::Drained } else { Retire::Next };
-        for place in self.places(crew) {
-            let wanted = self.is_wanted(place);
-            let worker = &mut self.workers[place as usize];
-            worker.life = match (worker.life, wanted) {
-                (Life::Off | Life::GivenUp, true) => {
-                    worker.failed_starts = 0;
-                    Life::Due(Instant::now())
-                }
-                (Life::Retiring { since, .. }, again) => Life::Retiring { again, since },
-                (Life::Starting(_) | Life::Ready, false) => {
-                    self.stream.segment.worker_place(place).set_retire(retire);
-                    Life::Retiring { again: false, since: worker.constructing_since() }
-                }
-                (Life::Due(_), false) => Life::Off,
-                (life, _) => life,
-            };
-        }
-        // Those that retire may be asleep.
-        self.stream.table().wake_everyone();
-    }
-
-    /// Whether nobody of a crew is there or to come.
-    pub(super) fn is_gone(&self, crew: usize) -> bool {
-        self.places(crew).all(|place| {
-            let worker = &self.workers[place as usize];
-            !worker.is_process() && worker.start_at().is_none()
-        })
-    }
-
-    /// Where somebody of a crew that goes has died with a message, and nobody is left to do it, one is started again.
-    pub(super) fn drain(&mut self, crew: usize, reason: &str) {
-        if self.crews[crew].duty != Duty::Goes || !self.is_gone(crew) || !self.stream.table().has_work(crew) {
-            return;
-        }
-        let able = |place: &u32| self.workers[*place as usize].failed_starts < MAX_FAILED_STARTS;
-        let Some(place) = self.places(crew).find(able) else {
-            return self.stream.fail_now(StreamError::WorkersLost { reason: reason.to_owned() });
-        };
-        count(&self.stream.counters.worker_restarts);
-        let worker = &mut self.workers[place as usize];
-        worker.life = Life::Due(Instant::now() + backoff(worker.useless_lives));
-    }
-
-    pub(super) fn count_workers(&self) {
-        let counters = &self.stream.counters;
-        counters.workers.store(self.target() as u64, Ordering::Relaxed);
-        counters.most_workers.fetch_max((self.workers.len() / CREWS) as u64, Ordering::Relaxed);
-    }
-
     pub(super) fn start_workers_due(&mut self) {
         let now = Instant::now();
         let due = |worker: &Worker| worker.start_at().is_some_and(|at| at <= now);
@@ -303,7 +210,7 @@ impl Supervisor {
         }
         worker.failed_starts += u32::from(worker.constructing_since().is_some());
         worker.useless_lives = if produced == worker.produced_before { worker.useless_lives + 1 } else { 0 };
-        if self.crews[crew].duty == Duty::Comes {
+        if wanted && self.crews[crew].duty == Duty::Comes {
             worker.life = Life::Off;
             return self.newcomer_died(setup_failure, death);
         }
@@ -312,9 +219,9 @@ impl Supervisor {
             worker.life = Life::Off;
             return self.drain(crew, &reason);
         }
-        if worker.failed_starts < MAX_FAILED_STARTS {
+        if worker.can_start() {
             count(&self.stream.counters.worker_restarts);
-            worker.life = Life::Due(Instant::now() + backoff(worker.useless_lives));
+            worker.life = worker.due();
             return;
         }
         worker.life = Life::GivenUp;
