@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use cobuf_host::{Host, Plugin, PluginError, SwapError};
+use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
 use common::{Gate, Leaks, Logs, Process, gated, index, next_batch, next_item, wait_for_ready, wait_until};
 use editions::{Collected, Faults, copies, edition, endless, footprint, given};
 
@@ -175,6 +175,33 @@ fn does_nothing_happen_to_a_file_that_is_written_over_until_a_swap_is_asked_for(
 }
 
 #[test]
+fn can_the_code_before_be_brought_back_whatever_became_of_its_file() {
+    let _leaks = Leaks::watch();
+    let folder = refusals::folder();
+    let file = refusals::file_of(&folder, "libplugin.so", &refusals::bytes_of(&edition(0)));
+    let faults = Faults::none();
+    let host = endless(&faults).producer(file.clone()).start().unwrap();
+    let refused = host.roll_back(PluginKind::Producer).unwrap_err();
+    refusals::assert_says(&refused, &["the producer was not swapped yet"]);
+    // The new build has overwritten the old one.
+    fs::write(file.path(), refusals::bytes_of(&edition(1))).unwrap();
+    let (collected, cuts) = read_while(&host, 10, || {
+        let first = host.swap_producer(&file).unwrap();
+        // One that fails late takes nothing away.
+        faults.set("error in second new");
+        host.swap_producer(&file).unwrap_err();
+        faults.clear();
+        [first, host.roll_back(PluginKind::Producer).unwrap(), host.roll_back(PluginKind::Producer).unwrap()]
+    });
+    collected.assert_cut_at(&cuts, 8, |edition| u64::from(edition) % 2);
+    let (_, cuts) = read_while(&host, 10, || {
+        let list = common::plugin("list-commander");
+        [host.swap_commander(&list).unwrap(), host.roll_back(PluginKind::Commander).unwrap()]
+    });
+    assert!(cuts.is_sorted(), "{cuts:?}");
+}
+
+#[test]
 fn does_a_storm_of_swaps_leave_nothing() {
     let _leaks = Leaks::watch();
     const SWAPS: usize = 200;
@@ -198,9 +225,8 @@ fn does_a_storm_of_swaps_leave_nothing() {
     collected.assert_cut_at(&cuts, 16, |edition| u64::from(edition) % 2);
     assert_eq!(cuts.len(), SWAPS);
     wait_until("the old workers have ended", || Process::living_workers(server).len() == 2);
-    let worker = Process::worker(server, 0);
     // The commander, the producer, and the one before it.
-    assert_eq!(copies(worker.pid as u32).len(), 3);
+    assert_eq!(copies(server).len(), 3);
     for (before, now) in before.into_iter().zip([footprint(own), footprint(server)]) {
         // What was collected is memory too: some hundred bytes a batch.
         let collected = 200 * cuts.last().unwrap() / 1024;

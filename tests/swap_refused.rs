@@ -64,8 +64,7 @@ fn is_a_producer_that_fails_on_its_own_refused_with_its_reason() {
     // Nothing of it stands in the way of the one that is mended.
     faults.clear();
     assert!(host.swap_producer(&new).unwrap() > 0);
-    let worker = Process::worker(host.fork_server_pid(), 0);
-    wait_until("the refused copies are gone", || copies(worker.pid as u32).len() == 3);
+    wait_until("the refused copies are gone", || copies(host.fork_server_pid()).len() == 3);
 }
 
 #[test]

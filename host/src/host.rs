@@ -1,5 +1,6 @@
 //! The host: a run's owner in the application.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,8 +37,27 @@ pub struct Host {
     supervisor: Mutex<Option<JoinHandle<()>>>,
     folder: Mutex<Option<RunFolder>>,
     stop_grace: Duration,
-    /// How many swaps were asked for. Locked while one is going on.
-    swaps: Mutex<u32>,
+    /// Locked while a swap is going on.
+    swaps: Mutex<Swaps>,
+}
+
+/// What is known of the swaps of a run.
+#[derive(Debug, Default)]
+struct Swaps {
+    /// How many were asked for.
+    count: u32,
+    /// The run's copies of the plugins before.
+    commander: Option<PathBuf>,
+    producer: Option<PathBuf>,
+}
+
+impl Swaps {
+    fn before(&mut self, kind: PluginKind) -> &mut Option<PathBuf> {
+        match kind {
+            PluginKind::Commander => &mut self.commander,
+            PluginKind::Producer => &mut self.producer,
+        }
+    }
 }
 
 impl Host {
@@ -53,7 +73,7 @@ impl Host {
         stop_grace: Duration,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
-        let swaps = Mutex::new(0);
+        let swaps = Mutex::default();
         Self { stream, mailbox, supervisor, folder, stop_grace, swaps }
     }
 
@@ -96,7 +116,7 @@ impl Host {
     /// # Errors
     /// [`SwapError`]: the old producer goes on as if nothing had been asked for.
     pub fn swap_producer(&self, plugin: &Plugin) -> Result<u64, SwapError> {
-        self.swap(PluginKind::Producer, plugin)
+        self.swap(PluginKind::Producer, Some(plugin))
     }
 
     /// Puts another commander in the place of the one that runs, with the same configuration, and gives the first message that is the new
@@ -106,14 +126,29 @@ impl Host {
     /// # Errors
     /// [`SwapError`]: the old commander goes on.
     pub fn swap_commander(&self, plugin: &Plugin) -> Result<u64, SwapError> {
-        self.swap(PluginKind::Commander, plugin)
+        self.swap(PluginKind::Commander, Some(plugin))
     }
 
-    fn swap(&self, kind: PluginKind, plugin: &Plugin) -> Result<u64, SwapError> {
+    /// Swaps the plugin that ran before the last swap of this kind in again, as it was then: its file may be another by now. Rolled back once
+    /// more, it is the newer one again.
+    ///
+    /// # Errors
+    /// [`SwapError`]: the plugin that runs goes on. [`SwapError::NothingBefore`], where there was no swap.
+    pub fn roll_back(&self, kind: PluginKind) -> Result<u64, SwapError> {
+        self.swap(kind, None)
+    }
+
+    /// Swaps this plugin in, or that which ran before.
+    fn swap(&self, kind: PluginKind, plugin: Option<&Plugin>) -> Result<u64, SwapError> {
         let mut swaps = self.swaps.lock();
-        *swaps += 1;
         let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
-        swap::swap(kind, plugin, &folder.ok_or(SwapError::Ended)?, *swaps, &self.mailbox)
+        let folder = folder.ok_or(SwapError::Ended)?;
+        let before = swaps.before(kind).clone().map(Plugin::File);
+        let plugin = plugin.or(before.as_ref()).ok_or(SwapError::NothingBefore { kind })?;
+        swaps.count += 1;
+        let swapped = swap::swap(kind, plugin, &folder, swaps.count, &self.mailbox)?;
+        *swaps.before(kind) = Some(swapped.before);
+        Ok(swapped.first)
     }
 
     /// The edition of the producer's code that takes new messages: how often it was swapped.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema, Shape};
 
 use crate::plugin::{Plugin, PluginError};
-use crate::supervisor::mailbox::{Mailbox, Swap, Wish};
+use crate::supervisor::mailbox::{Mailbox, Swap, Swapped, Wish};
 
 /// Why a plugin was not swapped. The old one goes on as if nothing had been asked for.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,12 @@ pub enum SwapError {
         /// How many there are.
         commanded: u64,
     },
+    /// There was no swap yet.
+    #[error("the {kind} was not swapped yet, so that there is none to roll back to")]
+    NothingBefore {
+        /// Which kind of plugin.
+        kind: PluginKind,
+    },
     /// The messages of a replay come from its dead letters.
     #[error("a replay has no commander: its messages come from the dead letters")]
     Replay,
@@ -103,7 +109,7 @@ pub(crate) fn swap(
     folder: &Path,
     number: u32,
     mailbox: &Mailbox,
-) -> Result<u64, SwapError> {
+) -> Result<Swapped, SwapError> {
     let file = plugin.resolve(Some(kind))?;
     // The supervisor knows the configuration.
     let plugin = file

@@ -48,7 +48,9 @@ impl Producer for EditionProducer {
         Ok(Schema::new([ArraySpec::new("numbers", DType::U64, [numbers])])?)
     }
 
-    fn new(config: Config, _: &WorkerContext) -> Result<Self> {
+    fn new(config: Config, context: &WorkerContext) -> Result<Self> {
+        // A rehearsal is the first worker, too.
+        ensure!(context.worker() == 0 || !is_fault(&config, "error in second new"), "no second producer");
         ensure!(!is_fault(&config, "error in new"), "no producer today");
         assert!(!is_fault(&config, "panic in new"), "asked to panic in new");
         if is_fault(&config, "exit in new") {

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cobuf_host::ndarray::Ix1;
 use cobuf_host::{Batch, Dictionary, HostBuilder, Plugin};
 
-use super::common::{host, index, list, plugin};
+use super::common::{Process, host, index, list, plugin};
 use super::refusals::Package;
 
 const SOURCE: &str = include_str!("edition_producer.rs");
@@ -119,12 +119,15 @@ pub(crate) fn footprint(pid: u32) -> [usize; 3] {
     [kilobytes, count("fd"), count("task")]
 }
 
-/// The plugins' copies in the folder of the run with this fork server.
-pub(crate) fn copies(worker: u32) -> Vec<String> {
-    let maps = fs::read_to_string(format!("/proc/{worker}/maps")).expect("the worker runs");
-    let library = maps.lines().filter_map(|line| line.split_whitespace().last());
-    let library = library.into_iter().find(|path| path.contains("/cobuf-run-")).expect("it has a plugin");
-    let folder = std::path::Path::new(library).parent().expect("it is in a folder");
-    let entries = fs::read_dir(folder).expect("the folder is there");
+/// The plugins' copies in the folder of the run with this fork server; none where all workers are just being started or ended.
+pub(crate) fn copies(fork_server: u32) -> Vec<String> {
+    let library = |worker: Process| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", worker.pid)).ok()?;
+        let mut files = maps.lines().filter_map(|line| line.split_whitespace().last());
+        files.find(|path| path.contains("/cobuf-run-")).map(PathBuf::from)
+    };
+    let library = Process::living_workers(fork_server).into_iter().find_map(library);
+    let folder = library.as_deref().and_then(Path::parent).map(fs::read_dir);
+    let entries = folder.into_iter().flat_map(|entries| entries.expect("the folder is there"));
     entries.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned()).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -30,8 +31,17 @@ pub(crate) struct Swap {
     pub(crate) kind: PluginKind,
     /// Its configuration is that of the plugin whose place it takes.
     pub(crate) plugin: PluginPlan,
-    /// Gets the first message that is the new plugin's, or why the old one goes on. It is dropped without an answer at a stop.
-    pub(crate) answer: Sender<Result<u64, SwapError>>,
+    /// Gets what was swapped, or why the old plugin goes on. It is dropped without an answer at a stop.
+    pub(crate) answer: Sender<Result<Swapped, SwapError>>,
+}
+
+/// A swap that was made.
+#[derive(Debug)]
+pub(crate) struct Swapped {
+    /// The first message that is the new plugin's.
+    pub(crate) first: u64,
+    /// The run's copy of the plugin before. It stays until the next swap of this kind.
+    pub(crate) before: PathBuf,
 }
 
 /// A queue of wishes, with a descriptor that is readable while there are any.

@@ -98,6 +98,8 @@ pub(crate) struct Supervisor {
     current: usize,
     /// The swap that is going on.
     swapping: Option<Swapping>,
+    /// The run's copy of the commander before, for who would roll back.
+    commander_relic: Option<PathBuf>,
     /// How many rehearsals there were.
     rehearsals: u32,
     commander: Commander,
@@ -127,6 +129,7 @@ impl Supervisor {
             crews: [workers, 0].map(|wanted| Crew { wanted, duty: Duty::Current }),
             current: 0,
             swapping: None,
+            commander_relic: None,
             rehearsals: 0,
             commander: Commander::ready(),
             server_deaths: (0, 0),

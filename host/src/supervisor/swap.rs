@@ -16,7 +16,7 @@ use std::time::Instant;
 use cobuf_plugin_api::{PluginKind, Report};
 
 use super::crews::Duty;
-use super::mailbox::Swap;
+use super::mailbox::{Swap, Swapped};
 use super::rehearsals::late;
 use super::workers::Life;
 use super::{Supervisor, commander, count};
@@ -37,8 +37,10 @@ pub(super) enum Stage {
         failure: Option<SetupFailure>,
         death: Option<Death>,
     },
-    /// The workers of the new crew are started.
-    Constructing,
+    /// The workers of the new crew are started, in the place of those of an older one.
+    Constructing {
+        relic: Option<Box<ProducerPlan>>,
+    },
     /// The old commander is to end.
     Relieving,
     /// The new commander was started, to give this message first. What it saves is believed once it is ready.
@@ -101,7 +103,7 @@ impl Supervisor {
                 self.abandon_swap(SwapError::NothingLeft { commanded });
             }
             Stage::Waiting if self.other_crew_is_gone() => self.rehearse(),
-            Stage::Constructing if self.newcomers_are_ready() => self.cut(),
+            Stage::Constructing { .. } if self.newcomers_are_ready() => self.cut(),
             Stage::Relieving if self.commander.start_at().is_some() => self.begin_commander(),
             Stage::Beginning { .. } if self.commander.life == commander::Life::Ready => {
                 self.commander_swapped();
@@ -112,10 +114,10 @@ impl Supervisor {
     }
 
     /// Answers the caller; the swap is over.
-    fn answer(&mut self, answer: Result<u64, SwapError>) {
+    fn answer(&mut self, answer: Result<Swapped, SwapError>) {
         if let Some(Swapping { wish, .. }) = self.swapping.take() {
             match &answer {
-                Ok(first) => {
+                Ok(Swapped { first, .. }) => {
                     count(&self.stream.counters.swaps);
                     let version = &wish.plugin.version;
                     tracing::info!(plugin = wish.plugin.name, %version, first, "the {} was swapped", wish.kind);
@@ -135,8 +137,9 @@ impl Supervisor {
         let library = wish.plugin.library.clone();
         match std::mem::replace(stage, Stage::Waiting) {
             Stage::Waiting | Stage::Rehearsing { .. } => {}
-            Stage::Constructing => {
+            Stage::Constructing { relic } => {
                 let crew = self.other_crew();
+                self.plan.producers[crew] = relic.map(|relic| *relic);
                 self.crews[crew].duty = Duty::Current;
                 self.want(crew, 0);
             }
@@ -170,7 +173,7 @@ impl Supervisor {
                 death.get_or_insert(Death::Timeout { limit });
                 self.ask(&Request::Kill(role));
             }
-            Stage::Constructing => self.abandon_swap(late(&new, limit)),
+            Stage::Constructing { .. } => self.abandon_swap(late(&new, limit)),
             Stage::Relieving => self.ask(&Request::Kill(Role::Commander)),
             // It has its own deadline, see `watch_starts`.
             Stage::Beginning { .. } => {}
@@ -193,15 +196,12 @@ impl Supervisor {
         let (crew, edition) = (self.other_crew(), self.plan.edition(self.current) + 1);
         let Some(Swapping { wish, .. }) = &self.swapping else { return };
         let new = ProducerPlan { plugin: wish.plugin.clone(), edition };
-        // Nobody runs it any more. It has stayed until now for the names in the stacks of its dead.
-        if let Some(relic) = self.plan.producers[crew].replace(new) {
-            let _ = fs::remove_file(relic.plugin.library);
-        }
+        let relic = self.plan.producers[crew].replace(new).map(Box::new);
         self.configure();
         self.crews[crew].duty = Duty::Comes;
         self.want(crew, self.target());
         self.count_workers();
-        self.enter(Stage::Constructing);
+        self.enter(Stage::Constructing { relic });
     }
 
     fn newcomers_are_ready(&self) -> bool {
@@ -228,7 +228,12 @@ impl Supervisor {
         self.drain(old, "it had died before the cut");
         self.note_swap(PluginKind::Producer);
         self.stream.counters.edition.store(self.plan.edition(new).into(), Ordering::Relaxed);
-        self.answer(Ok(first));
+        if let Some(Swapping { stage: Stage::Constructing { relic: Some(relic) }, .. }) = &self.swapping {
+            // Nobody runs it any more. It has stayed until now for who would roll back, and for the names in the stacks of its dead.
+            let _ = fs::remove_file(&relic.plugin.library);
+        }
+        let before = self.plan.producer(old).map(|plugin| plugin.library.clone()).unwrap_or_default();
+        self.answer(Ok(Swapped { first, before }));
     }
 
     fn note_swap(&self, kind: PluginKind) {
@@ -276,11 +281,13 @@ impl Supervisor {
         let Some(Swapping { stage: Stage::Beginning { old, first, saved }, .. }) = &mut self.swapping else {
             return;
         };
-        let (first, saved) = (*first, std::mem::take(saved));
-        let _ = fs::remove_file(&old.library);
+        let (first, saved, before) = (*first, std::mem::take(saved), old.library.clone());
+        if let Some(relic) = self.commander_relic.replace(before.clone()) {
+            let _ = fs::remove_file(relic);
+        }
         saved.into_iter().for_each(|state| self.stream.history.note_state(state));
         self.note_swap(PluginKind::Commander);
-        self.answer(Ok(first));
+        self.answer(Ok(Swapped { first, before }));
     }
 
     /// A commander has saved its state.
