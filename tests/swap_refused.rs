@@ -73,7 +73,7 @@ fn is_a_producer_that_hangs_given_up_after_the_start_timeout() {
     let faults = Faults::none();
     let host = endless(&faults).start_timeout(START_TIMEOUT).start().unwrap();
     let batches = host.batches();
-    for fault in ["hang in new", "hang in produce"] {
+    for fault in ["hang in new", "hang in second new", "hang in produce"] {
         faults.set(fault);
         let error = refused(&host, &edition(1));
         assert!(matches!(error, SwapError::Timeout { limit, .. } if limit == START_TIMEOUT), "{error:?}");

@@ -56,7 +56,7 @@ impl Producer for EditionProducer {
         if is_fault(&config, "exit in new") {
             process::exit(7);
         }
-        while is_fault(&config, "hang in new") {
+        while is_fault(&config, "hang in new") || context.worker() > 0 && is_fault(&config, "hang in second new") {
             thread::sleep(time::Duration::from_millis(1));
         }
         Ok(Self(config))

@@ -51,6 +51,7 @@ impl Supervisor {
     pub(super) fn rehearsal_ended(&mut self, role: Role, how: Death) {
         let Some(Stage::Rehearsing { passed, failure, death, .. }) = self.rehearsal(role) else { return };
         let (passed, failure, death) = (*passed, failure.take(), death.take());
+        self.enter(Stage::Waiting);
         if failure.is_some() || !passed || death.is_some() || how != Death::Exit(Exit::Code(0)) {
             let error = self.newcomer_error(failure, death.unwrap_or(how));
             return self.abandon_swap(error);

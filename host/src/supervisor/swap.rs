@@ -136,12 +136,14 @@ impl Supervisor {
         let Some(Swapping { wish, stage, .. }) = &mut self.swapping else { return };
         let library = wish.plugin.library.clone();
         match std::mem::replace(stage, Stage::Waiting) {
-            Stage::Waiting | Stage::Rehearsing { .. } => {}
+            Stage::Waiting => {}
+            Stage::Rehearsing { role, .. } => self.ask(&Request::Kill(role)),
             Stage::Constructing { relic } => {
                 let crew = self.other_crew();
                 self.plan.producers[crew] = relic.map(|relic| *relic);
                 self.crews[crew].duty = Duty::Current;
                 self.want(crew, 0);
+                self.dismiss(crew);
             }
             Stage::Relieving => self.relieve(false),
             Stage::Beginning { old, .. } => {
@@ -202,6 +204,17 @@ impl Supervisor {
         self.want(crew, self.target());
         self.count_workers();
         self.enter(Stage::Constructing { relic });
+    }
+
+    /// Kills those of a crew that are still being constructed, which may take for ever; the start timeout would do so later.
+    fn dismiss(&mut self, crew: usize) {
+        for place in self.places(crew) {
+            let worker = &self.workers[place as usize];
+            if worker.constructing_since().is_some() && !self.watchdog.server_is_busy() {
+                let role = worker.role(place);
+                self.ask(&Request::Kill(role));
+            }
+        }
     }
 
     fn newcomers_are_ready(&self) -> bool {
