@@ -5,7 +5,7 @@ mod common;
 mod refusals;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -88,12 +88,20 @@ impl Watch {
     }
 
     /// Ends it as Ctrl-C does; gives its report.
-    fn end(self) -> Value {
-        let process = Process::get(self.command.id() as i32).unwrap();
-        process.interrupt();
-        let output = self.command.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(130), "{:#?}", self.seen);
-        serde_json::from_slice(&output.stdout).unwrap()
+    fn end(mut self) -> Value {
+        Process::get(self.command.id() as i32).unwrap().interrupt();
+        let mut report = String::new();
+        self.command.stdout.take().unwrap().read_to_string(&mut report).unwrap();
+        assert_eq!(self.command.wait().unwrap().code(), Some(130), "{:#?}", self.seen);
+        serde_json::from_str(&report).unwrap()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Only where the test fails: nothing else ends an endless stream.
+        let _ = self.command.kill();
+        let _ = self.command.wait();
     }
 }
 
