@@ -13,7 +13,8 @@
 //!                cobuf_plugin_api::export_producer!(MyProducer);
 //! ```
 //!
-//! See [`Producer`] and [`Commander`] for complete plugins, and [`testing`] to test one without a host.
+//! See [`Producer`] and [`Commander`] for complete plugins, [`testing`] to test one without a host, and the [`guide`] for everything from
+//! `cobuf new` to a tuned producer.
 //!
 //! Logs written with `log` or `tracing` reach the application with the plugin's name and the worker's number.
 //! Errors are [`anyhow::Error`]s; their chains reach the application as they are. Panics are caught.
@@ -27,6 +28,7 @@
 
 pub mod abi;
 pub mod codec;
+pub mod guide;
 pub mod manifest;
 pub mod report;
 pub mod testing;
