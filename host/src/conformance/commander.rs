@@ -9,7 +9,7 @@
 use cobuf_plugin_api::{Dictionary, Report, ReportKind, SavedState};
 
 use super::declarations::told;
-use super::producer::{closed, openings, soak, time};
+use super::lifecycle::{closed, openings, soak, time};
 use super::report::{Outcome, Verdict};
 use super::room::{Course, Room};
 use super::task::{Given, Note, Step, Task};

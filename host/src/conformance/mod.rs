@@ -7,7 +7,7 @@
 //!   task, fingerprint        what is said between the two
 //!   room                     the host's end; whatever dies or hangs there is one test's finding
 //!   examiner                 the process's end
-//!   declarations             the tests of both kinds of plugin; producer and commander: those of one
+//!   declarations, lifecycle  the tests of both kinds of plugin; producer and commander: those of one
 //!   mutations                wrong configurations and messages, made from good ones
 //!   growth                   what is a leak
 //!   report                   what was found
@@ -36,6 +36,7 @@ mod declarations;
 pub(crate) mod examiner;
 mod fingerprint;
 mod growth;
+mod lifecycle;
 mod mutations;
 mod producer;
 mod report;

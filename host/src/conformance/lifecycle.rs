@@ -1,0 +1,39 @@
+//! What is asked of either kind of plugin: can its object be dropped, what is left behind by doing the same thing again and
+//! again, and how long does it take?
+
+use super::declarations::told;
+use super::report::Verdict;
+use super::room::{Course, Room};
+use super::task::{Note, Soak, Task};
+use super::{Subject, growth};
+use crate::error::StartError;
+
+/// Whether the plugin's object was dropped.
+pub(super) fn closed(course: &Course) -> Verdict {
+    match (course.trouble(), course.notes.last()) {
+        (Some(trouble), _) => Verdict::failed(trouble),
+        (None, Some(Note::Closed(Ok(())))) => Verdict::passed("dropped, without a word"),
+        (None, Some(Note::Closed(Err(report)))) => Verdict::failed(told(report)),
+        (None, other) => Verdict::failed(format!("it was not dropped, but said {other:?}")),
+    }
+}
+
+/// Whether making and dropping leaves something behind.
+pub(super) fn openings(subject: &Subject<'_>) -> Result<Verdict, StartError> {
+    let course = Room::open(subject)?.examine(soak(subject, Vec::new(), true))?;
+    Ok(match course.notes.first() {
+        Some(Note::Soaked(soaked)) => growth::judge(soaked, "opening"),
+        _ => Verdict::failed(course.trouble().unwrap_or_default()),
+    })
+}
+
+/// Has an examiner do the same thing again and again.
+pub(super) fn soak(subject: &Subject<'_>, messages: Vec<Vec<u8>>, opening: bool) -> Task {
+    let window_millis = subject.settings.soak.as_millis() as u64;
+    Task::Soak(Soak { messages, run_seed: subject.settings.seed, opening, window_millis })
+}
+
+/// `0.123 ms` of nanoseconds: the median of many.
+pub(super) fn time(median_nanos: u64) -> String {
+    format!("median {:.3} ms", median_nanos as f64 / 1e6)
+}

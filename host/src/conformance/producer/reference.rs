@@ -1,0 +1,142 @@
+//! The messages that a producer can do, and what it made of each at first: what its other tests compare with.
+
+use cobuf_plugin_api::{Dictionary, Report, Schema};
+
+use super::ZEROS;
+use crate::conformance::Subject;
+use crate::conformance::declarations::{encode, told};
+use crate::conformance::fingerprint::difference;
+use crate::conformance::report::{Outcome, Verdict};
+use crate::conformance::room::{Course, Room};
+use crate::conformance::task::{Filled, Guard, Note, Run, Script, Task};
+use crate::error::StartError;
+
+/// What the tests build on: messages that the producer can do, and what it made of each at first.
+#[derive(Default)]
+pub(super) struct Reference {
+    pub(super) schema: Option<Schema>,
+    pub(super) messages: Vec<Vec<u8>>,
+    pub(super) filled: Vec<Filled>,
+    pub(super) first: Option<Dictionary>,
+}
+
+impl Reference {
+    /// A script with the messages, to be given its runs.
+    pub(super) fn script(&self, runs: Vec<Run>) -> Script {
+        Script { messages: self.messages.clone(), runs, ..Script::default() }
+    }
+
+    /// What is not as it was before, in the runs of a course; also what went wrong with it.
+    pub(super) fn problems(
+        &self,
+        course: &Course,
+        script: &[Run],
+        against: Against,
+        who: &str,
+    ) -> Vec<(Outcome, String)> {
+        let mut problems = Vec::new();
+        for (index, (run, ran)) in script.iter().zip(runs(course)).enumerate() {
+            let first = script.iter().position(|other| other.message == run.message).unwrap_or(index);
+            let expected = match against {
+                Against::Reference => self.filled.get(run.message),
+                Against::Itself => runs(course).nth(first).and_then(|ran| ran.as_ref().ok()),
+            };
+            let problem = match (ran, &self.schema, expected) {
+                (Ok(filled), Some(schema), Some(expected)) => difference(schema, expected, filled),
+                (Err(report), ..) => Some(told(report)),
+                _ => None,
+            };
+            problems.extend(
+                problem.map(|what| (Outcome::Failed, format!("message {}{who}: {what}", run.message))),
+            );
+        }
+        problems.extend(course.trouble().map(|trouble| (Outcome::Failed, trouble)));
+        problems
+    }
+}
+
+/// What the runs of a course are compared with.
+#[derive(Clone, Copy)]
+pub(super) enum Against {
+    /// What the first of all processes made of the message.
+    Reference,
+    /// What the same process made of it at first.
+    Itself,
+}
+
+pub(super) fn produce(subject: &Subject<'_>) -> Result<(Verdict, Reference), StartError> {
+    let schema = declared(subject)?;
+    let given = !subject.messages.is_empty();
+    let mut messages = if given { subject.messages.clone() } else { vec![Dictionary::new()] };
+    let mut problems = Vec::new();
+    loop {
+        let script = Script {
+            messages: messages.iter().map(encode).collect(),
+            runs: (0..messages.len()).map(|message| plain(subject, message)).collect(),
+            ..Script::default()
+        };
+        let encoded = script.messages.clone();
+        let course = examine(subject, script)?;
+        if let Some(trouble) = course.trouble() {
+            let number = runs(&course).count();
+            let at = messages
+                .get(number)
+                .map_or_else(String::new, |message| format!("at the message {message}: "));
+            return Ok((Verdict::failed(format!("{at}{trouble}")), Reference::default()));
+        }
+        let ran: Vec<_> = runs(&course).cloned().collect();
+        let failed: Vec<usize> = (0..ran.len()).filter(|&index| ran[index].is_err()).collect();
+        if failed.is_empty() {
+            let verdict = Verdict::of(problems, format!("{} messages", messages.len()));
+            let filled = ran.into_iter().flatten().collect();
+            let first = messages.first().cloned();
+            return Ok((verdict, Reference { schema, messages: encoded, filled, first }));
+        }
+        for &index in &failed {
+            if let Err(report) = &ran[index] {
+                problems
+                    .push((Outcome::Failed, format!("the message {}: {}", messages[index], told(report))));
+            }
+        }
+        // The others are produced again, under the numbers that they have then.
+        messages = messages
+            .into_iter()
+            .enumerate()
+            .filter(|(index, _)| !failed.contains(index))
+            .map(|(_, m)| m)
+            .collect();
+        if messages.is_empty() {
+            let detail = match problems.first() {
+                Some((_, problem)) if !given => {
+                    format!("{problem}; give one that it can do with --message or --pipeline")
+                }
+                _ => Verdict::of(problems, "").detail,
+            };
+            let verdict = if given { Verdict::failed(detail) } else { Verdict::skipped(detail) };
+            return Ok((verdict, Reference::default()));
+        }
+    }
+}
+
+fn declared(subject: &Subject<'_>) -> Result<Option<Schema>, StartError> {
+    let course = Room::open(subject)?.examine(Task::Declare { configured: true })?;
+    Ok(course.notes.into_iter().find_map(|note| match note {
+        Note::Configured(Ok(schema)) => schema,
+        _ => None,
+    }))
+}
+
+/// The run of a message as the host's first worker would do it.
+pub(super) fn plain(subject: &Subject<'_>, message: usize) -> Run {
+    let run_seed = subject.settings.seed;
+    Run { message, run_seed, garbage: ZEROS, guard: Guard::Nowhere, fresh: false }
+}
+
+pub(super) fn examine(subject: &Subject<'_>, script: Script) -> Result<Course, StartError> {
+    Room::open(subject)?.examine(Task::Produce(script))
+}
+
+/// What came of each run, up to where the process ended.
+pub(super) fn runs(course: &Course) -> impl Iterator<Item = &Result<Filled, Report>> {
+    course.notes.iter().filter_map(|note| if let Note::Ran(ran) = note { Some(ran) } else { None })
+}
