@@ -9,7 +9,8 @@ use cobuf_plugin_api::{ArraySpec, DType, Element, Schema};
 use ndarray::{ArrayView, Dimension};
 use serde::de::DeserializeOwned;
 
-use crate::segment::table::{Claim, Outcome, Reading};
+use crate::segment::claim::{Claim, Reading};
+use crate::segment::slot::Outcome;
 use crate::stream::Stream;
 
 /// One batch: arrays in shared memory, and what belongs to them.

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::segment::clock;
 use crate::segment::shares::worker_of;
+use crate::segment::slot::SlotLook;
 use crate::segment::sync::Ordering;
-use crate::segment::table::SlotLook;
 use crate::segment::word::{Owner, SlotState};
 use crate::stream::{Stream, WaitingFor};
 

@@ -14,9 +14,10 @@ use crate::error::{BatchError, StreamError};
 use crate::failure::{OnFailure, PerKind};
 use crate::history::History;
 use crate::roster::Roster;
+use crate::segment::claim::{Claim, Reading};
 use crate::segment::memory::Segment;
 use crate::segment::sync::{AtomicU64, Ordering};
-use crate::segment::table::{Claim, Reading, Table, Wanted};
+use crate::segment::table::{Table, Wanted};
 use crate::segment::word::SlotState;
 
 /// What there was for a consumer.

@@ -1,8 +1,8 @@
 //! What must become of segments that were written over: each of these was a bug.
 
 use super::*;
+use crate::segment::control::Control;
 use crate::segment::failpoint::{Failpoint, Fault};
-use crate::segment::table::Control;
 use proptest::prelude::*;
 use std::thread;
 

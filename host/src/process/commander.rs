@@ -19,10 +19,10 @@ use super::protocol::{Beginning, Event, Plan, Role, SetupFailure, StateAt};
 use crate::dead_letters::Letter;
 use crate::limits::{MAX_REPORT_BYTES, SAVE_EVERY};
 use crate::plugin::open::{CommanderPlugin, OpenCommander};
+use crate::segment::claim::{Claim, Commanding};
 use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::Segment;
 use crate::segment::sync::Ordering;
-use crate::segment::table::{Claim, Commanding};
 
 /// Opens the plugin and queues messages until the end of the stream or a stop.
 pub(super) fn run(

@@ -14,12 +14,13 @@ use super::protocol::{Event, Role, SetupFailure};
 use super::system;
 use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
+use crate::segment::claim::{Claim, Producing};
 use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::{Retire, Segment, WorkerPlace};
 use crate::segment::shares::{crew_of, worker_of};
+use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
-use crate::segment::table::{Claim, Outcome, Producing};
 
 /// Opens the plugin and produces until a stop.
 pub(super) fn run(

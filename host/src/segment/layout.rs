@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::{Header, WorkerPlace};
 use super::shares::CREWS;
-use super::table::SlotHeader;
+use super::slot::SlotHeader;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
 /// Arrays begin at a cache line: enough for every element type and for SIMD.

@@ -7,7 +7,7 @@
 //!
 //! `LOOM_MAX_PREEMPTIONS=3` looks further than the bound below, `LOOM_LOG=1` prints the steps that led to a failure.
 //!
-//! What is tested is the shipped code of `word`, `table` and `event`, on loom's atomics and on the modelled futex of
+//! What is tested is the shipped code of `word`, `claim`, `table` and `event`, on loom's atomics and on the modelled futex of
 //! `sync`. A process is a thread here; one that is killed is a thread that ends early and loses its claim; to reap it
 //! is to join it. Payloads are `UnsafeCell`s of loom's, which fail a model where two accesses are not ordered: so
 //! claims are exclusive, and publish what was written under them. Someone who sleeps for ever is a deadlock, which
@@ -22,13 +22,14 @@ use loom::cell::UnsafeCell;
 use loom::sync::Mutex;
 use loom::thread::{self, JoinHandle};
 
+use super::claim::{Claim, Commanding, Producing, Reading, Role};
+use super::control::Control;
 use super::event::Event;
 use super::recovery::Reclaimed;
 use super::shares::crew_of;
+use super::slot::{Outcome, SlotHeader};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
-use super::table::{
-    Claim, Commanding, Control, Outcome, Producing, Reading, Role, SlotHeader, Table, Wanted,
-};
+use super::table::{Table, Wanted};
 
 /// How often a thread may be interrupted where it could have gone on; most bugs need one or two.
 const PREEMPTIONS: usize = 2;

@@ -24,9 +24,12 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, mmap};
 use rustix::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
+use super::claim::{Claim, Commanding, Producing, Reading, Role};
+use super::control::Control;
 use super::layout::{Layout, Span, WORKER_PLACES};
+use super::slot::{SlotHeader, Written};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
-use super::table::{Claim, Commanding, Control, Producing, Reading, Role, SlotHeader, Table, Written};
+use super::table::Table;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"cobufseg");
 

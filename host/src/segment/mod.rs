@@ -4,7 +4,10 @@
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
 //!   event       a counter to wait on, across processes
 //!   word        the state machine of one slot, in one AtomicU64
-//!   table       claims over all slots: who may touch which payload
+//!   claim       who may touch which payload
+//!   slot        one slot: its word, and the numbers beside it
+//!   control     what all share beside the slots
+//!   table       what is done with all slots: claim, publish, commit, release
 //!   shares      which messages a crew of workers may take
 //!   recovery    what becomes of the slots of the dead
 //!   sanity      whether what a slot says of itself can be
@@ -17,7 +20,9 @@
 //! Invariant: a payload is touched only by the holder of a claim on its slot, and a claim is only ever made by a
 //! successful compare-and-swap on the slot's word.
 
+pub(crate) mod claim;
 pub(crate) mod clock;
+pub(crate) mod control;
 pub(crate) mod event;
 pub(crate) mod failpoint;
 pub(crate) mod layout;
@@ -25,6 +30,7 @@ pub(crate) mod memory;
 pub(crate) mod recovery;
 mod sanity;
 pub(crate) mod shares;
+pub(crate) mod slot;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;

@@ -2,9 +2,10 @@
 //!
 //! Whoever is called dead here must be: taking a slot back from a living process tears its payload.
 
+use super::claim::{Claim, Producing};
 use super::clock;
 use super::sync::Ordering;
-use super::table::{Claim, Producing, Table};
+use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
 
 /// What became of a dead worker's slot.

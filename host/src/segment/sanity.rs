@@ -3,10 +3,11 @@
 //!
 //! Numbers that are wrong and could be right are not found, nor are arrays that another slot's plugin wrote over.
 
+use super::claim::{Claim, Reading};
 use super::memory::Segment;
 use super::shares::worker_of;
+use super::slot::Outcome;
 use super::sync::Ordering;
-use super::table::{Claim, Outcome, Reading};
 use super::word::Owner;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 

@@ -1,121 +1,18 @@
-//! Claims on slots: who may touch which payload, and what becomes of the slots of the dead.
+//! What the processes of a run do with its slots: claim them, publish, commit, release, and look at them.
 //!
-//! A [`Claim`] is made by a successful transition of a slot's word only, is not cloned, and is used up by the next
-//! transition; it stands for the exclusive right to the slot's payload in between. The type's parameter says whose
-//! it is. Beside its word each slot has a few numbers, written by whoever holds the claim and published with the
-//! word. A claim that is lost with its process stays in the word, where the supervisor finds it.
+//! Each changes a slot's word by one transition, which publishes what was written under the claim before; whoever may wait for it
+//! is woken afterwards. What becomes of the slots of the dead is in `recovery`.
 
 use std::ops::Range;
 
+use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::clock;
-use super::event::Event;
-use super::failpoint::{Armed, Failpoint};
-use super::shares::{Shares, crew_of};
-use super::sync::{AtomicU32, AtomicU64, Ordering};
-use super::word::{Owner, SlotState, SlotWord, Snapshot};
-
-/// What all processes share beside the slots. Zero is its first value; numbers that may be unknown are stored plus one.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct Control {
-    /// A message was queued: workers wait for it.
-    pub(crate) queued: Event,
-    /// A slot became free: the commander waits for it.
-    pub(crate) freed: Event,
-    /// A batch became ready, or the stream ended: consumers wait for it.
-    pub(crate) ready: Event,
-    /// Not 0 once the host wants to stop.
-    pub(crate) stop: AtomicU32,
-    /// Not 0 where the commander shall end before its next message.
-    pub(crate) relieve_commander: AtomicU32,
-    /// Which messages the workers of each crew may take.
-    pub(crate) shares: Shares,
-    /// The number of the next message to be queued: all before are queued, or were delivered by an earlier run.
-    pub(super) commanded: AtomicU64,
-    /// The number of messages of the whole stream plus one, once it is over; 0 before.
-    end: AtomicU64,
-    /// The number of messages that the commander expects plus one; 0 where it is not known.
-    total: AtomicU64,
-    /// How long the commander waited for a free slot.
-    pub(crate) commander_wait_nanos: AtomicU64,
-    /// The failpoint that a test has armed.
-    pub(crate) armed: Armed,
-}
-
-/// One slot's word and numbers. On a cache line of its own.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub(crate) struct SlotHeader {
-    pub(super) word: SlotWord,
-    /// The message's number plus one; 0 in a free slot.
-    pub(super) sequence: AtomicU64,
-    /// When the slot came into its state, as `clock` says; for reports only.
-    pub(super) since_nanos: AtomicU64,
-    message_bytes: AtomicU32,
-    outcome_bytes: AtomicU32,
-    /// 0: the batch is there; 1: a report is in its place.
-    failed: AtomicU32,
-    worker: AtomicU32,
-    edition: AtomicU32,
-    /// The batch's rows, `u64::MAX` for all.
-    rows: AtomicU64,
-    produce_nanos: AtomicU64,
-}
-
-/// Whose claim it is.
-pub(crate) trait Role {}
-/// The commander's, writing a message.
-#[derive(Debug)]
-pub(crate) struct Commanding;
-/// A worker's, filling arrays; the supervisor's after the worker's death.
-#[derive(Debug)]
-pub(crate) struct Producing {
-    pub(super) place: u32,
-}
-/// The application's, reading a batch.
-#[derive(Debug)]
-pub(crate) struct Reading;
-impl Role for Commanding {}
-impl Role for Producing {}
-impl Role for Reading {}
-
-/// The exclusive right to one slot's payload.
-#[derive(Debug)]
-#[must_use = "a claim that is dropped keeps its slot for ever"]
-pub(crate) struct Claim<R: Role> {
-    pub(super) index: usize,
-    pub(super) snapshot: Snapshot,
-    pub(super) role: R,
-}
-
-impl<R: Role> Claim<R> {
-    /// The slot's number.
-    pub(crate) fn index(&self) -> usize {
-        self.index
-    }
-
-    /// How many attempts at the message ended in a worker's death.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.snapshot.attempts()
-    }
-}
-
-/// What a worker, or the supervisor in its place, says of a message that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// Whether the outcome's bytes are a report instead of metadata.
-    pub(crate) failed: bool,
-    /// How many bytes of metadata or report there are.
-    pub(crate) bytes: usize,
-    /// The rows of the batch, where they are fewer than the schema's.
-    pub(crate) rows: Option<usize>,
-    /// How long the producer took.
-    pub(crate) nanos: u64,
-    /// The worker that produced it.
-    pub(crate) worker: u32,
-    /// The edition of the producer's code: 0 for the first, one more with each swap.
-    pub(crate) edition: u32,
-}
+use super::control::Control;
+use super::failpoint::Failpoint;
+use super::shares::crew_of;
+use super::slot::{Outcome, SlotHeader, SlotLook, Written};
+use super::sync::{AtomicU64, Ordering};
+use super::word::{Owner, SlotState, Snapshot};
 
 /// Which ready batch a consumer wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,28 +21,6 @@ pub(crate) enum Wanted {
     Sequence(u64),
     /// The oldest of those that are ready.
     Any,
-}
-
-/// What a slot holds, as it was looked at: it may be something else already.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SlotLook {
-    pub(crate) state: SlotState,
-    pub(crate) owner: Owner,
-    pub(crate) attempts: u32,
-    /// The message's number, where there is one.
-    pub(crate) sequence: Option<u64>,
-    /// When the slot came into its state; of a slot that is being filled, when its message was queued.
-    pub(crate) since_nanos: u64,
-}
-
-/// A message in a slot, as it was looked at: another may be there already.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Written {
-    pub(super) slot: usize,
-    pub(super) snapshot: Snapshot,
-    /// 0 where it is not known: the slot is free by now.
-    pub(super) sequence: u64,
-    pub(super) bytes: usize,
 }
 
 /// The slots of a run and what is shared beside them.
@@ -400,51 +275,4 @@ fn expect_held(transition: Option<Snapshot>) {
             "a slot was changed by somebody who did not hold it; did a plugin write outside of its arrays?"
         );
     }
-}
-
-#[cfg(all(test, cobuf_loom))]
-impl Control {
-    pub(crate) fn new() -> Self {
-        Self {
-            queued: Event::new(),
-            freed: Event::new(),
-            ready: Event::new(),
-            stop: AtomicU32::new(0),
-            relieve_commander: AtomicU32::new(0),
-            shares: Shares::new(),
-            commanded: AtomicU64::new(0),
-            end: AtomicU64::new(0),
-            total: AtomicU64::new(0),
-            commander_wait_nanos: AtomicU64::new(0),
-            armed: Armed::new(),
-        }
-    }
-}
-
-#[cfg(all(test, cobuf_loom))]
-impl SlotHeader {
-    pub(crate) fn new() -> Self {
-        Self {
-            word: SlotWord::new(),
-            sequence: AtomicU64::new(0),
-            since_nanos: AtomicU64::new(0),
-            message_bytes: AtomicU32::new(0),
-            outcome_bytes: AtomicU32::new(0),
-            failed: AtomicU32::new(0),
-            worker: AtomicU32::new(0),
-            edition: AtomicU32::new(0),
-            rows: AtomicU64::new(0),
-            produce_nanos: AtomicU64::new(0),
-        }
-    }
-}
-
-/// Where numbers lie in a slot's header, for tests that write over them.
-#[cfg(all(test, not(cobuf_loom)))]
-impl SlotHeader {
-    pub(crate) const SEQUENCE: usize = std::mem::offset_of!(Self, sequence);
-    pub(crate) const MESSAGE_BYTES: usize = std::mem::offset_of!(Self, message_bytes);
-    pub(crate) const OUTCOME_BYTES: usize = std::mem::offset_of!(Self, outcome_bytes);
-    pub(crate) const WORKER: usize = std::mem::offset_of!(Self, worker);
-    pub(crate) const ROWS: usize = std::mem::offset_of!(Self, rows);
 }

@@ -9,10 +9,11 @@ use super::{Supervisor, count};
 use crate::failure::{Death, NotedAttempt};
 use crate::limits::OUTCOME_CAPACITY;
 use crate::process::protocol::Exit;
+use crate::segment::claim::{Claim, Producing};
 use crate::segment::failpoint::Failpoint;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::shares::{CREWS, crew_of, worker_of};
-use crate::segment::table::{Claim, Outcome, Producing};
+use crate::segment::slot::Outcome;
 
 impl Supervisor {
     /// What follows on a worker's death, once it was reaped.

@@ -1,0 +1,93 @@
+//! One slot beside its payload: its word and a few numbers, and what is read from them.
+//!
+//! The numbers are written by whoever holds the claim on the slot, and published with the word.
+
+use super::sync::{AtomicU32, AtomicU64};
+use super::word::{Owner, SlotState, SlotWord, Snapshot};
+
+/// One slot's word and numbers. On a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct SlotHeader {
+    pub(super) word: SlotWord,
+    /// The message's number plus one; 0 in a free slot.
+    pub(super) sequence: AtomicU64,
+    /// When the slot came into its state, as `clock` says; for reports only.
+    pub(super) since_nanos: AtomicU64,
+    pub(super) message_bytes: AtomicU32,
+    pub(super) outcome_bytes: AtomicU32,
+    /// 0: the batch is there; 1: a report is in its place.
+    pub(super) failed: AtomicU32,
+    pub(super) worker: AtomicU32,
+    pub(super) edition: AtomicU32,
+    /// The batch's rows, `u64::MAX` for all.
+    pub(super) rows: AtomicU64,
+    pub(super) produce_nanos: AtomicU64,
+}
+
+/// What a worker, or the supervisor in its place, says of a message that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Whether the outcome's bytes are a report instead of metadata.
+    pub(crate) failed: bool,
+    /// How many bytes of metadata or report there are.
+    pub(crate) bytes: usize,
+    /// The rows of the batch, where they are fewer than the schema's.
+    pub(crate) rows: Option<usize>,
+    /// How long the producer took.
+    pub(crate) nanos: u64,
+    /// The worker that produced it.
+    pub(crate) worker: u32,
+    /// The edition of the producer's code: 0 for the first, one more with each swap.
+    pub(crate) edition: u32,
+}
+
+/// What a slot holds, as it was looked at: it may be something else already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotLook {
+    pub(crate) state: SlotState,
+    pub(crate) owner: Owner,
+    pub(crate) attempts: u32,
+    /// The message's number, where there is one.
+    pub(crate) sequence: Option<u64>,
+    /// When the slot came into its state; of a slot that is being filled, when its message was queued.
+    pub(crate) since_nanos: u64,
+}
+
+/// A message in a slot, as it was looked at: another may be there already.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    pub(super) slot: usize,
+    pub(super) snapshot: Snapshot,
+    /// 0 where it is not known: the slot is free by now.
+    pub(super) sequence: u64,
+    pub(super) bytes: usize,
+}
+
+#[cfg(all(test, cobuf_loom))]
+impl SlotHeader {
+    pub(crate) fn new() -> Self {
+        Self {
+            word: SlotWord::new(),
+            sequence: AtomicU64::new(0),
+            since_nanos: AtomicU64::new(0),
+            message_bytes: AtomicU32::new(0),
+            outcome_bytes: AtomicU32::new(0),
+            failed: AtomicU32::new(0),
+            worker: AtomicU32::new(0),
+            edition: AtomicU32::new(0),
+            rows: AtomicU64::new(0),
+            produce_nanos: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Where numbers lie in a slot's header, for tests that write over them.
+#[cfg(all(test, not(cobuf_loom)))]
+impl SlotHeader {
+    pub(crate) const SEQUENCE: usize = std::mem::offset_of!(Self, sequence);
+    pub(crate) const MESSAGE_BYTES: usize = std::mem::offset_of!(Self, message_bytes);
+    pub(crate) const OUTCOME_BYTES: usize = std::mem::offset_of!(Self, outcome_bytes);
+    pub(crate) const WORKER: usize = std::mem::offset_of!(Self, worker);
+    pub(crate) const ROWS: usize = std::mem::offset_of!(Self, rows);
+}
