@@ -1,12 +1,12 @@
 //! Plugins in C and C++: built by the system's compiler with the shipped header, run by a host, refused where they do not fit.
 
 mod common;
+#[path = "common/compiled.rs"]
+mod compiled;
 #[path = "common/refusals.rs"]
 mod refusals;
 
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use cobuf_host::ndarray::{Ix1, Ix2};
@@ -20,35 +20,13 @@ use common::{
     Delivered, LONG, Leaks, Logs, batch_error, host, index, list, next_batch, next_item, outline, plugin,
     repository,
 };
+use compiled::{build, compile, documented, ramp};
 use refusals::{assert_says, bytes_of, file_of, folder, refusal_of, said, start_error, text};
 use tempfile::TempDir;
 
 // Where the fields of a manifest are; this layout is frozen.
 const KIND: usize = 16;
 const API_VERSION: usize = 152;
-
-const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"];
-
-/// Runs the compiler on a source of the repository, with the header's folder and these arguments, and without a warning.
-fn compile(compiler: &str, source: &Path, arguments: &[&str]) {
-    let include = repository().join("plugin-api/include");
-    let mut command = Command::new(compiler);
-    command.args(STRICT).arg("-I").arg(include).args(arguments).arg(source).stdin(Stdio::null());
-    let output = command.output().unwrap_or_else(|error| panic!("these tests need {compiler}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A plugin that is built from this source into the folder.
-fn build(folder: &TempDir, compiler: &str, source: &Path, arguments: &[&str]) -> Plugin {
-    let library = folder.path().join("libplugin.so");
-    compile(compiler, source, &[&["-shared", "-fPIC", "-o", text(&library)], arguments].concat());
-    Plugin::file(library)
-}
-
-fn ramp(folder: &TempDir, arguments: &[&str]) -> Plugin {
-    let source = repository().join("plugins/ramp-producer-c/ramp.c");
-    build(folder, "cc", &source, &[&["-std=c99"], arguments].concat())
-}
 
 fn odd(folder: &TempDir, arguments: &[&str]) -> Plugin {
     let source = repository().join("tests/c_plugin/odd.c");
@@ -364,15 +342,6 @@ fn does_the_header_compile_in_every_language_that_it_names() {
         let standard = format!("-std={standard}");
         compile("c++", ramp, &["-c", "-fPIC", "-o", text(&object), &standard, "-x", "c++"]);
     }
-}
-
-/// The C++ producer in the documentation, as its reader would copy it.
-fn documented(folder: &TempDir) -> Plugin {
-    let page = fs::read_to_string(repository().join("plugin-api/include/README.md")).unwrap();
-    let example = page.split("```cpp\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let source = folder.path().join("sine.cpp");
-    fs::write(&source, example).unwrap();
-    build(folder, "c++", &source, &["-std=c++11"])
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Does `cobuf check` find what is wrong with a plugin, and nothing where nothing is?
 
 mod common;
+#[path = "common/compiled.rs"]
+mod compiled;
 #[path = "common/refusals.rs"]
 mod refusals;
 
@@ -11,7 +13,8 @@ use std::time::Duration;
 use cobuf_host::conformance::{Examination, Outcome, Report};
 use cobuf_host::{Dictionary, Plugin, Value};
 use common::{Leaks, array, arrays_config, index, list, plugin, repository};
-use refusals::Package;
+use compiled::{documented, ramp};
+use refusals::{Package, folder};
 
 /// Long enough that everything is done many times.
 const SOAK: Duration = Duration::from_millis(20);
@@ -33,10 +36,11 @@ fn detail<'a>(report: &'a Report, test: &str) -> &'a str {
 }
 
 #[track_caller]
-fn assert_passes(examination: &Examination) {
+fn assert_passes(examination: &Examination) -> Report {
     let report = examination.run().expect("it can be examined");
     let bad = [Outcome::Failed, Outcome::Warned].map(|outcome| tests(&report, outcome));
     assert_eq!(bad, [Vec::<&str>::new(), Vec::new()], "{report:#?}");
+    report
 }
 
 /// Whether just this test fails, and says so.
@@ -83,6 +87,21 @@ fn do_the_commanders_of_this_repository_pass() {
     let folder = Dictionary::new().with("folder", "images").with("batch_size", 2);
     let images = examination(plugin("image-commander")).config(folder);
     assert_passes(&images.working_directory(repository().join("examples")));
+}
+
+#[test]
+fn do_the_models_in_c_and_cpp_pass() {
+    let _leaks = Leaks::watch();
+    let folder = folder();
+    let size = Dictionary::new().with("batch_size", 4).with("width", 8).with("noise", 0.5);
+    let items = Dictionary::new().with("length", 10).with("batch_size", 4).with("shuffle", true);
+    let ramps = examination(ramp(&folder, &[])).config(size).messages_of(plugin("index-commander"), items);
+    let report = assert_passes(&ramps);
+    let manifest = detail(&report, "manifest");
+    assert!(manifest.starts_with("producer ramp-producer-c 0.1.0, cobuf.h C/1, "), "{manifest}");
+    let frequencies = [0.25, 0.5].map(|frequency| Dictionary::new().with("frequency", frequency));
+    let sines = examination(documented(&folder)).config(Dictionary::new().with("gain", 2));
+    assert_passes(&sines.messages(frequencies));
 }
 
 #[test]

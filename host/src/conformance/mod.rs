@@ -46,6 +46,7 @@ pub(crate) mod task;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cobuf_plugin_api::manifest::ManifestInfo;
 use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 
 use self::report::Verdict;
@@ -54,7 +55,7 @@ use crate::error::StartError;
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
-use crate::plugin::{Plugin, PluginError, PluginFile};
+use crate::plugin::{Interface, Plugin, PluginError, PluginFile};
 
 /// What is to be examined, and how.
 #[derive(Debug, Clone)]
@@ -169,10 +170,7 @@ impl Examination {
             }
         };
         let manifest = &file.manifest;
-        let detail = format!(
-            "{} {} {}, plugin-api {}, panics unwind, {}",
-            manifest.kind, manifest.name, manifest.version, manifest.api_version, manifest.target
-        );
+        let detail = described(manifest);
         report.findings.push(Finding { test, title, outcome: Outcome::Passed, detail });
         report.manifest = Some(manifest.clone());
         let subject = self.subject(file)?;
@@ -199,6 +197,16 @@ impl Examination {
         }
         Ok(Subject { settings: self, file, config, messages })
     }
+}
+
+/// What a file that may be loaded says of itself.
+fn described(manifest: &ManifestInfo) -> String {
+    let ManifestInfo { kind, name, version, api_version, target, .. } = manifest;
+    let built_for = match Interface::of(api_version) {
+        Interface::Rust => format!("plugin-api {api_version}, panics unwind"),
+        Interface::C => format!("cobuf.h {api_version}"),
+    };
+    format!("{kind} {name} {version}, {built_for}, {target}")
 }
 
 /// The plugin that is examined, with what it is given.
