@@ -91,11 +91,13 @@ impl Producer for FaultyProducer {
         let end = x.as_mut_ptr().wrapping_add(x.len());
         let before = x[42];
         x.fill(index.wrapping_add(level));
-        slot.array::<f32, Ix2>("y")?.mapv_inplace(|_| context.rng().random());
+        let mut y = slot.array::<f32, Ix2>("y")?;
+        y.mapv_inplace(|_| context.rng().random());
         match fault {
             "unwritten" => x[42] = before,
             "time" => x[7] = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u8,
-            "pid" => x[7] = process::id() as u8,
+            // Not one byte of it, which another process may have too.
+            "pid" => y[[2, 1]] = process::id() as f32,
             "worker" => x[7] = context.worker().worker() as u8,
             "attempt" => x[7] = context.attempt() as u8,
             // SAFETY: there is none; that is the fault.

@@ -189,7 +189,7 @@ fn repeat(subject: &Subject<'_>, digests: &[u64]) -> Result<Verdict, StartError>
 }
 
 fn total(subject: &Subject<'_>) -> Result<Verdict, StartError> {
-    let millis = subject.settings.soak.as_millis() as u64;
+    let millis = subject.settings.patience().as_millis() as u64;
     let course = Room::open(subject)?.examine(Task::Walk { most: MOST_MESSAGES, millis })?;
     Ok(match course.notes.first() {
         Some(&Note::Walked { count, ended, total: Some(total) }) => {

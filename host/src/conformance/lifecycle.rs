@@ -30,7 +30,8 @@ pub(super) fn openings(subject: &Subject<'_>) -> Result<Verdict, StartError> {
 /// Has an examiner do the same thing again and again.
 pub(super) fn soak(subject: &Subject<'_>, messages: Vec<Vec<u8>>, opening: bool) -> Task {
     let window_millis = subject.settings.soak.as_millis() as u64;
-    Task::Soak(Soak { messages, run_seed: subject.settings.seed, opening, window_millis })
+    let patience_millis = subject.settings.patience().as_millis() as u64;
+    Task::Soak(Soak { messages, run_seed: subject.settings.seed, opening, window_millis, patience_millis })
 }
 
 /// `0.123 ms` of nanoseconds: the median of many.

@@ -184,6 +184,12 @@ impl Examination {
         Ok(report)
     }
 
+    /// How long is waited for what a verdict needs, such as a commander's end: by the time limit alone, so that a slow machine finds the
+    /// same, and well below it, so that who is only slow is not killed.
+    fn patience(&self) -> Duration {
+        self.time_limit / 10
+    }
+
     fn subject(&self, file: PluginFile) -> Result<Subject<'_>, StartError> {
         let kind = file.manifest.kind;
         let config = codec::encode("the configuration", &self.config.clone().unwrap_or_default());

@@ -93,6 +93,8 @@ pub(crate) struct Soak {
     pub(crate) opening: bool,
     /// How long the first window takes; the others have as many repetitions.
     pub(crate) window_millis: u64,
+    /// How long it may take where there are too few repetitions.
+    pub(crate) patience_millis: u64,
 }
 
 /// What an examiner has seen.

@@ -13,16 +13,22 @@ use crate::process::system::private_memory;
 const WINDOWS: usize = 4;
 /// The fewest repetitions of a window, however long they take.
 const LEAST_REPETITIONS: u64 = 4;
+/// So many are enough to see that each leaves a page behind; a slow machine takes longer for them.
+const ENOUGH_REPETITIONS: u64 = 16;
 /// The most repetitions whose times are kept: their list must not look like a leak.
 const MOST_TIMES: usize = 10_000;
 
-/// The first window is as long as the task says, the others have as many repetitions. An error of `once` ends it.
+/// The first window is as long as the task says, and longer where that is too short for enough repetitions; the others have as many
+/// as the first. An error of `once` ends it.
 pub(super) fn soak(task: &Soak, mut once: impl FnMut() -> Result<(), Report>) -> Result<Soaked, Report> {
-    let window = Duration::from_millis(task.window_millis);
+    let (window, patience) =
+        (Duration::from_millis(task.window_millis), Duration::from_millis(task.patience_millis));
+    let is_short =
+        |repetitions, elapsed| elapsed < window || (repetitions < ENOUGH_REPETITIONS && elapsed < patience);
     let least = LEAST_REPETITIONS.max(task.messages.len() as u64);
     let (started, mut repetitions) = (Instant::now(), 0);
     let mut nanos = Vec::with_capacity(MOST_TIMES);
-    while repetitions < least || started.elapsed() < window {
+    while repetitions < least || is_short(repetitions, started.elapsed()) {
         let began = Instant::now();
         once()?;
         if nanos.len() < MOST_TIMES {
