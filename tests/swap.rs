@@ -245,7 +245,8 @@ fn is_nothing_lost_or_mixed_up_whoever_dies_meanwhile() {
     let seed = std::process::id();
     println!("seed {seed}");
     let editions = [edition(0), edition(1)];
-    let host = endless(&Faults::none()).deterministic(seed % 2 == 0).max_attempts(1000).start().unwrap();
+    let host =
+        endless(&Faults::none()).deterministic(seed.is_multiple_of(2)).max_attempts(1000).start().unwrap();
     let over = AtomicBool::new(false);
     let (collected, cuts) = read_while(&host, 50, || {
         thread::scope(|scope| {
@@ -270,7 +271,7 @@ fn is_nothing_lost_or_mixed_up_whoever_dies_meanwhile() {
                     Ok(first) => cuts.push(first),
                     // The one that was killed was one of the new.
                     Err(SwapError::Plugin(PluginError::Died { how, .. })) => {
-                        assert_eq!(how, "signal 9 (SIGKILL)")
+                        assert_eq!(how, "signal 9 (SIGKILL)");
                     }
                     Err(other) => panic!("{other:?}"),
                 }
