@@ -17,7 +17,8 @@
 //! [`Mutation`](mutations::Mutation), such as one bump of a counter that is left out, must break one.
 //!
 //! Not here: weak memory (loom), timeouts, the stop, several consumers or held batches, the death of the host (which
-//! ends the run), a worker that is given up because it does not start. A counter does not wrap. What is
+//! ends the run), a worker that is given up because it does not start, a swap that is given up while its newcomers live or that
+//! another follows. A counter does not wrap. What is
 //! accessed under a claim and decided by nobody (lengths, rows, times) is one step with its neighbour. That the model is
 //! the shipped code is by reading: who changes the order of steps there changes it here.
 //!
@@ -26,6 +27,7 @@
 //!   protocol    what can come next, what must hold  mutations   mistakes, and what notices them
 //!   waiting     `event.rs`                          slots       `table.rs`: looks and claims
 //!   roles       commander, worker, consumer         burial      `supervisor/`
+//!   swap        `shares.rs`: two crews, the cut
 //!   search      breadth first, then backwards       reduction   steps that need no interleaving
 //! ```
 //!
@@ -51,12 +53,14 @@ mod search;
 mod slots;
 #[path = "slot_model/state.rs"]
 mod state;
+#[path = "slot_model/swap.rs"]
+mod swap;
 #[path = "slot_model/waiting.rs"]
 mod waiting;
 
 use std::time::Instant;
 
-use mutations::{CAUGHT, HARMLESS, Mutation, RUNS};
+use mutations::{CAUGHT, HARMLESS, HARMLESS_IN_SWAP, Mutation, RUNS};
 use protocol::{Config, Model};
 use search::{Outcome, search};
 
@@ -83,6 +87,7 @@ fn holds(config: Config) {
 const TWO_DEATHS: Config = Config {
     slots: 2,
     workers: 1,
+    newcomers: 0,
     messages: 3,
     crashes: 2,
     max_attempts: 9,
@@ -126,6 +131,28 @@ fn is_a_message_that_kills_its_workers_an_error_once_in_its_place() {
     holds(Config { max_attempts: 2, workers: 2, messages: 1, ..TWO_DEATHS });
 }
 
+/// One old worker and one new, the cut at any time or never.
+const SWAP: Config = Config { slots: 1, newcomers: 1, messages: 2, crashes: 0, ..TWO_DEATHS };
+
+#[test]
+fn is_the_cut_between_two_crews_exact() {
+    holds(SWAP);
+}
+
+#[test]
+fn is_the_cut_between_two_crews_exact_whoever_dies() {
+    holds(Config { messages: 1, crashes: 1, max_attempts: 1, ..SWAP });
+}
+
+#[test]
+#[ignore = "takes minutes and gigabytes"]
+fn is_the_cut_between_two_crews_exact_in_larger_runs() {
+    holds(Config { crashes: 1, ..SWAP });
+    holds(Config { slots: 2, deterministic: false, ..SWAP });
+    holds(Config { messages: 1, crashes: 2, ..SWAP });
+    holds(Config { workers: 2, messages: 1, ..SWAP });
+}
+
 #[test]
 #[ignore = "takes a minute and gigabytes"]
 fn does_each_message_come_once_in_larger_runs() {
@@ -151,11 +178,16 @@ fn is_what_makes_no_difference_known() {
             assert!(violation.is_none(), "{mutation:?} is not harmless: move it to CAUGHT\n{violation:?}");
         }
     }
+    for &mutation in HARMLESS_IN_SWAP {
+        let violation = run(mutations::SWAP, Some(mutation), true).violation;
+        assert!(violation.is_none(), "{mutation:?} is not harmless: move it to CAUGHT\n{violation:?}");
+    }
 }
 
 #[test]
 fn does_the_reduction_hide_nothing() {
-    let mutations = CAUGHT.iter().map(|&(mutation, ..)| Some(mutation)).chain([None]);
+    let without_swap = CAUGHT.iter().filter(|(_, config, _)| config.newcomers == 0);
+    let mutations = without_swap.map(|&(mutation, ..)| Some(mutation)).chain([None]);
     for mutation in mutations {
         for &config in &RUNS[..2] {
             // What the reduced search finds, the full one would: its steps are among all.

@@ -78,20 +78,24 @@ impl Run<'_> {
             }
             Pc::StoreOutcome => {
                 self.slot().failed = 1;
+                self.slot().edition = self.model.edition(me.number.into());
                 self.go(Pc::Commit);
             }
             Pc::Commit => self.commit()?,
             Pc::Restart => self.restart(),
-            pc => unreachable!("{pc:?} is not the supervisor's"),
+            _ => self.cut_step()?,
         }
         Ok(())
     }
 
     /// A slot that the dead held was found.
     pub(crate) fn found_held(&mut self) {
-        let attempts = self.me().seen.attempts() + 1;
+        let innocent = !self.buries_commander() && self.was_cut_off();
+        let attempts = self.me().seen.attempts() + u8::from(!innocent);
+        // Whether it is taken back with one attempt more.
+        self.me().best = innocent.into();
         let most = self.model.config.max_attempts + u8::from(self.model.is(Mutation::OneAttemptTooMany));
-        let gives_up = !self.buries_commander() && attempts >= most;
+        let gives_up = !self.buries_commander() && !innocent && attempts >= most;
         let reload = self.buries_commander();
         self.go(match (gives_up, reload) {
             (true, _) => Pc::StoreOutcome,
@@ -108,7 +112,9 @@ impl Run<'_> {
             self.transition(seen.to(SlotState::Writing, None))?;
             self.scan();
         } else {
-            let attempts = seen.attempts() + u8::from(!self.model.is(Mutation::RequeueWithoutAttempt));
+            let counts = self.me().best == 0;
+            let attempts =
+                seen.attempts() + u8::from(counts && !self.model.is(Mutation::RequeueWithoutAttempt));
             self.transition(Word::new(SlotState::Writing, None, attempts))?;
             self.reclaimed();
         }
@@ -133,6 +139,9 @@ impl Run<'_> {
     }
 
     pub(crate) fn woke_everyone(&mut self) {
+        if usize::from(self.me().number) == SUPERVISOR {
+            return self.woke_in_cut();
+        }
         match self.model.mutation {
             Some(Mutation::WakeBeforeReclaim) => self.reclaim(),
             Some(Mutation::RestartBeforeReclaim) => *self.me() = Process::at(Pc::Reap),
@@ -154,8 +163,12 @@ impl Run<'_> {
             _ => self.state.commanded,
         };
         let leaves = index == COMMANDER && self.state.end != 0;
-        let next = if leaves { Process::at(Pc::Ended) } else { self.model.started(index, commanded) };
-        self.state.processes[index] = next;
+        if self.model.swaps() && index != COMMANDER {
+            self.plan_restart(index);
+        } else {
+            let next = if leaves { Process::at(Pc::Ended) } else { self.model.started(index, commanded) };
+            self.state.processes[index] = next;
+        }
         if self.model.is(Mutation::RestartBeforeReclaim) {
             self.reclaim();
         } else {

@@ -49,13 +49,30 @@ pub(crate) enum Mutation {
     AbandonKeepsSequence,
     ReleaseKeepsSequence,
     ClearAfterRelease,
+    // A claim of a crew's worker.
+    NoSecondLook,
+    NoNote,
+    NoteAfterClaim,
+    NoteAfterSecondLook,
+    GiveBackWithoutWake,
+    GiveBackIsAnAttempt,
+    CutOffIsAnAttempt,
+    NewCrewTakesAll,
+    NewcomerWaitsOnQueued,
+    // The cut.
+    NotesBeforeClosing,
+    CutWithoutClosing,
+    NoWakeByCut,
+    NoWakeByRetiring,
+    NoWakeInSwap,
+    NoDrain,
 }
 
 impl Mutation {
     /// The mutation that leaves out the bump of this notification.
     pub(crate) fn without_bump(notify: Notify) -> Option<Self> {
         match notify {
-            Notify::None => None,
+            Notify::None | Notify::GiveBack => None,
             Notify::Publish => Some(Self::NoBumpInPublish),
             Notify::Release => Some(Self::NoBumpInRelease),
             Notify::Commit => Some(Self::NoBumpInCommit),
@@ -71,6 +88,7 @@ impl Mutation {
 pub(crate) const SMALL: Config = Config {
     slots: 2,
     workers: 1,
+    newcomers: 0,
     messages: 2,
     crashes: 1,
     max_attempts: 9,
@@ -120,7 +138,23 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::AbandonKeepsSequence, LONG, P::Whole),
     (M::ReleaseKeepsSequence, SMALL, P::Whole),
     (M::ClearAfterRelease, SMALL, P::Whole),
+    (M::NoSecondLook, SWAP, P::Edition),
+    (M::NoNote, SWAP, P::Edition),
+    (M::NoteAfterSecondLook, SWAP, P::Edition),
+    (M::NotesBeforeClosing, SWAP, P::Edition),
+    (M::CutWithoutClosing, SWAP, P::Edition),
+    (M::NewCrewTakesAll, SWAP_AND_DEATH, P::Edition),
+    (M::NewcomerWaitsOnQueued, SWAP, P::NotStuck),
+    (M::NoWakeByRetiring, SWAP, P::NotStuck),
+    (M::NoWakeInSwap, SWAP, P::NotStuck),
+    (M::NoDrain, SWAP_AND_DEATH, P::NotStuck),
+    (M::GiveBackIsAnAttempt, Config { max_attempts: 2, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
+    (M::CutOffIsAnAttempt, Config { max_attempts: 1, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
 ];
+
+/// One old worker and one new, one message.
+pub(crate) const SWAP: Config = Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, ..SMALL };
+const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 
 /// What makes no difference here.
 ///
@@ -129,6 +163,14 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
 /// - Who has seen an older use of a slot and claims it by a newer one holds it all the same, and reads the sequence only
 ///   then; it may have missed an older message for once. So the generation is a second line of defence.
 pub(crate) const HARMLESS: &[Mutation] = &[M::NoBumpOfFreedForEveryone, M::SameGeneration];
+
+/// What makes no difference in a swap, tried with one message and no death.
+///
+/// - A note after the claim is before the second look all the same; who dies in between has done nothing, and the message may be
+///   the new crew's.
+/// - After its cut the supervisor wakes everyone once more, when it has told the old crew to retire.
+/// - The end of an old worker wakes everyone, after all that it has given back. The wake saves waiting for it.
+pub(crate) const HARMLESS_IN_SWAP: &[Mutation] = &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake];
 
 /// The runs in which all that is harmless must be so, and in which the full search must not see more than the reduced.
 pub(crate) const RUNS: &[Config] = &[SMALL, ANY, TWO_ATTEMPTS, TWO_WORKERS];

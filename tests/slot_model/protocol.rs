@@ -1,7 +1,7 @@
 //! The model: which steps can follow on a state, and what must hold in each.
 //!
 //! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, what all share of it), `roles`
-//! (commander, worker, consumer) and `burial` (the supervisor). This module runs them: any process's next step, or the
+//! (commander, worker, consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any process's next step, or the
 //! death of the commander or a worker, may come next.
 
 use crate::mutations::Mutation;
@@ -11,6 +11,7 @@ use crate::state::{
     COMMANDER, CONSUMER, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState, State,
     WORKERS, Word, name,
 };
+use crate::swap::{Share, Swap};
 
 /// What the shipped protocol promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,9 +28,12 @@ pub(crate) enum Property {
     Whole,
     /// An error is in a batch's place exactly if as many workers died of its message as may.
     ErrorInItsPlace,
+    /// Where the producer's code is swapped: a batch below the cut is of the old edition, every other of the new.
+    Edition,
     /// The consumer sees the end after it has taken all messages.
     Complete,
-    /// When nobody can do anything any more, the stream was consumed and all slots are free.
+    /// When nobody can do anything any more, the stream was consumed, all slots are free, and a crew that was relieved has
+    /// ended; also where a swap that may come does not.
     NotStuck,
     /// Whatever happened: without further deaths, the stream can still be consumed.
     CanFinish,
@@ -40,6 +44,8 @@ pub(crate) enum Property {
 pub(crate) struct Config {
     pub(crate) slots: usize,
     pub(crate) workers: usize,
+    /// The workers of the crew that relieves them, at any time; 0 where nothing is swapped.
+    pub(crate) newcomers: usize,
     pub(crate) messages: u8,
     pub(crate) crashes: u8,
     pub(crate) max_attempts: u8,
@@ -53,6 +59,8 @@ pub(crate) struct Config {
 pub(crate) enum Step {
     Does(usize, Pc, Notify),
     Dies(usize),
+    /// The supervisor begins the cut between two crews.
+    Cuts,
 }
 
 impl std::fmt::Display for Step {
@@ -60,6 +68,7 @@ impl std::fmt::Display for Step {
         match *self {
             Self::Does(process, pc, Notify::None) => write!(f, "{}: {pc:?}", name(process)),
             Self::Does(process, pc, notify) => write!(f, "{}: {pc:?} ({notify:?})", name(process)),
+            Self::Cuts => write!(f, "THE CUT"),
             Self::Dies(process) => write!(f, "{} IS KILLED", name(process)),
         }
     }
@@ -82,19 +91,26 @@ pub(crate) struct Run<'a> {
 
 impl Model {
     pub(crate) fn first(&self) -> State {
-        let slot = Slot { word: Word::FREE, sequence: 0, message: 0, halves: [0; 2], failed: 0 };
+        let slot = Slot { word: Word::FREE, sequence: 0, message: 0, halves: [0; 2], failed: 0, edition: 0 };
         let mut processes = [Process::at(Pc::Ended); PROCESSES];
         for (index, process) in processes.iter_mut().enumerate() {
-            if index < FIRST_WORKER + self.config.workers || index > FIRST_WORKER + WORKERS - 1 {
+            if index < FIRST_WORKER + self.config.workers + self.config.newcomers || index >= CONSUMER {
                 *process = self.started(index, 0);
+                // What is before the swap's newcomers is at work already.
+                process.early &= self.crew_of(index);
             }
         }
+        assert!(self.config.workers + self.config.newcomers <= WORKERS && self.config.newcomers <= 1);
         assert!(self.config.slots <= SLOTS && usize::from(self.config.messages) <= MESSAGES);
         State {
             slots: [slot; SLOTS],
             commanded: 0,
             end: 0,
-            waiters: [0; 3],
+            waiters: [0; 4],
+            share: Share::FIRST_CREW,
+            noted: [0; WORKERS],
+            retire: 0,
+            swap: if self.swaps() { Swap::Pending } else { Swap::No },
             processes,
             taken: 0,
             deaths: [0; MESSAGES],
@@ -109,7 +125,9 @@ impl Model {
             COMMANDER if !self.config.plugin_ends && commanded >= self.config.messages => Pc::LoadCommanded,
             _ => self.look(),
         };
-        Process { number: if index == COMMANDER { commanded } else { 0 }, ..Process::at(pc) }
+        let early = self.swaps() && (FIRST_WORKER..CONSUMER).contains(&index);
+        let number = if index == COMMANDER { commanded } else { 0 };
+        Process { number, early: early.into(), ..Process::at(pc) }
     }
 
     /// The first step of a look at the slots for something to do.
@@ -119,7 +137,7 @@ impl Model {
 
     /// The one of equivalent states that the search keeps.
     pub(crate) fn canonical(&self, state: State) -> State {
-        if self.reduced && self.config.workers == WORKERS { state.canonical() } else { state }
+        if self.reduced && self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
     }
 
     pub(crate) fn is(&self, mutation: Mutation) -> bool {
@@ -128,16 +146,22 @@ impl Model {
 
     /// All that can happen next, with what comes of it; deaths last.
     pub(crate) fn successors(&self, state: &State, mut found: impl FnMut(Step, Result<State, Property>)) {
-        let private = |&index: &usize| self.reduced && is_private(state, index);
+        let private = |&index: &usize| self.reduced && is_private(self, state, index);
         let alone = (0..PROCESSES).find(private);
         let may_act = |index: &usize| alone.is_none_or(|alone| alone == *index);
         for index in (0..PROCESSES).filter(may_act) {
             let process = &state.processes[index];
             let step = Step::Does(index, process.pc, process.notify);
             match process.pc {
-                Pc::Dead | Pc::Ended | Pc::Asleep => {}
+                Pc::Dead | Pc::Ended | Pc::Due | Pc::Asleep => {}
                 Pc::Wake => self.wakes(state, index, |next| found(step, self.checked(next))),
-                Pc::Reap => self.reaps(state, |next| found(step, self.checked(next))),
+                Pc::Reap => {
+                    self.reaps(state, |next| found(step, self.checked(next)));
+                    self.starts_due(state, |next| found(step, self.checked(next)));
+                    if state.swap == Swap::Pending {
+                        found(Step::Cuts, Ok(self.begins_cut(state)));
+                    }
+                }
                 _ => {
                     let mut run = Run { model: self, state: *state, index };
                     let result = run.step();
@@ -156,8 +180,9 @@ impl Model {
     fn wakes(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
         let event = event_of(state.processes[index].notify);
         let all = !matches!(state.processes[index].notify, Notify::Publish | Notify::Release);
-        let asleep =
-            |&other: &usize| state.processes[other].pc == Pc::Asleep && waits_for(other) == Some(event);
+        let asleep = |&other: &usize| {
+            state.processes[other].pc == Pc::Asleep && self.waits_for(state, other) == Some(event)
+        };
         let mut next = Run { model: self, state: *state, index };
         next.notified();
         let mut woken = next.state;
@@ -170,6 +195,17 @@ impl Model {
             let mut woken = next.state;
             woken.processes[sleeper].pc = Pc::Retract;
             found(woken);
+        }
+    }
+
+    /// The event that a process waits for.
+    pub(crate) fn waits_for(&self, state: &State, index: usize) -> Option<Event> {
+        let early = state.processes[index].early == 1 && !self.is(Mutation::NewcomerWaitsOnQueued);
+        match index {
+            COMMANDER => Some(Event::Freed),
+            CONSUMER => Some(Event::Ready),
+            SUPERVISOR => None,
+            _ => Some(if early { Event::Opened } else { Event::Queued }),
         }
     }
 
@@ -192,13 +228,14 @@ impl Model {
     pub(crate) fn finished(&self, state: &State) -> bool {
         let ended = |index: usize| state.processes[index].pc == Pc::Ended;
         let free = |slot: &Slot| slot.word.state() == SlotState::Free;
-        ended(CONSUMER) && ended(COMMANDER) && state.slots.iter().all(free)
+        let relieved = state.swap != Swap::Cut || self.old_crew().all(ended);
+        ended(CONSUMER) && ended(COMMANDER) && relieved && state.slots.iter().all(free)
     }
 }
 
 /// Whether it can be killed, and the supervisor must leave it alone.
 pub(crate) fn alive(state: &State, index: usize) -> bool {
-    !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended)
+    !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
 }
 
 /// The state after a SIGKILL: what the process remembered is gone, what it did stays, `waiters` included.
@@ -215,19 +252,9 @@ fn killed(state: &State, index: usize) -> State {
     next
 }
 
-/// The event that a process waits for.
-pub(crate) fn waits_for(index: usize) -> Option<Event> {
-    match index {
-        COMMANDER => Some(Event::Freed),
-        CONSUMER => Some(Event::Ready),
-        SUPERVISOR => None,
-        _ => Some(Event::Queued),
-    }
-}
-
 pub(crate) fn event_of(notify: Notify) -> Event {
     match notify {
-        Notify::Publish | Notify::EveryoneQueued => Event::Queued,
+        Notify::Publish | Notify::GiveBack | Notify::EveryoneQueued => Event::Queued,
         Notify::Release | Notify::EveryoneFreed => Event::Freed,
         _ => Event::Ready,
     }

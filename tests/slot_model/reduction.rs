@@ -9,9 +9,11 @@
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
 use crate::process::Pc;
+use crate::protocol::Model;
 use crate::state::{COMMANDER, CONSUMER, PROCESSES, SUPERVISOR, SlotState, State};
+use crate::swap::Swap;
 
-pub(crate) fn is_private(state: &State, index: usize) -> bool {
+pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
     let process = &state.processes[index];
     let word = state.slots.get(usize::from(process.slot)).map(|slot| slot.word);
     match process.pc {
@@ -39,6 +41,10 @@ pub(crate) fn is_private(state: &State, index: usize) -> bool {
             };
             !(0..PROCESSES).any(looks)
         }
+        // Which crew may take what does not change any more, or nobody reads what is noted.
+        Pc::LoadShare | Pc::Glance | Pc::LookAgain | Pc::StoreNote if state.shares_are_settled() => true,
+        // Only workers of the old crew are told to retire, once.
+        Pc::LoadRetire => state.swap == Swap::No || state.is_retired(index) || model.crew_of(index) == 1,
         // The ticket is out of date, and will not be less so.
         Pc::CompareAndSleep => process.fresh == 0,
         _ => false,

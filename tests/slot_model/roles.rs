@@ -133,10 +133,11 @@ impl Run<'_> {
             }
             Pc::StoreOutcome => {
                 self.slot().failed = 0;
+                self.slot().edition = self.model.edition(self.index);
                 self.go(Pc::Commit);
             }
             Pc::Commit => self.commit()?,
-            pc => unreachable!("{pc:?} is not a worker's"),
+            _ => self.crew_step()?,
         }
         Ok(())
     }
@@ -169,6 +170,7 @@ impl Run<'_> {
         if (self.slot().failed == 1) != (died_of_it >= self.model.config.max_attempts) {
             return Err(Property::ErrorInItsPlace);
         }
+        self.of_the_right_edition(sequence)?;
         // Of no meaning any more.
         self.state.deaths[usize::from(sequence)] = 0;
         Ok(())

@@ -46,7 +46,7 @@ struct Search<'a> {
     states: IndexSet<State, BuildHasherDefault<BytesHasher>>,
     /// Through which state each was found first; the first state is its own.
     found_from: Vec<u32>,
-    /// For each state whose successors are known, where they end in `successors`. Deaths are not among them.
+    /// For each state whose successors are known, where they end in `successors`. Deaths, and a swap, are not among them.
     ends: Vec<usize>,
     successors: Vec<u32>,
 }

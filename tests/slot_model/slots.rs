@@ -3,7 +3,7 @@
 //! the load of its sequence too (not for a free slot), and then the compare-and-swap.
 
 use crate::mutations::Mutation;
-use crate::process::Pc;
+use crate::process::{Pc, Process};
 use crate::protocol::{Property, Run};
 use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, Slot, SlotState, Word};
 
@@ -33,24 +33,27 @@ impl Run<'_> {
         if best.best_seen == Word::NONE {
             self.found_nothing();
         } else {
-            self.choose(best.best, best.best_seen);
+            self.choose(best.best, best.best_seen, best.best_sequence);
         }
     }
 
     fn found_nothing(&mut self) {
+        let retires = self.me().retires == 1;
         match self.index {
             CONSUMER => self.go(Pc::LoadEnd),
             SUPERVISOR => self.reclaimed(),
+            _ if retires => *self.me() = Process::at(Pc::Dead),
             _ => self.wait(),
         }
     }
 
     /// Goes on with the slot that was looked for.
-    fn choose(&mut self, slot: u8, seen: Word) {
+    fn choose(&mut self, slot: u8, seen: Word, sequence: u8) {
         self.scan();
         (self.me().slot, self.me().seen) = (slot, seen);
         match self.index {
             SUPERVISOR => self.found_held(),
+            _ if self.in_crew() => self.chosen(sequence),
             _ => self.go(Pc::Swap),
         }
     }
@@ -79,9 +82,12 @@ impl Run<'_> {
         let in_order = self.model.config.deterministic && !self.model.is(Mutation::TakeTheOldest);
         if self.index == CONSUMER && in_order {
             return match sequence == self.state.taken() + 1 {
-                true => self.choose(me.slot, me.seen),
+                true => self.choose(me.slot, me.seen, sequence),
                 false => self.scan_on(),
             };
+        }
+        if self.in_crew() && !self.glanced_at_share_of(sequence) {
+            return self.scan_on();
         }
         if me.best_seen == Word::NONE || sequence < me.best_sequence {
             (self.me().best, self.me().best_sequence, self.me().best_seen) = (me.slot, sequence, me.seen);
@@ -97,6 +103,7 @@ impl Run<'_> {
             match self.index {
                 SUPERVISOR => return Err(Property::Exclusive),
                 COMMANDER => self.scan_on(),
+                _ if self.in_crew() => self.glance(),
                 _ => self.scan(),
             }
             return Ok(());
@@ -111,6 +118,7 @@ impl Run<'_> {
                 return self.take();
             }
             SUPERVISOR => return self.take_back(),
+            worker if self.in_crew() => self.claim_in_crew(seen.to(SlotState::Writing, Some(worker))),
             worker => self.claim(seen.to(SlotState::Writing, Some(worker))),
         }
         Ok(())

@@ -12,16 +12,17 @@ use std::hash::{Hash, Hasher};
 use bytemuck::NoUninit;
 
 use crate::process::Process;
+use crate::swap::{Share, Swap};
 
 pub(crate) const SLOTS: usize = 2;
-pub(crate) const WORKERS: usize = 2;
+pub(crate) const WORKERS: usize = 3;
 pub(crate) const MESSAGES: usize = 3;
 
 /// Who runs, and the index of its [`Process`].
 pub(crate) const COMMANDER: usize = 0;
 pub(crate) const FIRST_WORKER: usize = 1;
-const LAST_WORKER: usize = FIRST_WORKER + WORKERS - 1;
-pub(crate) const CONSUMER: usize = LAST_WORKER + 1;
+const SECOND_WORKER: usize = FIRST_WORKER + 1;
+pub(crate) const CONSUMER: usize = FIRST_WORKER + WORKERS;
 pub(crate) const SUPERVISOR: usize = CONSUMER + 1;
 pub(crate) const PROCESSES: usize = SUPERVISOR + 1;
 
@@ -61,8 +62,8 @@ impl Word {
             None => 0,
             Some(process) => process as u8 + 1,
         };
-        assert!(owner < 4 && attempts < 15);
-        Self(state as u8 | owner << 2 | attempts << 4)
+        assert!(owner < 7 && attempts < 8);
+        Self(state as u8 | owner << 2 | attempts << 5)
     }
 
     pub(crate) fn state(self) -> SlotState {
@@ -72,18 +73,18 @@ impl Word {
     /// The word with the two workers' names exchanged.
     fn exchanged(self) -> Self {
         let other = match self.owner() {
-            Some(worker @ (FIRST_WORKER | LAST_WORKER)) => FIRST_WORKER + LAST_WORKER - worker,
+            Some(worker @ (FIRST_WORKER | SECOND_WORKER)) => FIRST_WORKER + SECOND_WORKER - worker,
             _ => return self,
         };
         if self == Self::NONE || self == Self::STALE { self } else { self.to(self.state(), Some(other)) }
     }
 
     pub(crate) fn owner(self) -> Option<usize> {
-        usize::from(self.0 >> 2 & 3).checked_sub(1)
+        usize::from(self.0 >> 2 & 7).checked_sub(1)
     }
 
     pub(crate) fn attempts(self) -> u8 {
-        self.0 >> 4
+        self.0 >> 5
     }
 
     pub(crate) fn is(self, state: SlotState, owner: Option<usize>) -> bool {
@@ -120,13 +121,15 @@ pub(crate) struct Slot {
     pub(crate) halves: [u8; 2],
     /// 1: a report is in the batch's place. Stands for all numbers of an outcome.
     pub(crate) failed: u8,
+    /// The edition of the code that it was made by, plus one.
+    pub(crate) edition: u8,
 }
 
 impl Slot {
     /// What is left of an array that nobody may read any more is made into something that is wrong for every message.
     /// So no remains look right by chance, and states that differ in remains only are one.
     pub(crate) fn spoil_array(&mut self) {
-        (self.halves, self.failed) = ([0; 2], 0);
+        (self.halves, self.failed, self.edition) = ([0; 2], 0, 0);
     }
 }
 
@@ -137,7 +140,14 @@ pub(crate) struct State {
     pub(crate) commanded: u8,
     /// The number of messages of the stream plus one; 0 before its end.
     pub(crate) end: u8,
-    pub(crate) waiters: [u8; 3],
+    pub(crate) waiters: [u8; 4],
+    pub(crate) share: Share,
+    /// For each worker, the least number above all messages that it has noted.
+    pub(crate) noted: [u8; WORKERS],
+    /// A bit for each worker that shall end once nothing is left that it may take.
+    pub(crate) retire: u8,
+    /// What the supervisor knows of the swap.
+    pub(crate) swap: Swap,
     pub(crate) processes: [Process; PROCESSES],
     /// A bit for each message that was taken.
     pub(crate) taken: u8,
@@ -152,25 +162,25 @@ impl State {
         self.taken.count_ones() as u8
     }
 
-    /// The one of two states that differ in the two workers' names only: the workers run the same program.
+    /// The one of two states that differ in the two workers' names only: the workers run the same program. Where nothing is swapped.
     pub(crate) fn canonical(self) -> Self {
-        let [first, last] = [FIRST_WORKER, LAST_WORKER].map(|worker| self.processes[worker]);
+        let [first, last] = [FIRST_WORKER, SECOND_WORKER].map(|worker| self.processes[worker]);
         if (first.pc as u8) < last.pc as u8 {
             return self;
         }
         let exchanged = self.exchanged();
-        let key = |state: &Self| [FIRST_WORKER, LAST_WORKER].map(|worker| state.processes[worker].bytes());
+        let key = |state: &Self| [FIRST_WORKER, SECOND_WORKER].map(|worker| state.processes[worker].bytes());
         if key(&self) <= key(&exchanged) { self } else { exchanged }
     }
 
     fn exchanged(mut self) -> Self {
-        self.processes.swap(FIRST_WORKER, LAST_WORKER);
+        self.processes.swap(FIRST_WORKER, SECOND_WORKER);
         for process in &mut self.processes {
             (process.seen, process.best_seen) = (process.seen.exchanged(), process.best_seen.exchanged());
         }
         let buried = &mut self.processes[SUPERVISOR].number;
-        if [FIRST_WORKER, LAST_WORKER].contains(&usize::from(*buried)) {
-            *buried = (FIRST_WORKER + LAST_WORKER) as u8 - *buried;
+        if [FIRST_WORKER, SECOND_WORKER].contains(&usize::from(*buried)) {
+            *buried = (FIRST_WORKER + SECOND_WORKER) as u8 - *buried;
         }
         for slot in &mut self.slots {
             slot.word = slot.word.exchanged();
@@ -187,7 +197,13 @@ impl State {
             })
             .collect();
         let end = self.end.checked_sub(1).map_or(String::new(), |end| format!(" end {end}"));
-        format!("[{}] commanded {}{end} waiters {:?}", slots.join(", "), self.commanded, self.waiters)
+        let (slots, commanded) = (slots.join(", "), self.commanded);
+        let swap = if self.swap == Swap::No && self.share == Share::FIRST_CREW {
+            String::new()
+        } else {
+            format!(" {:?} {:?} noted {:?} retire {:b}", self.swap, self.share, self.noted, self.retire)
+        };
+        format!("[{slots}] commanded {commanded}{end} waiters {:?}{swap}", self.waiters)
     }
 }
 
@@ -195,17 +211,16 @@ impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.slots.iter().for_each(|slot| hasher.write(bytemuck::bytes_of(slot)));
         self.processes.iter().for_each(|process| hasher.write(bytemuck::bytes_of(process)));
-        let ([queued, freed, ready], [first, second, third]) = (self.waiters, self.deaths);
+        hasher.write(&self.waiters);
+        hasher.write(&self.noted);
+        hasher.write(&self.deaths);
         hasher.write(&[
             self.commanded,
             self.end,
-            queued,
-            freed,
-            ready,
+            self.share.bits(),
+            self.retire,
+            self.swap as u8,
             self.taken,
-            first,
-            second,
-            third,
             self.crashes,
         ]);
     }

@@ -5,7 +5,7 @@
 
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Property, Run, event_of, waits_for};
+use crate::protocol::{Property, Run, event_of};
 use crate::state::Word;
 
 impl Run<'_> {
@@ -35,6 +35,7 @@ impl Run<'_> {
                 self.look();
             }
             Pc::Bump => self.bump(),
+            Pc::RouseAll => self.rouse_all(),
             Pc::LookForWaiters => self.look_for_waiters(),
             Pc::LoadWord => self.load_word(),
             Pc::LoadSequence => self.load_sequence(),
@@ -45,20 +46,26 @@ impl Run<'_> {
     }
 
     fn waiters(&mut self) -> &mut u8 {
-        let event = waits_for(self.index).expect("the supervisor does not wait for an event");
+        let event =
+            self.model.waits_for(&self.state, self.index).expect("the supervisor does not wait for an event");
         &mut self.state.waiters[event as usize]
     }
 
     /// Starts a look at the slots for something to do; a claim, if there was one, is over.
     pub(crate) fn look(&mut self) {
-        let number = self.me().number;
-        *self.me() = Process { number, ..Process::at(self.model.look()) };
+        let Process { number, early, .. } = *self.me();
+        *self.me() = Process { number, early, ..Process::at(self.model.look()) };
     }
 
     fn ticket(&mut self) {
         self.me().fresh = 1;
         let late = self.model.is(Mutation::TicketAfterLook);
-        self.go(if late { Pc::Announce } else { Pc::LoadWord });
+        let in_crew = self.in_crew();
+        self.go(match late {
+            true => Pc::Announce,
+            false if in_crew => Pc::LoadRetire,
+            false => Pc::LoadWord,
+        });
     }
 
     /// Nothing was found: sleeps.
@@ -73,26 +80,49 @@ impl Run<'_> {
 
     /// Notifies an event.
     pub(crate) fn notify(&mut self, notify: Notify) {
-        let number = self.me().number;
-        *self.me() = Process { number, notify, ..Process::at(Pc::Bump) };
+        let Process { number, retires, .. } = *self.me();
+        *self.me() = Process { number, retires, notify, ..Process::at(Pc::Bump) };
+        if self.model.swaps() && notify.rouses() {
+            return self.go(Pc::RouseAll);
+        }
         let no_bump = Mutation::without_bump(notify).is_some_and(|mutation| self.model.is(mutation));
-        if no_bump || self.model.is(Mutation::LookForWaitersBeforeBump) {
+        if no_bump {
+            self.look_or_wake();
+        } else if !notify.rouses() && self.model.is(Mutation::LookForWaitersBeforeBump) {
             self.go(Pc::LookForWaiters);
         }
     }
 
-    fn bump(&mut self) {
-        let event = event_of(self.me().notify);
-        for (index, process) in self.state.processes.iter_mut().enumerate() {
-            if waits_for(index) == Some(event) {
-                process.fresh = 0;
+    /// `wake_everyone` as one step, where the supervisor does it twice in a cut. Nothing is hidden by it: who is roused later is who
+    /// goes on later, and the events do not know of each other.
+    fn rouse_all(&mut self) {
+        for process in &mut self.state.processes {
+            process.fresh = 0;
+            if process.pc == Pc::Asleep {
+                process.pc = Pc::Retract;
             }
         }
-        if self.model.is(Mutation::LookForWaitersBeforeBump) {
+        self.woke_everyone();
+    }
+
+    /// Whoever is roused is so whether it has announced itself or not.
+    fn look_or_wake(&mut self) {
+        let rouses = self.me().notify.rouses();
+        self.go(if rouses { Pc::Wake } else { Pc::LookForWaiters });
+    }
+
+    fn bump(&mut self) {
+        let event = event_of(self.me().notify);
+        for index in 0..self.state.processes.len() {
+            if self.model.waits_for(&self.state, index) == Some(event) {
+                self.state.processes[index].fresh = 0;
+            }
+        }
+        if self.model.is(Mutation::LookForWaitersBeforeBump) && !self.me().notify.rouses() {
             let seen = std::mem::take(&mut self.me().best);
             if seen == 1 { self.go(Pc::Wake) } else { self.notified() }
         } else {
-            self.go(Pc::LookForWaiters);
+            self.look_or_wake();
         }
     }
 
@@ -115,6 +145,7 @@ impl Run<'_> {
             Notify::Publish => self.published(),
             Notify::Release => self.released(),
             Notify::Commit => self.committed(),
+            Notify::GiveBack => self.glance(),
             Notify::End => *self.me() = Process::at(Pc::Ended),
             Notify::EveryoneQueued => self.notify(Notify::EveryoneFreed),
             Notify::EveryoneFreed => self.notify(Notify::EveryoneReady),

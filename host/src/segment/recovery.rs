@@ -24,6 +24,11 @@ impl Table<'_> {
         self.oldest(held).map(|(.., sequence)| sequence)
     }
 
+    /// Whether a message is of a crew's share. Where a dead worker's is not, the worker was cut off, and died before it gave it back.
+    pub(crate) fn is_of_share(self, crew: usize, sequence: u64) -> bool {
+        self.control.shares.now().of(crew).contains(&sequence)
+    }
+
     /// Whether there is a message that only this crew may take.
     pub(crate) fn has_work(self, crew: usize) -> bool {
         self.oldest_queued(self.control.shares.now().of(crew)).is_some()

@@ -39,7 +39,9 @@ impl Supervisor {
         if table.control.armed.take(Failpoint::Reclaim).is_some() {
             self.server.kill();
         }
-        let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence));
+        // It has not begun with a message that it was cut off from.
+        let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence))
+            || !table.is_of_share(crew_of(place), sequence);
         if !innocent {
             let attempt = self.workers[place as usize].attempt(worker_of(place), death);
             self.stream.history.note_attempt(sequence, attempt);
