@@ -85,6 +85,24 @@ fn does_the_new_commander_go_on_with_the_state_at_the_very_message() {
 }
 
 #[test]
+fn does_a_state_that_cannot_be_saved_just_there_not_end_the_stream() {
+    let _leaks = Leaks::watch();
+    let logs = Logs::collect();
+    let folder = refusals::folder();
+    let fails_once = folder.path().join("fails-once");
+    let config = Dictionary::new().with("count", COUNT).with("fails_once", refusals::text(&fails_once));
+    let host = run().commander_config(config).start().unwrap();
+    let batches = host.batches();
+    let mut said = read(&batches, 20);
+    std::fs::write(&fails_once, "").unwrap();
+    let cut = host.swap_commander(&another()).unwrap();
+    logs.wait_for("could not be saved for the next commander");
+    said.extend(read(&batches, COUNT));
+    // From the state before it was asked for the messages in between again.
+    assert_eq!(makers_of_the_whole(&said), [cut]);
+}
+
+#[test]
 fn can_a_commander_without_a_state_be_swapped_while_every_slot_is_full() {
     let _leaks = Leaks::watch();
     let builder = || filling((0..40).map(|number| index(number).with("random", true)), &small()).slots(5);

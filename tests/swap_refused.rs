@@ -11,8 +11,8 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use cobuf_host::{Batches, Host, Plugin, SwapError};
-use common::{Leaks, Process, next_batch, plugin, wait_until};
-use editions::{Collected, Faults, copies, edition, endless};
+use common::{LONG, Leaks, Process, index, next_batch, plugin, wait_until};
+use editions::{Collected, Faults, copies, edition, endless, given};
 use refusals::{assert_says, bytes_of, file_of};
 
 /// For plugins that hang: long enough for those that do not.
@@ -45,6 +45,7 @@ fn is_a_producer_that_fails_on_its_own_refused_with_its_reason() {
         ("error in produce", "failed at message"),
         ("error in produce", "in its rehearsal: no batch today"),
         ("panic in produce", "asked to panic in produce"),
+        ("exit in produce", "ended its process while it was set up: exit code 0"),
         ("crash in produce", "ended its process while it was set up: signal 6 (SIGABRT)"),
         (
             "other schema",
@@ -172,13 +173,82 @@ fn does_the_death_of_the_fork_server_end_a_swap_and_not_the_run() {
     leaks.bury_orphans();
 }
 
+/// A producer that is slower than the deadline would fail at every message.
+#[test]
+fn does_the_deadline_of_messages_hold_in_a_rehearsal() {
+    let _leaks = Leaks::watch();
+    let faults = Faults::none();
+    let deadline = Duration::from_secs(1);
+    let host = endless(&faults).message_timeout(deadline).start().unwrap();
+    let batches = host.batches();
+    assert_unharmed(&batches);
+    faults.set("hang in produce");
+    let error = refused(&host, &edition(1));
+    assert!(matches!(error, SwapError::Timeout { limit, .. } if limit == deadline), "{error:?}");
+    assert_unharmed(&batches);
+}
+
+/// What the old code cannot do either is no reason against the new.
+#[test]
+fn is_a_producer_taken_that_fails_at_bad_messages_only() {
+    let _leaks = Leaks::watch();
+    let messages = (0..10).map(|number| index(number).with("bad", number % 3 > 0));
+    let host = given(&Faults::none(), messages, 0).start().unwrap();
+    let batches = host.batches();
+    for number in 1..=5 {
+        // The next one is another message each time.
+        drop(batches.next_timeout(LONG));
+        host.swap_producer(&edition(number % 2)).unwrap();
+    }
+}
+
+/// A large plan, plugins that log, and deaths, all at once: nobody waits for a socket that is full.
+#[test]
+fn does_a_large_configuration_not_stop_everything() {
+    let _leaks = Leaks::watch();
+    let faults = Faults::none();
+    let padding = "x".repeat(1000);
+    let messages =
+        (0..3000).map(|number| index(number).with("log", "again").with("padding", padding.as_str()));
+    let host = given(&faults, messages, 0).workers(8).slots(32).start().unwrap();
+    let batches = host.batches();
+    faults.set("error in second new");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut batches = batches.clone();
+            while !over.load(Ordering::Relaxed) {
+                drop(batches.next());
+            }
+        });
+        for _ in 0..5 {
+            assert_says(&refused(&host, &edition(1)), &["no second producer"]);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn does_a_swap_end_with_the_run() {
     let _leaks = Leaks::watch();
     let faults = Faults::none();
     let builder = endless(&faults).fork_server(env!("CARGO_BIN_EXE_cobuf"));
     let host = builder.start().unwrap();
-    host.stop();
-    let error = host.swap_producer(&edition(1)).unwrap_err();
+    // On another thread a swap is going on that would not come to its end.
+    faults.set("hang in new");
+    let new = edition(1);
+    let error = thread::scope(|scope| {
+        let swap = scope.spawn(|| host.swap_producer(&new).unwrap_err());
+        wait_until("the rehearsal runs", || {
+            let children = Process::children_of(host.fork_server_pid() as i32);
+            children.iter().any(|child| child.name == "cobuf-probe")
+        });
+        host.stop();
+        swap.join().unwrap()
+    });
     assert_says(&error, &["the run ended before the plugin was swapped"]);
+    let package = Plugin::package(common::repository().join("plugins/fill-producer"));
+    for plugin in [&new, &package] {
+        assert!(matches!(host.swap_producer(plugin), Err(SwapError::Ended)));
+    }
 }

@@ -5,11 +5,13 @@ mod common;
 mod refusals;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use common::{LONG, Leaks, Process, plugin};
 use refusals::{Package, bytes_of, text};
@@ -125,7 +127,7 @@ fn is_a_package_built_and_swapped_when_its_sources_change_and_only_if_it_compile
     watch.wait_for("error: expected one of");
     watch.wait_for("the old producer goes on");
     write("2");
-    watch.wait_for("the producer is the same as before");
+    watch.wait_for("the producer is the same as the one that runs");
     write("3");
     watch.wait_for("the producer was swapped: from batch ");
     let report = watch.end();
@@ -141,7 +143,9 @@ fn is_a_file_swapped_when_it_is_replaced_and_only_if_it_is_a_plugin() {
         let source = SOURCE.replace("NUMBER", &number.to_string());
         bytes_of(&Package::new(&format!("watched-file-{number}"), &source).build())
     });
-    let file = folder.path().join("libwatched.so");
+    let built = folder.path().join("built");
+    fs::create_dir(&built).unwrap();
+    let file = built.join("libwatched.so");
     fs::write(&file, &builds[0]).unwrap();
     let mut watch = Watch::start(&file, folder.path());
     watch.wait_for("watching");
@@ -150,12 +154,33 @@ fn is_a_file_swapped_when_it_is_replaced_and_only_if_it_is_a_plugin() {
     watch.wait_for("error: the plugin");
     watch.wait_for("the old producer goes on");
     // Replaced by another file, as linkers do.
-    fs::write(folder.path().join("new.so"), &builds[1]).unwrap();
-    fs::rename(folder.path().join("new.so"), &file).unwrap();
+    fs::write(built.join("new.so"), &builds[1]).unwrap();
+    fs::rename(built.join("new.so"), &file).unwrap();
     watch.wait_for("the producer was swapped: from batch ");
     fs::write(&file, &builds[0]).unwrap();
     watch.wait_for("the producer was swapped: from batch ");
+    // The folder is made anew, as by `cargo clean`; and others write beside the file meanwhile.
+    fs::remove_dir_all(&built).unwrap();
+    fs::create_dir(&built).unwrap();
+    let mut others = fs::File::create(built.join("other.log")).unwrap();
+    fs::write(&file, &builds[1]).unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                others.write_all(b"line\n").unwrap();
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        watch.wait_for("the producer was swapped: from batch ");
+        over.store(true, Ordering::Relaxed);
+    });
+    // What was refused is tried again when it is asked for again.
+    for _ in 0..2 {
+        fs::write(&file, b"no plugin").unwrap();
+        watch.wait_for("the old producer goes on");
+    }
     let report = watch.end();
-    assert_eq!((&report["swaps"], &report["errors"]), (&2.into(), &0.into()));
+    assert_eq!((&report["swaps"], &report["errors"]), (&3.into(), &0.into()));
     leaks.bury_orphans();
 }

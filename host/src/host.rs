@@ -23,7 +23,7 @@ use crate::stall::StallReport;
 use crate::statistics::Statistics;
 use crate::stream::Stream;
 use crate::supervisor::mailbox::{Mailbox, Wish};
-use crate::swap::{self, SwapError};
+use crate::swap::{self, Builds, SwapError};
 
 /// A running buffer: a commander, workers, and the slots that they fill.
 ///
@@ -39,6 +39,7 @@ pub struct Host {
     stop_grace: Duration,
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
+    builds: Builds,
 }
 
 /// What is known of the swaps of a run.
@@ -74,7 +75,7 @@ impl Host {
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
         let swaps = Mutex::default();
-        Self { stream, mailbox, supervisor, folder, stop_grace, swaps }
+        Self { stream, mailbox, supervisor, folder, stop_grace, swaps, builds: Builds::default() }
     }
 
     /// The stream of batches. Every call gives another handle of the same stream.
@@ -109,9 +110,12 @@ impl Host {
     /// [`Batch::edition`](crate::Batch::edition) tells. Nothing is lost or done twice, and nobody waits for it but the caller.
     ///
     /// A package is built first. The file is read and checked, opened in a process that is thrown away, and does there the newest message
-    /// that is still known; then workers for it are started beside the old ones. Those take no new messages from the cut on, and end after
-    /// what they have. An earlier swap's old workers are waited for. Needs as many processes more as there are workers, for that
-    /// time. Takes no batch, so that the consumer's thread may call it.
+    /// that is in a slot, or, where it fails at that, one of those before; then workers for it are started beside the old ones. Those take no
+    /// new messages from the cut on, and end after what they have. An earlier swap's old workers are waited for. Takes no batch, so that
+    /// the consumer's thread may call it.
+    ///
+    /// For that time there are twice as many workers, two with each number, and the rehearsal is told that it is worker 0: a plugin that
+    /// derives a port or a lock from its number must bear that.
     ///
     /// # Errors
     /// [`SwapError`]: the old producer goes on as if nothing had been asked for.
@@ -120,8 +124,10 @@ impl Host {
     }
 
     /// Puts another commander in the place of the one that runs, with the same configuration, and gives the first message that is the new
-    /// one's. The old one ends between two messages; the new one goes on with the state that it saves there, where it saves any, or
-    /// else goes to the message as after a restart. Where the old one does not come back within the start timeout, it is killed.
+    /// one's. The new one is rehearsed beside the old one, as in [`swap_producer`](Self::swap_producer): brought to the message that is next,
+    /// and asked for it. Then the old one ends between two messages; the new one goes on with the state that it saves there, where it
+    /// saves any, or else goes to the message as after a restart. Where the old one does not come back within the start timeout, it is
+    /// killed. From the old one's end until the new one is ready there are no new messages: batches come until the slots are used up.
     ///
     /// # Errors
     /// [`SwapError`]: the old commander goes on.
@@ -140,13 +146,20 @@ impl Host {
 
     /// Swaps this plugin in, or that which ran before.
     fn swap(&self, kind: PluginKind, plugin: Option<&Plugin>) -> Result<u64, SwapError> {
+        // Others may swap, or roll back, while it is built.
+        let built = plugin.map(|plugin| self.builds.build(plugin.clone())).transpose()?;
         let mut swaps = self.swaps.lock();
         let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
         let folder = folder.ok_or(SwapError::Ended)?;
         let before = swaps.before(kind).clone().map(Plugin::File);
-        let plugin = plugin.or(before.as_ref()).ok_or(SwapError::NothingBefore { kind })?;
+        let plugin = built.or(before).ok_or(SwapError::NothingBefore { kind })?;
         swaps.count += 1;
-        let swapped = swap::swap(kind, plugin, &folder, swaps.count, &self.mailbox)?;
+        let swapped =
+            swap::swap(kind, &plugin, &folder, swaps.count, &self.mailbox).map_err(|error| match error {
+                // The folder is gone after a stop.
+                SwapError::Copy { .. } if self.stream.table().stop_requested() => SwapError::Ended,
+                other => other,
+            })?;
         *swaps.before(kind) = Some(swapped.before);
         Ok(swapped.first)
     }
@@ -207,6 +220,7 @@ impl Host {
     pub fn stop(&self) {
         let mut running = self.supervisor.lock();
         let Some(supervisor) = running.take() else { return };
+        self.builds.stop();
         self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
         self.mailbox.send(Wish::Stop(self.stop_grace));

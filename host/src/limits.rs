@@ -42,6 +42,8 @@ pub const SAVE_EVERY: u64 = 64;
 pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long plugins may take to finish once the host stops; what is left then is killed.
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(2);
+/// How many messages a new producer is rehearsed with, until it can do one.
+pub const MAX_REHEARSED_MESSAGES: usize = 8;
 /// How long a consumer waits, with every slot held by the application's own batches, before it says so in the log.
 pub const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 /// How often in a row a worker may die before its plugin is constructed, until it is given up.

@@ -89,6 +89,8 @@ struct Position {
     taken: u64,
     /// Why the stream ends early.
     failure: Option<Failure>,
+    /// Whether there was one, also once it was reported.
+    failed: bool,
     /// Whether the end was already reported.
     ended: bool,
 }
@@ -217,9 +219,16 @@ impl Stream {
         self.position.lock().taken
     }
 
+    /// Whether the stream ends early, or has.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.position.lock().failed
+    }
+
     /// The first failure stays: later ones follow from it.
     fn fail(&self, failure: Failure) {
-        self.position.lock().failure.get_or_insert(failure);
+        let mut position = self.position.lock();
+        position.failed = true;
+        position.failure.get_or_insert(failure);
     }
 
     /// Whether the stream ends with what is in a taken slot.

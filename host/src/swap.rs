@@ -11,11 +11,14 @@
 //!
 //! Until the cut the old plugin is not touched: whatever fails before, it goes on, and the caller is told why.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 use std::time::Duration;
 
 use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema, Shape};
+use parking_lot::Mutex;
 
 use crate::plugin::{Plugin, PluginError};
 use crate::supervisor::mailbox::{Mailbox, Swap, Swapped, Wish};
@@ -30,7 +33,7 @@ pub enum SwapError {
     /// The new producer declares other arrays than the slots were laid out for.
     #[error(
         "the producer {plugin} declares other arrays than the one that runs: {}; \
-         start a new run with it, or give it a configuration with the same arrays", differences.join("; ")
+         start a new run with it", differences.join("; ")
     )]
     Schema {
         /// The new plugin's name.
@@ -50,15 +53,27 @@ pub enum SwapError {
         /// Its error or panic.
         source: Report,
     },
-    /// The new plugin did not come up in time.
+    /// The new plugin did not come up in time, or was late with the message of its rehearsal.
     #[error(
-        "{waiting_for} was not ready after {} s; give the host a longer start timeout where that is expected",
+        "{waiting_for} was not ready after {} s; give the host a longer start timeout, or messages a longer deadline, where that is \
+         expected",
         limit.as_secs_f64()
     )]
     Timeout {
         /// What was waited for.
         waiting_for: String,
         /// The limit.
+        limit: Duration,
+    },
+    /// Workers of an earlier producer, which an earlier swap has relieved, do not come to an end.
+    #[error(
+        "workers of the producer before are still at {} after {} s; give messages a deadline, or try again later",
+        sequence.map_or("their messages".to_owned(), |sequence| format!("message {sequence}")), limit.as_secs_f64()
+    )]
+    Draining {
+        /// The oldest message that they hold.
+        sequence: Option<u64>,
+        /// How long they were waited for.
         limit: Duration,
     },
     /// A process could not be prepared or started.
@@ -94,12 +109,53 @@ pub enum SwapError {
     /// The messages of a replay come from its dead letters.
     #[error("a replay has no commander: its messages come from the dead letters")]
     Replay,
-    /// The fork server died in the middle, and was replaced.
-    #[error("the fork server died while the plugin was being swapped; try again")]
+    /// The fork server died in the middle.
+    #[error("the fork server died while the plugin was being swapped; try again where the run goes on")]
     ForkServerDied,
     /// The host was stopped, or the run failed.
     #[error("the run ended before the plugin was swapped")]
     Ended,
+}
+
+/// The builds that callers wait for, so that a stop ends their waits. Cargo itself is left to come to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Builds(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    stopped: bool,
+    count: u64,
+    /// By their numbers. `None` is sent at a stop.
+    callers: BTreeMap<u64, Sender<Option<Result<Plugin, PluginError>>>>,
+}
+
+impl Builds {
+    /// The same plugin as a file.
+    pub(crate) fn build(&self, plugin: Plugin) -> Result<Plugin, SwapError> {
+        let (sender, built) = mpsc::channel();
+        let number = {
+            let mut waiting = self.0.lock();
+            if waiting.stopped {
+                return Err(SwapError::Ended);
+            }
+            waiting.count += 1;
+            let number = waiting.count;
+            waiting.callers.insert(number, sender.clone());
+            number
+        };
+        thread::spawn(move || drop(sender.send(Some(plugin.built()))));
+        let result = built.recv().ok().flatten();
+        self.0.lock().callers.remove(&number);
+        Ok(result.ok_or(SwapError::Ended)??)
+    }
+
+    /// Ends all waits, and those that still come.
+    pub(crate) fn stop(&self) {
+        let mut waiting = self.0.lock();
+        waiting.stopped = true;
+        // Who has got a result meanwhile does not wait any more.
+        std::mem::take(&mut waiting.callers).into_values().for_each(|caller| drop(caller.send(None)));
+    }
 }
 
 /// Checks a plugin, copies it into the run's folder, has the supervisor swap it, and waits for what becomes of it.
@@ -111,10 +167,8 @@ pub(crate) fn swap(
     mailbox: &Mailbox,
 ) -> Result<Swapped, SwapError> {
     let file = plugin.resolve(Some(kind))?;
-    // The supervisor knows the configuration.
-    let plugin = file
-        .plan(folder, number, Vec::new())
-        .map_err(|source| SwapError::Copy { folder: folder.to_owned(), source })?;
+    let plugin =
+        file.plan(folder, number).map_err(|source| SwapError::Copy { folder: folder.to_owned(), source })?;
     let (answer, answered) = mpsc::channel();
     mailbox.send(Wish::Swap(Box::new(Swap { kind, plugin, answer })));
     answered.recv().unwrap_or(Err(SwapError::Ended))

@@ -26,9 +26,9 @@ pub struct Message {
     until_file: Option<PathBuf>,
     /// What to say before.
     log: Option<String>,
-    /// Whether the process is to crash at the first attempt.
+    /// Whether it cannot be done.
     #[serde(default)]
-    crash_once: bool,
+    bad: bool,
 }
 
 pub struct EditionProducer(Config);
@@ -70,8 +70,12 @@ impl Producer for EditionProducer {
     ) -> Result<()> {
         ensure!(!is_fault(&self.0, "error in produce"), "no batch today");
         assert!(!is_fault(&self.0, "panic in produce"), "asked to panic in produce");
-        if is_fault(&self.0, "crash in produce") || message.crash_once && context.attempt() == 0 {
+        ensure!(!message.bad, "message {} is bad", message.index);
+        if is_fault(&self.0, "crash in produce") {
             process::abort();
+        }
+        if is_fault(&self.0, "exit in produce") {
+            process::exit(0);
         }
         while is_fault(&self.0, "hang in produce") {
             thread::sleep(time::Duration::from_millis(1));

@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::process;
+use std::path::PathBuf;
+use std::{fs, process};
 
 use cobuf_plugin_api::prelude::*;
 use cobuf_plugin_api::SavedState;
@@ -22,6 +23,8 @@ pub struct Config {
     /// The bytes by which it grows with each message.
     #[serde(default)]
     grows_by: usize,
+    /// A file. Where it is there, it is removed, and the state cannot be saved this once.
+    fails_once: Option<PathBuf>,
     /// Whether to take over a state never ends.
     #[serde(default)]
     hang_in_restore: bool,
@@ -79,6 +82,8 @@ impl Commander for StatefulCommander {
     }
 
     fn save(&mut self, _context: &CommanderContext) -> Result<Option<SavedState>> {
+        let fails = self.config.fails_once.as_ref().is_some_and(|file| fs::remove_file(file).is_ok());
+        ensure!(!fails, "there is nothing to save this once");
         Ok(Some(SavedState::new(VERSION, &self.state)?))
     }
 

@@ -42,7 +42,7 @@ pub(crate) struct ChosenPlugin {
 impl ChosenPlugin {
     /// Puts the private copy into the run's folder.
     pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
-        let plan = self.file.plan(run_folder, 0, self.config);
+        let plan = self.file.plan(run_folder, 0);
         plan.map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })
     }
 }

@@ -34,16 +34,15 @@ impl PluginFile {
         Ok(Self { path, manifest, bytes, hash })
     }
 
-    /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load with this configuration. The file
-    /// that they came from may then be rebuilt or removed. Of two copies of the same bytes, each has its own `number` and may be removed
-    /// for itself.
-    pub(crate) fn plan(self, folder: &Path, number: u32, config: Vec<u8>) -> std::io::Result<PluginPlan> {
+    /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load. The file that they came from
+    /// may then be rebuilt or removed. Of two copies of the same bytes, each has its own `number` and may be removed for itself.
+    pub(crate) fn plan(self, folder: &Path, number: u32) -> std::io::Result<PluginPlan> {
         let Self { path: origin, manifest, bytes, hash } = self;
         let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
         fs::write(&library, &bytes).inspect_err(|_| drop(fs::remove_file(&library)))?;
         let (interface, name, version) =
             (Interface::of(&manifest.api_version), manifest.name, manifest.version);
-        Ok(PluginPlan { name, version, interface, origin, library, config })
+        Ok(PluginPlan { name, version, interface, origin, library })
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) struct Inherited<'a> {
 pub(crate) struct Child {
     pub(crate) plan: Rc<Plan>,
     pub(crate) plugin: PluginPlan,
+    /// The plugin's encoded configuration.
+    pub(crate) config: Vec<u8>,
     pub(crate) logging: Logging,
 }
 
@@ -108,22 +110,26 @@ fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
         system::add_niceness(nice)
             .map_err(|error| failed(format!("cannot add {nice} to the niceness"), error))?;
     }
-    if let Role::Worker { place, .. } = role {
-        limit(worker_of(place) as usize, &plan).map_err(|(what, error)| failed(what.to_owned(), error))?;
+    if let Role::Worker { .. } | Role::Rehearsal { kind: PluginKind::Producer, .. } = role {
+        limit(role, &plan).map_err(|(what, error)| failed(what.to_owned(), error))?;
     }
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
-    Ok(Child { plan, plugin, logging })
+    let config = plan.config(role.kind()).to_vec();
+    Ok(Child { plan, plugin, config, logging })
 }
 
-/// What holds for workers only.
-fn limit(worker: usize, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
+/// What holds for workers only, and their rehearsals.
+fn limit(role: Role, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
     if let Some(files) = plan.limits.open_files {
         system::limit_open_files(files).map_err(|error| ("cannot limit the number of open files", error))?;
     }
-    if plan.pin_workers {
-        system::pin(worker).map_err(|error| ("cannot keep the worker on one CPU", error))?;
+    if let Role::Worker { place, .. } = role
+        && plan.pin_workers
+    {
+        system::pin(worker_of(place) as usize)
+            .map_err(|error| ("cannot keep the worker on one CPU", error))?;
     }
     Ok(())
 }
@@ -140,7 +146,7 @@ fn probe(
     child: &Child,
     events: &EventSender,
 ) -> Result<(), SetupFailure> {
-    let PluginPlan { library, interface, config, .. } = &child.plugin;
+    let (PluginPlan { library, interface, .. }, config) = (&child.plugin, &child.config);
     let (config_schema, schema) = match kind {
         PluginKind::Producer => {
             let plugin = ProducerPlugin::open(library, *interface, child.logging)?;

@@ -64,7 +64,7 @@ pub(super) fn begin(
     first: u64,
 ) -> Result<OpenCommander, SetupFailure> {
     let info = CommanderInfo { seed: child.plan.seed, stop: child::stop_flag(segment) };
-    let mut commander = plugin.construct(&child.plugin.config, info)?;
+    let mut commander = plugin.construct(&child.config, info)?;
     let mut from = 0;
     if let Some(StateAt { sequence, state }) = beginning.state.filter(|saved| saved.sequence <= first) {
         commander.restore(sequence, &state)?;
@@ -136,7 +136,10 @@ impl Commander<'_> {
         let table = self.segment.table();
         let mut sequence = first;
         while sequence < limit {
-            let Some(mut claim) = wait_for_free(self.segment) else { return self.hand_over(sequence) };
+            let Some(mut claim) = wait_for_free(self.segment) else {
+                self.hand_over(sequence);
+                return Ok(());
+            };
             match self.save(sequence).and_then(|()| self.write_message(&mut claim, sequence)) {
                 Ok(Some(bytes)) => table.publish(claim, sequence, bytes),
                 Ok(None) => {
@@ -156,13 +159,21 @@ impl Commander<'_> {
         Ok(())
     }
 
-    /// Before a stop there is nothing to do. Another commander that takes over goes on from here.
-    fn hand_over(&mut self, sequence: u64) -> Result<(), Report> {
+    /// Before a stop there is nothing to do. Another commander that takes over goes on from here, or, where the state cannot be saved just
+    /// here, from what was saved last, as after a death.
+    fn hand_over(&mut self, sequence: u64) {
         if self.segment.table().stop_requested() {
-            return Ok(());
+            return;
         }
         self.save_at = self.save_at.map(|_| sequence);
-        self.save(sequence)
+        if let Err(report) = self.save(sequence) {
+            let report = report.shortened(MAX_REPORT_BYTES / 2);
+            let message = format!(
+                "the state before message {sequence} could not be saved for the next commander, which goes on from the last one: {report}"
+            );
+            let role = Role::Commander;
+            let _ = self.events.send(&Event::Log { role, level: 2, target: "cobuf".to_owned(), message });
+        }
     }
 
     /// Sends the plugin's state to the host now and then, where it has one.

@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use cobuf_plugin_api::PluginKind;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpgrp, getpid, kill_process, kill_process_group, pidfd_open,
@@ -157,6 +158,11 @@ impl ForkServer {
     fn answer(&mut self, request: Request) -> io::Result<()> {
         match request {
             Request::Configure(plan) => self.plan = Some(Rc::new(*plan)),
+            Request::Exchange(plugins) => {
+                if let Some(plan) = &mut self.plan {
+                    Rc::make_mut(plan).plugins = *plugins;
+                }
+            }
             Request::Attach { sizes } => {
                 let file = receive_descriptor(&self.control)?;
                 let layout =
@@ -210,12 +216,12 @@ impl ForkServer {
         Ok(())
     }
 
-    /// Kills the workers that have too much memory; gives when to look again.
+    /// Kills the workers, and rehearsals of workers, that have too much memory; gives when to look again.
     fn watch_memory(&mut self) -> Option<Instant> {
         let limit = self.plan.as_ref()?.limits.memory_bytes?;
         let mut pause = MEMORY_LOOK_AT_MOST;
         for child in &mut self.children {
-            if !matches!(child.role, Role::Worker { .. }) || child.over_limit.is_some() {
+            if child.role.kind() != PluginKind::Producer || child.over_limit.is_some() {
                 continue;
             }
             let used = system::private_memory(child.pid).unwrap_or_default();

@@ -52,8 +52,6 @@ pub(crate) struct PluginPlan {
     pub(crate) origin: PathBuf,
     /// The run's own copy of the plugin's file.
     pub(crate) library: PathBuf,
-    /// The encoded configuration.
-    pub(crate) config: Vec<u8>,
 }
 
 /// A crew's producer.
@@ -64,14 +62,23 @@ pub(crate) struct ProducerPlan {
     pub(crate) edition: u32,
 }
 
-/// What processes are started for. It stays the same over a run, but for the plugins that are swapped.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Plan {
+/// The plugins of a run. They change where one is swapped.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Plugins {
     pub(crate) commander: Option<PluginPlan>,
     /// By crew.
     pub(crate) producers: [Option<ProducerPlan>; CREWS],
     /// A plugin that is to take the place of another one, while it is rehearsed.
     pub(crate) candidate: Option<PluginPlan>,
+}
+
+/// What processes are started for. All but the plugins stays the same over a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) plugins: Plugins,
+    /// The encoded configurations, whichever plugins run.
+    pub(crate) commander_config: Vec<u8>,
+    pub(crate) producer_config: Vec<u8>,
     pub(crate) workers: u32,
     pub(crate) seed: u64,
     /// The number of messages after which the stream ends, if the commander does not end it before.
@@ -95,13 +102,14 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plugin that a process opens.
     pub(crate) fn plugin(&self, role: Role) -> Option<&PluginPlan> {
+        let commander = self.plugins.commander.as_ref();
         match role {
-            Role::Commander => self.commander.as_ref(),
+            Role::Commander => commander,
             Role::Probe { kind, .. } | Role::Examiner { kind, .. } => match kind {
-                PluginKind::Commander => self.commander.as_ref(),
+                PluginKind::Commander => commander,
                 PluginKind::Producer => self.producer(0),
             },
-            Role::Rehearsal { .. } => self.candidate.as_ref(),
+            Role::Rehearsal { .. } => self.plugins.candidate.as_ref(),
             Role::Worker { place, .. } => self.producer(crew_of(place)),
         }
     }
@@ -111,14 +119,22 @@ impl Plan {
         self.plugin(role).map_or("", |plugin| &plugin.name)
     }
 
+    /// The encoded configuration of the plugins of a kind.
+    pub(crate) fn config(&self, kind: PluginKind) -> &[u8] {
+        match kind {
+            PluginKind::Commander => &self.commander_config,
+            PluginKind::Producer => &self.producer_config,
+        }
+    }
+
     /// The producer of a crew.
     pub(crate) fn producer(&self, crew: usize) -> Option<&PluginPlan> {
-        self.producers[crew].as_ref().map(|producer| &producer.plugin)
+        self.plugins.producers[crew].as_ref().map(|producer| &producer.plugin)
     }
 
     /// The edition of a crew's producer.
     pub(crate) fn edition(&self, crew: usize) -> u32 {
-        self.producers[crew].as_ref().map_or(0, |producer| producer.edition)
+        self.plugins.producers[crew].as_ref().map_or(0, |producer| producer.edition)
     }
 }
 
@@ -179,8 +195,10 @@ impl fmt::Display for Role {
 /// From the host to the fork server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// The first request, and again where a plugin is swapped: for what is started from then on.
+    /// The first request. It may be larger than the sockets have room for: nobody else may be talking meanwhile.
     Configure(Box<Plan>),
+    /// The plugins of what is started from now on.
+    Exchange(Box<Plugins>),
     /// Map the segment, whose descriptor follows.
     Attach { sizes: Sizes },
     /// Fork a process. Only a commander, and its rehearsal, has a beginning.
@@ -204,8 +222,10 @@ pub(crate) enum Event {
     Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
     /// What an examiner has seen.
     Examined { role: Role, note: Box<Note> },
-    /// The plugin is constructed; of a rehearsal: it has also done its message.
+    /// The plugin is constructed; of a rehearsal: it goes on to a message.
     Ready { role: Role },
+    /// A rehearsal has come to its end, and went well.
+    Rehearsed { role: Role },
     /// A worker makes a new producer in the place of one that panicked; `Ready` follows.
     Renewing { role: Role },
     /// The plugin could not be set up; the process ends.

@@ -1,16 +1,20 @@
 //! A rehearsal: a plugin that is to take another's place is opened in a process that is thrown away, and does one message there.
 //!
-//! A producer fills memory of the process's own, with the newest message that is still in a slot; before there was any, it is only
-//! constructed. A commander gives its next message, which nobody takes. Whatever goes wrong, the run does not see it.
+//! A producer fills memory of the process's own, with the newest message that is in a slot. Where it fails at that, with the next one: a
+//! stream may have bad messages. Where there is none, it is only constructed. A commander gives its next message, which nobody takes.
+//! Whatever goes wrong, the run does not see it.
+//!
+//! `Ready` is sent before each message: from there on it is a message's deadline that holds, not the start's.
 #![expect(unsafe_code, reason = "hands memory to the plugin, as a worker does")]
 
 use cobuf_plugin_api::abi::{Job, RawArray, WorkerInfo};
-use cobuf_plugin_api::{PluginKind, Schema, message_seed};
+use cobuf_plugin_api::{PluginKind, ReportKind, Schema, message_seed};
 
 use super::channel::EventSender;
 use super::child::{self, Child};
 use super::protocol::{Beginning, Event, Role, SetupFailure};
-use super::{commander, crash, worker};
+use super::{commander, crash, system, worker};
+use crate::limits::MAX_REHEARSED_MESSAGES;
 use crate::plugin::open::CommanderPlugin;
 use crate::segment::layout::ARRAY_ALIGNMENT;
 use crate::segment::memory::Segment;
@@ -25,38 +29,59 @@ pub(super) fn run(
     beginning: Beginning,
 ) -> Result<(), SetupFailure> {
     crash::report_crashes(events, role);
+    let ready = || drop(events.send(&Event::Ready { role }));
     match kind {
-        PluginKind::Producer => produce(child, segment)?,
-        PluginKind::Commander => command(child, segment, beginning)?,
+        PluginKind::Producer => produce(child, segment, ready)?,
+        PluginKind::Commander => command(child, segment, beginning, ready)?,
     }
-    let _ = events.send(&Event::Ready { role });
+    let _ = events.send(&Event::Rehearsed { role });
     Ok(())
 }
 
-fn produce(child: &Child, segment: &'static Segment) -> Result<(), SetupFailure> {
+/// The first messages that the producer can do; an error, where it can do none of several.
+fn produce(child: &Child, segment: &'static Segment, ready: impl Fn()) -> Result<(), SetupFailure> {
     let plugin = worker::open(child, segment)?;
     let (workers, stop) = (child.plan.workers, child::stop_flag(segment));
     let info = WorkerInfo { worker: 0, workers, incarnation: 0, stop };
-    let mut producer = plugin.construct(&child.plugin.config, info)?;
-    if let Some((sequence, message)) = segment.newest_message() {
-        let mut scratch = Scratch::new(&segment.layout().sizes.schema);
+    let mut producer = plugin.construct(&child.config, info)?;
+    let mut scratch = Scratch::new(&segment.layout().sizes.schema);
+    let mut failed = None;
+    for (sequence, message) in segment.messages().take(MAX_REHEARSED_MESSAGES) {
         let arrays = scratch.arrays();
         let seed = message_seed(child.plan.seed, sequence);
         let job =
             Job { sequence, seed, attempt: 0, message: message[..].into(), arrays: arrays.as_slice().into() };
+        ready();
+        child.plan.limits.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
         // SAFETY: the arrays are the scratch memory's, made for the schema that this producer declares (checked by
         // `worker::open`), and nobody else uses them.
-        unsafe { producer.produce(job) }.map_err(|report| SetupFailure::Message { sequence, report })?;
+        let result = unsafe { producer.produce(job) };
+        child.plan.limits.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
+        let Err(report) = result else { return Ok(producer.close()?) };
+        if report.kind == ReportKind::Panic {
+            // As a worker does.
+            let _ = producer.close();
+            producer = plugin.construct(&child.config, info)?;
+        }
+        // The newest message's failure is told.
+        failed.get_or_insert(SetupFailure::Message { sequence, report });
     }
-    Ok(producer.close()?)
+    producer.close()?;
+    failed.map_or(Ok(()), Err)
 }
 
-fn command(child: &Child, segment: &'static Segment, beginning: Beginning) -> Result<(), SetupFailure> {
+fn command(
+    child: &Child,
+    segment: &'static Segment,
+    beginning: Beginning,
+    ready: impl Fn(),
+) -> Result<(), SetupFailure> {
     let limit = child.plan.limit.unwrap_or(u64::MAX);
     let first = child.plan.done.next_missing(beginning.sequence).min(limit);
     let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
     let mut commander = commander::begin(&plugin, child, segment, beginning, first)?;
     if first < limit {
+        ready();
         commander.next(first).map_err(|report| SetupFailure::Message { sequence: first, report })?;
     }
     Ok(commander.close()?)

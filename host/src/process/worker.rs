@@ -35,7 +35,7 @@ pub(super) fn run(
     let info = WorkerInfo { worker: worker_of(place), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(crew_of(place)));
     let mut worker = Worker { segment, place, info, seed: child.plan.seed, cpu_seconds, edition };
-    let mut producer = plugin.construct(&child.plugin.config, info)?;
+    let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
     let _ = events.send(&Event::Ready { role });
@@ -47,7 +47,7 @@ pub(super) fn run(
             let _ = events.send(&Event::Renewing { role });
             worker.place().looked_nanos.store(u64::MAX, Ordering::Relaxed);
             let _ = producer.close();
-            producer = plugin.construct(&child.plugin.config, info)?;
+            producer = plugin.construct(&child.config, info)?;
             let _ = events.send(&Event::Ready { role });
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn run(
 /// Opens the producer, where it declares the arrays that the slots were laid out for.
 pub(super) fn open(child: &Child, segment: &Segment) -> Result<ProducerPlugin, SetupFailure> {
     let plugin = ProducerPlugin::open(&child.plugin.library, child.plugin.interface, child.logging)?;
-    let declared = plugin.schema(&child.plugin.config)?;
+    let declared = plugin.schema(&child.config)?;
     // Other arrays would overlap.
     if declared == segment.layout().sizes.schema { Ok(plugin) } else { Err(SetupFailure::Schema(declared)) }
 }

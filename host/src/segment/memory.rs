@@ -193,12 +193,12 @@ impl Segment {
         unsafe { self.payload(self.layout.message(claim.index()), written) }
     }
 
-    /// A copy of the newest message that is, or was last, in a slot, and its number. Nothing is claimed for it: what is copied while
-    /// the commander writes another one is thrown away.
-    pub(crate) fn newest_message(&self) -> Option<(u64, Vec<u8>)> {
+    /// Copies of the messages in the slots, with their numbers, newest first. Nothing is claimed for it: what is copied while the commander
+    /// writes another one is left out.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         let mut written = self.table().messages();
         written.sort_by_key(|message| std::cmp::Reverse(message.sequence));
-        written.into_iter().find_map(|Written { slot, snapshot, sequence, bytes }| {
+        written.into_iter().filter_map(|Written { slot, snapshot, sequence, bytes }| {
             let span = self.layout.message(slot);
             // SAFETY: the span lies inside the mapping. Another process may be writing there, which is why each byte is read for itself
             // and none is believed before the slot's word was seen not to have changed.

@@ -59,7 +59,6 @@ pub(crate) struct SlotLook {
 pub(super) struct Written {
     pub(super) slot: usize,
     pub(super) snapshot: Snapshot,
-    /// 0 where it is not known: the slot is free by now.
     pub(super) sequence: u64,
     pub(super) bytes: usize,
 }

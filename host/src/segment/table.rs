@@ -236,12 +236,13 @@ impl Table<'_> {
         })
     }
 
-    /// The messages that are, or were last, in the slots.
+    /// The messages in the slots.
     pub(super) fn messages(self) -> Vec<Written> {
         let written = |(slot, header): (usize, &SlotHeader)| {
             let snapshot = header.word.load();
             let bytes = header.message_bytes.load(Ordering::Relaxed) as usize;
-            let sequence = header.sequence.load(Ordering::Relaxed).saturating_sub(1);
+            // A slot that is free by now no longer knows its message's number.
+            let sequence = header.sequence.load(Ordering::Relaxed).checked_sub(1)?;
             let there = bytes > 0 && snapshot.owner() != Owner::Commander;
             there.then_some(Written { slot, snapshot, sequence, bytes })
         };

@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::plugin::Plugin;
-use crate::process::protocol::{Plan, ProducerPlan, WorkerInit, WorkerLimits};
+use crate::process::protocol::{Plan, Plugins, ProducerPlan, WorkerInit, WorkerLimits};
 use crate::run_folder::RunFolder;
 use crate::segment::layout::Sizes;
 use crate::stream::Stream;
@@ -38,10 +38,13 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let identity = Identity::new(builder.seed, &commander, &producer);
     let Inheritance { history, letters } = builder.inheritance(identity)?;
     let folder = create_run_folder()?;
+    let (commander_config, producer_config) = (commander.config.clone(), producer.config.clone());
+    let producer = ProducerPlan { plugin: producer.plan(folder.path())?, edition: 0 };
+    let commander = Some(commander.plan(folder.path())?);
     let plan = Plan {
-        commander: Some(commander.plan(folder.path())?),
-        producers: [Some(ProducerPlan { plugin: producer.plan(folder.path())?, edition: 0 }), None],
-        candidate: None,
+        plugins: Plugins { commander, producers: [Some(producer), None], candidate: None },
+        commander_config,
+        producer_config,
         workers: numbers.workers as u32,
         seed: builder.seed,
         // A replay ends with its last letter.
@@ -91,15 +94,17 @@ pub(crate) fn plan_of_one(
     working_directory: Option<PathBuf>,
 ) -> Result<Plan, StartError> {
     let kind = chosen.file.manifest.kind;
+    // There is no other.
+    let (commander_config, producer_config) = (chosen.config.clone(), chosen.config.clone());
     let chosen = chosen.plan(folder.path())?;
     let (commander, producer) = match kind {
         PluginKind::Commander => (Some(chosen), None),
         PluginKind::Producer => (None, Some(ProducerPlan { plugin: chosen, edition: 0 })),
     };
     Ok(Plan {
-        commander,
-        producers: [producer, None],
-        candidate: None,
+        plugins: Plugins { commander, producers: [producer, None], candidate: None },
+        commander_config,
+        producer_config,
         workers: 1,
         seed: 0,
         limit: None,

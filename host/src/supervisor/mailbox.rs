@@ -29,7 +29,6 @@ pub(crate) enum Wish {
 #[derive(Debug)]
 pub(crate) struct Swap {
     pub(crate) kind: PluginKind,
-    /// Its configuration is that of the plugin whose place it takes.
     pub(crate) plugin: PluginPlan,
     /// Gets what was swapped, or why the old plugin goes on. It is dropped without an answer at a stop.
     pub(crate) answer: Sender<Result<Swapped, SwapError>>,

@@ -250,6 +250,7 @@ impl Supervisor {
                 self.note_start(role, pid);
             }
             Event::Ready { role } => self.note_ready(role),
+            Event::Rehearsed { role } => self.rehearsal_passed(role),
             Event::Renewing { role } => self.note_renewal(role),
             Event::SetupFailed { role, failure } => self.note_setup_failure(role, failure),
             Event::Exited { role, how } => {
@@ -291,7 +292,7 @@ impl Supervisor {
         match role {
             Role::Worker { place, .. } => self.worker_ready(place),
             Role::Commander => self.commander.note_ready(),
-            Role::Rehearsal { .. } => self.rehearsal_passed(role),
+            Role::Rehearsal { .. } => self.rehearsal_goes_on(role),
             Role::Probe { .. } | Role::Examiner { .. } => {}
         }
     }

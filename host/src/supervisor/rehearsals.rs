@@ -16,18 +16,31 @@ impl Supervisor {
         let Some(Swapping { wish, .. }) = &self.swapping else { return };
         self.rehearsals += 1;
         let role = Role::Rehearsal { kind: wish.kind, number: self.rehearsals };
-        self.plan.candidate = Some(wish.plugin.clone());
-        self.configure();
+        self.plan.plugins.candidate = Some(wish.plugin.clone());
+        self.exchange();
         let sequence = self.stream.table().commanded();
         let beginning = Beginning { sequence, state: self.stream.history.state_before(sequence) };
         self.ask(&Request::Start(role, Some(beginning)));
-        self.enter(Stage::Rehearsing { role, passed: false, failure: None, death: None });
+        let limit = self.care.start_timeout;
+        self.enter(Stage::Rehearsing { role, limit, passed: false, failure: None, death: None });
     }
 
     /// The rehearsal that is going on, where it is this one.
     fn rehearsal(&mut self, of: Role) -> Option<&mut Stage> {
         let stage = &mut self.swapping.as_mut()?.stage;
         matches!(stage, Stage::Rehearsing { role, .. } if *role == of).then_some(stage)
+    }
+
+    /// The plugin is constructed, and goes on to a message.
+    pub(super) fn rehearsal_goes_on(&mut self, role: Role) {
+        let limit = match role.kind() {
+            PluginKind::Commander => self.care.commander_timeout,
+            PluginKind::Producer => self.care.message_timeout,
+        };
+        if let (Some(Stage::Rehearsing { limit: until, .. }), Some(limit)) = (self.rehearsal(role), limit) {
+            *until = limit;
+            self.set_deadline(limit);
+        }
     }
 
     pub(super) fn rehearsal_passed(&mut self, role: Role) {
@@ -56,7 +69,7 @@ impl Supervisor {
             let error = self.newcomer_error(failure, death.unwrap_or(how));
             return self.abandon_swap(error);
         }
-        self.plan.candidate = None;
+        self.plan.plugins.candidate = None;
         match role.kind() {
             PluginKind::Producer => self.bring_in(),
             PluginKind::Commander => {

@@ -11,7 +11,7 @@
 //! has ended.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{PluginKind, Report};
 
@@ -33,22 +33,17 @@ pub(super) enum Stage {
     Waiting,
     Rehearsing {
         role: Role,
+        limit: Duration,
         passed: bool,
         failure: Option<SetupFailure>,
         death: Option<Death>,
     },
     /// The workers of the new crew are started, in the place of those of an older one.
-    Constructing {
-        relic: Option<Box<ProducerPlan>>,
-    },
+    Constructing { relic: Option<Box<ProducerPlan>> },
     /// The old commander is to end.
     Relieving,
     /// The new commander was started, to give this message first. What it saves is believed once it is ready.
-    Beginning {
-        old: Box<PluginPlan>,
-        first: u64,
-        saved: Vec<StateAt>,
-    },
+    Beginning { old: Box<PluginPlan>, first: u64, saved: Vec<StateAt> },
 }
 
 /// A swap that is going on.
@@ -68,16 +63,10 @@ impl Swapping {
 
 impl Supervisor {
     /// Begins a swap; the host asks for one at a time.
-    pub(super) fn swap(&mut self, mut wish: Swap) {
+    pub(super) fn swap(&mut self, wish: Swap) {
         if self.stream.table().stop_requested() {
             return;
         }
-        let role = match wish.kind {
-            PluginKind::Commander => Role::Commander,
-            PluginKind::Producer => Role::Worker { place: self.current as u32, incarnation: 0 },
-        };
-        let configuration = self.plan.plugin(role).map(|plugin| plugin.config.clone());
-        wish.plugin.config = configuration.unwrap_or_default();
         self.swapping = Some(Swapping { wish, stage: Stage::Waiting, deadline: None });
         self.enter(Stage::Waiting);
     }
@@ -85,7 +74,13 @@ impl Supervisor {
     pub(super) fn enter(&mut self, stage: Stage) {
         if let Some(swapping) = &mut self.swapping {
             swapping.stage = stage;
-            swapping.deadline = Instant::now().checked_add(self.care.start_timeout);
+        }
+        self.set_deadline(self.care.start_timeout);
+    }
+
+    pub(super) fn set_deadline(&mut self, limit: Duration) {
+        if let Some(swapping) = &mut self.swapping {
+            swapping.deadline = Instant::now().checked_add(limit);
         }
     }
 
@@ -98,11 +93,12 @@ impl Supervisor {
             Stage::Waiting if self.plan.letters.is_some() && kind == PluginKind::Commander => {
                 self.abandon_swap(SwapError::Replay);
             }
+            _ if no_commander && self.stream.has_failed() => self.abandon_swap(SwapError::Ended),
             _ if no_commander => {
                 let commanded = self.stream.table().commanded();
                 self.abandon_swap(SwapError::NothingLeft { commanded });
             }
-            Stage::Waiting if self.other_crew_is_gone() => self.rehearse(),
+            Stage::Waiting if kind == PluginKind::Commander || self.other_crew_is_gone() => self.rehearse(),
             Stage::Constructing { .. } if self.newcomers_are_ready() => self.cut(),
             Stage::Relieving if self.commander.start_at().is_some() => self.begin_commander(),
             Stage::Beginning { .. } if self.commander.life == commander::Life::Ready => {
@@ -140,27 +136,27 @@ impl Supervisor {
             Stage::Rehearsing { role, .. } => self.ask(&Request::Kill(role)),
             Stage::Constructing { relic } => {
                 let crew = self.other_crew();
-                self.plan.producers[crew] = relic.map(|relic| *relic);
+                self.plan.plugins.producers[crew] = relic.map(|relic| *relic);
                 self.crews[crew].duty = Duty::Current;
                 self.want(crew, 0);
                 self.dismiss(crew);
             }
             Stage::Relieving => self.relieve(false),
             Stage::Beginning { old, .. } => {
-                self.plan.commander = Some(*old);
+                self.plan.plugins.commander = Some(*old);
                 self.start_commander_anew();
             }
         }
-        self.plan.candidate = None;
-        self.configure();
+        self.plan.plugins.candidate = None;
+        self.exchange();
         let _ = fs::remove_file(library);
         self.answer(Err(error));
     }
 
-    /// What is started from now on is of the present plan.
-    pub(super) fn configure(&self) {
+    /// What is started from now on is of the present plugins.
+    pub(super) fn exchange(&self) {
         // Where the fork server is gone, the next receive says so.
-        let _ = self.server.request(&Request::Configure(Box::new(self.plan.clone())));
+        let _ = self.server.request(&Request::Exchange(Box::new(self.plan.plugins.clone())));
     }
 
     fn swap_is_late(&mut self) {
@@ -169,9 +165,12 @@ impl Supervisor {
         *deadline = None;
         let new = format!("the {} {}", wish.kind, wish.plugin.name);
         match stage {
-            Stage::Waiting => self.abandon_swap(late("the end of the workers of an earlier producer", limit)),
-            Stage::Rehearsing { role, death, .. } => {
-                let role = *role;
+            Stage::Waiting => {
+                let sequence = self.oldest_of(self.other_crew());
+                self.abandon_swap(SwapError::Draining { sequence, limit });
+            }
+            Stage::Rehearsing { role, death, limit, .. } => {
+                let (role, limit) = (*role, *limit);
                 death.get_or_insert(Death::Timeout { limit });
                 self.ask(&Request::Kill(role));
             }
@@ -193,14 +192,20 @@ impl Supervisor {
         self.is_gone(other) && !(self.crews[other].duty == Duty::Goes && self.stream.table().has_work(other))
     }
 
+    /// The oldest message that a crew holds.
+    fn oldest_of(&self, crew: usize) -> Option<u64> {
+        self.places(crew).filter_map(|place| self.stream.table().held_by(place)).min()
+    }
+
     /// Starts the workers of the new crew, beside those of the old.
     pub(super) fn bring_in(&mut self) {
         let (crew, edition) = (self.other_crew(), self.plan.edition(self.current) + 1);
         let Some(Swapping { wish, .. }) = &self.swapping else { return };
         let new = ProducerPlan { plugin: wish.plugin.clone(), edition };
-        let relic = self.plan.producers[crew].replace(new).map(Box::new);
-        self.configure();
+        let relic = self.plan.plugins.producers[crew].replace(new).map(Box::new);
+        self.exchange();
         self.crews[crew].duty = Duty::Comes;
+        self.places(crew).for_each(|place| self.workers[place as usize].renew());
         self.want(crew, self.target());
         self.count_workers();
         self.enter(Stage::Constructing { relic });
@@ -235,6 +240,7 @@ impl Supervisor {
         let noted = |place: u32| segment.worker_place(place).noted.load(Ordering::SeqCst);
         let first = self.stream.table().cut(old, || places.map(noted).max().unwrap_or_default());
         self.current = new;
+        self.watchdog.forget_idle();
         self.crews[new].duty = Duty::Current;
         self.crews[old].duty = Duty::Goes;
         self.want(old, 0);
@@ -283,8 +289,8 @@ impl Supervisor {
     fn begin_commander(&mut self) {
         self.relieve(false);
         let Some(Swapping { wish, .. }) = &self.swapping else { return };
-        let Some(old) = self.plan.commander.replace(wish.plugin.clone()) else { return };
-        self.configure();
+        let Some(old) = self.plan.plugins.commander.replace(wish.plugin.clone()) else { return };
+        self.exchange();
         let first = self.stream.table().commanded();
         self.start_commander_anew();
         self.enter(Stage::Beginning { old: Box::new(old), first, saved: Vec::new() });

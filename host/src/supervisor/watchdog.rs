@@ -59,6 +59,11 @@ impl Watchdog {
         self.owed = None;
     }
 
+    /// Others are to look for messages now.
+    pub(super) fn forget_idle(&mut self) {
+        self.woken_nanos = None;
+    }
+
     /// The fork server has answered a request.
     pub(super) fn note_answer(&mut self) {
         self.unanswered = (self.unanswered.0.saturating_sub(1), Instant::now());

@@ -59,8 +59,8 @@ pub(super) struct Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Worker {
     pub(super) life: Life,
-    /// The number of its process, counted up with each start.
-    incarnation: u32,
+    /// How often it was started, with the plugin that it has now.
+    starts: u32,
     /// How often in a row it died before its plugin was constructed.
     failed_starts: u32,
     /// How often in a row it died without having done a message.
@@ -77,7 +77,12 @@ pub(super) struct Worker {
 impl Worker {
     /// A worker that the start has seen ready.
     pub(super) fn ready() -> Self {
-        Self { life: Life::Ready, ..Self::default() }
+        Self { life: Life::Ready, starts: 1, ..Self::default() }
+    }
+
+    /// It is another plugin's from now on. All processes before have ended.
+    pub(super) fn renew(&mut self) {
+        self.starts = 0;
     }
 
     /// What it failed at is forgotten: it was not wanted meanwhile.
@@ -110,7 +115,7 @@ impl Worker {
     }
 
     pub(super) fn role(&self, place: u32) -> Role {
-        Role::Worker { place, incarnation: self.incarnation }
+        Role::Worker { place, incarnation: self.starts.saturating_sub(1) }
     }
 
     pub(super) fn keep_log(&mut self, line: &str) {
@@ -154,7 +159,7 @@ impl Supervisor {
         let goes = self.crews[crew_of(place)].duty == Duty::Goes;
         let (worker, shared) = (&mut self.workers[place as usize], self.stream.segment.worker_place(place));
         let now = Instant::now();
-        worker.incarnation += 1;
+        worker.starts += 1;
         worker.life =
             if goes { Life::Retiring { again: false, since: Some(now) } } else { Life::Starting(now) };
         worker.produced_before = shared.produced.load(Ordering::Relaxed);

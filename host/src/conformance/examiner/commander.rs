@@ -27,7 +27,7 @@ pub(super) fn examine(
                 notes.note(Note::ConfigSchema(short(plugin.config_schema())))?;
             }
             if *configured {
-                let checked = plugin.check(&child.plugin.config).map(|()| None);
+                let checked = plugin.check(&child.config).map(|()| None);
                 notes.note(Note::Configured(short(checked)))?;
             }
             Ok(())

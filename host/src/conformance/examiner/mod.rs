@@ -73,7 +73,7 @@ fn open_commander(
     child: &Child,
     stopping: bool,
 ) -> Result<OpenCommander, cobuf_plugin_api::Report> {
-    plugin.construct(&child.plugin.config, CommanderInfo { seed: child.plan.seed, stop: stop_flag(stopping) })
+    plugin.construct(&child.config, CommanderInfo { seed: child.plan.seed, stop: stop_flag(stopping) })
 }
 
 /// A task of the other kind of plugin.

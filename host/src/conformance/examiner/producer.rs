@@ -24,7 +24,7 @@ pub(super) fn examine(
     task: &Task,
     notes: &Notes<'_>,
 ) -> Result<(), SetupFailure> {
-    let config = &child.plugin.config;
+    let config = &child.config;
     match task {
         Task::Declare { configured } => {
             for _ in 0..2 {

@@ -18,7 +18,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cobuf_host::{Host, Plugin, PluginError, PluginKind};
+use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
 use notify::{Event, RecommendedWatcher};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -27,6 +27,8 @@ use crate::progress::say;
 
 /// How long nothing must have changed before a build begins: editors and linkers write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
+/// How long changes may follow on each other, until a build begins all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What wakes the watching thread.
 enum Wake {
@@ -85,7 +87,7 @@ struct Watched {
     kind: PluginKind,
     plugin: Plugin,
     sources: Sources,
-    /// The digest of the file that was last taken, or tried.
+    /// The digest of the file that runs.
     taken: Option<u128>,
     /// When the build began that is going on.
     building: Option<Instant>,
@@ -103,32 +105,39 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn run(mut self) {
-        let mut pause = None;
+        // When to build, and when at the latest.
+        let mut due: Option<(Instant, Instant)> = None;
         loop {
-            let wake = match pause {
-                Some(pause) => self.woken.recv_timeout(pause),
+            let wake = match due {
+                Some((at, _)) => self.woken.recv_timeout(at.saturating_duration_since(Instant::now())),
                 None => self.woken.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match wake {
-                Ok(Wake::Changed(paths)) => {
-                    self.note(&paths);
-                    pause = Some(QUIET);
+                Ok(Wake::Changed(paths)) if self.note(&paths) => {
+                    let now = Instant::now();
+                    let (_, latest) = due.unwrap_or((now, now + PATIENCE));
+                    due = Some((latest.min(now + QUIET), latest));
                 }
+                Ok(Wake::Changed(_)) => {}
                 Ok(Wake::Built(kind, built)) => self.built(kind, built),
                 Err(RecvTimeoutError::Timeout) => {
                     self.build();
-                    pause = None;
+                    due = None;
                 }
                 Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn note(&mut self, paths: &[PathBuf]) {
+    /// Notes what has changed; whether any of it matters.
+    fn note(&mut self, paths: &[PathBuf]) -> bool {
+        let mut matters = false;
         for watched in &mut self.watched {
-            let ours = paths.iter().filter(|path| watched.sources.has(path));
-            watched.changed.extend(ours.cloned());
+            let ours: Vec<_> = paths.iter().filter(|path| watched.sources.has(path)).cloned().collect();
+            matters |= !ours.is_empty();
+            watched.changed.extend(ours);
         }
+        matters
     }
 
     /// Begins the builds of all that has changed and is not being built.
@@ -140,9 +149,9 @@ impl Watcher<'_> {
             let changed = std::mem::take(&mut watched.changed);
             let first = changed.first().map(|path| path.display().to_string()).unwrap_or_default();
             say(&format!("the {} has changed: {first}", watched.kind));
-            // There may be new folders.
+            // There may be new folders. What is gone is watched again once it is back.
             if let Err(error) = watched.sources.watch(&mut self.watcher) {
-                say(&format!("error: {error:#}"));
+                tracing::debug!("{error:#}");
             }
             watched.building = Some(Instant::now());
             let (kind, plugin, wakes) = (watched.kind, watched.plugin.clone(), self.wakes.clone());
@@ -162,20 +171,23 @@ impl Watcher<'_> {
             if digest == watched.taken {
                 return Ok(None);
             }
-            watched.taken = digest;
-            Ok(Some(match kind {
+            let first = match kind {
                 PluginKind::Commander => self.host.swap_commander(&file)?,
                 PluginKind::Producer => self.host.swap_producer(&file)?,
-            }))
+            };
+            watched.taken = digest;
+            Ok(Some(first))
         });
         match swapped {
-            Ok(None) => say(&format!("the {kind} is the same as before")),
+            Ok(None) => say(&format!("the {kind} is the same as the one that runs")),
             Ok(Some(first)) => {
                 let after = began.elapsed().as_secs_f64();
                 say(&format!(
                     "the {kind} was swapped: from batch {first} on the new one, after {after:.1} s"
                 ));
             }
+            // The run is over.
+            Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, SwapError::Ended)) => {}
             Err(error) => say(&format!("error: {error:#}\nthe old {kind} goes on")),
         }
         // What has changed meanwhile.

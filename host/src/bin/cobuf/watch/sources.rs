@@ -21,10 +21,8 @@ impl Sources {
             Plugin::Package(folder) => Ok(Self::Packages(packages(folder)?)),
             file => {
                 let file = file.built()?;
-                let path = file.path();
-                Ok(Self::File(
-                    path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?,
-                ))
+                let path = std::path::absolute(file.path());
+                Ok(Self::File(path.with_context(|| format!("cannot find {}", file.path().display()))?))
             }
         }
     }
@@ -35,8 +33,17 @@ impl Sources {
             watcher.watch(folder, mode).with_context(|| format!("cannot watch {}", folder.display()))
         };
         match self {
-            // The folder, not the file: linkers put another file in its place.
-            Self::File(file) => watch(file.parent().unwrap_or(Path::new("/")), RecursiveMode::NonRecursive),
+            // The folders, not the file: linkers put another file in its place, `cargo clean` even another folder. And where it is a link,
+            // what it leads to.
+            Self::File(file) => {
+                let target = file.canonicalize().ok();
+                let folders = file
+                    .ancestors()
+                    .skip(1)
+                    .take(2)
+                    .chain(target.iter().filter_map(|target| target.parent()));
+                folders.map(|folder| watch(folder, RecursiveMode::NonRecursive)).fold(Ok(()), Result::and)
+            }
             Self::Packages(folders) => folders.iter().try_for_each(|folder| {
                 watch(folder, RecursiveMode::NonRecursive)?;
                 subfolders(folder).iter().try_for_each(|folder| watch(folder, RecursiveMode::Recursive))
@@ -47,7 +54,10 @@ impl Sources {
     /// Whether a file that has changed is one of them.
     pub(super) fn has(&self, path: &Path) -> bool {
         match self {
-            Self::File(file) => path == file,
+            Self::File(file) => {
+                let leads_here = file.canonicalize().is_ok_and(|target| target == path);
+                leads_here || path == file || file.parent() == Some(path)
+            }
             Self::Packages(folders) => folders.iter().any(|folder| {
                 let inside = path.strip_prefix(folder).ok().and_then(|inside| inside.iter().next());
                 inside.is_some_and(|first| is_source(folder, Path::new(first)))
