@@ -300,6 +300,7 @@ fn is_a_packages_folder_built_where_a_plugin_is_named_by_it() {
 
 #[test]
 fn are_there_completions_and_examples() {
+    let _leaks = Leaks::watch();
     for shell in ["bash", "zsh", "fish"] {
         let completions = output(cobuf().args(["completions", shell]));
         assert!(completions.status.success() && stdout(&completions).contains("any-order"), "{shell}");

@@ -115,6 +115,7 @@ fn does_a_new_commander_work_as_it_is() {
 /// cobuf-plugin-api is not on crates.io for a test: cargo is told where else it is, by an argument and not in the crate.
 #[test]
 fn does_a_new_crate_depend_on_this_version_where_no_other_is_given() {
+    let _leaks = Leaks::watch();
     let folder = folder();
     succeed(cobuf(folder.path()).args(["new", "producer", "by-version", "elsewhere"]));
     let new_crate = folder.path().join("elsewhere");
@@ -132,6 +133,7 @@ fn does_a_new_crate_depend_on_this_version_where_no_other_is_given() {
 
 #[test]
 fn is_what_is_there_already_left_alone() {
+    let _leaks = Leaks::watch();
     let folder = folder();
     fs::create_dir(folder.path().join("noise")).unwrap();
     fs::write(folder.path().join("file"), "mine").unwrap();
@@ -150,6 +152,7 @@ fn is_what_is_there_already_left_alone() {
 
 #[test]
 fn is_a_request_that_cannot_be_met_refused_with_what_is_expected() {
+    let _leaks = Leaks::watch();
     let folder = folder();
     let refused = |arguments: &[&str]| refused(cobuf(folder.path()).arg("new").args(arguments));
     let said = refused(&["producer", "1st"]);
@@ -170,6 +173,7 @@ fn is_a_request_that_cannot_be_met_refused_with_what_is_expected() {
 /// The limit of a file's size is met in the middle of the work, as the end of a disk would be.
 #[test]
 fn does_a_full_disk_leave_nothing_half_made() {
+    let _leaks = Leaks::watch();
     let folder = folder();
     let limited = "trap '' XFSZ; ulimit -f 1; exec \"$0\" new producer noise";
     let mut command = Command::new("sh");

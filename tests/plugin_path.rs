@@ -119,6 +119,7 @@ fn does_the_first_folder_win() {
 
 #[test]
 fn is_a_name_that_nobody_has_answered_with_those_that_there_are() {
+    let _leaks = Leaks::watch();
     let how = "the path of a .so file, or of a cargo package's folder";
     let said = refused(cobuf("").args(["inspect", "fill-prodcer"]));
     assert_eq!(
@@ -147,6 +148,7 @@ fn is_a_name_that_nobody_has_answered_with_those_that_there_are() {
 
 #[test]
 fn what_does_the_list_say_of_each_file() {
+    let _leaks = Leaks::watch();
     let (first, second) = (folder(), folder());
     let good = bytes_of(&plugin("index-commander"));
     put(&first, "libindex_commander.so", &good);
@@ -198,6 +200,7 @@ fn what_does_the_list_say_of_each_file() {
 
 #[test]
 fn is_the_list_read_from_manifests_alone() {
+    let _leaks = Leaks::watch();
     let folder = folder();
     let good = bytes_of(&plugin("index-commander"));
     put(&folder, "codeless.so", &with_section(&good, ".text", |code| code.fill(0)));
@@ -207,6 +210,7 @@ fn is_the_list_read_from_manifests_alone() {
 
 #[test]
 fn is_a_folder_that_cannot_be_read_told() {
+    let _leaks = Leaks::watch();
     let said = refused(cobuf("").arg("list"));
     assert!(said.contains("there is nowhere to look for plugins: COBUF_PLUGIN_PATH is not set"), "{said}");
     let said = refused(cobuf("").args(["list", "/nowhere"]));

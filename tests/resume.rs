@@ -198,6 +198,7 @@ fn is_another_run_s_checkpoint_refused_with_the_difference_named() {
 
 #[test]
 fn does_the_application_s_own_state_come_with_it() {
+    let _leaks = Leaks::watch();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.json");
     let host = random(3).start().unwrap();
