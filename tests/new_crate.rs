@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 mod common;
 
-use common::{Leaks, repository};
+use common::{Leaks, repository, succeed};
 
 fn cobuf(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
@@ -33,20 +33,10 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-crates")
 }
 
-/// What a command said that must go well.
-#[track_caller]
-fn succeed(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().expect("the command can be run");
-    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).expect("it prints text")
-}
-
 /// What a command said that must be refused: one line.
 #[track_caller]
 fn refused(command: &mut Command) -> String {
-    let Output { status, stderr, .. } = command.output().expect("the command can be run");
-    let said = String::from_utf8(stderr).expect("it prints text");
-    assert_eq!(status.code(), Some(2), "{said}");
+    let said = common::refused(command);
     assert_eq!(said.lines().count(), 1, "{said}");
     said
 }

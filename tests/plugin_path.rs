@@ -6,10 +6,10 @@ mod refusals;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use cobuf_host::{Plugin, find_plugins};
-use common::{Leaks, plugin, repository};
+use common::{Leaks, plugin, refused, repository, succeed};
 use refusals::{bytes_of, folder, text, with_section};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,21 +21,6 @@ fn cobuf(plugin_path: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
     command.stdin(Stdio::null()).env_remove("RUST_LOG").env("COBUF_PLUGIN_PATH", plugin_path);
     command
-}
-
-#[track_caller]
-fn succeed(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().expect("the command can be run");
-    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).expect("it prints text")
-}
-
-#[track_caller]
-fn refused(command: &mut Command) -> String {
-    let Output { status, stderr, .. } = command.output().expect("the command can be run");
-    let said = String::from_utf8(stderr).expect("it prints text");
-    assert_eq!(status.code(), Some(2), "{said}");
-    said
 }
 
 /// Puts a file with these bytes into a folder.

@@ -15,7 +15,7 @@ use crate::failure::NotedAttempt;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::limits::KEPT_ATTEMPTS;
-use crate::process::protocol::{PluginPlan, StateAt};
+use crate::process::protocol::{Beginning, PluginPlan, StateAt};
 
 /// What happened in a run so far, and in the earlier one that it goes on from.
 #[derive(Debug)]
@@ -105,8 +105,13 @@ impl History {
         }
     }
 
+    /// Where a commander begins that is to give this message first.
+    pub(crate) fn beginning_at(&self, sequence: u64) -> Beginning {
+        Beginning { sequence, state: self.state_before(sequence) }
+    }
+
     /// The newest state that was saved at this message or before.
-    pub(crate) fn state_before(&self, sequence: u64) -> Option<StateAt> {
+    fn state_before(&self, sequence: u64) -> Option<StateAt> {
         self.states.lock().iter().rev().find(|state| state.sequence <= sequence).cloned()
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use processes::Process;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -213,4 +213,21 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Waits until so many batches are ready.
 pub(crate) fn wait_for_ready(host: &Host, ready: usize) {
     wait_until(&format!("{ready} batches are ready"), || host.statistics().slots.ready == ready);
+}
+
+/// What a command printed that must go well.
+#[track_caller]
+pub(crate) fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("the command can be run");
+    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("it prints text")
+}
+
+/// What a command said that must refuse to start anything.
+#[track_caller]
+pub(crate) fn refused(command: &mut Command) -> String {
+    let Output { status, stderr, .. } = command.output().expect("the command can be run");
+    let said = String::from_utf8(stderr).expect("it prints text");
+    assert_eq!(status.code(), Some(2), "{said}");
+    said
 }

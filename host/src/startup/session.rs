@@ -15,7 +15,7 @@ use crate::plugin::PluginError;
 use crate::plugin_logs::forward_log;
 use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, LaunchError, StartMethod};
-use crate::process::protocol::{Beginning, Event, Plan, Request, Role, SetupFailure};
+use crate::process::protocol::{Event, Plan, Request, Role, SetupFailure};
 use crate::run_folder::RunFolder;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::memory::{Segment, SegmentError};
@@ -137,7 +137,7 @@ impl Session {
     /// Starts the commander and all workers, and waits until every plugin is constructed.
     pub(super) fn start_plugins(&mut self, stream: &Stream, workers: usize) -> Result<(), StartError> {
         let sequence = stream.history.earlier().next_missing(0);
-        let beginning = Beginning { sequence, state: stream.history.state_before(sequence) };
+        let beginning = stream.history.beginning_at(sequence);
         self.request(Request::Start(Role::Commander, Some(beginning)))?;
         let mut missing_workers =
             (0..workers).map(|worker| Role::Worker { place: place_of(0, worker), incarnation: 0 });

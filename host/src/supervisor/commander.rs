@@ -8,7 +8,7 @@ use super::workers::backoff;
 use super::{Supervisor, count, explain};
 use crate::error::StreamError;
 use crate::failure::{Death, OnCommanderFailure};
-use crate::process::protocol::{Beginning, Exit, Request, Role, SetupFailure};
+use crate::process::protocol::{Exit, Request, Role, SetupFailure};
 
 /// Where the commander is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +119,7 @@ impl Supervisor {
             return;
         }
         self.commander.life = Life::Starting(Instant::now());
-        let sequence = self.stream.table().commanded();
-        let beginning = Beginning { sequence, state: self.stream.history.state_before(sequence) };
+        let beginning = self.stream.history.beginning_at(self.stream.table().commanded());
         self.watchdog.forget_commander();
         self.ask(&Request::Start(Role::Commander, Some(beginning)));
     }

@@ -8,7 +8,7 @@ use super::swap::{Stage, Swapping};
 use super::{Supervisor, explain};
 use crate::failure::Death;
 use crate::plugin::PluginError;
-use crate::process::protocol::{Beginning, Exit, Request, Role, SetupFailure};
+use crate::process::protocol::{Exit, Request, Role, SetupFailure};
 use crate::swap::{SwapError, differences};
 
 impl Supervisor {
@@ -18,8 +18,7 @@ impl Supervisor {
         let role = Role::Rehearsal { kind: wish.kind, number: self.rehearsals };
         self.plan.plugins.candidate = Some(wish.plugin.clone());
         self.exchange();
-        let sequence = self.stream.table().commanded();
-        let beginning = Beginning { sequence, state: self.stream.history.state_before(sequence) };
+        let beginning = self.stream.history.beginning_at(self.stream.table().commanded());
         self.ask(&Request::Start(role, Some(beginning)));
         let limit = self.care.start_timeout;
         self.enter(Stage::Rehearsing { role, limit, passed: false, failure: None, death: None });

@@ -19,12 +19,10 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 
 use crate::conformance::task::{Guard, Overrun};
 use crate::plugin::open::OpenProducer;
-
-/// The alignment of arrays in a slot: a cache line.
-const ALIGNMENT: usize = 64;
+use crate::segment::layout::ARRAY_ALIGNMENT;
 
 /// Memory for each array of a schema. It is mapped until the process ends.
-pub(super) struct Arena {
+pub(crate) struct Arena {
     places: Vec<Place>,
 }
 
@@ -43,7 +41,7 @@ struct Place {
 }
 
 impl Arena {
-    pub(super) fn new(schema: &Schema) -> io::Result<Self> {
+    pub(crate) fn new(schema: &Schema) -> io::Result<Self> {
         Ok(Self { places: schema.arrays().iter().map(Place::new).collect::<io::Result<_>>()? })
     }
 
@@ -54,7 +52,7 @@ impl Arena {
             place.offset = match guard {
                 Guard::Before(array) if array == number => 0,
                 Guard::Behind(array) if array == number => {
-                    place.body_bytes - place.bytes.next_multiple_of(ALIGNMENT)
+                    place.body_bytes - place.bytes.next_multiple_of(ARRAY_ALIGNMENT)
                 }
                 _ => page,
             };
@@ -71,7 +69,7 @@ impl Arena {
     }
 
     /// Has the producer fill the arrays; the job's own are not looked at.
-    pub(super) fn produce(&mut self, producer: &mut OpenProducer, job: Job<'_>) -> Result<Produced, Report> {
+    pub(crate) fn produce(&mut self, producer: &mut OpenProducer, job: Job<'_>) -> Result<Produced, Report> {
         let raw =
             |place: &Place| RawArray { data: place.body.wrapping_add(place.offset), bytes: place.bytes };
         let arrays: ArrayVec<RawArray, MAX_ARRAYS> = self.places.iter().map(raw).collect();

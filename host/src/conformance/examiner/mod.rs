@@ -8,7 +8,7 @@
 //!   arena      memory in which a stray write is seen
 //! ```
 
-mod arena;
+pub(crate) mod arena;
 mod commander;
 mod producer;
 mod soak;
