@@ -34,6 +34,7 @@ Examples:
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
   cobuf check plugins/digits-producer --pipeline examples/digits.toml
+  cobuf bench examples/digits.toml --workers 2
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
 
 Exit codes:
@@ -52,6 +53,17 @@ Exit codes:
   0  no test failed
   1  a test failed, or the file is no plugin for this machine
   2  nothing could be tested: the command line, no such file, a build that fails";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  cobuf bench examples/digits.toml --workers 2 --set producer.batch_size=128
+  cobuf bench
+  cobuf bench tiny slots --seconds 30 --json
+  cobuf bench --list
+
+Exit codes:
+  0  everything was measured, whether the goals are met or not
+  2  something could not be started: the command line, a pipeline file, a plugin, the machine";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -72,6 +84,9 @@ pub(crate) enum Command {
     /// same seed, writes inside its arrays only, leaks. Each test has processes of its own.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Measure how fast a pipeline is, or the buffer itself: the built-in cases, each beside the least that this machine makes it cost.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -283,6 +298,25 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_SOAK.as_secs_f64())]
     pub(crate) soak: f64,
     /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct BenchArgs {
+    /// A pipeline file (TOML), or built-in cases; all of them where there is nothing.
+    #[arg(value_name = "PIPELINE.toml|CASE")]
+    pub(crate) what: Vec<String>,
+    /// List the built-in cases.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// How often each thing is measured. The median is shown, the least and the most.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) runs: usize,
+    /// For about how long a case, or the pipeline, is measured, all runs together.
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }

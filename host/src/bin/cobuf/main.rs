@@ -1,4 +1,4 @@
-//! The `cobuf` command: runs a pipeline, makes, lists, inspects and checks plugins, prints shell completions.
+//! The `cobuf` command: runs and measures a pipeline, makes, lists, inspects and checks plugins, prints shell completions.
 //!
 //! ```text
 //!   args      the command line
@@ -12,12 +12,14 @@
 //!   list      `cobuf list`: the plugins that there are by name
 //!   inspect   `cobuf inspect`
 //!   check     `cobuf check`: whether a plugin does what a host relies on
+//!   bench     `cobuf bench`: how fast a pipeline is, or the buffer itself
 //! ```
 //!
 //! Exit codes: 0 all went well; 1 batches failed, or the stream ended with an error, or a check failed; 2 the command line, a pipeline file, a
 //! plugin or the machine did not allow a start; 130 and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
 
 mod args;
+mod bench;
 mod chaos;
 mod check;
 mod inspect;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::List(list) => list::list(&list).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check::check(&check),
+        Command::Bench(bench) => bench::bench(&bench),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,46 @@
+//! Whether many slots cost more than few: whoever looks for one may have to look at all.
+
+use anyhow::Result;
+use cobuf_host::Dictionary;
+
+use super::{Case, FILLING};
+use crate::bench::consumer::Consumer;
+use crate::bench::figure::{Bound, Figure};
+use crate::bench::plan::Plan;
+use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::samples::Samples;
+
+pub(super) const CASE: Case = Case {
+    name: "slots",
+    title: "hand-over of a batch of 16 bytes with 8 to 4,096 slots; 2 workers",
+    plugins: FILLING,
+    measure,
+};
+
+const WORKERS: usize = 2;
+const SLOTS: [usize; 4] = [32, 8, 512, 4096];
+/// What counts as flat: the noise of a shared machine.
+const FLAT: f64 = 1.25;
+
+fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let things = [true, false].map(|deterministic| SLOTS.map(|slots| (slots, deterministic)));
+    let rounds = plan.rounds(things.as_flattened(), |(slots, deterministic), window| {
+        let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+        let builder = builder.workers(WORKERS).slots(slots).deterministic(deterministic);
+        Ok(Consumer::warm(builder)?.take_for(window, |_| ())?.micros_a_batch())
+    })?;
+    let samples: Vec<Samples> = rounds.into_iter().map(|measured| measured.into_iter().collect()).collect();
+    for (order, samples) in ["in order", "any order"].iter().zip(samples.chunks(SLOTS.len())) {
+        let [few, ..] = SLOTS;
+        for (slots, measured) in SLOTS.iter().zip(samples) {
+            let figure = Figure::new(format!("{slots} slots, {order}"), "µs a batch", measured.clone());
+            figures.push(if *slots == few {
+                figure
+            } else {
+                figure.beside(format!("{few} slots"), samples[0].clone()).ratio_should_be(Bound::AtMost(FLAT))
+            });
+        }
+    }
+    Ok(figures)
+}

@@ -1,0 +1,113 @@
+//! What a case says: a figure, the baselines that were measured beside it, and whether the goal is met.
+
+use serde::Serialize;
+
+use super::samples::Samples;
+
+/// One thing that was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) measured: Samples,
+    pub(crate) baselines: Vec<Baseline>,
+    pub(crate) goal: Option<Goal>,
+}
+
+/// What the figure is compared with.
+#[derive(Debug, Serialize)]
+pub(crate) struct Baseline {
+    pub(crate) what: String,
+    pub(crate) measured: Samples,
+    /// The figure divided by it.
+    pub(crate) ratio: Samples,
+}
+
+/// What the figure, or its ratio to the first baseline, should be.
+#[derive(Debug, Serialize)]
+pub(crate) struct Goal {
+    pub(crate) of: Of,
+    #[serde(flatten)]
+    pub(crate) bound: Bound,
+    pub(crate) met: bool,
+}
+
+/// Whose median has a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Of {
+    Figure,
+    Ratio,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    /// A value that cannot be compared meets nothing.
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+}
+
+impl Figure {
+    pub(crate) fn new(what: impl Into<String>, unit: &'static str, measured: Samples) -> Self {
+        Self { what: what.into(), unit, measured, baselines: Vec::new(), goal: None }
+    }
+
+    /// Adds a baseline, measured in the same rounds.
+    pub(crate) fn beside(mut self, what: impl Into<String>, measured: Samples) -> Self {
+        let ratio = self.measured.ratio_to(&measured);
+        self.baselines.push(Baseline { what: what.into(), measured, ratio });
+        self
+    }
+
+    /// The goal for the figure itself.
+    pub(crate) fn should_be(mut self, bound: Bound) -> Self {
+        let met = bound.is_met(self.measured.median());
+        self.goal = Some(Goal { of: Of::Figure, bound, met });
+        self
+    }
+
+    /// The goal for its ratio to the first baseline.
+    pub(crate) fn ratio_should_be(mut self, bound: Bound) -> Self {
+        let ratio = self.baselines.first().map_or(f64::NAN, |baseline| baseline.ratio.median());
+        self.goal = Some(Goal { of: Of::Ratio, bound, met: bound.is_met(ratio) });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(value: f64) -> Samples {
+        [value].into_iter().collect()
+    }
+
+    fn is_met(figure: &Figure) -> bool {
+        figure.goal.as_ref().is_some_and(|goal| goal.met)
+    }
+
+    #[test]
+    fn is_a_goal_met_up_to_its_bound() {
+        let figure = |bound| Figure::new("x", "µs", samples(2.0)).should_be(bound);
+        assert!(is_met(&figure(Bound::AtMost(2.0))) && !is_met(&figure(Bound::AtMost(1.9))));
+        assert!(is_met(&figure(Bound::AtLeast(2.0))) && !is_met(&figure(Bound::AtLeast(2.1))));
+    }
+
+    #[test]
+    fn is_a_ratio_judged_against_the_first_baseline() {
+        let figure = Figure::new("x", "µs", samples(3.0)).beside("a", samples(2.0)).beside("b", samples(1.0));
+        assert!(is_met(&figure.ratio_should_be(Bound::AtMost(1.5))));
+        let alone = Figure::new("x", "µs", samples(3.0)).ratio_should_be(Bound::AtMost(9.0));
+        assert!(!is_met(&alone));
+    }
+}

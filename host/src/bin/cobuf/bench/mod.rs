@@ -1,0 +1,74 @@
+//! `cobuf bench`: how fast a pipeline is, or the buffer itself, on this machine.
+//!
+//! ```text
+//!   cobuf bench PIPELINE.toml   own      several runs of a pipeline, and what limited them
+//!   cobuf bench CASE…           cases    what the buffer costs, beside the least that the machine makes it cost
+//!
+//!   a case ──► rounds: each thing once, then each again … ──► samples ──► figures, baselines, ratios, goals ──► report
+//! ```
+//!
+//!   plan      how long and how often things are measured, in turns
+//!   consumer  takes the batches of a host
+//!   samples   medians, spreads, percentiles
+//!   figure    what a case says: a figure, the baselines beside it, the goal
+//!   plugins   where the plugins of the cases come from
+//!   report    what is printed
+//!   machine   which machine it was
+//!
+//! A goal that is missed is a finding, not an error.
+
+mod cases;
+mod consumer;
+mod figure;
+mod machine;
+mod plan;
+mod plugins;
+mod report;
+mod samples;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use self::cases::Case;
+use self::machine::Machine;
+use self::plan::Plan;
+use self::plugins::Plugins;
+use self::report::{CaseReport, Report};
+use crate::args::BenchArgs;
+use crate::progress::say;
+
+pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
+    if args.list {
+        return print(&cases::list());
+    }
+    let plan = Plan::new(args.seconds, args.runs)?;
+    measure_cases(args, &cases::named(&args.what)?, &plan)
+}
+
+/// Measures one case after the other, and prints each at once where people read it.
+fn measure_cases(args: &BenchArgs, cases: &[&'static Case], plan: &Plan) -> Result<ExitCode> {
+    let plugins = Plugins::find(cases.iter().flat_map(|case| case.plugins).copied())?;
+    let machine = Machine::here();
+    if !args.json {
+        print(&machine.to_string())?;
+    }
+    let mut report = Report { machine, cases: Vec::new() };
+    for case in cases {
+        say(&format!("measuring {}, for about {} s", case.name, args.seconds));
+        let case =
+            CaseReport { name: case.name, title: case.title, figures: (case.measure)(plan, &plugins)? };
+        if !args.json {
+            print(&case.to_string())?;
+        }
+        report.cases.push(case);
+    }
+    if args.json { print(&serde_json::to_string(&report)?) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn print(text: &str) -> Result<ExitCode> {
+    // A reader that has seen enough, such as `head`, is no error.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(ExitCode::SUCCESS)
+}
