@@ -10,6 +10,7 @@
 //!   declarations, lifecycle  the tests of both kinds of plugin; producer and commander: those of one
 //!   mutations                wrong configurations and messages, made from good ones
 //!   growth                   what is a leak
+//!   plain_loop               no test: how fast a producer is with nothing around it
 //!   report                   what was found
 //! ```
 //!
@@ -38,6 +39,7 @@ mod fingerprint;
 mod growth;
 mod lifecycle;
 mod mutations;
+mod plain_loop;
 mod producer;
 mod report;
 mod room;
@@ -182,6 +184,18 @@ impl Examination {
         }
         report.findings = tests.findings;
         Ok(report)
+    }
+
+    /// How fast the producer is with nothing around it: so many processes at once, each of which has it do the messages in turn, in memory
+    /// of its own, for so long. Gives the messages a second of all processes together. What any buffer around it can be compared with.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or the producer fails.
+    pub fn plain_loop(&self, processes: usize, time: Duration) -> Result<f64, StartError> {
+        // Each of them takes that long if all goes well.
+        let patient = Self { time_limit: self.time_limit.saturating_add(time), ..self.clone() };
+        let subject = patient.subject(patient.plugin.resolve(Some(PluginKind::Producer))?)?;
+        plain_loop::messages_a_second(&subject, processes, time)
     }
 
     /// How long is waited for what a verdict needs, such as a commander's end: by the time limit alone, so that a slow machine finds the

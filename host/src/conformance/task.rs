@@ -25,6 +25,8 @@ pub(crate) enum Task {
     Walk { most: u64, millis: u64 },
     /// Does the same thing again and again, and looks at what the process has.
     Soak(Soak),
+    /// Produces for so long, with nothing in between.
+    Loop { messages: Vec<Vec<u8>>, run_seed: u64, millis: u64 },
 }
 
 /// What a producer is put through.
@@ -120,6 +122,8 @@ pub(crate) enum Note {
     Walked { count: u64, ended: bool, total: Option<u64> },
     /// What was seen while something was done again and again.
     Soaked(Soaked),
+    /// How many messages were produced in a loop, and how long that took.
+    Looped { messages: u64, nanos: u64 },
 }
 
 /// What a producer made of a message.

@@ -8,6 +8,8 @@ use clap_complete::Shell;
 use cobuf_host::{PluginKind, limits};
 use serde::Deserialize;
 
+use crate::bench::partner::Role;
+
 /// A concurrent buffer: producer plugins in worker processes fill shared-memory slots with arrays.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES)]
@@ -87,6 +89,9 @@ pub(crate) enum Command {
     /// Measure how fast a pipeline is, or the buffer itself: the built-in cases, each beside the least that this machine makes it cost.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// One of the processes that `bench` measures beside the buffer; it starts them itself.
+    #[command(hide = true)]
+    BenchPartner(PartnerArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -319,4 +324,12 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct PartnerArgs {
+    #[arg(value_enum)]
+    pub(crate) role: Role,
+    /// The process that has started it, and whose end is its own.
+    pub(crate) parent: i32,
 }

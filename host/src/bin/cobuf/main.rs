@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check::check(&check),
         Command::Bench(bench) => bench::bench(&bench),
+        Command::BenchPartner(partner) => bench::partner::serve(&partner).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

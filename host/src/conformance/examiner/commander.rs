@@ -67,7 +67,7 @@ pub(super) fn examine(
             });
             notes.note(Note::Soaked(soaked?))
         }
-        Task::Produce(_) => Err(misplaced(task)),
+        Task::Produce(_) | Task::Loop { .. } => Err(misplaced(task)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
 use cobuf_plugin_api::{Report, ReportKind, Schema, message_seed};
@@ -53,6 +54,11 @@ pub(super) fn examine(
         Task::Soak(task) => {
             let mut bench = Bench::new(plugin, config, worker_info(0, 0, false), 0)?;
             notes.note(Note::Soaked(bench.soak(task)?))
+        }
+        Task::Loop { messages, run_seed, millis } => {
+            let mut bench = Bench::new(plugin, config, worker_info(0, 0, false), 0)?;
+            let time = Duration::from_millis(*millis);
+            notes.note(bench.run_for(messages, *run_seed, time)?)
         }
         Task::Command(_) | Task::Walk { .. } => Err(misplaced(task)),
     }
@@ -188,5 +194,25 @@ impl<'a> Bench<'a> {
             let said = self.produce(place as u64, task.run_seed, &task.messages[place]);
             said.map(drop)
         })
+    }
+
+    /// Produces the messages in turn. The first one is not counted: it fills caches and pools.
+    fn run_for(&mut self, messages: &[Vec<u8>], run_seed: u64, time: Duration) -> Result<Note, Report> {
+        self.arena.prepare(Guard::Nowhere, 0);
+        let mut turns = (0..messages.len()).cycle();
+        let mut next = || match turns.next() {
+            Some(place) => self.produce(place as u64, run_seed, &messages[place]),
+            None => Err(Report::from_error(&anyhow::anyhow!("there is no message"))),
+        };
+        next()?;
+        let (started, mut done) = (Instant::now(), 0);
+        loop {
+            next()?;
+            done += 1;
+            let elapsed = started.elapsed();
+            if elapsed >= time {
+                return Ok(Note::Looped { messages: done, nanos: elapsed.as_nanos() as u64 });
+            }
+        }
     }
 }

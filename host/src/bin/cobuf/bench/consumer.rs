@@ -1,12 +1,17 @@
 //! Takes the batches of a host, as an application would, and looks at the clock.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cobuf_host::{Batch, Batches, Host, HostBuilder};
 
-/// The clock is looked at this often, while batches come faster: a look costs some 30 ns.
-const LOOK_EVERY: Duration = Duration::from_micros(100);
+/// Of batches that come within microseconds, so many are taken from one look at the clock, which costs some 30 ns, to the next.
+pub(crate) const MANY: usize = 64;
+/// How long slots may take to be filled.
+const FILL_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether they are.
+const LOOK_AROUND: Duration = Duration::from_millis(1);
 
 /// A running host, and its only consumer.
 pub(crate) struct Consumer {
@@ -60,20 +65,32 @@ impl Consumer {
         Ok(Pace { batches: count, elapsed: started.elapsed() })
     }
 
-    /// Takes batches for so long, and looks at each.
-    pub(crate) fn take_for(&mut self, time: Duration, mut look: impl FnMut(&Batch)) -> Result<Pace> {
-        let started = Instant::now();
-        let (mut batches, mut stride) = (0, 1);
+    /// Takes batches for about so long, always so many at a time, and looks at each. Of workers that work in step, all have done equally
+    /// much where their number is given.
+    pub(crate) fn take_for(
+        &mut self,
+        time: Duration,
+        at_a_time: usize,
+        mut look: impl FnMut(&Batch),
+    ) -> Result<Pace> {
+        let (started, mut batches) = (Instant::now(), 0);
         loop {
-            let taken = self.take(stride, &mut look)?;
-            batches += stride;
+            self.take(at_a_time as u64, &mut look)?;
+            batches += at_a_time as u64;
             let elapsed = started.elapsed();
             if elapsed >= time {
                 return Ok(Pace { batches, elapsed });
             }
-            if taken.elapsed < LOOK_EVERY {
-                stride *= 2;
-            }
         }
+    }
+
+    /// Waits until every slot has a batch.
+    pub(crate) fn fill(&self) -> Result<()> {
+        let limit = Instant::now() + FILL_LIMIT;
+        while self.host.statistics().slots.ready < self.host.slots() {
+            ensure!(Instant::now() < limit, "the slots were not full after {FILL_LIMIT:?}");
+            thread::sleep(LOOK_AROUND);
+        }
+        Ok(())
     }
 }

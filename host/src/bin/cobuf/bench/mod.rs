@@ -12,6 +12,8 @@
 //!   samples   medians, spreads, percentiles
 //!   figure    what a case says: a figure, the baselines beside it, the goal
 //!   plugins   where the plugins of the cases come from
+//!   memory, partner, relay   the baselines' shared memory, their other processes, and what these do
+//!   processes what processes use
 //!   report    what is printed
 //!   machine   which machine it was
 //!
@@ -21,8 +23,12 @@ mod cases;
 mod consumer;
 mod figure;
 mod machine;
+mod memory;
+pub(crate) mod partner;
 mod plan;
 mod plugins;
+mod processes;
+mod relay;
 mod report;
 mod samples;
 

@@ -26,6 +26,11 @@ impl Samples {
         self.0.iter().copied().fold(f64::NAN, f64::max)
     }
 
+    /// As [`ratio_to`](Self::ratio_to).
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        self.0.iter().zip(&other.0).map(|(one, other)| one - other).collect()
+    }
+
     /// Round by round: what slows one round down meets both of its measurements.
     pub(crate) fn ratio_to(&self, base: &Self) -> Self {
         self.0.iter().zip(&base.0).map(|(one, base)| one / base).collect()
@@ -43,6 +48,13 @@ impl Serialize for Samples {
         let (median, min, max) = (self.median(), self.min(), self.max());
         json!({ "median": median, "min": min, "max": max, "rounds": self.0 }).serialize(serializer)
     }
+}
+
+/// The least value that so much of all values, 0 to 1, is at or below.
+pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
+    let sorted = sorted(values.into_iter().collect());
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {
@@ -70,6 +82,15 @@ mod tests {
     #[test]
     fn is_a_ratio_made_round_by_round() {
         assert_eq!(samples(&[2.0, 9.0]).ratio_to(&samples(&[1.0, 3.0])), samples(&[2.0, 3.0]));
+    }
+
+    #[test]
+    fn what_is_a_percentile() {
+        let hundred = || (1..=100).rev().map(f64::from);
+        assert_eq!(percentile(hundred(), 0.5), 50.0);
+        assert_eq!(percentile(hundred(), 0.99), 99.0);
+        assert_eq!((percentile(hundred(), 0.0), percentile(hundred(), 1.0)), (1.0, 100.0));
+        assert_eq!(percentile([7.0], 0.99), 7.0);
     }
 
     proptest! {

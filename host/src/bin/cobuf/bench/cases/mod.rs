@@ -1,5 +1,12 @@
 //! The built-in cases, a module each.
 
+mod cpu;
+mod first_batch;
+mod idle;
+mod large;
+mod latency;
+mod memory;
+mod scaling;
 mod slots;
 mod tiny;
 
@@ -19,7 +26,17 @@ pub(crate) struct Case {
 }
 
 /// All of them, in the order in which they are measured.
-const CASES: &[Case] = &[tiny::CASE, slots::CASE];
+const CASES: &[Case] = &[
+    tiny::CASE,
+    large::CASE,
+    first_batch::CASE,
+    latency::CASE,
+    scaling::CASE,
+    cpu::CASE,
+    idle::CASE,
+    memory::CASE,
+    slots::CASE,
+];
 
 /// The plugins of the cases that fill arrays.
 const FILLING: &[&str] = &["fill-producer", "list-commander"];

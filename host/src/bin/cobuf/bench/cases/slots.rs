@@ -4,7 +4,7 @@ use anyhow::Result;
 use cobuf_host::Dictionary;
 
 use super::{Case, FILLING};
-use crate::bench::consumer::Consumer;
+use crate::bench::consumer::{Consumer, MANY};
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
@@ -28,7 +28,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let rounds = plan.rounds(things.as_flattened(), |(slots, deterministic), window| {
         let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
         let builder = builder.workers(WORKERS).slots(slots).deterministic(deterministic);
-        Ok(Consumer::warm(builder)?.take_for(window, |_| ())?.micros_a_batch())
+        Ok(Consumer::warm(builder)?.take_for(window, MANY, |_| ())?.micros_a_batch())
     })?;
     let samples: Vec<Samples> = rounds.into_iter().map(|measured| measured.into_iter().collect()).collect();
     for (order, samples) in ["in order", "any order"].iter().zip(samples.chunks(SLOTS.len())) {

@@ -1,15 +1,17 @@
 //! What the hand-over itself costs: batches so small that there is nothing else to do.
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cobuf_host::Dictionary;
+use cobuf_host::{Batch, Dictionary};
 
 use super::{Case, FILLING};
-use crate::bench::consumer::Consumer;
+use crate::bench::consumer::{Consumer, MANY};
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::relay::Relay;
 use crate::bench::samples::Samples;
 
 pub(super) const CASE: Case = Case {
@@ -22,18 +24,46 @@ pub(super) const CASE: Case = Case {
 const WORKERS: usize = 2;
 const SLOTS: usize = 32;
 
+#[derive(Clone, Copy)]
+enum Thing {
+    InOrder,
+    AnyOrder,
+    Relay,
+}
+
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let rounds = plan.rounds(&[true, false], |deterministic, window| {
-        let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
-        let builder = builder.workers(WORKERS).slots(SLOTS).deterministic(deterministic);
-        let pace = Consumer::warm(builder)?.take_for(window, |batch| drop(black_box(batch.bytes_at(0))))?;
-        Ok(pace.micros_a_batch())
-    })?;
-    let [ordered, any] = [0, 1].map(|order: usize| rounds[order].iter().copied().collect::<Samples>());
+    let rounds =
+        plan.rounds(&[Thing::InOrder, Thing::AnyOrder, Thing::Relay], |thing, window| match thing {
+            Thing::InOrder => by_host(plugins, true, window),
+            Thing::AnyOrder => by_host(plugins, false, window),
+            Thing::Relay => by_relay(window),
+        })?;
+    let [ordered, any, relay] =
+        [0, 1, 2].map(|thing: usize| rounds[thing].iter().copied().collect::<Samples>());
     Ok(vec![
-        Figure::new("in order", "µs a batch", ordered.clone()).should_be(Bound::AtMost(1.0)),
+        Figure::new("in order", "µs a batch", ordered.clone())
+            .beside("a bare relay of processes, without messages", relay)
+            .should_be(Bound::AtMost(1.0)),
         Figure::new("any order", "µs a batch", any)
             .beside("in order", ordered)
             .ratio_should_be(Bound::AtMost(1.0)),
     ])
+}
+
+fn by_host(plugins: &Plugins, deterministic: bool, window: Duration) -> Result<f64> {
+    let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+    let builder = builder.workers(WORKERS).slots(SLOTS).deterministic(deterministic);
+    let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
+    Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
+}
+
+fn by_relay(window: Duration) -> Result<f64> {
+    let mut relay = Relay::start()?;
+    relay.take(2 * SLOTS as u32);
+    let (started, mut taken) = (Instant::now(), 0);
+    while started.elapsed() < window {
+        relay.take(MANY as u32);
+        taken += MANY;
+    }
+    Ok(started.elapsed().as_secs_f64() * 1e6 / taken as f64)
 }

@@ -1,0 +1,61 @@
+//! How long a message is on its way when it is the only one: from its slot's return, which lets it be commanded, to its batch.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use cobuf_host::Dictionary;
+
+use super::{Case, FILLING};
+use crate::bench::consumer::Consumer;
+use crate::bench::figure::{Bound, Figure};
+use crate::bench::plan::Plan;
+use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::relay::ping_pong;
+use crate::bench::samples::{Samples, percentile};
+
+pub(super) const CASE: Case = Case {
+    name: "latency",
+    title: "one message in flight, from commanded to consumed: 1 slot, 1 worker, three hand-overs",
+    plugins: FILLING,
+    measure,
+};
+
+#[derive(Clone, Copy)]
+enum Thing {
+    Host,
+    PingPong,
+}
+
+fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
+    let rounds = plan.rounds(&[Thing::Host, Thing::PingPong], |thing, window| {
+        let took = match thing {
+            Thing::Host => round_trips(plugins, window)?,
+            Thing::PingPong => ping_pong::play(window)?,
+        };
+        let micros = || took.iter().map(|took| took.as_secs_f64() * 1e6);
+        Ok([0.5, 0.99].map(|share| percentile(micros(), share)))
+    })?;
+    let figures = ["p50", "p99"].iter().enumerate().map(|(index, share)| {
+        let of = |thing: usize| rounds[thing].iter().map(|shares| shares[index]).collect::<Samples>();
+        let figure = Figure::new(*share, "µs", of(0));
+        figure.beside(format!("{share} of two processes that wake each other"), of(1))
+    });
+    let [p50, p99] = <[Figure; 2]>::try_from(figures.collect::<Vec<_>>())
+        .unwrap_or_else(|_| unreachable!("there are two shares"));
+    Ok(vec![p50.ratio_should_be(Bound::AtMost(3.0)), p99])
+}
+
+/// With the only slot given back the next message can be commanded; its batch is the next one.
+fn round_trips(plugins: &Plugins, window: Duration) -> Result<Vec<Duration>> {
+    let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+    let mut consumer = Consumer::warm(builder.workers(1).slots(1))?;
+    let mut batch = consumer.next()?;
+    let (started, mut took) = (Instant::now(), Vec::new());
+    while started.elapsed() < window {
+        let commanded = Instant::now();
+        drop(batch);
+        batch = consumer.next()?;
+        took.push(commanded.elapsed());
+    }
+    Ok(took)
+}

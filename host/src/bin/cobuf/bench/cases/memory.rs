@@ -1,0 +1,44 @@
+//! What a worker takes beside the segment.
+
+use anyhow::Result;
+use cobuf_host::Dictionary;
+
+use super::{Case, FILLING};
+use crate::bench::consumer::Consumer;
+use crate::bench::figure::{Bound, Figure};
+use crate::bench::plan::Plan;
+use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::processes::{resident, workers};
+use crate::bench::samples::{Samples, percentile};
+
+pub(super) const CASE: Case = Case {
+    name: "memory",
+    title: "what is resident of a worker beyond the segment; 4 workers",
+    plugins: FILLING,
+    measure,
+};
+
+const WORKERS: usize = 4;
+
+fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
+    let rounds = plan.rounds(&[()], |(), window| {
+        let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+        let mut consumer = Consumer::warm(builder.workers(WORKERS))?;
+        // So that whatever grows has grown.
+        consumer.take_for(window, WORKERS, |_| ())?;
+        let found = workers(&consumer.host).into_iter().map(resident).collect::<Result<Vec<_>>>()?;
+        let server = resident(consumer.host.fork_server_pid())?;
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let all = percentile(found.iter().map(|resident| megabytes(resident.all_bytes)), 0.5);
+        let share = percentile(found.iter().map(|resident| megabytes(resident.share_bytes)), 0.5);
+        Ok([all, share, megabytes(server.all_bytes)])
+    })?;
+    let [all, share, server] =
+        [0, 1, 2].map(|index: usize| rounds[0].iter().map(|found| found[index]).collect::<Samples>());
+    Ok(vec![
+        Figure::new("all resident pages", "MB", all)
+            .beside("the fork server, which opens no plugin", server)
+            .should_be(Bound::AtMost(3.0)),
+        Figure::new("its share of them (PSS)", "MB", share),
+    ])
+}

@@ -1,0 +1,84 @@
+//! Other processes of the baselines: this executable again, with the shared memory as its standard input.
+//!
+//! ```text
+//!   bench ── spawn("ping-pong") ──► cobuf bench-partner ping-pong, which maps what its standard input leads to
+//! ```
+//!
+//! They never end on their own: they are killed when their [`Partner`] is dropped, and by the kernel where `bench` dies before.
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+use super::memory::SharedMemory;
+use super::relay::{self, ping_pong};
+use crate::args::PartnerArgs;
+
+/// Another process.
+pub(crate) struct Partner(Child);
+
+/// What a partner does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Ends at once.
+    Nothing,
+    /// Answers, see [`ping_pong`].
+    PingPong,
+    /// The first of the relay's runners, see [`relay`].
+    Commander,
+    /// Those in the middle.
+    Worker0,
+    Worker1,
+}
+
+impl Partner {
+    /// Starts a process that does this with the memory.
+    pub(crate) fn spawn(role: Role, memory: &SharedMemory) -> Result<Self> {
+        let memory = memory.file().try_clone_to_owned().context("cannot pass the shared memory on")?;
+        Ok(Self(command(role)?.stdin(memory).spawn().context("cannot start another process")?))
+    }
+}
+
+impl Drop for Partner {
+    fn drop(&mut self) {
+        // It is there until it was waited for, so both can only succeed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts this executable and waits for its end: the least that a start of a process costs.
+pub(crate) fn start_and_end() -> Result<()> {
+    let ended =
+        command(Role::Nothing)?.stdin(Stdio::null()).status().context("cannot start another process")?;
+    ensure!(ended.success(), "the process that does nothing ended with {ended}");
+    Ok(())
+}
+
+fn command(role: Role) -> Result<Command> {
+    let executable = std::env::current_exe().context("cannot find this executable")?;
+    let mut command = Command::new(executable);
+    let role = clap::ValueEnum::to_possible_value(&role).context("each role has a name")?;
+    command.arg("bench-partner").arg(role.get_name()).arg(std::process::id().to_string());
+    Ok(command)
+}
+
+/// The other process's whole life.
+pub(crate) fn serve(args: &PartnerArgs) -> Result<()> {
+    if args.role == Role::Nothing {
+        return Ok(());
+    }
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have died before.
+    ensure!(getppid().map(Pid::as_raw_pid) == Some(args.parent), "the process that started this one is gone");
+    let memory = rustix::io::dup(rustix::stdio::stdin()).context("there is no standard input")?;
+    let memory = SharedMemory::received(memory)?;
+    match args.role {
+        Role::Nothing => Ok(()),
+        Role::PingPong => ping_pong::answer(memory.words()),
+        Role::Commander => relay::command(memory.words()),
+        Role::Worker0 => relay::work(memory.words(), 0),
+        Role::Worker1 => relay::work(memory.words(), 1),
+    }
+}

@@ -1,0 +1,85 @@
+//! What processes use, by /proc.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cobuf_host::{Host, ProcessRole};
+
+/// The processor time of all of a host's processes, this one with its threads included.
+pub(crate) fn cpu_time(host: &Host) -> Result<Duration> {
+    let own = [std::process::id()].into_iter();
+    own.chain(host.processes().iter().map(|process| process.pid)).map(cpu_time_of).sum()
+}
+
+/// As the scheduler counts it, to the nanosecond, of all threads that there are.
+fn cpu_time_of(pid: u32) -> Result<Duration> {
+    let folder = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
+    let times = threads.map(|thread| {
+        let path = thread?.path().join("schedstat");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let nanos = text.split_whitespace().next().and_then(|first| first.parse().ok());
+        nanos.map(Duration::from_nanos).with_context(|| format!("{} has no time: {text:?}", path.display()))
+    });
+    times.sum()
+}
+
+/// The workers' process numbers.
+pub(crate) fn workers(host: &Host) -> Vec<u32> {
+    let is_worker = |role| matches!(role, ProcessRole::Worker(_));
+    host.processes().iter().filter(|process| is_worker(process.role)).map(|process| process.pid).collect()
+}
+
+/// Memory of a process that is resident beyond what it shares by a shared mapping, as it does the segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Resident {
+    /// All of its pages, those included that other processes have too, such as the C library's code.
+    pub(crate) all_bytes: u64,
+    /// Each page divided by the number of processes that have it.
+    pub(crate) share_bytes: u64,
+}
+
+pub(crate) fn resident(pid: u32) -> Result<Resident> {
+    let path = format!("/proc/{pid}/smaps");
+    Ok(beyond_shared(&fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?))
+}
+
+/// Of a `smaps`: a head for each mapping, then its numbers.
+fn beyond_shared(smaps: &str) -> Resident {
+    let (mut resident, mut is_shared) = (Resident::default(), false);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
+        let bytes = || second.parse().unwrap_or(0) * 1024;
+        match first {
+            "Rss:" if !is_shared => resident.all_bytes += bytes(),
+            "Pss:" if !is_shared => resident.share_bytes += bytes(),
+            // `7f12…-7f13… rw-s 00000000 00:01 2 /dev/shm/cobuf-…`
+            range if range.contains('-') => is_shared = second.ends_with('s'),
+            _ => {}
+        }
+    }
+    resident
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_the_segment_left_out() {
+        let smaps = "\
+            55d0-55d1 r-xp 00000000 fe:00 1 /bin/cobuf\nSize: 8 kB\nRss: 8 kB\nPss: 2 kB\n\
+            7f00-7f90 rw-s 00000000 00:01 2 /dev/shm/x (deleted)\nRss: 4096 kB\nPss: 1024 kB\n\
+            7fa0-7fb0 rw-p 00000000 00:00 0\nRss: 12 kB\nPss: 12 kB\nVmFlags: rd wr\n";
+        assert_eq!(beyond_shared(smaps), Resident { all_bytes: 20 * 1024, share_bytes: 14 * 1024 });
+    }
+
+    #[test]
+    fn does_this_process_have_memory_and_time() {
+        let own = resident(std::process::id()).unwrap();
+        assert!(own.all_bytes >= own.share_bytes && own.share_bytes > 0);
+        assert!(cpu_time_of(std::process::id()).unwrap() > Duration::ZERO);
+    }
+}
