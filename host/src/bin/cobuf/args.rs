@@ -321,6 +321,21 @@ pub(crate) struct BenchArgs {
     /// For about how long a case, or the pipeline, is measured, all runs together.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub(crate) seconds: f64,
+    /// Of a pipeline: end each run after so many batches.
+    #[arg(long, value_name = "N")]
+    pub(crate) batches: Option<u64>,
+    /// Of a pipeline: the number of worker processes.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Of a pipeline: the number of slots.
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<usize>,
+    /// Of a pipeline: batches as they are ready.
+    #[arg(long)]
+    pub(crate) any_order: bool,
+    /// Change a pipeline's configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can be repeated.
+    #[arg(long, value_name = "WHO.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,

@@ -43,7 +43,7 @@ const CANNOT_START: u8 = 2;
 fn main() -> ExitCode {
     cobuf_host::init();
     let args = Args::parse();
-    progress::log_to_stderr(args.verbose);
+    progress::log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
     let done = match args.command {
         Command::Run(run) => run::run(&run),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),

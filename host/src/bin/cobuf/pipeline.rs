@@ -12,7 +12,7 @@ use cobuf_host::{
 };
 use serde::Deserialize;
 
-use crate::args::{RunArgs, Workers};
+use crate::args::{BenchArgs, RunArgs, Workers};
 
 /// A pipeline file.
 #[derive(Debug, Clone, Deserialize)]
@@ -76,6 +76,20 @@ impl Pipeline {
     pub(crate) fn read(args: &RunArgs) -> Result<Self> {
         let mut pipeline = Self::read_file(&args.pipeline)?;
         pipeline.change(args)?;
+        Ok(pipeline)
+    }
+
+    /// Reads a pipeline file, and changes in it what the command line of `bench` says.
+    pub(crate) fn read_to_measure(path: &Path, args: &BenchArgs) -> Result<Self> {
+        let mut pipeline = Self::read_file(path)?;
+        let run = &mut pipeline.run;
+        run.batches = args.batches.or(run.batches);
+        run.workers = args.workers.map(Workers::Number).or(run.workers);
+        run.slots = args.slots.or(run.slots);
+        if args.any_order {
+            run.deterministic = Some(false);
+        }
+        pipeline.set(&args.set)?;
         Ok(pipeline)
     }
 

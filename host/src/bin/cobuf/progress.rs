@@ -12,9 +12,11 @@ use tracing_subscriber::fmt::MakeWriter;
 /// The bar that log lines are written above of, while there is one.
 static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Sends logs to standard error: the host's warnings, plugins' and cargo's information; more with `verbose`.
-pub(crate) fn log_to_stderr(verbose: u8) {
+/// Sends logs to standard error: the host's warnings, cargo's information, and plugins' unless the command starts them again and
+/// again; more with `verbose`.
+pub(crate) fn log_to_stderr(verbose: u8, plugins: bool) {
     let default = match verbose {
+        0 if !plugins => "warn,cobuf::build=info",
         0 => "warn,cobuf::plugin=info,cobuf::build=info",
         1 => "info,cobuf_host=debug,cobuf::plugin=debug",
         _ => "trace",

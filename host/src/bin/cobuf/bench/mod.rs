@@ -14,6 +14,7 @@
 //!   plugins   where the plugins of the cases come from
 //!   memory, partner, relay   the baselines' shared memory, their other processes, and what these do
 //!   processes what processes use
+//!   simulation, pictures   when batches could be delivered at best; a folder of photographs
 //!   report    what is printed
 //!   machine   which machine it was
 //!
@@ -24,18 +25,22 @@ mod consumer;
 mod figure;
 mod machine;
 mod memory;
+mod own;
 pub(crate) mod partner;
+mod pictures;
 mod plan;
 mod plugins;
 mod processes;
 mod relay;
 mod report;
 mod samples;
+mod simulation;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use self::cases::Case;
 use self::machine::Machine;
@@ -50,11 +55,33 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         return print(&cases::list());
     }
     let plan = Plan::new(args.seconds, args.runs)?;
-    measure_cases(args, &cases::named(&args.what)?, &plan)
+    match pipeline_of(args) {
+        Some(pipeline) => measure_own(args, pipeline, &plan),
+        None => measure_cases(args, &cases::named(&args.what)?, &plan),
+    }
+}
+
+/// The pipeline file that is to be measured, where it is one.
+fn pipeline_of(args: &BenchArgs) -> Option<&Path> {
+    let [what] = &args.what[..] else { return None };
+    let path = Path::new(what);
+    (path.is_file() || path.extension().is_some_and(|extension| extension == "toml")).then_some(path)
+}
+
+fn measure_own(args: &BenchArgs, path: &Path, plan: &Plan) -> Result<ExitCode> {
+    say(&format!("measuring {}, for about {} s", path.display(), args.seconds));
+    let report = own::measure(path, args, plan)?;
+    print(&if args.json { serde_json::to_string(&report)? } else { report.to_string() })
 }
 
 /// Measures one case after the other, and prints each at once where people read it.
 fn measure_cases(args: &BenchArgs, cases: &[&'static Case], plan: &Plan) -> Result<ExitCode> {
+    let BenchArgs { batches, workers, slots, any_order, set, .. } = args;
+    let changes = batches.is_some() || workers.is_some() || slots.is_some() || *any_order || !set.is_empty();
+    ensure!(
+        !changes,
+        "--batches, --workers, --slots, --any-order and --set are for a pipeline; the built-in cases say themselves what they measure"
+    );
     let plugins = Plugins::find(cases.iter().flat_map(|case| case.plugins).copied())?;
     let machine = Machine::here();
     if !args.json {

@@ -25,7 +25,7 @@ pub(crate) struct CaseReport {
 }
 
 /// The column in which figures begin.
-const WIDTH: usize = 46;
+const WIDTH: usize = 54;
 
 impl fmt::Display for CaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,12 +42,12 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = |of| self.goal.as_ref().filter(|goal| goal.of == of).map(ToString::to_string);
         let line = format!("  {}", self.what);
-        write!(f, "{line:WIDTH$}{} {}", number(self.measured.median()), self.unit)?;
+        write!(f, "{line:WIDTH$} {} {}", number(self.measured.median()), self.unit)?;
         write!(f, "{}{}", spread(&self.measured), said(Of::Figure).unwrap_or_default())?;
         for (index, baseline) in self.baselines.iter().enumerate() {
             let line = format!("    beside {}", baseline.what);
             let measured = &baseline.measured;
-            write!(f, "\n{line:WIDTH$}{}{}", number(measured.median()), spread(measured))?;
+            write!(f, "\n{line:WIDTH$} {}{}", number(measured.median()), spread(measured))?;
             write!(f, ", ratio {}{}", number(baseline.ratio.median()), spread(&baseline.ratio))?;
             if index == 0 {
                 f.write_str(&said(Of::Ratio).unwrap_or_default())?;

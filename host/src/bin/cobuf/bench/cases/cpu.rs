@@ -19,7 +19,7 @@ pub(super) const CASE: Case =
 
 const BURN: Duration = Duration::from_millis(1);
 /// Bytes for whose random numbers a core takes about a millisecond.
-const RANDOM_BYTES: usize = 200_000;
+const RANDOM_BYTES: usize = 600_000;
 
 #[derive(Clone, Copy)]
 enum Thing {

@@ -3,12 +3,15 @@
 mod cpu;
 mod first_batch;
 mod idle;
+mod images;
 mod large;
 mod latency;
 mod memory;
+mod messages;
 mod scaling;
 mod slots;
 mod tiny;
+mod uneven;
 
 use anyhow::{Context, Result};
 
@@ -33,9 +36,12 @@ const CASES: &[Case] = &[
     latency::CASE,
     scaling::CASE,
     cpu::CASE,
+    uneven::CASE,
     idle::CASE,
     memory::CASE,
     slots::CASE,
+    images::CASE,
+    messages::CASE,
 ];
 
 /// The plugins of the cases that fill arrays.

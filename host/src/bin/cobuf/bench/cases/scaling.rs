@@ -32,9 +32,9 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     })?;
     let samples: Vec<Samples> = rounds.into_iter().map(|shares| shares.into_iter().collect()).collect();
     let figures = WORKERS.iter().zip(samples.chunks(2)).map(|(workers, samples)| {
-        let figure = Figure::new(format!("{workers} workers"), "of ideal", samples[0].clone());
+        let figure = Figure::new(plural(*workers, "worker"), "of ideal", samples[0].clone());
         let figure = figure.should_be(Bound::AtLeast(0.98));
-        figure.beside(format!("{workers} threads that only sleep"), samples[1].clone())
+        figure.beside(format!("{} only to sleep", plural(*workers, "thread")), samples[1].clone())
     });
     Ok(figures.collect())
 }
@@ -69,4 +69,8 @@ fn sleep() {
     while let Some(rest) = SLEEP.checked_sub(started.elapsed()).filter(|rest| !rest.is_zero()) {
         thread::sleep(rest.min(STEP));
     }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
