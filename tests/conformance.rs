@@ -116,6 +116,24 @@ fn does_a_producer_without_a_fault_pass() {
 }
 
 #[test]
+fn how_fast_is_a_producer_with_nothing_around_it() {
+    let _leaks = Leaks::watch();
+    let rate = with_fault("").plain_loop(2, SOAK).expect("it does the messages");
+    assert!(rate.is_finite() && rate > 0.0, "{rate}");
+    let error = with_fault("crash").plain_loop(2, SOAK).unwrap_err().to_string();
+    assert!(
+        error.contains("in a plain loop cannot be started: its process was ended by signal 6"),
+        "{error}"
+    );
+    let commander = examination(plugin("list-commander")).config(list([index(1)]));
+    assert!(commander.plain_loop(1, SOAK).unwrap_err().to_string().contains("commander"));
+    let without_messages =
+        examination(plugin("fill-producer")).config(arrays_config(&[array("x", "u8", &[1])]));
+    let error = without_messages.plain_loop(1, SOAK).unwrap_err().to_string();
+    assert!(error.contains("there is no message"), "{error}");
+}
+
+#[test]
 fn are_bytes_that_are_not_always_the_same_found() {
     let _leaks = Leaks::watch();
     assert_finds(&faulty_producer("time"), "repeat", "array \"x\" differs first at element 7");

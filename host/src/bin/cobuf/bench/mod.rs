@@ -7,18 +7,21 @@
 //!   a case ──► rounds: each thing once, then each again … ──► samples ──► figures, baselines, ratios, goals ──► report
 //! ```
 //!
-//!   plan      how long and how often things are measured, in turns
-//!   consumer  takes the batches of a host
-//!   samples   medians, spreads, percentiles
-//!   figure    what a case says: a figure, the baselines beside it, the goal
-//!   plugins   where the plugins of the cases come from
-//!   memory, partner, relay   the baselines' shared memory, their other processes, and what these do
-//!   processes what processes use
-//!   simulation, pictures   when batches could be delivered at best; a folder of photographs
-//!   report    what is printed
-//!   machine   which machine it was
+//!   plan        how long and how often things are measured, in turns
+//!   consumer    takes the batches of a host
+//!   samples     medians, spreads, percentiles
+//!   figure      what a case says: a figure, the baselines beside it, the goal
+//!   plugins     where the plugins of the cases come from
+//!   report      what is printed; machine: which machine it was
 //!
-//! A goal that is missed is a finding, not an error.
+//!   What only some cases need:
+//!   memory      shared memory of the same kind as a host's segment
+//!   partner     other processes: this executable again; relay: what they do
+//!   processes   what processes use, by /proc
+//!   simulation  when batches could be delivered at best
+//!   pictures    a folder of photographs that are none
+//!
+//! A goal that is missed is a finding, not an error. Every figure and every ratio but those called computed is measured in this run.
 
 mod cases;
 mod consumer;

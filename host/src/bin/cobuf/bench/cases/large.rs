@@ -53,7 +53,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let threads = threads();
     let figure = Figure::new("filled and touched", "GB/s", host)
         .beside(format!("memset in {threads} threads"), memset)
-        .beside(format!("the same, for a thread that touches"), read);
+        .beside("the same, for another thread that touches", read);
     Ok(vec![figure.ratio_should_be(Bound::AtLeast(0.95))])
 }
 

@@ -34,7 +34,8 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let figures = WORKERS.iter().zip(samples.chunks(2)).map(|(workers, samples)| {
         let figure = Figure::new(plural(*workers, "worker"), "of ideal", samples[0].clone());
         let figure = figure.should_be(Bound::AtLeast(0.98));
-        figure.beside(format!("{} only to sleep", plural(*workers, "thread")), samples[1].clone())
+        figure
+            .beside(format!("{} with nothing but the sleep", plural(*workers, "thread")), samples[1].clone())
     });
     Ok(figures.collect())
 }

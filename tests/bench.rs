@@ -1,0 +1,146 @@
+//! Does `cobuf bench` measure what it says, and report it? How fast anything is, no test asks.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::{Leaks, plugin, repository};
+use serde_json::Value;
+
+/// In this folder; a checkout's has the plugins of the cases.
+fn bench(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
+    command.stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("COBUF_PLUGIN_PATH");
+    command.current_dir(folder).arg("bench").args(arguments).output().expect("the command can be run")
+}
+
+fn report(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    for key in ["cobuf", "date", "cpu", "kernel"] {
+        assert!(report[key].as_str().is_some_and(|text| !text.is_empty()), "{key} in {report}");
+    }
+    assert!(report["cores"].as_u64().is_some_and(|cores| cores > 0));
+    report
+}
+
+/// Asserts that samples are of so many rounds, in bounds, and numbers that can be.
+#[track_caller]
+fn assert_samples(samples: &Value, rounds: usize) {
+    let number = |value: &Value| value.as_f64().filter(|number| number.is_finite());
+    let all: Option<Vec<f64>> = samples["rounds"].as_array().expect("a list").iter().map(number).collect();
+    let all = all.unwrap_or_else(|| panic!("{samples}"));
+    assert_eq!(all.len(), rounds, "{samples}");
+    let [min, median, max] = ["min", "median", "max"].map(|key| number(&samples[key]).expect("a number"));
+    assert!(min > 0.0 && min <= median && median <= max, "{samples}");
+}
+
+#[track_caller]
+fn figures(of: &Value, rounds: usize) -> &[Value] {
+    let figures = of["figures"].as_array().expect("a list");
+    for figure in figures {
+        assert!(figure["what"].is_string() && figure["unit"].is_string(), "{figure}");
+        assert_samples(&figure["measured"], rounds);
+        for baseline in figure["baselines"].as_array().expect("a list") {
+            assert!(baseline["what"].is_string(), "{baseline}");
+            assert_samples(&baseline["measured"], rounds);
+            assert_samples(&baseline["ratio"], rounds);
+        }
+        let goal = &figure["goal"];
+        let bounds = ["at_most", "at_least"].iter().filter(|key| goal[**key].is_number()).count();
+        assert!(goal.is_null() || (bounds == 1 && goal["met"].is_boolean()), "{figure}");
+    }
+    figures
+}
+
+#[test]
+fn is_a_pipeline_measured_run_by_run() {
+    let _leaks = Leaks::watch();
+    let arguments =
+        "examples/digits.toml --runs 3 --seconds 0.3 --batches 20 --workers 2 --slots 6 --any-order --json";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let set = ["--set", "producer.batch_size=32", "--set", "commander.batch_size=32"];
+    let report = report(&bench(repository(), &[&arguments[..], &set].concat()));
+    assert_eq!(report["pipeline"], "examples/digits.toml");
+    assert_eq!((&report["workers"], &report["slots"]), (&2.into(), &6.into()));
+    assert_eq!(report["deterministic"], false);
+    assert_eq!(figures(&report, 3).len(), 4);
+    for run in 0..3 {
+        assert!((2..=20).contains(&report["batches"][run].as_u64().unwrap()), "{report}");
+        assert_eq!(report["errors"][run], 0);
+        assert!(report["limited_by"][run].is_string());
+    }
+}
+
+#[test]
+fn are_cases_measured_beside_their_baselines() {
+    let _leaks = Leaks::watch();
+    let cases = ["tiny", "uneven", "latency", "memory", "cpu"];
+    let arguments = ["--runs", "2", "--seconds", "0.4", "--json"];
+    let report = report(&bench(repository(), &[&cases[..], &arguments].concat()));
+    let found = report["cases"].as_array().unwrap();
+    assert_eq!(found.iter().map(|case| &case["name"]).collect::<Vec<_>>(), cases);
+    for case in found {
+        let figures = figures(case, 2);
+        assert!(figures.iter().any(|figure| figure["baselines"][0].is_object()), "{case}");
+        assert!(figures.iter().any(|figure| figure["goal"].is_object()), "{case}");
+    }
+}
+
+#[test]
+fn what_does_a_person_read() {
+    let _leaks = Leaks::watch();
+    let output = bench(repository(), &["tiny", "--runs", "1", "--seconds", "0.1"]);
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success(), "{stderr}");
+    for part in ["cores", "tiny: ", "in order", "µs a batch", "beside ", "ratio ", "goal at most 1: "] {
+        assert!(stdout.contains(part), "{part:?} in {stdout}");
+    }
+    assert!(stderr.contains("measuring tiny, for about 0.1 s"), "{stderr}");
+}
+
+#[test]
+fn is_each_case_listed_in_a_line() {
+    let _leaks = Leaks::watch();
+    let output = bench(repository(), &["--list"]);
+    assert!(output.status.success());
+    let list = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let expected = "tiny large first-batch latency scaling cpu uneven idle memory slots images messages";
+    assert_eq!(names.join(" "), expected);
+}
+
+#[test]
+fn are_plugins_found_by_name_where_there_is_no_checkout() {
+    let _leaks = Leaks::watch();
+    let folder = tempfile::tempdir().unwrap();
+    let built = plugin("fill-producer").path().parent().unwrap().to_owned();
+    assert_eq!(plugin("list-commander").path().parent(), Some(built.as_path()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
+    command.current_dir(folder.path()).env("COBUF_PLUGIN_PATH", built).env_remove("RUST_LOG");
+    command.args(["bench", "tiny", "--runs", "1", "--seconds", "0.1", "--json"]);
+    figures(&report(&command.output().unwrap())["cases"][0], 1);
+}
+
+#[test]
+fn is_what_cannot_be_measured_refused() {
+    let _leaks = Leaks::watch();
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = |arguments: &[&str]| {
+        let output = bench(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let error = refusal(&["tiny"]);
+    for part in ["need the plugin fill-producer", "in a checkout of cobuf", "COBUF_PLUGIN_PATH"] {
+        assert!(error.contains(part), "{part:?} in {error}");
+    }
+    assert!(
+        refusal(&["huge"]).contains("there is no case \"huge\", and no such file; the cases are tiny, large")
+    );
+    assert!(refusal(&["tiny", "--slots", "4"]).contains("--slots, --any-order and --set are for a pipeline"));
+    assert!(refusal(&["missing.toml"]).contains("cannot read the pipeline file missing.toml"));
+    assert!(refusal(&["tiny", "--seconds", "0"]).contains("seconds is 0, expected more"));
+    assert!(refusal(&["tiny", "--runs", "0"]).contains("runs is 0, expected at least 1"));
+}
