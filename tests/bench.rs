@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use common::{Leaks, plugin, repository};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// In this folder; a checkout's has the plugins of the cases.
@@ -21,6 +23,7 @@ fn report(output: &Output) -> Value {
     for key in ["cobuf", "date", "cpu", "kernel"] {
         assert!(report[key].as_str().is_some_and(|text| !text.is_empty()), "{key} in {report}");
     }
+    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
     assert!(report["cores"].as_u64().is_some_and(|cores| cores > 0));
     report
 }
@@ -98,6 +101,20 @@ fn what_does_a_person_read() {
         assert!(stdout.contains(part), "{part:?} in {stdout}");
     }
     assert!(stderr.contains("measuring tiny, for about 0.1 s"), "{stderr}");
+}
+
+#[test]
+fn is_nothing_left_behind_after_a_signal() {
+    let _leaks = Leaks::watch();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
+    command.current_dir(repository()).args(["bench", "tiny", "--runs", "1000", "--seconds", "100", "--json"]);
+    let mut bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(bench.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("measuring tiny")));
+    kill_process(Pid::from_child(&bench), Signal::INT).unwrap();
+    let output = bench.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(output.stdout.is_empty(), "{output:?}");
 }
 
 #[test]

@@ -64,8 +64,9 @@ Examples:
   cobuf bench --list
 
 Exit codes:
-  0  everything was measured, whether the goals are met or not
-  2  something could not be started: the command line, a pipeline file, a plugin, the machine";
+  0    everything was measured, whether the goals are met or not
+  2    something could not be started: the command line, a pipeline file, a plugin, the machine
+  130  stopped by Ctrl-C, 143 by SIGTERM";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

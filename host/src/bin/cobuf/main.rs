@@ -5,6 +5,7 @@
 //!   pipeline  pipeline files, and what the command line changes in them
 //!   run       `cobuf run`: the loop over the batches
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
+//!   signals   Ctrl-C and SIGTERM
 //!   progress  the progress bar, and logs that do not tear it
 //!   report    the summary, for people and for machines
 //!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
@@ -29,6 +30,7 @@ mod pipeline;
 mod progress;
 mod report;
 mod run;
+mod signals;
 mod watch;
 
 use std::process::ExitCode;

@@ -3,20 +3,17 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cobuf_host::{Batch, Checkpoint, Host, Next, StreamError};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::args::{ReportFormat, RunArgs};
 use crate::pipeline::Pipeline;
 use crate::progress::{Progress, say};
 use crate::report::{Course, Report, Tally};
+use crate::signals::Signals;
 use crate::watch;
 
 /// How often the loop looks for signals and refreshes the bar while no batch comes.
@@ -27,8 +24,6 @@ const STALL_SAID_AFTER: Duration = Duration::from_secs(5);
 const SHOWN_ERRORS: u64 = 10;
 /// The exit code where batches failed.
 const FAILED: u8 = 1;
-/// Shells' convention: 128 and the signal.
-const SIGNAL_BASE: u8 = 128;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
@@ -36,8 +31,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let pipeline = Pipeline::read(args)?;
     let plugins = pipeline.plugins();
     let mut builder = pipeline.into_builder()?;
-    if let Some(signal) = signals.received() {
-        return Ok(ExitCode::from(SIGNAL_BASE + signal)); // while plugins were built
+    if let Some(code) = signals.exit_code() {
+        return Ok(code); // while plugins were built
     }
     let mut tally = Tally::default();
     if let Some(path) = &args.resume {
@@ -81,8 +76,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         ReportFormat::Text => say(&report.to_string()),
         ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
     }
-    Ok(match signals.received() {
-        Some(signal) if interrupted => ExitCode::from(SIGNAL_BASE + signal),
+    Ok(match signals.exit_code() {
+        Some(code) if interrupted => code,
         _ if report.errors > 0 || unwritten => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
@@ -136,7 +131,7 @@ impl Consumer<'_> {
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         loop {
-            if self.signals.received().is_some() {
+            if self.signals.exit_code().is_some() {
                 self.course.interrupted = true;
                 break;
             }
@@ -214,29 +209,5 @@ impl Consumer<'_> {
         for (number, attempt) in (1..).zip(attempts) {
             say(&format!("  attempt {number}: {}", attempt.to_string().replace('\n', "\n  ")));
         }
-    }
-}
-
-/// The signals that end a run in order. A second one ends it at once; the fork server then cleans up.
-struct Signals {
-    received: Arc<AtomicUsize>,
-}
-
-impl Signals {
-    fn install() -> Result<Self> {
-        let (received, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGINT, SIGTERM] {
-            let code = i32::from(SIGNAL_BASE) + signal;
-            // The order matters: the first signal finds `again` unset, and sets it.
-            flag::register_conditional_shutdown(signal, code, again.clone())
-                .and_then(|_| flag::register(signal, again.clone()))
-                .and_then(|_| flag::register_usize(signal, received.clone(), signal as usize))
-                .context("cannot listen for signals")?;
-        }
-        Ok(Self { received })
-    }
-
-    fn received(&self) -> Option<u8> {
-        u8::try_from(self.received.load(Ordering::Relaxed)).ok().filter(|&signal| signal != 0)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
-use std::{io, process, ptr, slice};
+use std::{process, ptr, slice};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, fstat, ftruncate};
@@ -77,7 +77,7 @@ impl Drop for SharedMemory {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's own, and no reference into it can be left.
         let unmapped = unsafe { munmap(self.start.cast(), self.bytes) };
-        debug_assert!(unmapped.is_ok(), "{}", io::Error::last_os_error());
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
 }
 

@@ -58,10 +58,11 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         return print(&cases::list());
     }
     let plan = Plan::new(args.seconds, args.runs)?;
-    match pipeline_of(args) {
+    let measured = match pipeline_of(args) {
         Some(pipeline) => measure_own(args, pipeline, &plan),
         None => measure_cases(args, &cases::named(&args.what)?, &plan),
-    }
+    };
+    plan.signals.exit_code().map_or(measured, Ok)
 }
 
 /// The pipeline file that is to be measured, where it is one.
@@ -90,7 +91,7 @@ fn measure_cases(args: &BenchArgs, cases: &[&'static Case], plan: &Plan) -> Resu
     if !args.json {
         print(&machine.to_string())?;
     }
-    let mut report = Report { machine, cases: Vec::new() };
+    let mut report = Report { machine, seconds: args.seconds, cases: Vec::new() };
     for case in cases {
         say(&format!("measuring {}, for about {} s", case.name, args.seconds));
         let case =

@@ -19,6 +19,8 @@ use crate::pipeline::Pipeline;
 pub(crate) struct OwnReport {
     #[serde(flatten)]
     machine: Machine,
+    /// For how long all runs together were to be measured.
+    seconds: f64,
     pipeline: String,
     workers: usize,
     slots: usize,
@@ -52,6 +54,7 @@ pub(crate) fn measure(path: &Path, args: &BenchArgs, plan: &Plan) -> Result<OwnR
     let last = &runs[runs.len() - 1];
     Ok(OwnReport {
         machine: Machine::here(),
+        seconds: args.seconds,
         pipeline: path.display().to_string(),
         workers: last.workers,
         slots: last.slots,

@@ -6,6 +6,7 @@
 //!
 //! They never end on their own: they are killed when their [`Partner`] is dropped, and by the kernel where `bench` dies before.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -60,6 +61,8 @@ fn command(role: Role) -> Result<Command> {
     let executable = std::env::current_exe().context("cannot find this executable")?;
     let mut command = Command::new(executable);
     let role = clap::ValueEnum::to_possible_value(&role).context("each role has a name")?;
+    // What a terminal sends is for `bench`, which ends its partners.
+    command.process_group(0);
     command.arg("bench-partner").arg(role.get_name()).arg(std::process::id().to_string());
     Ok(command)
 }

@@ -11,12 +11,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::samples::Samples;
+use crate::signals::Signals;
+
 /// How long and how often.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// For how long a case is measured, all rounds and things together.
     pub(crate) time: Duration,
-    pub(crate) rounds: usize,
+    rounds: usize,
+    /// Between two measurements it is looked for them.
+    pub(crate) signals: Signals,
 }
 
 impl Plan {
@@ -24,7 +29,7 @@ impl Plan {
         let time = Duration::try_from_secs_f64(seconds).context("the seconds are wrong")?;
         ensure!(!time.is_zero(), "seconds is 0, expected more");
         ensure!(rounds > 0, "runs is 0, expected at least 1");
-        Ok(Self { time, rounds })
+        Ok(Self { time, rounds, signals: Signals::install()? })
     }
 
     /// Measures each of the things once a round, and is told for how long. Gives what was measured of each, in the rounds' order.
@@ -39,12 +44,23 @@ impl Plan {
         let mut measured: Vec<Vec<R>> = things.iter().map(|_| Vec::new()).collect();
         for _ in 0..self.rounds {
             for (&thing, measured) in things.iter().zip(&mut measured) {
+                ensure!(self.signals.exit_code().is_none(), "stopped by a signal");
                 measured.push(measure(thing, window)?);
                 bar.inc(1);
             }
         }
         bar.finish_and_clear();
         Ok(measured)
+    }
+
+    /// As [`rounds`](Self::rounds), of numbers.
+    pub(crate) fn samples<T: Copy, const N: usize>(
+        &self,
+        things: [T; N],
+        measure: impl FnMut(T, Duration) -> Result<f64>,
+    ) -> Result<[Samples; N]> {
+        let mut measured = self.rounds(&things, measure)?.into_iter();
+        Ok(things.map(|_| measured.next().into_iter().flatten().collect()))
     }
 }
 

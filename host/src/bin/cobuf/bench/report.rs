@@ -13,6 +13,8 @@ use super::samples::Samples;
 pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) machine: Machine,
+    /// For how long each case was measured.
+    pub(crate) seconds: f64,
     pub(crate) cases: Vec<CaseReport>,
 }
 

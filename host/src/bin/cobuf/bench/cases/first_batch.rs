@@ -30,7 +30,7 @@ enum Thing {
 }
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let rounds = plan.rounds(&[Thing::Host, Thing::Process], |thing, window| {
+    let [host, process] = plan.samples([Thing::Host, Thing::Process], |thing, window| {
         median_of(window, || match thing {
             Thing::Host => first_batch(plugins),
             Thing::Process => {
@@ -40,7 +40,6 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
             }
         })
     })?;
-    let [host, process] = [0, 1].map(|thing: usize| rounds[thing].iter().copied().collect());
     let figure =
         Figure::new("first batch", "ms", host).beside("this executable started, to do nothing", process);
     Ok(vec![figure.should_be(Bound::AtMost(10.0))])

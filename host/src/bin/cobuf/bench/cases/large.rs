@@ -15,7 +15,6 @@ use crate::bench::machine::cores;
 use crate::bench::memory::SharedMemory;
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
-use crate::bench::samples::Samples;
 
 pub(super) const CASE: Case = Case {
     name: "large",
@@ -41,15 +40,13 @@ enum Thing {
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let mut memory = SharedMemory::create(SLOTS * BATCH_BYTES)?;
     let things = [Thing::Host, Thing::Memset, Thing::ReadMemset];
-    let rounds = plan.rounds(&things, |thing, window| {
+    let [host, memset, read] = plan.samples(things, |thing, window| {
         Ok(match thing {
             Thing::Host => filled_by_host(plugins, window)?,
             Thing::Memset => memset(memory.bytes_mut(), window),
             Thing::ReadMemset => memset_for_reader(memory.bytes_mut(), window),
         })
     })?;
-    let [host, memset, read] =
-        [0, 1, 2].map(|thing: usize| rounds[thing].iter().copied().collect::<Samples>());
     let threads = threads();
     let figure = Figure::new("filled and touched", "GB/s", host)
         .beside(format!("memset in {threads} threads"), memset)

@@ -3,6 +3,7 @@
 //! A message is copied three times before a worker reads it, all in the commander's process: by the list-commander, which keeps its list,
 //! by the encoder, and into its slot. So much is done beside the buffer in a loop.
 
+use std::array;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,6 @@ use crate::bench::consumer::{Consumer, MANY};
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
-use crate::bench::samples::Samples;
 
 pub(super) const CASE: Case = Case {
     name: "messages",
@@ -33,12 +33,11 @@ const CAPACITY: usize = (64 << 10) + 64;
 const FLAT: f64 = 1.25;
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let things = BYTES.map(|bytes| [(bytes, true), (bytes, false)]);
-    let rounds = plan.rounds(things.as_flattened(), |(bytes, hosted), window| {
+    let things: [_; 2 * BYTES.len()] = array::from_fn(|index| (BYTES[index / 2], index % 2 == 0));
+    let samples = plan.samples(things, |(bytes, hosted), window| {
         let message = Dictionary::new().with("ballast", Value::Bytes(vec![7; bytes]));
         if hosted { by_host(plugins, message, window) } else { by_loop(&message, window) }
     })?;
-    let samples: Vec<Samples> = rounds.into_iter().map(|micros| micros.into_iter().collect()).collect();
     let pairs = || BYTES.iter().zip(samples.chunks(2));
     let whole = pairs().map(|(bytes, samples)| {
         let figure = Figure::new(format!("{bytes} bytes"), "µs a batch", samples[0].clone());

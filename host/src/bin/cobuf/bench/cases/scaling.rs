@@ -1,5 +1,6 @@
 //! Whether twice the workers do twice as much, where each only waits.
 
+use std::array;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
-use crate::bench::samples::Samples;
 
 pub(super) const CASE: Case = Case {
     name: "scaling",
@@ -26,11 +26,10 @@ const SLEEP: Duration = Duration::from_millis(10);
 const STEP: Duration = Duration::from_millis(5);
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let things = WORKERS.map(|workers| [(workers, true), (workers, false)]);
-    let rounds = plan.rounds(things.as_flattened(), |(workers, hosted), window| {
+    let things: [_; 2 * WORKERS.len()] = array::from_fn(|index| (WORKERS[index / 2], index % 2 == 0));
+    let samples = plan.samples(things, |(workers, hosted), window| {
         if hosted { by_host(plugins, workers, window) } else { Ok(by_threads(workers, window)) }
     })?;
-    let samples: Vec<Samples> = rounds.into_iter().map(|shares| shares.into_iter().collect()).collect();
     let figures = WORKERS.iter().zip(samples.chunks(2)).map(|(workers, samples)| {
         let figure = Figure::new(plural(*workers, "worker"), "of ideal", samples[0].clone());
         let figure = figure.should_be(Bound::AtLeast(0.98));

@@ -1,5 +1,7 @@
 //! Whether many slots cost more than few: whoever looks for one may have to look at all.
 
+use std::array;
+
 use anyhow::Result;
 use cobuf_host::Dictionary;
 
@@ -8,7 +10,6 @@ use crate::bench::consumer::{Consumer, MANY};
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
-use crate::bench::samples::Samples;
 
 pub(super) const CASE: Case = Case {
     name: "slots",
@@ -24,13 +25,13 @@ const FLAT: f64 = 1.25;
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let things = [true, false].map(|deterministic| SLOTS.map(|slots| (slots, deterministic)));
-    let rounds = plan.rounds(things.as_flattened(), |(slots, deterministic), window| {
+    let things: [_; 2 * SLOTS.len()] =
+        array::from_fn(|index| (SLOTS[index % SLOTS.len()], index < SLOTS.len()));
+    let samples = plan.samples(things, |(slots, deterministic), window| {
         let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
         let builder = builder.workers(WORKERS).slots(slots).deterministic(deterministic);
         Ok(Consumer::warm(builder)?.take_for(window, MANY, |_| ())?.micros_a_batch())
     })?;
-    let samples: Vec<Samples> = rounds.into_iter().map(|measured| measured.into_iter().collect()).collect();
     for (order, samples) in ["in order", "any order"].iter().zip(samples.chunks(SLOTS.len())) {
         let [few, ..] = SLOTS;
         for (slots, measured) in SLOTS.iter().zip(samples) {

@@ -12,7 +12,6 @@ use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
 use crate::bench::relay::Relay;
-use crate::bench::samples::Samples;
 
 pub(super) const CASE: Case = Case {
     name: "tiny",
@@ -32,14 +31,12 @@ enum Thing {
 }
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let rounds =
-        plan.rounds(&[Thing::InOrder, Thing::AnyOrder, Thing::Relay], |thing, window| match thing {
-            Thing::InOrder => by_host(plugins, true, window),
-            Thing::AnyOrder => by_host(plugins, false, window),
-            Thing::Relay => by_relay(window),
-        })?;
-    let [ordered, any, relay] =
-        [0, 1, 2].map(|thing: usize| rounds[thing].iter().copied().collect::<Samples>());
+    let things = [Thing::InOrder, Thing::AnyOrder, Thing::Relay];
+    let [ordered, any, relay] = plan.samples(things, |thing, window| match thing {
+        Thing::InOrder => by_host(plugins, true, window),
+        Thing::AnyOrder => by_host(plugins, false, window),
+        Thing::Relay => by_relay(window),
+    })?;
     Ok(vec![
         Figure::new("in order", "µs a batch", ordered.clone())
             .beside("a bare relay of processes, without messages", relay)
