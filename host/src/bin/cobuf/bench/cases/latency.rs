@@ -35,14 +35,13 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
         let micros = || took.iter().map(|took| took.as_secs_f64() * 1e6);
         Ok([0.5, 0.99].map(|share| percentile(micros(), share)))
     })?;
-    let figures = ["p50", "p99"].iter().enumerate().map(|(index, share)| {
-        let of = |thing: usize| rounds[thing].iter().map(|shares| shares[index]).collect::<Samples>();
-        let figure = Figure::new(*share, "µs", of(0));
-        figure.beside(format!("{share} of two processes that wake each other"), of(1))
-    });
-    let [p50, p99] = <[Figure; 2]>::try_from(figures.collect::<Vec<_>>())
-        .unwrap_or_else(|_| unreachable!("there are two shares"));
-    Ok(vec![p50.ratio_should_be(Bound::AtMost(3.0)), p99])
+    let figure = |index: usize, share: &str| {
+        let [host, ping_pong] =
+            [0, 1].map(|thing: usize| rounds[thing].iter().map(|shares| shares[index]).collect::<Samples>());
+        Figure::new(share, "µs", host)
+            .beside(format!("{share} of two processes that wake each other"), ping_pong)
+    };
+    Ok(vec![figure(0, "p50").ratio_should_be(Bound::AtMost(3.0)), figure(1, "p99")])
 }
 
 /// With the only slot given back the next message can be commanded; its batch is the next one.
