@@ -3,13 +3,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use cobuf_host::{Batch, Batches, Host, HostBuilder};
+use anyhow::{Result, bail, ensure};
+use cobuf_host::{Batch, Batches, Host, HostBuilder, Next};
 
 /// Of batches that come within microseconds, so many are taken from one look at the clock, which costs some 30 ns, to the next.
 pub(crate) const MANY: usize = 64;
-/// How long slots may take to be filled.
-const FILL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a batch may take, and all slots to be filled: none of the cases needs a second.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether they are.
 const LOOK_AROUND: Duration = Duration::from_millis(1);
 
@@ -53,7 +53,11 @@ impl Consumer {
 
     /// The next batch of a stream without an end.
     pub(crate) fn next(&mut self) -> Result<Batch> {
-        Ok(self.batches.next().context("the stream ended, though its commander has no end")??)
+        match self.batches.next_timeout(PATIENCE) {
+            Next::Item(batch) => Ok(batch?),
+            Next::Ended => bail!("the stream ended, though its commander has no end"),
+            Next::Pending(_) => bail!("nothing came for {PATIENCE:?}, {}", self.batches.stall_report()),
+        }
     }
 
     /// Takes so many batches, and looks at each.
@@ -86,9 +90,9 @@ impl Consumer {
 
     /// Waits until every slot has a batch.
     pub(crate) fn fill(&self) -> Result<()> {
-        let limit = Instant::now() + FILL_LIMIT;
+        let limit = Instant::now() + PATIENCE;
         while self.host.statistics().slots.ready < self.host.slots() {
-            ensure!(Instant::now() < limit, "the slots were not full after {FILL_LIMIT:?}");
+            ensure!(Instant::now() < limit, "the slots were not full after {PATIENCE:?}");
             thread::sleep(LOOK_AROUND);
         }
         Ok(())
