@@ -1,0 +1,51 @@
+//! The peers that are part of this program: cobuf itself, floors and ceilings. Each measures in a process of its own.
+
+mod cobuf;
+mod crossbeam;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::protocol::{Answer, Probe, Request};
+use crate::work::{LARGE_BYTES, PAGE_BYTES, VALUES};
+
+/// A peer in this program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Native {
+    pub(crate) name: &'static str,
+    pub(crate) probe: fn() -> Probe,
+    measure: fn(&Request) -> Result<Answer>,
+}
+
+/// All of them, in the order of the tables.
+pub(crate) const PEERS: [Native; 2] = [cobuf::PEER, crossbeam::PEER];
+
+/// Does one measurement.
+pub(crate) fn measure(peer: &str, request: &Request) -> Result<Answer> {
+    let native = PEERS.iter().find(|native| native.name == peer);
+    let native = native.with_context(|| format!("no peer in this program is called {peer:?}"))?;
+    (native.measure)(request)?.checked()
+}
+
+/// Gigabytes a second from the seconds that a large batch took.
+fn gigabytes_a_second(seconds_a_batch: f64) -> f64 {
+    LARGE_BYTES as f64 / seconds_a_batch / 1e9
+}
+
+/// Reads one byte a page. Each must be the value of batch number `batch`.
+fn touch(bytes: &[u8], batch: u64) -> Result<()> {
+    let value = (batch % VALUES) as u8;
+    anyhow::ensure!(
+        bytes.iter().step_by(PAGE_BYTES).all(|byte| *byte == value),
+        "batch {batch} begins with {:?}, expected {value} everywhere",
+        bytes.first()
+    );
+    Ok(())
+}
+
+/// How much of the time that workers took would have been enough, had none of them ever waited; in percent.
+fn share_of_ideal(times: &[f64], workers: usize, took: Duration) -> f64 {
+    let ideal = times.iter().sum::<f64>() / workers as f64;
+    100.0 * ideal / took.as_secs_f64()
+}
