@@ -48,7 +48,8 @@ pub(crate) fn ask<T: DeserializeOwned>(command: &mut Command, limit: Duration) -
 
 /// Waits for the child's end, and ends its group; `None` where it reached the limit.
 fn end(child: &mut Child, limit: Duration, pipes: [&Pipe; 2]) -> Result<Option<ExitStatus>> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("the child has no process id")?;
+    let pid =
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("the child has no process id")?;
     let ended = ends_within(pid, limit)?;
     // The child is not reaped yet, so that the number is still its group's. An empty group is no error.
     let _ = kill_process_group(pid, Signal::TERM);

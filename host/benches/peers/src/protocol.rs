@@ -109,7 +109,8 @@ mod tests {
     fn is_a_peer_missing_or_there() {
         let missing = parse_output::<Probed>(r#"{"missing": "pip install torch"}"#).unwrap();
         assert!(matches!(missing, Probed::Missing { missing } if missing == "pip install torch"));
-        let there = r#"{"versions": "x 1", "conditions": "", "variants": [{"name": "", "works": {"tiny": [""]}}]}"#;
+        let there =
+            r#"{"versions": "x 1", "conditions": "", "variants": [{"name": "", "works": {"tiny": [""]}}]}"#;
         let Probed::There(probe) = parse_output(there).unwrap() else { panic!("not there") };
         assert_eq!(probe.variants[0].works[&Work::Tiny], [""]);
     }

@@ -12,10 +12,9 @@ use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{LARGE_SHAPE, PHOTO_SIDE, PHOTOS_A_BATCH, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
 
-pub(super) const PEER: Native = Native { name: "cobuf", probe, measure };
+pub(crate) const PEER: Native = Native { name: "cobuf", probe, measure };
 
-/// The variant that all others are compared with.
-pub(crate) const IN_ORDER: &str = "in order";
+const IN_ORDER: &str = "in order";
 const ANY_ORDER: &str = "any order";
 
 const CONDITIONS: &str = "Three processes and more: commander, workers, consumer, and a fork server that sleeps. The producer \
@@ -23,6 +22,11 @@ const CONDITIONS: &str = "Three processes and more: commander, workers, consumer
     hangs is replaced and its message done again, errors are values in the place of their batch, batches know their messages, \
     the content follows from the seed. It gives up: Linux only, all slots' memory is reserved at the start, plugins are \
     compiled code. Here it runs `list-commander` with `fill-producer`, and `image-commander` with `image-producer`, as they are.";
+
+/// The row that all others are compared with.
+pub(crate) fn base_name() -> String {
+    super::row_name(PEER.name, IN_ORDER)
+}
 
 fn probe() -> Probe {
     let works: BTreeMap<_, _> = Work::ALL.into_iter().map(|work| (work, vec![slots(work)])).collect();
@@ -53,10 +57,12 @@ fn measure(request: &Request) -> Result<Answer> {
 /// A host's builder with this request's plugins.
 fn builder(request: &Request, commander: &str, producer: &str) -> Result<HostBuilder> {
     let plugin = |name: &str| {
-        let file = request.plugins.get(name).with_context(|| format!("the plugin {name} is not in the request"))?;
+        let file =
+            request.plugins.get(name).with_context(|| format!("the plugin {name} is not in the request"))?;
         anyhow::Ok(Plugin::file(file))
     };
-    let slots = request.setting.strip_prefix("slots=").context("the setting names no number of slots")?.parse()?;
+    let slots =
+        request.setting.strip_prefix("slots=").context("the setting names no number of slots")?.parse()?;
     Ok(Host::builder()
         .commander(plugin(commander)?)
         .producer(plugin(producer)?)
@@ -106,7 +112,8 @@ fn first_batch(request: &Request) -> Result<f64> {
 fn uneven(request: &Request) -> Result<f64> {
     let times: Vec<f64> = serde_json::from_str(&fs::read_to_string(&request.times)?)?;
     // The clock starts with a batch that takes no time, when all processes are there.
-    let messages = [0.0].iter().chain(&times).map(|seconds| Dictionary::new().with("sleep_seconds", *seconds)).collect();
+    let messages =
+        [0.0].iter().chain(&times).map(|seconds| Dictionary::new().with("sleep_seconds", *seconds)).collect();
     let host = filling(request, messages, 1)?.start()?;
     let mut batches = host.batches();
     batches.next().context("the stream ended")??;
@@ -124,7 +131,9 @@ fn images(request: &Request) -> Result<f64> {
     let folder = request.photos.to_str().context("the photos' folder is not UTF-8")?;
     let batch_size = PHOTOS_A_BATCH as u64;
     let host = builder(request, "image-commander", "image-producer")?
-        .commander_config(Dictionary::new().with("folder", folder).with("batch_size", batch_size).with("shuffle", false))
+        .commander_config(
+            Dictionary::new().with("folder", folder).with("batch_size", batch_size).with("shuffle", false),
+        )
         .producer_config(
             Dictionary::new()
                 .with("batch_size", batch_size)

@@ -26,7 +26,10 @@ const CONDITIONS: &str = "A floor. A commander's thread, two workers' threads an
 
 fn probe() -> Probe {
     let works = [(Work::Tiny, TINY_SLOTS), (Work::Large, SLOTS), (Work::First, TINY_SLOTS)];
-    let works = works.into_iter().map(|(work, buffers)| (work, vec![format!("buffers={buffers}")])).collect::<BTreeMap<_, _>>();
+    let works = works
+        .into_iter()
+        .map(|(work, buffers)| (work, vec![format!("buffers={buffers}")]))
+        .collect::<BTreeMap<_, _>>();
     Probe {
         versions: "crossbeam-channel 0.5".to_owned(),
         conditions: CONDITIONS.to_owned(),
@@ -69,7 +72,8 @@ struct Stream {
 
 impl Stream {
     fn start(request: &Request) -> Result<Self> {
-        let buffers = request.setting.strip_prefix("buffers=").context("the setting names no buffers")?.parse()?;
+        let buffers =
+            request.setting.strip_prefix("buffers=").context("the setting names no buffers")?.parse()?;
         let bytes = if request.work == Work::Large { LARGE_BYTES } else { TINY_BYTES };
         let (free, free_buffers) = bounded::<Buffer>(buffers);
         let (commanded, messages) = bounded::<Buffer>(buffers);

@@ -1,11 +1,16 @@
 //! The peers that are part of this program: cobuf itself, floors and ceilings. Each measures in a process of its own.
 
-mod cobuf;
+pub(crate) mod cobuf;
 mod crossbeam;
+mod decoder;
+pub(crate) mod iceoryx2;
+mod memset;
 
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::protocol::{Answer, Probe, Request};
 use crate::work::{LARGE_BYTES, PAGE_BYTES, VALUES};
@@ -19,13 +24,19 @@ pub(crate) struct Native {
 }
 
 /// All of them, in the order of the tables.
-pub(crate) const PEERS: [Native; 2] = [cobuf::PEER, crossbeam::PEER];
+pub(crate) const PEERS: [Native; 5] =
+    [cobuf::PEER, iceoryx2::PEER, crossbeam::PEER, memset::PEER, decoder::PEER];
 
 /// Does one measurement.
 pub(crate) fn measure(peer: &str, request: &Request) -> Result<Answer> {
     let native = PEERS.iter().find(|native| native.name == peer);
     let native = native.with_context(|| format!("no peer in this program is called {peer:?}"))?;
     (native.measure)(request)?.checked()
+}
+
+/// How a row of the tables is called.
+pub(crate) fn row_name(peer: &str, variant: &str) -> String {
+    if variant.is_empty() { peer.to_owned() } else { format!("{peer}, {variant}") }
 }
 
 /// Gigabytes a second from the seconds that a large batch took.
@@ -36,12 +47,25 @@ fn gigabytes_a_second(seconds_a_batch: f64) -> f64 {
 /// Reads one byte a page. Each must be the value of batch number `batch`.
 fn touch(bytes: &[u8], batch: u64) -> Result<()> {
     let value = (batch % VALUES) as u8;
-    anyhow::ensure!(
+    ensure!(
         bytes.iter().step_by(PAGE_BYTES).all(|byte| *byte == value),
         "batch {batch} begins with {:?}, expected {value} everywhere",
         bytes.first()
     );
     Ok(())
+}
+
+/// Has a thread for each share measure its own rate, all at once behind the barrier; gives the sum.
+fn on_each_core<S: Send>(shares: Vec<S>, measure: impl Fn(S, &Barrier) -> Result<f64> + Sync) -> Result<f64> {
+    let (start, measure) = (Barrier::new(shares.len()), &measure);
+    thread::scope(|scope| {
+        let spawn = |share| {
+            let start = &start;
+            scope.spawn(move || measure(share, start))
+        };
+        let threads: Vec<_> = shares.into_iter().map(spawn).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?).sum()
+    })
 }
 
 /// How much of the time that workers took would have been enough, had none of them ever waited; in percent.
