@@ -1,9 +1,9 @@
-"""The Python package that cobuf's idea comes from: a commander process, producer processes (fork), shared memory blocks.
-Copies: the producer's array into shared memory, and out of it for the consumer, who gets arrays of its own. The number of
-slots is four a worker and cannot be chosen. Commander, and the consumer in front of an empty buffer, poll at 100 % CPU.
-It gives up: a producer that raises or dies makes the consumer wait for ever, in any order a dead worker's message is lost,
-batches do not know their messages, one dtype for all arrays with silent casts, no end of stream. In any order, as it is
-written, a lock is taken to look for a batch, by polling too.
+"""The Python package that cobuf's idea comes from: a commander process, producer processes (fork), shared
+memory blocks. Copies: the producer's array into shared memory, and out of it for the consumer, who gets
+arrays of its own. The number of slots is four a worker and cannot be chosen. Commander, and the consumer in
+front of an empty buffer, poll at 100 % CPU. It gives up: a producer that raises or dies makes the consumer
+wait for ever, in any order a dead worker's message is lost, batches do not know their messages, one dtype for
+all arrays with silent casts, no end of stream. Each look for a slot takes a lock that all processes share.
 """
 
 import sys
@@ -28,7 +28,7 @@ def probe():
         photos = None
     works = {work: ["slots=8 (fixed)"] for work in ("tiny", "large", "first", "uneven")}
     works |= {"images": ["slots=8 (fixed)"]} if photos else {}
-    pillow = photos.version() + ", " if photos else ""
+    pillow = photos.version() + ", " if photos else "no Pillow (pip install pillow), so no images, "
     versions = f"concurrentbuffer {__version__}, numpy {numpy.__version__}, {pillow}{protocol.python_version()}"
     variants = [{"name": name, "works": works} for name in ("in order", "any order")]
     return {"versions": versions, "conditions": __doc__, "variants": variants}

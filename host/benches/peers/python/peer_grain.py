@@ -1,8 +1,9 @@
-"""Grain (Google): worker processes (spawn), each with every n-th element of the dataset. Copies: an array above a size is
-copied into shared memory that is made anew for each, the consumer maps it without a copy; small ones are pickled through a
-queue. Always in order: worker after worker in turn, so a slow one holds all up, and a buffer a worker evens it out. The
-content is reproducible. It gives up: a worker that dies ends the stream, a checkpoint is resumed with the same number of
-workers only. Several sizes of the buffer are tried, the best is taken. Pictures by Pillow.
+"""Grain (Google): worker processes (spawn), each with every n-th element of the dataset. Copies: an array
+above a size is copied into shared memory that is made anew for each, the consumer maps it without a copy;
+small ones are pickled through a queue. Always in order: worker after worker in turn, so a slow one holds all
+up, and a buffer a worker evens it out. The content is reproducible. It gives up: a worker that dies ends the
+stream, a checkpoint is resumed with the same number of workers only. Several sizes of the buffer are tried,
+the best is taken. Pictures by Pillow.
 """
 
 import sys
@@ -29,7 +30,7 @@ def probe():
     sizes = [f"{BUFFER}={size}" for size in (1, 4, 32)]
     works = {"tiny": sizes, "large": sizes[:2], "first": sizes[:1], "uneven": [f"{BUFFER}=4"]}
     works |= {"images": sizes[:2]} if photos else {}
-    pillow = photos.version() + ", " if photos else ""
+    pillow = photos.version() + ", " if photos else "no Pillow (pip install pillow), so no images, "
     versions = f"grain {version('grain')}, numpy {numpy.__version__}, {pillow}{protocol.python_version()}"
     return {"versions": versions, "conditions": __doc__, "variants": [{"name": "in order", "works": works}]}
 

@@ -1,8 +1,9 @@
-"""SPDL (Meta): threads of one process, an asyncio loop between them; for functions that release Python's lock, as its own
-decoders (FFmpeg) and numpy's `fill` do. Copies nothing: batches are objects of the process, allocated anew. In order or as
-they come. It gives up: isolation (a crash ends the application, a leak or a hang stays in it), code that holds Python's lock
-does not run in parallel. Pictures by SPDL's own loader where FFmpeg's libraries are there, with FFmpeg's bilinear filter,
-which widens where it makes smaller as the others' does.
+"""SPDL (Meta): threads of one process, an asyncio loop between them; for functions that release Python's
+lock, as its own decoders (FFmpeg) and numpy's `fill` do. Copies nothing: batches are objects of the process,
+allocated anew. In order or as they come. It gives up: isolation (a crash ends the application, a leak or a
+hang stays in it), code that holds Python's lock does not run in parallel. Pictures by SPDL's own loader where
+FFmpeg's libraries are there, with FFmpeg's bilinear filter, which widens where it makes smaller as the
+others' does.
 """
 
 import sys
@@ -24,10 +25,11 @@ def probe():
     from importlib.metadata import version
 
     tiny = [f"{BUFFER}={size}" for size in (4, 64)]
-    works = {"tiny": tiny, "large": [f"{BUFFER}={size}" for size in (2, 6)], "first": tiny[:1], "uneven": [f"{BUFFER}=6"]}
+    large = [f"{BUFFER}={size}" for size in (2, 6)]
+    works = {"tiny": tiny, "large": large, "first": tiny[:1], "uneven": large[1:]}
     in_order = {**works, **({"images": [f"{BUFFER}=4"]} if ffmpeg() else {})}
-    loader = f"libavcodec {ffmpeg()}, " if ffmpeg() else "without FFmpeg's libraries (apt install ffmpeg), so no images, "
-    versions = f"spdl {version('spdl')}, numpy {numpy.__version__}, {loader}{protocol.python_version()}"
+    loader = f"libavcodec {ffmpeg()}" if ffmpeg() else "no FFmpeg (apt install ffmpeg), so no images"
+    versions = f"spdl {version('spdl')}, numpy {numpy.__version__}, {loader}, {protocol.python_version()}"
     variants = [{"name": "in order", "works": in_order}, {"name": "any order", "works": works}]
     return {"versions": versions, "conditions": __doc__, "variants": variants}
 

@@ -7,7 +7,7 @@ SIDE = 224
 
 
 def load(path, draft=False):
-    """A u8 array of (224, 224, 3). With `draft` the decoder itself makes the picture smaller, by a power of two, first."""
+    """A u8 array of (224, 224, 3). With `draft` the decoder makes the picture smaller first, by a power of two."""
     with Image.open(path) as image:
         if draft:
             scale = SIDE / min(image.size)

@@ -54,7 +54,7 @@ pub(crate) struct RunArgs {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
     /// How long one measurement takes, beside starting and warming up.
-    #[arg(long, default_value_t = 1.5)]
+    #[arg(long, default_value_t = 1.2)]
     pub(crate) seconds: f64,
     /// The number of workers.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]

@@ -1,6 +1,7 @@
 //! The machine, as the report names it.
 
 use std::fs;
+use std::process::Command;
 
 use rustix::system::uname;
 
@@ -11,6 +12,7 @@ pub(crate) struct Machine {
     pub(crate) cpus: usize,
     pub(crate) memory_gib: u64,
     pub(crate) kernel: String,
+    pub(crate) rustc: String,
     pub(crate) date: String,
 }
 
@@ -24,9 +26,19 @@ impl Machine {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: memory_gib(),
             kernel: format!("{} {} {}", part(uname.sysname()), part(uname.release()), part(uname.machine())),
+            rustc: rustc(),
             date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         }
     }
+}
+
+/// The compiler that `cargo` takes here, which is the one that built this program unless it was changed since.
+fn rustc() -> String {
+    let output = Command::new("rustc").arg("--version").output();
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }
 
 fn memory_gib() -> u64 {

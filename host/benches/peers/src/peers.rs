@@ -21,8 +21,10 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("spdl", "peer_spdl.py"),
 ];
 
-/// How long a peer may take for an answer: a first import from a cold disk takes longest.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a peer may take to say what it is: a first import from a cold disk takes longest.
+const PROBE_LIMIT: Duration = Duration::from_secs(60);
+/// How long a peer may take for a measurement, beside the seconds that are measured.
+const MEASUREMENT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Somebody who can be measured.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl Peers {
             let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
             let program = Program::Python { interpreter, script };
             let probed =
-                program.command().and_then(|mut command| child::ask(command.arg("probe"), ANSWER_LIMIT));
+                program.command().and_then(|mut command| child::ask(command.arg("probe"), PROBE_LIMIT));
             match probed {
                 Ok(Probed::There(probe)) => there.push(Peer { name, program, probe }),
                 Ok(Probed::Missing { missing: why }) => missing.push(Missing { name, why }),
@@ -123,9 +125,9 @@ impl Peers {
     pub(crate) fn measure(&self, contender: Contender, request: Request) -> Result<f64> {
         let peer = &self.there[contender.peer];
         let variant = peer.probe.variants[contender.variant].name.clone();
+        let limit = MEASUREMENT_LIMIT + Duration::from_secs_f64(request.seconds);
         let request = serde_json::to_string(&Request { variant, ..request })?;
         let mut command = peer.program.command()?;
-        let limit = ANSWER_LIMIT;
         let answer: Answer = match peer.program {
             Program::Native => child::ask(command.args(["measure", peer.name, &request]), limit)?,
             Program::Python { .. } => child::ask(command.args(["measure", &request]), limit)?,

@@ -53,7 +53,7 @@ fn draw(panel: &Area<'_>, table: &Table) -> Result<()> {
         .configure_mesh()
         .disable_y_mesh()
         .light_line_style(TRANSPARENT)
-        .x_label_formatter(&|ratio| short(*ratio))
+        .x_label_formatter(&|ratio| power_of_ten(*ratio))
         .y_labels(table.rows.len() + 1)
         .y_label_formatter(&|place| name_at(&table.rows, place))
         .label_style((FONT, 13))
@@ -86,6 +86,11 @@ fn bounds(rows: &[Figures]) -> (f64, f64) {
     let least = ratios().map(|ratio| ratio.min).fold(1.0, f64::min);
     let most = ratios().map(|ratio| ratio.max).fold(1.0, f64::max);
     (10_f64.powf((least.log10() - 0.01).floor()), 10_f64.powf((most.log10() + 0.01).ceil()))
+}
+
+/// A place on the axis, without the zeros behind it: 0.01, 1, 100.
+fn power_of_ten(ratio: f64) -> String {
+    format!("1e{}", ratio.log10().round()).parse::<f64>().unwrap_or(ratio).to_string()
 }
 
 /// The first row is on top.
@@ -127,6 +132,7 @@ mod tests {
 
     #[test]
     fn is_every_ratio_within_the_axis() {
+        assert_eq!([0.01, 10.0 * 0.1, 1e3].map(power_of_ten), ["0.01", "1", "1000"]);
         assert_eq!(bounds(&[row("a", Some(1.0)), row("b", Some(0.004))]), (0.001, 10.0));
         assert_eq!(bounds(&[]), (0.1, 10.0));
     }

@@ -8,7 +8,7 @@ use crate::args::RunArgs;
 use crate::equipment::Equipment;
 use crate::machine::Machine;
 use crate::native::cobuf;
-use crate::peers::{Missing, Peers};
+use crate::peers::{Missing, Peer, Peers};
 use crate::photos;
 use crate::rounds::{Figures, Results};
 use crate::statistics::{Spread, short};
@@ -46,10 +46,14 @@ pub(crate) struct Table {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(peers: &'a Peers, equipment: &Equipment, results: &[Results], args: &RunArgs) -> Self {
-        let described = |peer: &'a crate::peers::Peer| Described {
+        let described = |peer: &'a Peer| Described {
             name: peer.name,
             versions: &peer.probe.versions,
             conditions: &peer.probe.conditions,
+        };
+        let measured = |peer: &Peer| {
+            let rows = results.iter().flat_map(|results| &results.rows);
+            rows.map(|row| &peers.there[row.contender.peer]).any(|there| there.name == peer.name)
         };
         let table = |results: &Results| Table {
             work: results.work,
@@ -63,7 +67,7 @@ impl<'a> Report<'a> {
             seconds: args.seconds,
             workers: args.workers,
             photo_bytes: equipment.photo_bytes,
-            peers: peers.there.iter().map(described).collect(),
+            peers: peers.there.iter().filter(|peer| measured(peer)).map(described).collect(),
             missing: &peers.missing,
             works: results.iter().map(table).collect(),
         }
@@ -95,10 +99,10 @@ impl<'a> Report<'a> {
     }
 
     fn head(&self) -> String {
-        let Machine { cpu, cpus, memory_gib, kernel, date } = &self.machine;
+        let Machine { cpu, cpus, memory_gib, kernel, rustc, date } = &self.machine;
         format!(
             "| | |\n| --- | --- |\n| date | {date} |\n| machine | {cpu}, {cpus} CPUs, {memory_gib} GiB |\n\
-             | kernel | {kernel} |\n| command | `{}` |",
+             | kernel | {kernel} |\n| compiler | {rustc} |\n| command | `{}` |",
             self.command
         )
     }

@@ -82,13 +82,11 @@ impl Run<'_> {
         for round in 1..=self.args.rounds {
             for row in &mut rows {
                 let measured = self.measure(row.contender, work, &row.setting);
-                let value =
-                    measured.as_ref().map_or_else(|error| format!("{error:#}"), |value| short(*value));
                 eprintln!(
-                    "{work:<6} round {round}/{}  {}: {value} {}",
+                    "{work:<6} round {round}/{}  {}: {}",
                     self.args.rounds,
                     row.name,
-                    work.unit()
+                    shown(&measured, work)
                 );
                 row.record(measured);
             }
@@ -112,11 +110,10 @@ impl Run<'_> {
         let mut best: Option<(f64, &String)> = None;
         for setting in settings {
             let measured = self.measure(contender, work, setting);
-            let value = measured.as_ref().map_or_else(|error| format!("{error:#}"), |value| short(*value));
             eprintln!(
-                "{work:<6} trying     {}, {setting}: {value} {}",
+                "{work:<6} trying     {}, {setting}: {}",
                 self.peers.name(contender),
-                work.unit()
+                shown(&measured, work)
             );
             if let Ok(value) = measured
                 && best.is_none_or(|(best, _)| work.is_better(value, best))
@@ -140,6 +137,14 @@ impl Run<'_> {
             plugins: plugins.clone(),
         };
         self.peers.measure(contender, request)
+    }
+}
+
+/// A measurement, for progress.
+fn shown(measured: &Result<f64>, work: Work) -> String {
+    match measured {
+        Ok(value) => format!("{} {}", short(*value), work.unit()),
+        Err(error) => format!("{error:#}"),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{ArraySpec, Batches, DType, Dictionary, Host, HostBuilder, Plugin, Value};
 
-use super::{Native, gigabytes_a_second, touch};
+use super::{Native, gigabytes_a_second, touch, version};
 use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{LARGE_SHAPE, PHOTO_SIDE, PHOTOS_A_BATCH, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
@@ -32,10 +33,24 @@ fn probe() -> Probe {
     let works: BTreeMap<_, _> = Work::ALL.into_iter().map(|work| (work, vec![slots(work)])).collect();
     let variant = |name: &str| Variant { name: name.to_owned(), works: works.clone() };
     Probe {
-        versions: format!("cobuf-host {}", env!("CARGO_PKG_VERSION")),
+        versions: versions(),
         conditions: CONDITIONS.to_owned(),
         variants: vec![variant(IN_ORDER), variant(ANY_ORDER)],
     }
+}
+
+/// The version, and the commit of the checkout where git knows it.
+fn versions() -> String {
+    let git = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let commit = git
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let commit = commit.map_or_else(String::new, |commit| format!(", commit {}", commit.trim()));
+    version("cobuf-host") + &commit
 }
 
 fn slots(work: Work) -> String {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{Native, gigabytes_a_second, touch};
+use super::{Native, gigabytes_a_second, touch, version};
 use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
@@ -31,7 +31,7 @@ fn probe() -> Probe {
         .map(|(work, buffers)| (work, vec![format!("buffers={buffers}")]))
         .collect::<BTreeMap<_, _>>();
     Probe {
-        versions: "crossbeam-channel 0.5".to_owned(),
+        versions: version("crossbeam-channel"),
         conditions: CONDITIONS.to_owned(),
         variants: vec![Variant { name: String::new(), works }],
     }

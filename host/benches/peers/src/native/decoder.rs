@@ -10,7 +10,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{ColorType, ImageDecoder as _, ImageReader};
 
-use super::Native;
+use super::{Native, version};
 use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{PHOTO_SIDE, PHOTOS_A_BATCH, Work};
@@ -23,7 +23,7 @@ const CONDITIONS: &str = "A ceiling. The crates that `image-producer` uses (imag
 fn probe() -> Probe {
     let works = [(Work::Images, vec![String::new()])].into();
     Probe {
-        versions: "image 0.25, fast_image_resize 6".to_owned(),
+        versions: format!("{}, {}", version("image"), version("fast_image_resize")),
         conditions: CONDITIONS.to_owned(),
         variants: vec![Variant { name: String::new(), works }],
     }

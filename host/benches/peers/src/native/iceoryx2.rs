@@ -17,11 +17,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::*;
-use iceoryx2::service::port_factory::PortFactory as _;
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use serde::{Deserialize, Serialize};
 
-use super::{Native, gigabytes_a_second, touch};
+use super::{Native, gigabytes_a_second, touch, version};
 use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
@@ -38,7 +37,7 @@ fn probe() -> Probe {
     let works: BTreeMap<_, _> =
         works.into_iter().map(|(work, buffers)| (work, vec![format!("buffers={buffers}")])).collect();
     Probe {
-        versions: "iceoryx2 0.10".to_owned(),
+        versions: version("iceoryx2"),
         conditions: CONDITIONS.to_owned(),
         variants: vec![Variant { name: String::new(), works }],
     }
@@ -187,13 +186,8 @@ fn command(plan: &Plan) -> Result<()> {
     };
     let publishers: Vec<Publisher<ipc::Service, u64, ()>> =
         services.iter().map(publisher).collect::<Result<_>>()?;
-    for service in &services {
-        // What is sent before a worker has subscribed is lost.
-        poll(|| Ok((service.dynamic_config().number_of_subscribers() > 0).then_some(())))?;
-    }
     for (number, publisher) in (0..).zip(publishers.iter().cycle()) {
-        let sample = publisher.loan_uninit().map_err(failed)?;
-        sample.write_payload(number).send().map_err(failed)?;
+        deliver(|| publisher.loan_uninit().map_err(failed)?.write_payload(number).send().map_err(failed))?;
     }
     Ok(())
 }
@@ -209,11 +203,18 @@ fn work(plan: &Plan, number: usize) -> Result<()> {
     let subscriber = messages.subscriber_builder().create().map_err(failed)?;
     loop {
         let message = *poll(|| subscriber.receive().map_err(failed))?;
-        let mut sample = publisher.loan_slice_uninit(plan.bytes).map_err(failed)?;
-        *sample.user_header_mut() = message;
         let value = (message % VALUES) as u8;
-        sample.write_from_fn(|_| value).send().map_err(failed)?;
+        deliver(|| {
+            let mut sample = publisher.loan_slice_uninit(plan.bytes).map_err(failed)?;
+            *sample.user_header_mut() = message;
+            sample.write_from_fn(|_| value).send().map_err(failed)
+        })?;
     }
+}
+
+/// Sends until somebody got it: while the other side has not connected yet, what does not fit its buffer is dropped.
+fn deliver(mut send: impl FnMut() -> Result<usize>) -> Result<()> {
+    poll(|| Ok((send()? > 0).then_some(())))
 }
 
 /// Looks again and again; the processor is somebody else's in between.

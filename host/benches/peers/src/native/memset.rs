@@ -6,22 +6,29 @@ use std::sync::Barrier;
 use anyhow::{Context, Result};
 use memmap2::MmapMut;
 
-use super::{Native, gigabytes_a_second};
+use super::{Native, gigabytes_a_second, touch};
 use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{LARGE_BYTES, SLOTS, VALUES, Work};
 
 pub(super) const PEER: Native = Native { name: "memset", probe, measure };
 
+/// The variant in which the filling thread does the consumer's part too.
+const READ: &str = "then a byte a page read";
+
 const CONDITIONS: &str = "A floor. A thread a worker fills buffers of one mapping of `/dev/shm`, as many and as large as cobuf's \
-    slots, again and again. Nobody reads them, nothing is handed over.";
+    slots, again and again. Nothing is handed over. Nobody reads them, or the same thread reads one byte a page, as the consumer \
+    of all others does: with as many CPUs as workers there is no other processor that could do it.";
 
 fn probe() -> Probe {
-    let works = [(Work::Large, vec![format!("buffers={SLOTS}")])].into();
+    let variant = |name: &str| Variant {
+        name: name.to_owned(),
+        works: [(Work::Large, vec![format!("buffers={SLOTS}")])].into(),
+    };
     Probe {
         versions: "the standard library's fill".to_owned(),
         conditions: CONDITIONS.to_owned(),
-        variants: vec![Variant { name: String::new(), works }],
+        variants: vec![variant(""), variant(READ)],
     }
 }
 
@@ -39,7 +46,11 @@ fn measure(request: &Request) -> Result<Answer> {
         start.wait();
         let seconds = meter::seconds_a_batch(request.seconds, 1, || {
             let count = buffers.len();
-            buffers[number % count].fill((number as u64 % VALUES) as u8);
+            let buffer = &mut buffers[number as usize % count];
+            buffer.fill((number % VALUES) as u8);
+            if request.variant == READ {
+                touch(buffer, number)?;
+            }
             number += 1;
             Ok(())
         });

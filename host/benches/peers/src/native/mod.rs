@@ -39,6 +39,14 @@ pub(crate) fn row_name(peer: &str, variant: &str) -> String {
     if variant.is_empty() { peer.to_owned() } else { format!("{peer}, {variant}") }
 }
 
+/// A crate and the version that this program was built with.
+fn version(name: &str) -> String {
+    let lines = include_str!("../../Cargo.lock").lines();
+    let version = lines.skip_while(|line| *line != format!("name = {name:?}")).nth(1);
+    let version = version.and_then(|line| line.strip_prefix("version = ")).unwrap_or("of an unknown version");
+    format!("{name} {}", version.trim_matches('"'))
+}
+
 /// Gigabytes a second from the seconds that a large batch took.
 fn gigabytes_a_second(seconds_a_batch: f64) -> f64 {
     LARGE_BYTES as f64 / seconds_a_batch / 1e9
@@ -72,4 +80,18 @@ fn on_each_core<S: Send>(shares: Vec<S>, measure: impl Fn(S, &Barrier) -> Result
 fn share_of_ideal(times: &[f64], workers: usize, took: Duration) -> f64 {
     let ideal = times.iter().sum::<f64>() / workers as f64;
     100.0 * ideal / took.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn are_versions_those_of_the_lock_file() {
+        let version_of = |name: &str| version(name).strip_prefix(&format!("{name} ")).unwrap().to_owned();
+        for name in ["cobuf-host", "iceoryx2", "crossbeam-channel", "image", "fast_image_resize"] {
+            assert!(version_of(name).starts_with(|first: char| first.is_ascii_digit()), "{name}");
+        }
+        assert_eq!(version("no-such"), "no-such of an unknown version");
+    }
 }
