@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use iceoryx2::port::publisher::Publisher;
@@ -28,19 +28,23 @@ use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
 pub(super) const PEER: Native = Native { name: "iceoryx2", probe, measure };
 
 const CONDITIONS: &str = "A floor. Commander, two workers and consumer are processes; samples are loaned in shared memory and sent \
-    without a copy, their order is dealt out beforehand. Who waits for a sample polls and yields its processor: nobody sleeps, all \
-    processes show 100 % CPU. It is the transport alone. It gives up: whoever is to take a message next is not decided by who is \
+    without a copy, their order is dealt out beforehand. Who waits polls: after each look it yields its processor, or sleeps for \
+    50 µs, whichever is faster; with more processes than processors, yielding ones hinder those that have work. It is the \
+    transport alone. It gives up: whoever is to take a message next is not decided by who is \
     free; a worker's death leaves the consumer waiting, its messages are lost; there are no errors, seeds or messages with the batch.";
 
 fn probe() -> Probe {
     let works = [(Work::Tiny, TINY_SLOTS), (Work::Large, SLOTS), (Work::First, TINY_SLOTS)];
-    let works: BTreeMap<_, _> =
-        works.into_iter().map(|(work, buffers)| (work, vec![format!("buffers={buffers}")])).collect();
+    let works: BTreeMap<_, _> = works.into_iter().map(|(work, buffers)| (work, settings(buffers))).collect();
     Probe {
         versions: version("iceoryx2"),
         conditions: CONDITIONS.to_owned(),
         variants: vec![Variant { name: String::new(), works }],
     }
+}
+
+fn settings(buffers: usize) -> Vec<String> {
+    [Wait::Yield, Wait::Sleep].iter().map(|wait| format!("buffers={buffers}, wait={wait:?}")).collect()
 }
 
 fn measure(request: &Request) -> Result<Answer> {
@@ -64,6 +68,13 @@ fn seconds_a_batch(request: &Request, stride: usize) -> Result<f64> {
     meter::seconds_a_batch(request.seconds, stride, || stream.take())
 }
 
+/// What a process does between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Wait {
+    Yield,
+    Sleep,
+}
+
 /// What all processes of a stream agree on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
@@ -73,6 +84,7 @@ struct Plan {
     /// Batches that can wait between a worker and the consumer.
     buffers: usize,
     bytes: usize,
+    wait: Wait,
 }
 
 /// What a process of a stream does.
@@ -88,14 +100,16 @@ type Messages = PortFactory<ipc::Service, u64, ()>;
 
 impl Plan {
     fn new(request: &Request) -> Result<Self> {
+        let (buffers, wait) = request.setting.split_once(", ").context("the setting is not of two parts")?;
         let buffers: usize =
-            request.setting.strip_prefix("buffers=").context("the setting names no buffers")?.parse()?;
+            buffers.strip_prefix("buffers=").context("the setting names no buffers")?.parse()?;
         let started = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
         Ok(Self {
             name: format!("cobuf-peers/{}/{started}", std::process::id()),
             workers: request.workers,
             buffers: buffers / request.workers,
             bytes: if request.work == Work::Large { LARGE_BYTES } else { TINY_BYTES },
+            wait: if wait == "wait=Yield" { Wait::Yield } else { Wait::Sleep },
         })
     }
 
@@ -127,6 +141,7 @@ impl Plan {
 struct Stream {
     subscribers: Vec<Subscriber<ipc::Service, [u8], u64>>,
     next: u64,
+    wait: Wait,
     processes: Vec<Child>,
     _services: Vec<Batches>,
 }
@@ -139,7 +154,8 @@ impl Stream {
             (0..plan.workers).map(|worker| plan.batches(&node, worker)).collect::<Result<Vec<_>>>()?;
         let subscriber = |service: &Batches| service.subscriber_builder().create().map_err(failed);
         let subscribers = services.iter().map(subscriber).collect::<Result<_>>()?;
-        let mut stream = Self { subscribers, next: 0, processes: Vec::new(), _services: services };
+        let mut stream =
+            Self { subscribers, next: 0, wait: plan.wait, processes: Vec::new(), _services: services };
         for role in [Role::Commander].into_iter().chain((0..plan.workers).map(Role::Worker)) {
             stream.processes.push(plan.start(role)?);
         }
@@ -148,7 +164,7 @@ impl Stream {
 
     fn take(&mut self) -> Result<()> {
         let subscriber = &self.subscribers[self.next as usize % self.subscribers.len()];
-        let sample = poll(|| subscriber.receive().map_err(failed))?;
+        let sample = poll(self.wait, || subscriber.receive().map_err(failed))?;
         let number = *sample.user_header();
         anyhow::ensure!(number == self.next, "batch {number} came, expected {}", self.next);
         self.next += 1;
@@ -180,14 +196,15 @@ fn command(plan: &Plan) -> Result<()> {
     let services =
         (0..plan.workers).map(|worker| plan.messages(&node, worker)).collect::<Result<Vec<_>>>()?;
     let publisher = |service: &Messages| {
-        let publisher =
-            service.publisher_builder().backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
+        let publisher = service.publisher_builder().backpressure_strategy(BackpressureStrategy::DiscardData);
         publisher.create().map_err(failed)
     };
     let publishers: Vec<Publisher<ipc::Service, u64, ()>> =
         services.iter().map(publisher).collect::<Result<_>>()?;
     for (number, publisher) in (0..).zip(publishers.iter().cycle()) {
-        deliver(|| publisher.loan_uninit().map_err(failed)?.write_payload(number).send().map_err(failed))?;
+        deliver(plan.wait, || {
+            publisher.loan_uninit().map_err(failed)?.write_payload(number).send().map_err(failed)
+        })?;
     }
     Ok(())
 }
@@ -196,15 +213,18 @@ fn work(plan: &Plan, number: usize) -> Result<()> {
     let node = node()?;
     // The consumer has subscribed before this process was started.
     let batches = plan.batches(&node, number)?;
+    // What was dropped is filled once more, which a large batch is too large for: iceoryx2 itself waits then.
+    let is_large = plan.bytes == LARGE_BYTES;
+    let when_full =
+        if is_large { BackpressureStrategy::RetryUntilDelivered } else { BackpressureStrategy::DiscardData };
     let publisher = batches.publisher_builder().initial_max_slice_len(plan.bytes);
-    let publisher = publisher.backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
-    let publisher = publisher.create().map_err(failed)?;
+    let publisher = publisher.backpressure_strategy(when_full).create().map_err(failed)?;
     let messages = plan.messages(&node, number)?;
     let subscriber = messages.subscriber_builder().create().map_err(failed)?;
     loop {
-        let message = *poll(|| subscriber.receive().map_err(failed))?;
+        let message = *poll(plan.wait, || subscriber.receive().map_err(failed))?;
         let value = (message % VALUES) as u8;
-        deliver(|| {
+        deliver(plan.wait, || {
             let mut sample = publisher.loan_slice_uninit(plan.bytes).map_err(failed)?;
             *sample.user_header_mut() = message;
             sample.write_from_fn(|_| value).send().map_err(failed)
@@ -212,18 +232,22 @@ fn work(plan: &Plan, number: usize) -> Result<()> {
     }
 }
 
-/// Sends until somebody got it: while the other side has not connected yet, what does not fit its buffer is dropped.
-fn deliver(mut send: impl FnMut() -> Result<usize>) -> Result<()> {
-    poll(|| Ok((send()? > 0).then_some(())))
+/// Sends until somebody got it: what does not fit into the receiver's buffer is dropped, or waited for where the receiver has
+/// connected already and the strategy says so.
+fn deliver(wait: Wait, mut send: impl FnMut() -> Result<usize>) -> Result<()> {
+    poll(wait, || Ok((send()? > 0).then_some(())))
 }
 
-/// Looks again and again; the processor is somebody else's in between.
-fn poll<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Looks again and again, and waits in between.
+fn poll<T>(wait: Wait, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     loop {
         if let Some(found) = look()? {
             return Ok(found);
         }
-        thread::yield_now();
+        match wait {
+            Wait::Yield => thread::yield_now(),
+            Wait::Sleep => thread::sleep(Duration::from_micros(50)),
+        }
     }
 }
 
