@@ -124,7 +124,7 @@ impl<'a> Report<'a> {
     fn photos(&self) -> String {
         format!(
             "The photos are made by this program, the same everywhere: {} files of {} x {}, smooth colours with noise, JPEG quality \
-             {}, {} kB on average.",
+             {} with colours at full resolution (4:4:4), {} kB on average.",
             photos::COUNT,
             photos::SIZE.0,
             photos::SIZE.1,

@@ -1,7 +1,8 @@
 //! The floor of large batches: plain `memset` into shared memory by as many threads as there are workers.
 #![allow(unsafe_code)] // mapping a file is unsafe, as others could change it
 
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use memmap2::MmapMut;
@@ -13,12 +14,13 @@ use crate::work::{LARGE_BYTES, SLOTS, VALUES, Work};
 
 pub(super) const PEER: Native = Native { name: "memset", probe, measure };
 
-/// The variant in which the filling thread does the consumer's part too.
-const READ: &str = "then a byte a page read";
+/// The variant in which buffers go round among the cores, and are looked at, as in a stream.
+const IN_TURN: &str = "in turn, a byte a page read";
 
 const CONDITIONS: &str = "A floor. A thread a worker fills buffers of one mapping of `/dev/shm`, as many and as large as cobuf's \
-    slots, again and again. Nothing is handed over. Nobody reads them, or the same thread reads one byte a page, as the consumer \
-    of all others does: with as many CPUs as workers there is no other processor that could do it.";
+    slots, again and again; nothing is handed over. Either each has buffers of its own and nobody reads them, which is plain \
+    `memset`; or each takes the next buffer of all, as workers do, and reads one byte a page of it, as a consumer does: then a \
+    buffer's lines move between the cores' caches.";
 
 fn probe() -> Probe {
     let variant = |name: &str| Variant {
@@ -28,7 +30,7 @@ fn probe() -> Probe {
     Probe {
         versions: "the standard library's fill".to_owned(),
         conditions: CONDITIONS.to_owned(),
-        variants: vec![variant(""), variant(READ)],
+        variants: vec![variant(""), variant(IN_TURN)],
     }
 }
 
@@ -37,22 +39,22 @@ fn measure(request: &Request) -> Result<Answer> {
     file.set_len((SLOTS * LARGE_BYTES) as u64)?;
     // SAFETY: the file has no name, and nobody else has its descriptor.
     let mut memory = unsafe { MmapMut::map_mut(&file) }.context("cannot map the file")?;
-    let mut shares: Vec<Vec<&mut [u8]>> = (0..request.workers).map(|_| Vec::new()).collect();
-    for (number, buffer) in memory.chunks_exact_mut(LARGE_BYTES).enumerate() {
-        shares[number % request.workers].push(buffer);
-    }
-    let value = super::on_each_core(shares, |mut buffers: Vec<&mut [u8]>, start: &Barrier| {
-        let mut number = 0;
+    let buffers: Vec<Mutex<&mut [u8]>> = memory.chunks_exact_mut(LARGE_BYTES).map(Mutex::new).collect();
+    let (in_turn, taken) = (request.variant == IN_TURN, AtomicU64::new(0));
+    let value = super::on_each_core((0..request.workers).collect(), |worker, start: &Barrier| {
+        let mut number = worker as u64;
         start.wait();
         let seconds = meter::seconds_a_batch(request.seconds, 1, || {
-            let count = buffers.len();
-            let buffer = &mut buffers[number as usize % count];
-            buffer.fill((number % VALUES) as u8);
-            if request.variant == READ {
-                touch(buffer, number)?;
+            if in_turn {
+                number = taken.fetch_add(1, Ordering::Relaxed);
+            } else {
+                number += request.workers as u64;
             }
-            number += 1;
-            Ok(())
+            // Another one has it only where it is slower by a whole round.
+            let mut buffer =
+                buffers[number as usize % buffers.len()].lock().unwrap_or_else(PoisonError::into_inner);
+            buffer.fill((number % VALUES) as u8);
+            if in_turn { touch(&buffer, number) } else { Ok(()) }
         });
         seconds.map(gigabytes_a_second)
     })?;
