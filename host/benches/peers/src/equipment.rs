@@ -1,0 +1,78 @@
+//! What the works need, made anew for each run and the same on every machine: times to sleep, photos, cobuf's plugins.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cobuf_host::Plugin;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use tempfile::TempDir;
+
+use crate::photos;
+
+/// The plugins that cobuf runs here: packages in `plugins/`.
+const PLUGINS: [&str; 4] = ["list-commander", "fill-producer", "image-commander", "image-producer"];
+const SEED: u64 = 0;
+/// How many times a producer sleeps in a measurement of [`Work::Uneven`](crate::work::Work::Uneven), and how long on average.
+const SLEEPS: usize = 400;
+const MEAN_SLEEP_SECONDS: f64 = 0.010;
+
+/// What the measurements need. Its files are removed with it.
+pub(crate) struct Equipment {
+    /// A JSON list of seconds.
+    pub(crate) times: PathBuf,
+    /// A folder with a folder of JPEG files.
+    pub(crate) photos: PathBuf,
+    /// The mean size of these files, in bytes.
+    pub(crate) photo_bytes: u64,
+    /// Built files by name.
+    pub(crate) plugins: BTreeMap<String, PathBuf>,
+    _folder: TempDir,
+}
+
+impl Equipment {
+    /// Makes it; builds the plugins as this program was built.
+    ///
+    /// # Errors
+    /// Where a file cannot be written or a plugin cannot be built.
+    pub(crate) fn make() -> Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("cobuf-peers-").tempdir().context("cannot make a folder")?;
+        let times = folder.path().join("times.json");
+        let text = serde_json::to_string(&exponential_times(SLEEPS, MEAN_SLEEP_SECONDS))?;
+        fs::write(&times, text).with_context(|| format!("cannot write {}", times.display()))?;
+        let photos = folder.path().join("photos");
+        let photo_bytes = photos::write(&photos).context("cannot write the photos")?;
+        let plugins =
+            PLUGINS.into_iter().map(|name| Ok((name.to_owned(), built(name)?))).collect::<Result<_>>()?;
+        Ok(Self { times, photos, photo_bytes, plugins, _folder: folder })
+    }
+}
+
+fn built(name: &str) -> Result<PathBuf> {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../plugins");
+    let plugin = Plugin::package(plugins.join(name)).built()?;
+    plugin.path().canonicalize().with_context(|| format!("the built plugin {name} is not there"))
+}
+
+/// Times with an exponential distribution, in seconds.
+fn exponential_times(count: usize, mean: f64) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    (0..count).map(|_| -mean * (1.0 - rng.random::<f64>()).ln()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn are_the_times_the_same_everywhere_and_of_their_mean() {
+        let times = exponential_times(10_000, 0.01);
+        assert_eq!(times, exponential_times(10_000, 0.01));
+        let mean = times.iter().sum::<f64>() / 10_000.0;
+        assert!((0.0097..0.0103).contains(&mean), "{mean}");
+        assert!(times.iter().all(|time| *time >= 0.0));
+    }
+}
