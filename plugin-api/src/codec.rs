@@ -72,9 +72,11 @@ pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, Cod
 /// [`CodecError::NotADictionary`] and [`CodecError::Decode`]. `what` names the value in them.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     check_dictionary(what, bytes)?;
-    let mut deserializer = deserializer(bytes);
-    serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| decode_error::<T>(what, bytes, &error))
+    // To know where in a message one is takes as long as to read it: only a wrong one is read so, from the start.
+    T::deserialize(&mut deserializer(bytes)).or_else(|_| {
+        serde_path_to_error::deserialize(&mut deserializer(bytes))
+            .map_err(|error| decode_error::<T>(what, bytes, &error))
+    })
 }
 
 /// Reads MessagePack, down to [`MAX_DEPTH`].

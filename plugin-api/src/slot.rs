@@ -1,7 +1,7 @@
 //! A slot as a producer sees it: arrays to fill in place, the batch's length, its metadata.
 
 use arrayvec::ArrayVec;
-use ndarray::{ArrayBase, ArrayViewMut, Data, Dimension};
+use ndarray::{ArrayBase, ArrayViewMut, Data, Dimension, IxDyn};
 use serde::Serialize;
 
 use crate::codec::{self, CodecError};
@@ -40,13 +40,15 @@ impl<'slot> Slot<'slot> {
     /// # Panics
     /// Where the number of arrays or the length of one differs from the schema's: the caller laid memory out wrongly.
     pub(crate) fn new(schema: &'slot Schema, arrays: impl Iterator<Item = &'slot mut [u8]>) -> Self {
-        let arrays: ArrayVec<_, MAX_ARRAYS> = arrays.map(Some).collect();
-        let matches = arrays.iter().map(|bytes| bytes.as_ref().map_or(0, |bytes| bytes.len()));
+        // Filled where it stays: with room for every array there may be it is large.
+        let mut slot = Self { schema, arrays: ArrayVec::new(), rows: None, metadata: Vec::new() };
+        slot.arrays.extend(arrays.map(Some));
+        let matches = slot.arrays.iter().map(|bytes| bytes.as_ref().map_or(0, |bytes| bytes.len()));
         assert!(
             matches.eq(schema.arrays().iter().map(ArraySpec::bytes)),
             "the host's memory does not match the schema {schema}"
         );
-        Self { schema, arrays, rows: None, metadata: Vec::new() }
+        slot
     }
 
     /// The arrays that the slot holds.
@@ -69,12 +71,11 @@ impl<'slot> Slot<'slot> {
         if spec.dtype() != T::DTYPE {
             return Err(SlotError::DType { array: spec.clone(), wanted: T::DTYPE });
         }
-        let shape = self.shape(spec);
-        let Some(dimensions) = dimensions::<D>(&shape) else {
+        let Some(dimensions) = self.dimensions::<D>(spec) else {
             return Err(SlotError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
         };
         let bytes = self.arrays[index].take().ok_or_else(|| SlotError::Taken { array: spec.clone() })?;
-        let used = shape.iter().product::<usize>() * T::DTYPE.size();
+        let used = dimensions.size() * T::DTYPE.size();
         let elements = bytemuck::checked::try_cast_slice_mut(&mut bytes[..used])
             .map_err(|reason| SlotError::Memory { array: spec.clone(), reason: reason.to_string() })?;
         ArrayViewMut::from_shape(dimensions, elements)
@@ -92,9 +93,11 @@ impl<'slot> Slot<'slot> {
         values: &ArrayBase<impl Data<Elem = T>, D>,
     ) -> Result<(), SlotError> {
         let (_, spec) = self.find(name)?;
-        if spec.dtype() == T::DTYPE && self.shape(spec).as_slice() != values.shape() {
-            let expected = self.shape(spec).to_vec();
-            return Err(SlotError::Shape { array: spec.clone(), expected, found: values.shape().to_vec() });
+        let shape = self.dimensions::<IxDyn>(spec);
+        if let Some(shape) = shape.filter(|shape| shape.slice() != values.shape() && spec.dtype() == T::DTYPE)
+        {
+            let (expected, found) = (shape.slice().to_vec(), values.shape().to_vec());
+            return Err(SlotError::Shape { array: spec.clone(), expected, found });
         }
         self.array::<T, D>(name)?.assign(values);
         Ok(())
@@ -137,23 +140,20 @@ impl<'slot> Slot<'slot> {
         Ok((index, &self.schema.arrays()[index]))
     }
 
-    fn shape(&self, spec: &ArraySpec) -> ArrayVec<usize, { crate::schema::MAX_DIMENSIONS }> {
-        let mut shape: ArrayVec<_, _> = spec.shape().iter().copied().collect();
-        if let (Some(rows), Some(first)) = (self.rows, shape.first_mut()) {
+    /// The array's shape in this batch as ndarray's dimension type, where that has as many axes.
+    fn dimensions<D: Dimension>(&self, spec: &ArraySpec) -> Option<D> {
+        let shape = spec.shape();
+        if D::NDIM.is_some_and(|axes| axes != shape.len()) {
+            return None;
+        }
+        let mut dimensions = D::zeros(shape.len());
+        let axes = dimensions.slice_mut();
+        axes.copy_from_slice(shape);
+        if let (Some(rows), Some(first)) = (self.rows, axes.first_mut()) {
             *first = rows;
         }
-        shape
+        Some(dimensions)
     }
-}
-
-/// `shape` as ndarray's dimension type, where it has as many axes.
-fn dimensions<D: Dimension>(shape: &[usize]) -> Option<D> {
-    if D::NDIM.is_some_and(|axes| axes != shape.len()) {
-        return None;
-    }
-    let mut dimensions = D::zeros(shape.len());
-    dimensions.slice_mut().copy_from_slice(shape);
-    Some(dimensions)
 }
 
 /// What a producer said of its batch: the rows where they are fewer, and the encoded metadata, empty for none.

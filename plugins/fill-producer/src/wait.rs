@@ -20,8 +20,8 @@ const POLL: Duration = Duration::from_millis(1);
 
 /// Sleeps; an error where the host wants to stop before the time is over.
 pub(crate) fn sleep(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()> {
-    let start = Instant::now();
-    while let Some(rest) = seconds.rest(start) {
+    let left = seconds.rest();
+    while let Some(rest) = left() {
         ensure!(!context.stop_requested(), "stopped in a sleep of {:?}", seconds.0);
         thread::sleep(rest.min(STEP));
     }
@@ -30,8 +30,8 @@ pub(crate) fn sleep(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()
 
 /// Keeps the processor busy; an error where the host wants to stop before the time is over.
 pub(crate) fn burn(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()> {
-    let start = Instant::now();
-    while seconds.rest(start).is_some() {
+    let left = seconds.rest();
+    while left().is_some() {
         ensure!(!context.stop_requested(), "stopped in a busy wait of {:?}", seconds.0);
         for step in 0..1000 {
             hint::black_box(step);
@@ -50,9 +50,11 @@ pub(crate) fn until_file(path: &Path, context: &ProduceContext<'_>) -> Result<()
 }
 
 impl Seconds {
-    /// What is left of the time that began at `start`; `None` for nothing.
-    fn rest(self, start: Instant) -> Option<Duration> {
-        self.0.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero())
+    /// What gives, each time it is asked, how much of the time is left that begins now; `None` for nothing. Of no time it does not ask the
+    /// clock: a batch that waits for nothing takes no longer for it.
+    fn rest(self) -> impl Fn() -> Option<Duration> {
+        let start = (!self.0.is_zero()).then(Instant::now);
+        move || self.0.checked_sub(start?.elapsed()).filter(|rest| !rest.is_zero())
     }
 }
 
