@@ -63,7 +63,7 @@ impl Room {
         plan.max_log_level = 0;
         let mut builder = HostBuilder::new();
         builder.fork_server = settings.fork_server.clone();
-        let session = Session::open(plan.clone(), folder, &builder)?;
+        let session = Session::open(Session::launch(&builder)?, plan.clone(), folder, &builder)?;
         Ok(Self { session, plan, kind: subject.file.manifest.kind, limit: settings.time_limit, next: 0 })
     }
 

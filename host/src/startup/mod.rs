@@ -1,7 +1,7 @@
 //! From a builder to a running host, one checked step after the other.
 //!
 //! ```text
-//!   numbers, plugins' files ─► run folder, private copies ─► fork server
+//!   numbers ─► fork server ─► plugins' files ─► run folder, private copies       the two at the same time
 //!     ─► probes: configurations accepted? which arrays? ─► segment, as large as the schema wants
 //!     ─► commander and workers constructed ─► supervisor
 //! ```
@@ -32,6 +32,8 @@ use crate::stream::Stream;
 /// Starts a host.
 pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let numbers = builder.numbers()?;
+    // It gets ready while the plugins' files are read and copied.
+    let launched = Session::launch(&builder)?;
     let commander = builder.choose(PluginKind::Commander)?;
     let producer = builder.choose(PluginKind::Producer)?;
     let care = builder.care()?;
@@ -58,7 +60,7 @@ pub(crate) fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         max_log_level: max_log_level(),
         run_folder: folder.path().to_owned(),
     };
-    let mut session = Session::open(plan, folder, &builder)?;
+    let mut session = Session::open(launched, plan, folder, &builder)?;
     session.probe(PluginKind::Commander, true)?;
     let (_, schema) = session.probe(PluginKind::Producer, true)?;
     // A configured producer always declares one.
@@ -84,7 +86,7 @@ pub(crate) fn declarations(
     let plan = plan_of_one(chosen, &folder, working_directory)?;
     let mut builder = HostBuilder::new();
     builder.fork_server = fork_server.map(Into::into);
-    Session::open(plan, folder, &builder)?.probe(kind, configured)
+    Session::open(Session::launch(&builder)?, plan, folder, &builder)?.probe(kind, configured)
 }
 
 /// The plan of processes that open one plugin, without a run.

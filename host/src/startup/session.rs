@@ -49,8 +49,17 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub(crate) fn open(plan: Plan, folder: RunFolder, builder: &HostBuilder) -> Result<Self, StartError> {
-        let (server, events) = ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?;
+    /// Launches a fork server for the builder's run.
+    pub(crate) fn launch(builder: &HostBuilder) -> Result<(ForkServer, EventReceiver), StartError> {
+        Ok(ForkServer::launch(builder.start_method, builder.fork_server.as_deref())?)
+    }
+
+    pub(crate) fn open(
+        (server, events): (ForkServer, EventReceiver),
+        plan: Plan,
+        folder: RunFolder,
+        builder: &HostBuilder,
+    ) -> Result<Self, StartError> {
         let mut session = Self {
             server: Some(server),
             events: Some(events),
