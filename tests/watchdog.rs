@@ -6,7 +6,7 @@ mod refusals;
 
 use std::time::Duration;
 
-use cobuf_host::{Death, Dictionary, HostBuilder, ReportKind, StartError, limits};
+use cobuf_host::{Death, Dictionary, Failpoint, Fault, HostBuilder, ReportKind, StartError, limits};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, batch_error, filling, gated, host, index, list,
     next_batch, next_item, plugin, repeating, small, wait_until,
@@ -53,6 +53,22 @@ fn is_a_producer_that_never_returns_ended_and_its_message_done_again() {
         assert_eq!(delivered, undisturbed);
         let statistics = host.statistics();
         assert_eq!((statistics.timeouts, statistics.retries, statistics.errors), (1, 1, 0));
+    }
+}
+
+/// Nothing is queued any more that would be late, and the worker that froze holds nothing.
+#[test]
+fn is_the_last_batch_delivered_whose_worker_froze_before_it_said_so() {
+    let _leaks = Leaks::watch();
+    for deterministic in [true, false] {
+        let gate = Gate::new();
+        let last = gated(0, "the last", &gate);
+        let host = watched([last]).workers(1).deterministic(deterministic).start().unwrap();
+        host.arm(Failpoint::CommitReady, Fault::Freeze);
+        gate.open();
+        let batches = host.batches();
+        assert_eq!(next_batch(&batches).sequence(), 0);
+        assert!(next_item(&batches).is_none());
     }
 }
 

@@ -96,3 +96,11 @@ pub const DEFAULT_EXAMINATION_LIMIT: Duration = Duration::from_secs(30);
 pub const DEFAULT_SOAK: Duration = Duration::from_millis(200);
 /// How many messages of a commander an examination of its producer takes.
 pub const EXAMINED_MESSAGES: u64 = 8;
+/// How long a process looks again and again for something to do, while others may run, before it sleeps. As long as it takes to sleep and
+/// be woken: by waiting for longer nobody can win more than that.
+pub(crate) const SPIN_LIMIT: Duration = Duration::from_micros(20);
+/// It does so only where its waits took less than this of late, being woken included.
+pub(crate) const SPIN_BELOW: Duration = Duration::from_micros(50);
+/// A commander that sleeps for want of free slots is woken once no more than this part of the slots hold queued messages: one in four
+/// is one for each worker, where nothing else is said.
+pub(crate) const LOW_BACKLOG_PART: u64 = 4;

@@ -14,10 +14,12 @@ use crate::error::{BatchError, StreamError};
 use crate::failure::{OnFailure, PerKind};
 use crate::history::History;
 use crate::roster::Roster;
+use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
 use crate::segment::memory::Segment;
+use crate::segment::patience::Patience;
 use crate::segment::sync::{AtomicU64, Ordering};
-use crate::segment::table::{Table, Wanted};
+use crate::segment::table::Table;
 use crate::segment::word::SlotState;
 
 /// What there was for a consumer.
@@ -56,6 +58,7 @@ pub(crate) struct Stream {
     pub(crate) roster: Roster,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
+    patience: Patience,
 }
 
 /// What consumers and supervisor count.
@@ -81,8 +84,9 @@ pub(crate) struct Counters {
 }
 
 /// Where the consumers are. The lock is held for a look at the slots, never while waiting.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Position {
+    arrivals: Arrivals,
     /// In deterministic mode, the next message.
     next: u64,
     /// The number of slots taken so far.
@@ -111,10 +115,21 @@ impl Stream {
     ) -> Self {
         let first = history.earlier().next_missing(0);
         segment.table().begin_at(first);
-        let position = Mutex::new(Position { next: first, ..Position::default() });
-        let (started, counters) = (Instant::now(), Counters::default());
-        let roster = Roster::default();
-        Self { segment, deterministic, started, counters, history, roster, on_failure, position }
+        segment.table().want(if deterministic { first } else { u64::MAX });
+        let arrivals = Arrivals::new(segment.layout().sizes.slots);
+        let position =
+            Position { arrivals, next: first, taken: 0, failure: None, failed: false, ended: false };
+        Self {
+            segment,
+            deterministic,
+            started: Instant::now(),
+            counters: Counters::default(),
+            history,
+            roster: Roster::default(),
+            on_failure,
+            position: Mutex::new(position),
+            patience: Patience::default(),
+        }
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
@@ -124,33 +139,31 @@ impl Stream {
     /// Waits for the next item until the deadline.
     pub(crate) fn next(self: &Arc<Self>, deadline: Option<Instant>) -> Next {
         let ready = &self.table().control.ready;
-        let (found, asleep) = ready.wait_for(deadline, || match self.poll() {
-            Next::Pending(_) => None,
-            other => Some(other),
-        });
-        if asleep > Duration::ZERO {
-            self.counters.consumer_wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
+        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
+        if waited > Duration::ZERO {
+            self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         }
         found.unwrap_or_else(|| Next::Pending(self.waiting_for()))
     }
 
     /// The next item, if it is there.
     pub(crate) fn poll(self: &Arc<Self>) -> Next {
+        self.look().unwrap_or_else(|| Next::Pending(self.waiting_for()))
+    }
+
+    /// The next item, or the end, if it is there.
+    fn look(self: &Arc<Self>) -> Option<Next> {
         loop {
-            let mut position = self.position.lock();
-            match self.take(&mut position) {
+            let taken = self.take(&mut self.position.lock());
+            match taken {
                 Taken::Claim(claim) => {
-                    drop(position);
                     if let Some(item) = self.open(claim) {
-                        return Next::Item(item);
+                        return Some(Next::Item(item));
                     }
                 }
-                Taken::Error(error) => return Next::Item(Err(error)),
-                Taken::End => return Next::Ended,
-                Taken::Nothing => {
-                    drop(position);
-                    return Next::Pending(self.waiting_for());
-                }
+                Taken::Error(error) => return Some(Next::Item(Err(error))),
+                Taken::End => return Some(Next::Ended),
+                Taken::Nothing => return None,
             }
         }
     }
@@ -163,9 +176,12 @@ impl Stream {
         // Read before the look at the slots: what was ready when the stream failed is then seen.
         let lost = position.failure.as_ref().is_some_and(|failure| !failure.after_commanded);
         let wanted = if self.deterministic { Wanted::Sequence(position.next) } else { Wanted::Any };
-        if let Some(claim) = table.take_ready(wanted) {
+        if let Some(claim) = position.arrivals.take(table, wanted) {
             position.taken += 1;
-            position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+            if self.deterministic {
+                position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+                table.want(position.next);
+            }
             // Under the lock: another consumer gets nothing that comes after it.
             position.ended = self.stops(&claim);
             return Taken::Claim(claim);

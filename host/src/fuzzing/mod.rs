@@ -30,6 +30,7 @@ use crate::segment::layout::{Layout, Sizes, Span};
 use crate::segment::memory::{Header, Segment, WorkerPlace};
 use crate::segment::recovery::Reclaimed;
 use crate::segment::slot::{Outcome, SlotHeader};
+use crate::segment::table::{Scout, Supply};
 use crate::stall::StallReport;
 use crate::statistics::Statistics;
 use crate::stream::{Next, Stream};
@@ -60,6 +61,8 @@ const EXTREMES: [u64; 12] = [
 /// A run of which only the host's process is there.
 struct World {
     stream: Arc<Stream>,
+    supply: Supply,
+    scout: Scout,
     /// What the workers hold.
     producing: Vec<Claim<Producing>>,
     /// What the application holds.
@@ -116,7 +119,8 @@ impl World {
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
         let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
         stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
-        Self { stream: Arc::new(stream), producing: Vec::new(), batches: Vec::new() }
+        let (supply, scout) = (Supply::default(), Scout::default());
+        Self { stream: Arc::new(stream), supply, scout, producing: Vec::new(), batches: Vec::new() }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -127,7 +131,7 @@ impl World {
             6 => self.poll(),
             7 => drop((!self.batches.is_empty()).then(|| self.batches.remove(0))),
             8 => self.bury(input.byte()),
-            9 => self.stream.table().reclaim_commander(),
+            9 => self.bury_commander(),
             10 => self.stream.table().end_stream(self.stream.table().commanded()),
             11 => self.fail(input.byte()),
             12 => self.report(),
@@ -144,9 +148,9 @@ impl World {
     }
 
     /// What the commander does for one message.
-    fn command(&self) {
+    fn command(&mut self) {
         let table = self.stream.table();
-        let Some(mut claim) = table.claim_free() else { return };
+        let Some(mut claim) = table.claim_free(&mut self.supply) else { return };
         let sequence = self.stream.history.earlier().next_missing(table.commanded());
         if sequence == u64::MAX {
             return table.abandon(claim);
@@ -160,7 +164,7 @@ impl World {
     fn claim(&mut self, worker: u8) {
         let place = u32::from(worker) % WORKERS;
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted));
+        self.producing.extend(self.stream.table().claim_queued(place, noted, &mut self.scout));
     }
 
     /// What a worker does when its plugin is done.
@@ -211,6 +215,15 @@ impl World {
             }
             Some(Reclaimed::Requeued { .. }) | None => {}
         }
+        self.stream.table().restore();
+    }
+
+    /// What the supervisor does after the commander's death; another one begins.
+    fn bury_commander(&mut self) {
+        let table = self.stream.table();
+        table.reclaim_commander();
+        table.restore();
+        self.supply = Supply::default();
     }
 
     fn fail(&self, choices: u8) {
@@ -233,14 +246,15 @@ impl World {
 
     /// Writes what `make` gives to a place that the input names.
     fn go_astray(&self, input: &mut Input<'_>, make: impl FnOnce(&mut Input<'_>) -> Vec<u8>) {
-        let area = self.areas()[usize::from(input.byte()) % 6];
+        let areas = self.areas();
+        let area = areas[usize::from(input.byte()) % areas.len()];
         // Mostly whole fields.
         let at = if input.byte() & 3 == 0 { input.number() } else { usize::from(input.byte()) * 4 };
         let bytes = make(input);
         self.write(area, at % area.bytes, &bytes);
     }
 
-    fn areas(&self) -> [Span; 6] {
+    fn areas(&self) -> [Span; 7] {
         let layout = self.stream.segment.layout();
         let arrays = layout.arrays(0).next().unwrap_or_else(|| unreachable!("a schema has arrays"));
         [
@@ -250,6 +264,7 @@ impl World {
             layout.message(0),
             layout.outcome(0),
             arrays,
+            Span { offset: layout.free_set.offset, bytes: layout.worker_places - layout.free_set.offset },
         ]
     }
 
@@ -263,7 +278,7 @@ impl World {
         for choices in 0..4 {
             self.bury(choices);
         }
-        self.stream.table().reclaim_commander();
+        self.bury_commander();
         for choices in [0, 3] {
             self.command();
             self.claim(choices);

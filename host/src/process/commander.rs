@@ -22,7 +22,9 @@ use crate::plugin::open::{CommanderPlugin, OpenCommander};
 use crate::segment::claim::{Claim, Commanding};
 use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::Segment;
+use crate::segment::patience::Patience;
 use crate::segment::sync::Ordering;
+use crate::segment::table::Supply;
 
 /// Opens the plugin and queues messages until the end of the stream or a stop.
 pub(super) fn run(
@@ -43,7 +45,8 @@ pub(super) fn run(
     };
     let total = source.total().map_or(limit, |total| total.min(limit));
     table.set_total((total != u64::MAX).then_some(total));
-    let mut commander = Commander { source, segment, events, plan, save_at: Some(first) };
+    let (supply, patience) = (Supply::default(), Patience::default());
+    let mut commander = Commander { source, segment, events, plan, save_at: Some(first), supply, patience };
     // Before the start is over: no checkpoint with messages of this commander may lack the state that they follow from.
     commander.save(first)?;
     crash::report_crashes(events, Role::Commander);
@@ -128,6 +131,8 @@ struct Commander<'a> {
     plan: &'a Plan,
     /// The message before which the plugin is next asked for its state; `None` once it was seen to have none.
     save_at: Option<u64>,
+    supply: Supply,
+    patience: Patience,
 }
 
 impl Commander<'_> {
@@ -136,7 +141,7 @@ impl Commander<'_> {
         let table = self.segment.table();
         let mut sequence = first;
         while sequence < limit {
-            let Some(mut claim) = wait_for_free(self.segment) else {
+            let Some(mut claim) = self.wait_for_free() else {
                 self.hand_over(sequence);
                 return Ok(());
             };
@@ -157,6 +162,23 @@ impl Commander<'_> {
         }
         table.end_stream(sequence);
         Ok(())
+    }
+
+    /// A free slot, or `None` at a stop, or where another commander shall go on.
+    fn wait_for_free(&mut self) -> Option<Claim<Commanding>> {
+        let table = self.segment.table();
+        let (found, waited) = table.control.freed.wait_for(&self.patience, None, || {
+            let relieved = table.control.relieve_commander.load(Ordering::SeqCst) != 0;
+            if relieved || table.stop_requested() {
+                Some(None)
+            } else {
+                table.claim_free(&mut self.supply).map(Some)
+            }
+        });
+        if waited > Duration::ZERO {
+            table.control.commander_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        }
+        found.flatten()
     }
 
     /// Before a stop there is nothing to do. Another commander that takes over goes on from here, or, where the state cannot be saved just
@@ -217,17 +239,4 @@ impl Commander<'_> {
             Ok(message.len())
         })
     }
-}
-
-/// A free slot, or `None` at a stop, or where another commander shall go on.
-fn wait_for_free(segment: &Segment) -> Option<Claim<Commanding>> {
-    let table = segment.table();
-    let (found, asleep) = table.control.freed.wait_for(None, || {
-        let relieved = table.control.relieve_commander.load(Ordering::SeqCst) != 0;
-        if relieved || table.stop_requested() { Some(None) } else { table.claim_free().map(Some) }
-    });
-    if asleep > Duration::ZERO {
-        table.control.commander_wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
-    }
-    found.flatten()
 }

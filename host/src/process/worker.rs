@@ -18,9 +18,11 @@ use crate::segment::claim::{Claim, Producing};
 use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::{Retire, Segment, WorkerPlace};
+use crate::segment::patience::Patience;
 use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
+use crate::segment::table::Scout;
 
 /// Opens the plugin and produces until a stop.
 pub(super) fn run(
@@ -34,7 +36,8 @@ pub(super) fn run(
     let stop = child::stop_flag(segment);
     let info = WorkerInfo { worker: worker_of(place), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(crew_of(place)));
-    let mut worker = Worker { segment, place, info, seed: child.plan.seed, cpu_seconds, edition };
+    let (scout, patience, seed) = (Scout::default(), Patience::default(), child.plan.seed);
+    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, scout, patience };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -71,6 +74,8 @@ struct Worker {
     cpu_seconds: Option<u64>,
     /// Of the producer's code.
     edition: u32,
+    scout: Scout,
+    patience: Patience,
 }
 
 impl Worker {
@@ -81,27 +86,27 @@ impl Worker {
     /// Waits until there are messages for its crew. It does not wait with the others for them before: it would swallow their wakes.
     fn wait_for_share(&self) {
         let table = self.segment.table();
-        table.control.shares.opened.wait_for(None, || {
+        table.control.shares.opened.wait_for(&self.patience, None, || {
             let ends = table.stop_requested() || self.place().retire() != Retire::No;
             (ends || table.is_open_for(crew_of(self.place))).then_some(())
         });
     }
 
     /// The oldest queued message, or `None` at a stop, or where the worker is to retire.
-    fn wait_for_message(&self) -> Option<Claim<Producing>> {
+    fn wait_for_message(&mut self) -> Option<Claim<Producing>> {
         let (table, place) = (self.segment.table(), self.place());
-        let (found, asleep) = table.control.queued.wait_for(None, || {
+        let (found, waited) = table.control.queued.wait_for(&self.patience, None, || {
             let retire = place.retire();
             if table.stop_requested() || retire == Retire::Next {
                 return Some(None);
             }
             // Before the claim: a worker that is interrupted in between has not held it for longer than it says.
             place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-            let claim = table.claim_queued(self.place, &place.noted);
+            let claim = table.claim_queued(self.place, &place.noted, &mut self.scout);
             (claim.is_some() || retire == Retire::Drained).then_some(claim)
         });
-        if asleep > Duration::ZERO {
-            place.wait_nanos.fetch_add(asleep.as_nanos() as u64, Ordering::Relaxed);
+        if waited > Duration::ZERO {
+            place.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         }
         found.flatten()
     }

@@ -2,6 +2,7 @@
 
 use super::event::Event;
 use super::failpoint::Armed;
+use super::queue::{Head, Tail};
 use super::shares::Shares;
 use super::sync::{AtomicU32, AtomicU64};
 
@@ -19,10 +20,17 @@ pub(crate) struct Control {
     pub(crate) stop: AtomicU32,
     /// Not 0 where the commander shall end before its next message.
     pub(crate) relieve_commander: AtomicU32,
+    /// How often messages may have been queued that the queue does not lead to: workers then look at all slots.
+    pub(super) requeues: AtomicU32,
     /// Which messages the workers of each crew may take.
     pub(crate) shares: Shares,
+    /// Where workers look for the oldest message.
+    pub(super) head: Head,
+    pub(super) tail: Tail,
     /// The number of the next message to be queued: all before are queued, or were delivered by an earlier run.
     pub(super) commanded: AtomicU64,
+    /// The last message that a consumer waits for: what comes after is not worth a wake. All, where they are taken as they come.
+    pub(super) wanted: AtomicU64,
     /// The number of messages of the whole stream plus one, once it is over; 0 before.
     pub(super) end: AtomicU64,
     /// The number of messages that the commander expects plus one; 0 where it is not known.
@@ -42,8 +50,12 @@ impl Control {
             ready: Event::new(),
             stop: AtomicU32::new(0),
             relieve_commander: AtomicU32::new(0),
+            requeues: AtomicU32::new(0),
             shares: Shares::new(),
+            head: Head(AtomicU64::new(0)),
+            tail: Tail(AtomicU64::new(0)),
             commanded: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             end: AtomicU64::new(0),
             total: AtomicU64::new(0),
             commander_wait_nanos: AtomicU64::new(0),

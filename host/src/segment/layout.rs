@@ -3,6 +3,7 @@
 //! ```text
 //!   0          header: magic, format, sizes │ control: events, counters
 //!   slots      SlotHeader × slots
+//!   hints      free set │ ready set │ queue
 //!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
 //!   payloads   slot 0: message │ outcome │ array │ array …   each from a 64-byte boundary
 //!              slot 1: …                                     each slot from a page boundary
@@ -12,8 +13,10 @@ use cobuf_plugin_api::{ArraySpec, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Header, WorkerPlace};
+use super::queue;
 use super::shares::CREWS;
 use super::slot::SlotHeader;
+use super::slot_set;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
 /// Arrays begin at a cache line: enough for every element type and for SIMD.
@@ -38,11 +41,26 @@ pub(crate) struct Span {
     pub(crate) bytes: usize,
 }
 
+impl Span {
+    fn of_words(offset: usize, words: usize) -> Self {
+        Self { offset, bytes: words * size_of::<u64>() }
+    }
+
+    /// Where the next may begin.
+    fn end(self) -> usize {
+        (self.offset + self.bytes).next_multiple_of(ARRAY_ALIGNMENT)
+    }
+}
+
 /// Where everything lies. Made by [`Layout::new`] only, so that all spans are disjoint, aligned and inside `bytes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) sizes: Sizes,
     pub(crate) slot_headers: usize,
+    /// Words of 8 bytes each, see `slot_set` and `queue`.
+    pub(crate) free_set: Span,
+    pub(crate) ready_set: Span,
+    pub(crate) queue: Span,
     pub(crate) worker_places: usize,
     payloads: usize,
     stride: usize,
@@ -56,7 +74,11 @@ impl Layout {
     /// Lays the segment out; `None` where its size does not fit the address space.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
-        let worker_places = slot_headers + size_of::<SlotHeader>() * sizes.slots;
+        let hints = slot_headers + size_of::<SlotHeader>() * sizes.slots;
+        let free_set = Span::of_words(hints, slot_set::words(sizes.slots));
+        let ready_set = Span::of_words(free_set.end(), slot_set::words(sizes.slots));
+        let queue = Span::of_words(ready_set.end(), queue::entries(sizes.slots));
+        let worker_places = queue.end();
         let payloads =
             (worker_places + size_of::<WorkerPlace>() * WORKER_PLACES).next_multiple_of(SLOT_ALIGNMENT);
         let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
@@ -69,7 +91,18 @@ impl Layout {
         let stride = end.checked_next_multiple_of(SLOT_ALIGNMENT)?;
         let bytes = stride.checked_mul(sizes.slots)?.checked_add(payloads)?;
         isize::try_from(bytes).ok()?;
-        Some(Self { sizes, slot_headers, worker_places, payloads, stride, arrays, bytes })
+        Some(Self {
+            sizes,
+            slot_headers,
+            free_set,
+            ready_set,
+            queue,
+            worker_places,
+            payloads,
+            stride,
+            arrays,
+            bytes,
+        })
     }
 
     pub(crate) fn message(&self, slot: usize) -> Span {
@@ -132,6 +165,9 @@ mod tests {
             let mut spans = vec![
                 Span { offset: 0, bytes: size_of::<Header>() },
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
+                layout.free_set,
+                layout.ready_set,
+                layout.queue,
                 Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKER_PLACES },
             ];
             for slot in 0..slots {

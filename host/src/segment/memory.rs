@@ -27,7 +27,9 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::control::Control;
 use super::layout::{Layout, Span, WORKER_PLACES};
+use super::queue::Queue;
 use super::slot::{SlotHeader, Written};
+use super::slot_set::SlotSet;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::table::Table;
 
@@ -131,6 +133,7 @@ impl Segment {
         rustix::shm::unlink(name).map_err(|source| SegmentError::Map { what: "unlink", source })?;
         shmem.set_owner(false);
         let segment = Self { mapping: Mapping::Created(shmem), file, layout };
+        segment.prefer_huge_pages();
         segment.reserve()?;
         let header = segment.header();
         header.format.store(segment.layout.format(), Ordering::Relaxed);
@@ -150,6 +153,7 @@ impl Segment {
         let start = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &file, 0) }
             .map_err(failed("map"))?;
         let segment = Self { mapping: Mapping::Received(start.cast(), bytes), file, layout };
+        segment.prefer_huge_pages();
         let header = segment.header();
         let known = header.magic.load(Ordering::Acquire) == MAGIC
             && header.format.load(Ordering::Relaxed) == segment.layout.format();
@@ -166,7 +170,14 @@ impl Segment {
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
-        Table { control: &self.header().control, slots: self.slot_headers() }
+        let control = &self.header().control;
+        Table {
+            control,
+            slots: self.slot_headers(),
+            free: SlotSet(self.words(self.layout.free_set)),
+            ready: SlotSet(self.words(self.layout.ready_set)),
+            queue: Queue { head: &control.head, tail: &control.tail, entries: self.words(self.layout.queue) },
+        }
     }
 
     /// The places of all workers that there can be.
@@ -255,6 +266,18 @@ impl Segment {
     fn slot_headers(&self) -> &[SlotHeader] {
         // SAFETY: `Layout` puts as many `SlotHeader`s there, aligned, inside the mapping; they are atomics.
         unsafe { self.shared(self.layout.slot_headers, self.layout.sizes.slots) }
+    }
+
+    fn words(&self, span: Span) -> &[AtomicU64] {
+        // SAFETY: callers pass a span of the layout's that is made of words: aligned, inside the mapping, atomics.
+        unsafe { self.shared(span.offset, span.bytes / size_of::<u64>()) }
+    }
+
+    /// Asks for pages of 2 MB where the system gives them to shared memory that asks (`mount -o remount,huge=advise /dev/shm`): they are
+    /// reserved in a tenth of the time, and a process needs one fault where it needed 512. Nothing is lost where it does not.
+    fn prefer_huge_pages(&self) {
+        // SAFETY: the range is this mapping; the advice does not change its bytes.
+        let _ = unsafe { rustix::mm::madvise(self.start().cast(), self.layout.bytes, Advice::LinuxHugepage) };
     }
 
     /// Allocates every page now: too little memory is an error here instead of a SIGBUS in the middle of a run.

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
-//!   event       a counter to wait on, across processes
+//!   event       a word to wait on, across processes
+//!   patience    whether to look again for a while before sleeping
 //!   word        the state machine of one slot, in one AtomicU64
 //!   claim       who may touch which payload
 //!   slot        one slot: its word, and the numbers beside it
+//!   slot_set    which slots may be free, or ready
+//!   queue       which slot holds the oldest message
+//!   arrivals    which batch of those that are ready comes first
 //!   control     what all share beside the slots
 //!   table       what is done with all slots: claim, publish, commit, release
 //!   shares      which messages a crew of workers may take
@@ -20,6 +24,7 @@
 //! Invariant: a payload is touched only by the holder of a claim on its slot, and a claim is only ever made by a
 //! successful compare-and-swap on the slot's word.
 
+pub(crate) mod arrivals;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod control;
@@ -27,10 +32,13 @@ pub(crate) mod event;
 pub(crate) mod failpoint;
 pub(crate) mod layout;
 pub(crate) mod memory;
+pub(crate) mod patience;
+pub(crate) mod queue;
 pub(crate) mod recovery;
 mod sanity;
 pub(crate) mod shares;
 pub(crate) mod slot;
+pub(crate) mod slot_set;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;

@@ -18,6 +18,20 @@ pub(crate) enum Reclaimed {
 }
 
 impl Table<'_> {
+    /// After a death, and where somebody may have written over the hints: sets them all anew, and wakes everyone. The dead may have changed a
+    /// slot's word and not yet said so, taken hints that they did not come to follow, and swallowed a wake.
+    pub(crate) fn restore(self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            match slot.word.load().state() {
+                SlotState::Free => self.free.add(index),
+                SlotState::Ready => self.ready.add(index),
+                SlotState::Writing | SlotState::Reading => {}
+            }
+        }
+        self.note_requeue();
+        self.wake_everyone();
+    }
+
     /// The message in the slot that the worker in a place holds.
     pub(crate) fn held_by(self, place: u32) -> Option<u64> {
         let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Worker(place));
@@ -47,6 +61,7 @@ impl Table<'_> {
         }
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         slot.word.transition_to_requeued(snapshot, place, attempts)?;
+        self.note_requeue();
         Some(Reclaimed::Requeued { sequence, attempts })
     }
 
@@ -63,5 +78,15 @@ impl Table<'_> {
                 slot.word.transition_to_abandoned(snapshot);
             }
         }
+        self.queue.mend(self.newest_queued());
+    }
+
+    /// The slot with the newest queued message.
+    fn newest_queued(self) -> Option<usize> {
+        let queued = self.slots.iter().enumerate().filter(|(_, slot)| {
+            let snapshot = slot.word.load();
+            snapshot.is(SlotState::Writing, Owner::Nobody)
+        });
+        queued.max_by_key(|(_, slot)| slot.sequence.load(Ordering::Relaxed)).map(|(index, _)| index)
     }
 }

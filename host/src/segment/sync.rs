@@ -22,12 +22,12 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Durati
     let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
 }
 
-/// Wakes at most `count` of those that sleep on `word`.
+/// Wakes at most `count` of those that sleep on `word`; gives the number of those that were woken.
 #[cfg(not(cobuf_loom))]
-pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
     use rustix::thread::futex;
     // It can only fail for a misaligned or unmapped word, which a reference is not.
-    let _ = futex::wake(word, futex::Flags::empty(), count);
+    futex::wake(word, futex::Flags::empty(), count).unwrap_or(0)
 }
 
 #[cfg(cobuf_loom)]
@@ -39,29 +39,47 @@ pub(crate) use modelled::{futex_wait, futex_wake};
 #[cfg(cobuf_loom)]
 mod modelled {
     use super::{AtomicU32, Duration, Ordering};
-    use loom::sync::{Condvar, Mutex};
+    use loom::sync::{Condvar, Mutex, MutexGuard};
     use std::collections::HashMap;
     use std::sync::Arc;
 
+    /// Those that sleep on one word.
+    #[derive(Default)]
+    struct Bed {
+        woken: Arc<Condvar>,
+        sleepers: usize,
+    }
+
     loom::lazy_static! {
-        static ref SLEEPERS: Mutex<HashMap<usize, Arc<Condvar>>> = Mutex::new(HashMap::new());
+        static ref BEDS: Mutex<HashMap<usize, Bed>> = Mutex::new(HashMap::new());
+    }
+
+    fn beds() -> MutexGuard<'static, HashMap<usize, Bed>> {
+        BEDS.lock().unwrap()
     }
 
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
-        let mut sleepers = SLEEPERS.lock().unwrap();
+        let mut beds = beds();
         if word.load(Ordering::SeqCst) == expected {
-            let bed = sleepers
+            let bed = beds
                 .entry(std::ptr::from_ref(word).addr())
-                .or_insert_with(|| Arc::new(Condvar::new()))
-                .clone();
-            drop(bed.wait(sleepers).unwrap());
+                .or_insert_with(|| Bed { woken: Arc::new(Condvar::new()), sleepers: 0 });
+            bed.sleepers += 1;
+            let woken = bed.woken.clone();
+            drop(woken.wait(beds).unwrap());
         }
     }
 
-    pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
-        let sleepers = SLEEPERS.lock().unwrap();
-        if let Some(bed) = sleepers.get(&std::ptr::from_ref(word).addr()) {
-            if count == 1 { bed.notify_one() } else { bed.notify_all() }
+    pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
+        let mut beds = beds();
+        let Some(bed) = beds.get_mut(&std::ptr::from_ref(word).addr()) else { return 0 };
+        let woken = bed.sleepers.min(count as usize);
+        bed.sleepers -= woken;
+        match woken {
+            0 => {}
+            1 => bed.woken.notify_one(),
+            _ => bed.woken.notify_all(),
         }
+        woken
     }
 }

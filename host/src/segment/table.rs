@@ -1,7 +1,7 @@
 //! What the processes of a run do with its slots: claim them, publish, commit, release, and look at them.
 //!
-//! Each changes a slot's word by one transition, which publishes what was written under the claim before; whoever may wait for it
-//! is woken afterwards. What becomes of the slots of the dead is in `recovery`.
+//! Each changes a slot's word by one transition, which publishes what was written under the claim before; then it says where to find
+//! the slot (`slot_set`, `queue`), and whoever may wait for it is woken. What becomes of the slots of the dead is in `recovery`.
 
 use std::ops::Range;
 
@@ -9,30 +9,42 @@ use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::clock;
 use super::control::Control;
 use super::failpoint::Failpoint;
+use super::queue::Queue;
 use super::shares::crew_of;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
+use super::slot_set::{Members, SlotSet};
 use super::sync::{AtomicU64, Ordering};
 use super::word::{Owner, SlotState, Snapshot};
-
-/// Which ready batch a consumer wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// This one only.
-    Sequence(u64),
-    /// The oldest of those that are ready.
-    Any,
-}
+use crate::limits::LOW_BACKLOG_PART;
 
 /// The slots of a run and what is shared beside them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table<'a> {
     pub(crate) control: &'a Control,
     pub(crate) slots: &'a [SlotHeader],
+    /// Those that may be free.
+    pub(super) free: SlotSet<'a>,
+    /// Those that may be ready.
+    pub(super) ready: SlotSet<'a>,
+    pub(super) queue: Queue<'a>,
+}
+
+/// What a commander's process knows: the free slots that it has come upon and not yet claimed.
+#[derive(Debug, Default)]
+pub(crate) struct Supply {
+    free: Members,
+}
+
+/// What a worker's process knows: up to which requeue the queue leads to every message.
+#[derive(Debug, Default)]
+pub(crate) struct Scout {
+    requeues: u32,
 }
 
 impl Table<'_> {
-    /// Makes this the first message to be queued. Before there is a commander.
+    /// Makes all slots known as free, and this the first message to be queued. Before there is a commander.
     pub(crate) fn begin_at(self, sequence: u64) {
+        (0..self.slots.len()).for_each(|slot| self.free.add(slot));
         self.control.commanded.store(sequence, Ordering::Release);
         self.control.shares.begin_at(sequence);
     }
@@ -40,13 +52,19 @@ impl Table<'_> {
     // The commander's part.
 
     /// Claims a free slot for a message.
-    pub(crate) fn claim_free(self) -> Option<Claim<Commanding>> {
-        self.slots.iter().enumerate().find_map(|(index, slot)| {
-            let snapshot = slot.word.transition_to_commanding(slot.word.load())?;
-            slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-            self.control.armed.pass(Failpoint::CommandClaimed);
-            Some(Claim { index, snapshot, role: Commanding })
-        })
+    pub(crate) fn claim_free(self, supply: &mut Supply) -> Option<Claim<Commanding>> {
+        loop {
+            let Some(index) = supply.free.next() else {
+                supply.free = self.free.take()?;
+                continue;
+            };
+            let Some(slot) = self.slots.get(index) else { continue };
+            if let Some(snapshot) = slot.word.transition_to_commanding(slot.word.load()) {
+                slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+                self.control.armed.pass(Failpoint::CommandClaimed);
+                return Some(Claim { index, snapshot, role: Commanding });
+            }
+        }
     }
 
     /// Queues the message that was written into the claimed slot.
@@ -60,12 +78,14 @@ impl Table<'_> {
         self.control.armed.pass(Failpoint::CommandCounted);
         expect_held(slot.word.transition_to_queued(claim.snapshot));
         self.control.armed.pass(Failpoint::CommandQueued);
+        self.queue.enter(claim.index);
         self.control.queued.notify_one();
     }
 
     /// Gives the claimed slot back: no message came of it.
     pub(crate) fn abandon(self, claim: Claim<Commanding>) {
         expect_held(self.slots[claim.index].word.transition_to_abandoned(claim.snapshot));
+        self.free.add(claim.index);
     }
 
     /// Says that the stream ends before message `end`.
@@ -82,10 +102,16 @@ impl Table<'_> {
 
     /// Claims the oldest queued message of its crew's share for the worker in a place. `noted` is the worker's own note of how far it has
     /// come, see `shares`.
-    pub(crate) fn claim_queued(self, place: u32, noted: &AtomicU64) -> Option<Claim<Producing>> {
+    pub(crate) fn claim_queued(
+        self,
+        place: u32,
+        noted: &AtomicU64,
+        scout: &mut Scout,
+    ) -> Option<Claim<Producing>> {
         let (shares, crew) = (&self.control.shares, crew_of(place));
         loop {
-            let (index, seen, sequence) = self.oldest_queued(shares.glance().of(crew))?;
+            let Queued { index, seen, sequence, ticket } =
+                self.find_queued(shares.glance().of(crew), scout)?;
             if noted.load(Ordering::Relaxed) <= sequence {
                 noted.store(sequence.saturating_add(1), Ordering::SeqCst);
             }
@@ -96,12 +122,63 @@ impl Table<'_> {
             if !shares.now().of(crew).contains(&sequence) {
                 // Cut off in between: the other crew's.
                 self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
+                self.note_requeue();
                 self.control.queued.notify_all();
                 continue;
+            }
+            ticket.into_iter().for_each(|ticket| self.queue.pass(ticket));
+            if self.is_backlog_low() {
+                self.control.freed.notify_all_if(|| self.free.has_any());
             }
             self.control.armed.pass(Failpoint::WorkClaimed);
             return Some(Claim { index, snapshot, role: Producing { place } });
         }
+    }
+
+    /// Whether so few messages are queued that a sleeping commander is to be woken, to fill all free slots: waking it for each would cost
+    /// more than its messages. Whoever gets there wakes it, be it by taking a message or by giving a slot back.
+    fn is_backlog_low(self) -> bool {
+        let low = self.slots.len() as u64 / LOW_BACKLOG_PART;
+        let is_queued = |slot: &SlotHeader| slot.word.load().is(SlotState::Writing, Owner::Nobody);
+        if self.queue.backlog() > low {
+            self.queue.settle(|index| self.slots.get(index).is_some_and(is_queued));
+        }
+        self.queue.backlog() <= low
+    }
+
+    /// The oldest queued message of a share: the next of the queue, unless there may be one that the queue does not lead to.
+    fn find_queued(self, messages: Range<u64>, scout: &mut Scout) -> Option<Queued> {
+        let requeues = self.control.requeues.load(Ordering::Acquire);
+        if messages.is_empty() {
+            return None;
+        }
+        let next = self.next_queued(&messages);
+        if scout.requeues == requeues && messages.end == u64::MAX {
+            return next;
+        }
+        let oldest = self.oldest_queued(messages);
+        let index = |queued: &Option<Queued>| queued.as_ref().map(|queued| queued.index);
+        if index(&next) == index(&oldest) {
+            scout.requeues = requeues;
+            return next;
+        }
+        oldest
+    }
+
+    /// The first queued message of a share that the queue leads to.
+    fn next_queued(self, messages: &Range<u64>) -> Option<Queued> {
+        self.queue.iter().find_map(|(ticket, index)| {
+            let slot = self.slots.get(index)?;
+            let seen = slot.word.load();
+            let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+            let there = seen.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence);
+            there.then_some(Queued { index, seen, sequence, ticket: Some(ticket) })
+        })
+    }
+
+    /// Says that a message was queued that the queue does not lead to.
+    pub(super) fn note_requeue(self) {
+        self.control.requeues.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes the claimed slot's batch, or the report in its place, ready.
@@ -117,31 +194,16 @@ impl Table<'_> {
         slot.edition.store(outcome.edition, Ordering::Relaxed);
         expect_held(slot.word.transition_to_ready(claim.snapshot, claim.role.place));
         self.control.armed.pass(Failpoint::CommitReady);
-        self.control.ready.notify_all();
+        self.ready.add(claim.index);
+        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+        self.control.ready.notify_all_if(|| sequence <= self.control.wanted.load(Ordering::Relaxed));
     }
 
     // The application's part.
 
-    /// Takes a ready batch.
-    pub(crate) fn take_ready(self, wanted: Wanted) -> Option<Claim<Reading>> {
-        loop {
-            let ready = |snapshot: Snapshot| snapshot.state() == SlotState::Ready;
-            let (index, seen) = match wanted {
-                Wanted::Any => {
-                    self.oldest(|snapshot, _| ready(snapshot)).map(|(index, seen, _)| (index, seen))?
-                }
-                Wanted::Sequence(sequence) => self.slots.iter().enumerate().find_map(|(index, slot)| {
-                    let snapshot = slot.word.load();
-                    let found =
-                        ready(snapshot) && slot.sequence.load(Ordering::Relaxed) == sequence.wrapping_add(1);
-                    found.then_some((index, snapshot))
-                })?,
-            };
-            if let Some(snapshot) = self.slots[index].word.transition_to_reading(seen) {
-                self.slots[index].since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-                return Some(Claim { index, snapshot, role: Reading });
-            }
-        }
+    /// Says which message's batch is the last that a consumer waits for. Before it looks for it.
+    pub(crate) fn want(self, sequence: u64) {
+        self.control.wanted.store(sequence, Ordering::Relaxed);
     }
 
     /// Gives the slot of a batch back.
@@ -149,12 +211,13 @@ impl Table<'_> {
         let slot = &self.slots[claim.index];
         slot.sequence.store(0, Ordering::Relaxed);
         expect_held(slot.word.transition_to_free(claim.snapshot));
-        self.control.freed.notify_one();
+        self.free.add(claim.index);
+        self.control.freed.notify_all_if(|| self.is_backlog_low());
     }
 
     // The supervisor's part; more of it is in `recovery`.
 
-    /// Wakes everyone: after a death, which may have swallowed a wake, and at a stop.
+    /// Wakes everyone to look again.
     pub(crate) fn wake_everyone(self) {
         self.control.queued.rouse();
         self.control.freed.rouse();
@@ -250,10 +313,11 @@ impl Table<'_> {
     }
 
     /// The slot with the least of these messages that is queued.
-    pub(super) fn oldest_queued(self, messages: Range<u64>) -> Option<(usize, Snapshot, u64)> {
-        self.oldest(|snapshot, sequence| {
+    pub(super) fn oldest_queued(self, messages: Range<u64>) -> Option<Queued> {
+        let (index, seen, sequence) = self.oldest(|snapshot, sequence| {
             snapshot.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence)
-        })
+        })?;
+        Some(Queued { index, seen, sequence, ticket: None })
     }
 
     /// The slot with the least sequence number among those whose word and number are as wanted.
@@ -268,6 +332,16 @@ impl Table<'_> {
     }
 }
 
+/// A queued message, as it was looked at.
+#[derive(Debug)]
+pub(super) struct Queued {
+    index: usize,
+    seen: Snapshot,
+    sequence: u64,
+    /// Where the queue led to it.
+    ticket: Option<u64>,
+}
+
 /// Only its holder changes a claimed slot, so that its transitions succeed; unless somebody wrote over the segment, where the
 /// slot is then left to whatever was written.
 fn expect_held(transition: Option<Snapshot>) {
@@ -275,5 +349,18 @@ fn expect_held(transition: Option<Snapshot>) {
         tracing::error!(
             "a slot was changed by somebody who did not hold it; did a plugin write outside of its arrays?"
         );
+    }
+}
+
+/// Deaths between two steps, for models.
+#[cfg(all(test, cobuf_loom))]
+impl Table<'_> {
+    /// As `publish`, until the word says "queued", before the queue leads to it.
+    pub(super) fn publish_without_entry(self, claim: Claim<Commanding>, sequence: u64) {
+        let slot = &self.slots[claim.index];
+        slot.message_bytes.store(1, Ordering::Relaxed);
+        slot.sequence.store(sequence + 1, Ordering::Relaxed);
+        self.control.commanded.store(sequence + 1, Ordering::Release);
+        expect_held(slot.word.transition_to_queued(claim.snapshot));
     }
 }

@@ -28,7 +28,7 @@ impl Supervisor {
             tracing::warn!(%plugin, worker, how = %death, "a worker died");
         }
         self.reclaim(place, death, verdict);
-        self.stream.table().wake_everyone();
+        self.stream.table().restore();
         self.plan_restart(place, death);
     }
 

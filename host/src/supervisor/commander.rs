@@ -78,7 +78,7 @@ impl Supervisor {
     pub(super) fn bury_commander(&mut self, how: Death) {
         let table = self.stream.table();
         table.reclaim_commander();
-        table.wake_everyone();
+        table.restore();
         let (failure, verdict) = (self.commander.failure.take(), self.commander.verdict.take());
         let death = verdict.unwrap_or(how);
         if table.end().is_some() {

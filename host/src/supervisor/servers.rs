@@ -26,7 +26,7 @@ impl Supervisor {
         self.abandon_swap(SwapError::ForkServerDied);
         self.bury_all_workers();
         self.bury_commander_with_server();
-        self.stream.table().wake_everyone();
+        self.stream.table().restore();
         if self.care.start_method == StartMethod::Fork {
             return Err("with StartMethod::Fork only the start of a host may fork the application; use \
                         StartMethod::ForkServer"

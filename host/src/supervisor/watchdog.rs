@@ -1,8 +1,9 @@
 //! Deadlines, and crashes. Who does not come back is killed, after its stack was looked at; its message counts an attempt once it was reaped.
 //!
 //! A worker is late that has held one message for longer than the deadline; a commander, that has given none for so long although
-//! there is a free slot. A process that is stopped (SIGSTOP) may hold nothing and swallow wakes: where a message stays queued past the
-//! deadline everyone is woken, and a worker that does not even look then is killed too.
+//! there is a free slot. A process that is stopped (SIGSTOP) may hold nothing and swallow wakes, or not have said yet that a batch is
+//! ready: where a message stays queued, or a batch ready, past the deadline, hints are set anew and everyone is woken, and a worker that
+//! does not even look for the queued message then is killed too.
 
 use std::time::{Duration, Instant};
 
@@ -110,11 +111,11 @@ impl Supervisor {
     fn watch_workers(&mut self, limit: Duration) -> Duration {
         let stream = self.stream.clone();
         let mut pause = limit;
-        let mut queued = Duration::ZERO;
+        let (mut queued, mut ready) = (Duration::ZERO, Duration::ZERO);
         let mut busy = vec![false; self.workers.len()];
-        for slot in stream.table().look().filter(|slot| slot.state == SlotState::Writing) {
-            match slot.owner {
-                Owner::Worker(place) if (place as usize) < busy.len() => {
+        for slot in stream.table().look() {
+            match (slot.state, slot.owner) {
+                (SlotState::Writing, Owner::Worker(place)) if (place as usize) < busy.len() => {
                     busy[place as usize] = true;
                     let looked = stream.segment.worker_place(place).looked_nanos.load(Ordering::Relaxed);
                     let held = if looked == u64::MAX { Duration::ZERO } else { clock::since(looked) };
@@ -123,9 +124,14 @@ impl Supervisor {
                         None => self.kill_worker(place, limit, slot.sequence),
                     }
                 }
-                Owner::Nobody => queued = queued.max(clock::since(slot.since_nanos)),
+                (SlotState::Writing, Owner::Nobody) => queued = queued.max(clock::since(slot.since_nanos)),
+                (SlotState::Ready, _) => ready = ready.max(clock::since(slot.since_nanos)),
                 _ => {}
             }
+        }
+        if ready >= limit {
+            // Mostly the application is slow; but nobody may know of it.
+            stream.table().restore();
         }
         self.watch_idle(limit, queued, busy);
         pause
@@ -139,7 +145,7 @@ impl Supervisor {
         }
         let Some(woken) = self.watchdog.woken_nanos else {
             self.watchdog.woken_nanos = Some(clock::now_nanos());
-            return self.stream.table().wake_everyone();
+            return self.stream.table().restore();
         };
         if clock::since(woken) < limit {
             return;
@@ -176,7 +182,7 @@ impl Supervisor {
         }
         if !owed.woken {
             // Its wake may have gone to one that died.
-            table.wake_everyone();
+            table.restore();
             self.watchdog.owed = Some(Owed { woken: true, ..owed });
             return CLOCK_STEP;
         }

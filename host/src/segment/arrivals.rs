@@ -1,0 +1,89 @@
+//! Arrivals: the ready slots that the application has seen and not yet taken, oldest first.
+//!
+//! ```text
+//!   ready set  ──► collected ──► 12  14  15       in order: 12, if it is what comes next; in any order: 12
+//! ```
+//!
+//! One for all consumers of a host, behind their common lock. An entry is a hint like the bit that it comes from: the slot's word
+//! and number decide whether it is still there.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::claim::{Claim, Reading};
+use super::clock;
+use super::sync::Ordering;
+use super::table::Table;
+use super::word::SlotState;
+
+/// Which ready batch a consumer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This one only.
+    Sequence(u64),
+    /// The oldest of those that are there.
+    Any,
+}
+
+/// Ready slots, by their messages' numbers.
+#[derive(Debug)]
+pub(crate) struct Arrivals(BinaryHeap<Reverse<(u64, usize)>>);
+
+impl Arrivals {
+    /// For so many slots.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self(BinaryHeap::with_capacity(slots))
+    }
+
+    /// Takes a ready batch.
+    pub(crate) fn take(&mut self, table: Table<'_>, wanted: Wanted) -> Option<Claim<Reading>> {
+        loop {
+            let Some(&Reverse((sequence, index))) = self.0.peek() else {
+                if self.collect(table) {
+                    continue;
+                } else {
+                    return None;
+                };
+            };
+            let slot = &table.slots[index];
+            let seen = slot.word.load();
+            if seen.state() != SlotState::Ready || number(table, index) != sequence {
+                // It was taken by another entry.
+                self.0.pop();
+                continue;
+            }
+            if wanted != Wanted::Any && wanted != Wanted::Sequence(sequence) {
+                if self.collect(table) {
+                    continue;
+                } else {
+                    return None;
+                };
+            }
+            self.0.pop();
+            if let Some(snapshot) = slot.word.transition_to_reading(seen) {
+                slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+                return Some(Claim { index, snapshot, role: Reading });
+            }
+        }
+    }
+
+    /// Takes in what became ready; says whether there was something.
+    fn collect(&mut self, table: Table<'_>) -> bool {
+        let mut found = false;
+        while let Some(members) = table.ready.take() {
+            let inside = members.filter(|&index| index < table.slots.len());
+            // Its number is read after its word, which publishes it.
+            let ready = inside.filter(|&index| table.slots[index].word.load().state() == SlotState::Ready);
+            for index in ready {
+                self.0.push(Reverse((number(table, index), index)));
+                found = true;
+            }
+        }
+        found
+    }
+}
+
+/// A slot's message's number; also where it was written over and is none any more: the slot is held all the same.
+fn number(table: Table<'_>, index: usize) -> u64 {
+    table.slots[index].sequence.load(Ordering::Relaxed).saturating_sub(1)
+}

@@ -1,0 +1,180 @@
+//! Deaths of workers, and of the commander.
+
+use super::*;
+use crate::segment::sync::Ordering;
+
+/// One of two workers claims a message if there is one, writes so many halves of the array, and dies.
+fn survive_a_worker_that_dies(messages: u64, halves: usize) {
+    let preemptions = if messages > 1 { PREEMPTIONS_OF_LARGE } else { PREEMPTIONS };
+    check_bounded(preemptions, move || {
+        let model = Model::new(messages as usize);
+        let living = start(&model, |model| model.produce_all(SECOND));
+        let dying = start(&model, move |model| {
+            let Some(mut claim) = model.claim_queued(&mut Worker::at(FIRST)) else { return };
+            for half in 0..halves {
+                model.write(&mut claim, |contents| contents.array[half] = u64::MAX);
+            }
+        });
+        model.command_all(messages);
+        dying.join().unwrap();
+        model.bury_worker(FIRST, MAX_ATTEMPTS);
+        model.consume_in_order(messages);
+        model.table().request_stop();
+        assert_eq!(living.join().unwrap(), messages);
+    });
+}
+
+#[test]
+fn is_the_message_of_a_worker_that_died_done_once_by_another() {
+    survive_a_worker_that_dies(1, 0);
+}
+
+#[test]
+fn is_a_half_written_array_done_again_as_a_whole() {
+    survive_a_worker_that_dies(1, 1);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn does_the_order_stay_where_a_worker_died() {
+    survive_a_worker_that_dies(2, 1);
+}
+
+#[test]
+fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
+    check_large(|| {
+        let model = Model::new(1);
+        let living = start(&model, |model| model.produce_all(SECOND));
+        let dying = start(&model, |model| {
+            let mut looks = 0;
+            // Dies as soon as it was woken, or need not sleep, before it claims the message.
+            model.control.queued.wait_for(&Patience::default(), None, || {
+                looks += 1;
+                (looks > 1 || model.table().commanded() > 0).then_some(())
+            });
+        });
+        let supervisor = start(&model, |model| {
+            dying.join().unwrap();
+            model.bury_worker(FIRST, MAX_ATTEMPTS);
+        });
+        model.command_all(1);
+        model.consume_in_order(1);
+        // Where the living worker got the wake, it is this that kills the other.
+        model.table().request_stop();
+        supervisor.join().unwrap();
+        assert_eq!(living.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn is_a_message_that_kills_its_workers_given_up_and_reported() {
+    check(|| {
+        let model = Model::new(1);
+        let consumer = start(&model, |model| {
+            let claim = model.next(true).unwrap();
+            assert!(model.table().outcome(&claim).failed);
+            assert_eq!((claim.attempts(), model.read(&claim).message), (1, message(0)));
+            model.table().release(claim);
+            assert!(model.next(true).is_none());
+        });
+        model.command_all(1);
+        for place in [FIRST, SECOND] {
+            let dying = start(&model, move |model| {
+                let mut claim = model.wait_for_message(&mut Worker::at(place)).unwrap();
+                model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
+            });
+            dying.join().unwrap();
+            model.bury_worker(place, 2);
+        }
+        consumer.join().unwrap();
+        assert_eq!(model.table().occupancy(), [1, 0, 0, 0]);
+    });
+}
+
+/// A commander queues one message and does something else with the next slot before it dies; so many batches come.
+fn survive_a_commander_that_dies(batches: u64, last_act: fn(&Model, Claim<Commanding>)) {
+    check_large(move || {
+        let model = Model::new(2);
+        let worker = start(&model, |model| model.produce_all(FIRST));
+        let commander = start(&model, move |model| {
+            let mut supply = Supply::default();
+            model.command_until(&mut supply, 1);
+            last_act(model, model.wait_for_free(&mut supply).unwrap());
+        });
+        commander.join().unwrap();
+        model.bury_commander();
+        model.table().end_stream(model.table().commanded());
+        model.consume_in_order(batches);
+        assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
+        model.table().request_stop();
+        assert_eq!(worker.join().unwrap(), batches);
+    });
+}
+
+#[test]
+fn is_a_slot_free_again_whose_commander_died_without_a_message() {
+    survive_a_commander_that_dies(1, |_, _claim| {});
+}
+
+#[test]
+fn is_a_slot_free_again_whose_commander_died_with_a_half_written_message() {
+    survive_a_commander_that_dies(1, |model, mut claim| {
+        model.write(&mut claim, |contents| contents.message = u64::MAX);
+    });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn is_a_message_kept_whose_commander_died_after_it_was_queued() {
+    survive_a_commander_that_dies(2, |model, claim| model.command(claim, 1));
+}
+
+/// It dies between the word and the queue's entry: no entry leads to its last message.
+#[test]
+fn is_a_message_kept_whose_commander_died_before_it_was_entered() {
+    survive_a_commander_that_dies(2, |model, mut claim| {
+        model.write(&mut claim, |contents| contents.message = message(1));
+        model.table().publish_without_entry(claim, 1);
+    });
+}
+
+/// It dies between the queue's entry and the tail, and the next commander writes its entry over that one.
+#[test]
+fn is_a_message_kept_whose_commander_died_before_the_tail() {
+    check(|| {
+        let model = Model::new(4);
+        let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
+        model.command_until(&mut supply, 1);
+        let mut claim = table.claim_free(&mut supply).unwrap();
+        model.write(&mut claim, |contents| contents.message = message(1));
+        table.publish_without_entry(claim, 1);
+        table.queue.enter(1);
+        model.control.tail.0.store(1, Ordering::Relaxed);
+        model.bury_commander();
+        let mut claimed = vec![model.claim_queued(&mut worker).unwrap()];
+        model.command_until(&mut Supply::default(), 3);
+        claimed.extend(std::iter::from_fn(|| model.claim_queued(&mut worker)));
+        let sequences: Vec<u64> = claimed.iter().map(|claim| table.sequence(claim)).collect();
+        assert_eq!(sequences, [0, 1, 2]);
+    });
+}
+
+/// Its last message was taken by a look at all slots and is done, and no entry ever led to it.
+#[test]
+fn does_the_queue_lead_to_the_next_message_where_the_last_one_was_never_entered() {
+    check(|| {
+        let model = Model::new(4);
+        let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
+        table.restore();
+        let mut claim = table.claim_free(&mut supply).unwrap();
+        model.write(&mut claim, |contents| contents.message = message(0));
+        table.publish_without_entry(claim, 0);
+        let claim = model.claim_queued(&mut worker).unwrap();
+        model.produce(claim, &worker);
+        model.consume(model.next(true).unwrap());
+        model.bury_commander();
+        assert!(model.claim_queued(&mut worker).is_none());
+        model.command_until(&mut Supply::default(), 2);
+        assert_eq!(table.sequence(&model.claim_queued(&mut worker).unwrap()), 1);
+    });
+}

@@ -1,0 +1,81 @@
+//! Sets and queue, which only hint, and wakes that are not worth it.
+
+use super::*;
+
+/// A worker that looks at all slots, as after any death, may take the message before the commander has entered it into the queue.
+#[test]
+fn is_the_commander_woken_where_a_message_was_taken_before_it_was_entered() {
+    check(|| {
+        let model = Model::new(1);
+        model.table().restore();
+        let commander = start(&model, |model| model.command_all(2));
+        let worker = start(&model, |model| model.produce_all(FIRST));
+        model.consume_in_order(2);
+        model.table().request_stop();
+        commander.join().unwrap();
+        assert_eq!(worker.join().unwrap(), 2);
+    });
+}
+
+/// The word of `ready` says that somebody sleeps before this consumer does: it wants what another took before.
+#[test]
+fn is_a_consumer_woken_that_goes_to_sleep_beside_another() {
+    check(|| {
+        let model = Model::new(2);
+        model.command_all(2);
+        let mut worker = Worker::at(FIRST);
+        let claims = [0, 1].map(|_| model.claim_queued(&mut worker).unwrap());
+        let consume = |model: &Model| {
+            while let Some(claim) = model.next(true) {
+                model.consume(claim);
+            }
+        };
+        let consumers = [start(&model, consume), start(&model, consume)];
+        for claim in claims {
+            model.produce(claim, &worker);
+        }
+        for consumer in consumers {
+            consumer.join().unwrap();
+        }
+    });
+}
+
+/// The commander sleeps or is about to, its only message is taken, and the slot comes back: it must wake.
+fn is_it_woken_once_its_slot_is_free(model: &Arc<Model>) {
+    let commander = start(model, |model| assert!(model.wait_for_free(&mut Supply::default()).is_some()));
+    let worker = start(model, |model| model.produce_all(SECOND));
+    let claim = model.next(true).unwrap();
+    model.table().release(claim);
+    commander.join().unwrap();
+    model.table().request_stop();
+    worker.join().unwrap();
+}
+
+#[test]
+fn is_the_commander_woken_whose_message_was_taken_before_it_was_entered() {
+    check(|| {
+        let model = Model::new(1);
+        let (table, mut worker) = (model.table(), Worker::at(FIRST));
+        table.restore();
+        let mut claim = table.claim_free(&mut Supply::default()).unwrap();
+        model.write(&mut claim, |contents| contents.message = message(0));
+        table.publish_without_entry(claim, 0);
+        let claim = model.claim_queued(&mut worker).unwrap();
+        table.queue.enter(0);
+        model.control.queued.notify_one();
+        model.produce(claim, &worker);
+        is_it_woken_once_its_slot_is_free(&model);
+    });
+}
+
+#[test]
+fn is_the_commander_woken_whose_message_was_given_up_before_it_was_passed() {
+    check(|| {
+        let model = Model::new(1);
+        model.command_until(&mut Supply::default(), 1);
+        let word = &model.slots[0].word;
+        word.transition_to_producing(word.load(), FIRST).unwrap();
+        model.bury_worker(FIRST, 1);
+        is_it_woken_once_its_slot_is_free(&model);
+    });
+}

@@ -1,0 +1,305 @@
+//! Models of the slot machine: loom runs each in every interleaving, with every value that the memory orders allow.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg cobuf_loom -C debug-assertions" CARGO_TARGET_DIR=target/loom \
+//!     cargo test --release -p cobuf-host --lib loom
+//!
+//!   event    who sleeps on a word is woken          swap     the cut between two crews
+//!   stream   each batch comes once, to the end      deaths   of workers, of the commander
+//!   hints    sets, queue, and who is worth a wake
+//! ```
+//!
+//! `LOOM_MAX_PREEMPTIONS=3` looks further than the bound below, `LOOM_LOG=1` prints the steps that led to a failure.
+//!
+//! What is tested is the shipped code of `word`, `claim`, `table`, `slot_set`, `queue`, `arrivals`, `recovery`, `shares` and `event`, on
+//! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed is a thread that ends early and
+//! loses its claim and what it knew; to reap it is to join it. Payloads are `UnsafeCell`s of loom's, which fail a model where two
+//! accesses are not ordered: so claims are exclusive, and publish what was written under them. Someone who sleeps for ever is a
+//! deadlock, which fails it too.
+//!
+//! The largest models are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`), and those
+//! that take minutes even so are left to `-- loom --ignored`.
+//!
+//! What is not tested: timeouts, patience, and most deaths between two steps of one function of `table`.
+#![expect(unsafe_code, reason = "reaches payloads by claim, as `memory` does")]
+
+mod deaths;
+mod event;
+mod hints;
+mod stream;
+mod swap;
+
+use std::sync::Arc;
+
+use loom::cell::UnsafeCell;
+use loom::sync::Mutex;
+use loom::thread::{self, JoinHandle};
+
+use super::arrivals::{Arrivals, Wanted};
+use super::claim::{Claim, Commanding, Producing, Reading, Role};
+use super::control::Control;
+use super::patience::Patience;
+use super::queue::{self, Queue};
+use super::recovery::Reclaimed;
+use super::shares::crew_of;
+use super::slot::{Outcome, SlotHeader};
+use super::slot_set::{self, SlotSet};
+use super::sync::AtomicU64;
+use super::table::{Scout, Supply, Table};
+
+/// How often a thread may be interrupted where it could have gone on; most bugs need one or two.
+const PREEMPTIONS: usize = 2;
+/// In models that would take many minutes with two.
+const PREEMPTIONS_OF_LARGE: usize = 1;
+const MAX_ATTEMPTS: u32 = 3;
+
+/// Workers, by their places: two of the first crew, and one of the second.
+const FIRST: u32 = 0;
+const SECOND: u32 = 2;
+const NEWCOMER: u32 = 1;
+const PLACES: usize = 3;
+
+fn check(model: impl Fn() + Sync + Send + 'static) {
+    check_bounded(PREEMPTIONS, model);
+}
+
+fn check_large(model: impl Fn() + Sync + Send + 'static) {
+    check_bounded(PREEMPTIONS_OF_LARGE, model);
+}
+
+fn check_bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(preemptions);
+    builder.check(model);
+}
+
+/// What a slot holds: a message, and an array that takes two steps to fill.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Contents {
+    message: u64,
+    array: [u64; 2],
+}
+
+struct Payload(UnsafeCell<Contents>);
+
+// SAFETY: what is reached without exclusive right is what the models look for; loom panics before it happens.
+unsafe impl Sync for Payload {}
+// SAFETY: as above.
+unsafe impl Send for Payload {}
+
+/// The segment, and what the application's threads share.
+struct Model {
+    control: Control,
+    slots: Vec<SlotHeader>,
+    free: Vec<AtomicU64>,
+    ready: Vec<AtomicU64>,
+    entries: Vec<AtomicU64>,
+    payloads: Vec<Payload>,
+    /// Each worker's note, see `shares`.
+    noted: [AtomicU64; PLACES],
+    position: Mutex<Position>,
+}
+
+/// Where the consumers are, see `stream`.
+struct Position {
+    arrivals: Arrivals,
+    /// The number of batches taken so far.
+    taken: u64,
+}
+
+/// What a worker's process knows.
+struct Worker {
+    place: u32,
+    scout: Scout,
+}
+
+impl Worker {
+    fn at(place: u32) -> Self {
+        Self { place, scout: Scout::default() }
+    }
+}
+
+impl Model {
+    /// For consumers in order.
+    fn new(slots: usize) -> Arc<Self> {
+        let zeroes = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+        let model = Self {
+            control: Control::new(),
+            slots: (0..slots).map(|_| SlotHeader::new()).collect(),
+            free: zeroes(slot_set::words(slots)),
+            ready: zeroes(slot_set::words(slots)),
+            entries: zeroes(queue::entries(slots)),
+            payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
+            noted: [0; PLACES].map(|_| {
+                // Where nobody cuts, there is nothing to note: a step less in each claim.
+                AtomicU64::new(u64::MAX)
+            }),
+            position: Mutex::new(Position { arrivals: Arrivals::new(slots), taken: 0 }),
+        };
+        model.table().begin_at(0);
+        model.table().want(0);
+        Arc::new(model)
+    }
+
+    fn table(&self) -> Table<'_> {
+        Table {
+            control: &self.control,
+            slots: &self.slots,
+            free: SlotSet(&self.free),
+            ready: SlotSet(&self.ready),
+            queue: Queue { head: &self.control.head, tail: &self.control.tail, entries: &self.entries },
+        }
+    }
+
+    fn write(&self, claim: &mut Claim<impl Role>, write: impl FnOnce(&mut Contents)) {
+        // SAFETY: loom has checked that nobody else is at it, or has panicked.
+        self.payloads[claim.index()].0.with_mut(|contents| write(unsafe { &mut *contents }));
+    }
+
+    fn read(&self, claim: &Claim<impl Role>) -> Contents {
+        // SAFETY: loom has checked that nobody writes to it, or has panicked.
+        self.payloads[claim.index()].0.with(|contents| unsafe { *contents })
+    }
+
+    // The commander; see `process/commander.rs`.
+
+    fn wait_for_free(&self, supply: &mut Supply) -> Option<Claim<Commanding>> {
+        let table = self.table();
+        let (found, _) = self.control.freed.wait_for(&Patience::default(), None, || {
+            if table.stop_requested() { Some(None) } else { table.claim_free(supply).map(Some) }
+        });
+        found.flatten()
+    }
+
+    fn command(&self, mut claim: Claim<Commanding>, sequence: u64) {
+        self.write(&mut claim, |contents| contents.message = message(sequence));
+        self.table().publish(claim, sequence, size_of::<u64>());
+    }
+
+    /// Queues the messages before this one, unless it is stopped.
+    fn command_until(&self, supply: &mut Supply, end: u64) {
+        for sequence in self.table().commanded()..end {
+            let Some(claim) = self.wait_for_free(supply) else { return };
+            self.command(claim, sequence);
+        }
+    }
+
+    fn command_all(&self, messages: u64) {
+        self.command_until(&mut Supply::default(), messages);
+        self.table().end_stream(messages);
+    }
+
+    // A worker; see `process/worker.rs`.
+
+    fn wait_for_message(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
+        let table = self.table();
+        let (found, _) = self.control.queued.wait_for(&Patience::default(), None, || {
+            if table.stop_requested() { Some(None) } else { self.claim_queued(worker).map(Some) }
+        });
+        found.flatten()
+    }
+
+    fn claim_queued(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
+        self.table().claim_queued(worker.place, &self.noted[worker.place as usize], &mut worker.scout)
+    }
+
+    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
+        let message = self.read(&claim).message;
+        assert_eq!(message, self::message(self.table().sequence(&claim)));
+        for half in 0..2 {
+            self.write(&mut claim, |contents| contents.array[half] = array(message));
+        }
+        self.table().commit(claim, outcome(worker.place, false));
+    }
+
+    /// Produces until the stop; gives the number of batches.
+    fn produce_all(&self, place: u32) -> u64 {
+        let (mut worker, mut produced) = (Worker::at(place), 0);
+        while let Some(claim) = self.wait_for_message(&mut worker) {
+            self.produce(claim, &worker);
+            produced += 1;
+        }
+        produced
+    }
+
+    // The consumers; see `stream.rs`.
+
+    /// The next batch, or `None` after the last of the stream, or at a stop.
+    fn next(&self, in_order: bool) -> Option<Claim<Reading>> {
+        let (found, _) = self.control.ready.wait_for(&Patience::default(), None, || self.look(in_order));
+        found.flatten()
+    }
+
+    fn look(&self, in_order: bool) -> Option<Option<Claim<Reading>>> {
+        let (table, position) = (self.table(), &mut *self.position.lock().unwrap());
+        if table.stop_requested() {
+            return Some(None);
+        }
+        let wanted = if in_order { Wanted::Sequence(position.taken) } else { Wanted::Any };
+        if let Some(claim) = position.arrivals.take(table, wanted) {
+            position.taken += 1;
+            if in_order {
+                table.want(position.taken);
+            }
+            return Some(Some(claim));
+        }
+        (table.end() == Some(position.taken)).then_some(None)
+    }
+
+    /// Looks at a batch and gives it back; gives its sequence number.
+    fn consume(&self, claim: Claim<Reading>) -> u64 {
+        let sequence = self.table().sequence(&claim);
+        let message = message(sequence);
+        assert!(!self.table().outcome(&claim).failed);
+        assert_eq!(self.read(&claim), Contents { message, array: [array(message); 2] });
+        self.table().release(claim);
+        sequence
+    }
+
+    /// Consumes the whole stream in order: each batch once, and nothing behind the last.
+    fn consume_in_order(&self, messages: u64) {
+        for sequence in 0..messages {
+            let claim = self.next(true).expect("the stream is not over");
+            assert_eq!(self.consume(claim), sequence);
+        }
+        assert!(self.next(true).is_none());
+        assert!(self.position.lock().unwrap().arrivals.take(self.table(), Wanted::Any).is_none());
+    }
+
+    // The supervisor; see `supervisor/`.
+
+    /// What follows on a worker's death, once it was reaped.
+    fn bury_worker(&self, place: u32, max_attempts: u32) {
+        let table = self.table();
+        if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(place, Some(max_attempts)) {
+            table.commit(claim, outcome(place, true));
+        }
+        table.restore();
+    }
+
+    /// What follows on the commander's death, once it was reaped.
+    fn bury_commander(&self) {
+        self.table().reclaim_commander();
+        self.table().restore();
+    }
+}
+
+fn outcome(place: u32, failed: bool) -> Outcome {
+    Outcome { failed, bytes: 0, rows: None, nanos: 0, worker: place, edition: crew_of(place) as u32 }
+}
+
+/// The message with this number: not 0, which is in payloads that were never written.
+fn message(sequence: u64) -> u64 {
+    10 + sequence
+}
+
+/// What a message is made into.
+fn array(message: u64) -> u64 {
+    100 * message
+}
+
+/// A process, or a thread of the application.
+fn start<T: 'static>(model: &Arc<Model>, run: impl FnOnce(&Model) -> T + 'static) -> JoinHandle<T> {
+    let model = model.clone();
+    thread::spawn(move || run(&model))
+}

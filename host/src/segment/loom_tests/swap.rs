@@ -1,0 +1,50 @@
+//! A swap of the producer.
+
+use super::*;
+use crate::segment::sync::{AtomicU32, Ordering};
+
+/// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
+#[test]
+fn is_the_cut_between_two_crews_exact() {
+    check_large(|| {
+        let model = Model::new(2);
+        // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.
+        model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
+        let retire = Arc::new(AtomicU32::new(0));
+        let old = {
+            let retire = retire.clone();
+            start(&model, move |model| {
+                let (table, mut worker, mut produced) = (model.table(), Worker::at(FIRST), 0);
+                loop {
+                    let (found, _) = model.control.queued.wait_for(&Patience::default(), None, || {
+                        let retires = retire.load(Ordering::SeqCst) != 0;
+                        let claim = model.claim_queued(&mut worker);
+                        (claim.is_some() || retires || table.stop_requested()).then_some(claim)
+                    });
+                    let Some(claim) = found.flatten() else { return produced };
+                    model.produce(claim, &worker);
+                    produced += 1;
+                }
+            })
+        };
+        let new = start(&model, |model| {
+            let table = model.table();
+            let open = || (table.is_open_for(1) || table.stop_requested()).then_some(());
+            model.control.shares.opened.wait_for(&Patience::default(), None, open);
+            model.produce_all(NEWCOMER)
+        });
+        let mut supply = Supply::default();
+        model.command(model.table().claim_free(&mut supply).unwrap(), 0);
+        let first = model.table().cut(0, || model.noted[FIRST as usize].load(Ordering::SeqCst));
+        retire.store(1, Ordering::SeqCst);
+        model.table().wake_everyone();
+        model.command(model.table().claim_free(&mut supply).unwrap(), 1);
+        for sequence in 0..2 {
+            let claim = model.next(true).unwrap();
+            assert_eq!(model.table().outcome(&claim).edition, u32::from(sequence >= first));
+            assert_eq!(model.consume(claim), sequence);
+        }
+        model.table().request_stop();
+        assert_eq!(old.join().unwrap() + new.join().unwrap(), 2);
+    });
+}

@@ -1,0 +1,84 @@
+//! A set of slots, a bit each: which ones may be free, or ready, so that nobody has to look at all of them.
+//!
+//! ```text
+//!   whoever frees slot 5:  word of slot 5 → Free, then bit 5
+//!   the commander:         takes all bits of 64 slots at once, then looks at each slot's word
+//! ```
+//!
+//! A hint: the slot's word decides. A bit too many is harmless. A bit that is missing, because the process died that had changed
+//! the word, or that had taken the bit, is set again by [`restore`](super::table::Table::restore).
+
+use super::sync::{AtomicU64, Ordering};
+
+const BITS: usize = u64::BITS as usize;
+
+/// How many words a set of so many slots has.
+pub(super) const fn words(slots: usize) -> usize {
+    slots.div_ceil(BITS)
+}
+
+/// A set in shared memory. Anyone adds, one takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SlotSet<'a>(pub(super) &'a [AtomicU64]);
+
+impl SlotSet<'_> {
+    /// Adds a slot, after its word was changed.
+    pub(super) fn add(self, slot: usize) {
+        self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::AcqRel);
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_any(self) -> bool {
+        self.0.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Takes the first slots that there are, up to 64 of them.
+    pub(super) fn take(self) -> Option<Members> {
+        let some = |word: &AtomicU64| match word.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => word.swap(0, Ordering::AcqRel),
+        };
+        self.0.iter().enumerate().find_map(|(index, word)| {
+            let bits = some(word);
+            (bits != 0).then_some(Members { first: index * BITS, bits })
+        })
+    }
+}
+
+/// Slots that were taken from a set, lowest first.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    first: usize,
+    bits: u64,
+}
+
+impl Iterator for Members {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let bit = (self.bits != 0).then_some(self.bits.trailing_zeros() as usize)?;
+        self.bits &= self.bits - 1;
+        Some(self.first + bit)
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn is_each_slot_taken_that_was_added(slots in prop::collection::vec(0usize..300, 0..100)) {
+            let words: Vec<AtomicU64> = (0..words(300)).map(|_| AtomicU64::new(0)).collect();
+            let set = SlotSet(&words);
+            slots.iter().for_each(|&slot| set.add(slot));
+            prop_assert_eq!(set.has_any(), !slots.is_empty());
+            let taken: Vec<usize> = std::iter::from_fn(|| set.take()).flatten().collect();
+            let sorted: Vec<usize> = BTreeSet::from_iter(slots).into_iter().collect();
+            prop_assert_eq!(taken, sorted, "each once, lowest first");
+            prop_assert!(!set.has_any());
+        }
+    }
+}
