@@ -54,6 +54,8 @@
 
 pub mod conformance;
 pub mod limits;
+#[doc(hidden)]
+pub mod parts;
 
 mod batch;
 mod batches;

@@ -1,0 +1,38 @@
+//! What does it cost to have a plugin produce a batch that is next to nothing?
+//!
+//! One call through the boundary: `fill-producer`, one array of 16 bytes. The library is built, checked and opened as a host does it, but
+//! in this process. `random` makes the message's generator too, `error` is a message that asks for an error instead of a batch.
+//!
+//! `cargo bench -p cobuf-host --bench plugin_call`
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
+
+use cobuf_host::parts::Producing;
+use cobuf_host::{Dictionary, Plugin, Value};
+use cobuf_plugin_api::codec;
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn produce(criterion: &mut Criterion) {
+    let plugin = Plugin::package(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/fill-producer"));
+    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
+    let config = Dictionary::new().with("arrays", vec![Value::from(array)]);
+    let mut producer = Producing::open(&plugin, &config).expect("the plugin can be opened");
+    let mut group = criterion.benchmark_group("plugin_call");
+    for (name, message) in [
+        ("one_number", Dictionary::new().with("index", 7)),
+        ("random", Dictionary::new().with("random", true)),
+        ("error", Dictionary::new().with("error", "no")),
+    ] {
+        let message = codec::encode("a message", &message).expect("it is a dictionary");
+        group.bench_function(name, |bencher| bencher.iter(|| producer.produce(black_box(&message)).is_ok()));
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = produce
+}
+criterion_main!(benches);

@@ -1,0 +1,196 @@
+//! The parts of a run, one step at a time, for the benchmarks in `host/benches`: they see this crate from outside, as applications do.
+//!
+//! ```text
+//!   Slots      one thread plays commander, worker and consumer    benches/slots.rs
+//!   Bells      two threads wake each other                        benches/wake.rs
+//!   Producing  a producer plugin, opened in this process          benches/plugin_call.rs
+//! ```
+//!
+//! Nobody else uses it, and nothing of it is promised: applications have [`Host`](crate::Host). The steps are those of a run's
+//! processes. A step for which nothing is there panics: the benchmark is wrong then.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use abi_stable::std_types::RStr;
+use cobuf_plugin_api::abi::{Job, LogSink, WorkerInfo};
+use cobuf_plugin_api::{ArraySpec, DType, Dictionary, PluginKind, Schema, StopFlag, codec, message_seed};
+
+use crate::conformance::examiner::arena::Arena;
+use crate::limits::{DEFAULT_SEED, MIN_MESSAGE_CAPACITY};
+use crate::plugin::Plugin;
+use crate::plugin::open::{Logging, OpenProducer, ProducerPlugin};
+use crate::segment::arrivals::{Arrivals, Wanted};
+use crate::segment::claim::{self, Claim, Commanding, Reading};
+use crate::segment::event::Event;
+use crate::segment::layout::{Layout, Sizes};
+use crate::segment::memory::Segment;
+use crate::segment::patience::Patience;
+use crate::segment::slot::Outcome;
+use crate::segment::table::{Scout, Supply};
+
+/// A segment of so many slots, with one array of 16 bytes each.
+fn segment(slots: usize) -> Segment {
+    static SEGMENTS: AtomicU32 = AtomicU32::new(0);
+    let number = SEGMENTS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("/cobuf-parts-{}-{number}", std::process::id());
+    let schema =
+        Schema::new([ArraySpec::new("x", DType::U8, [16])]).unwrap_or_else(|error| panic!("{error}"));
+    let layout = Layout::new(Sizes { slots, message_capacity: MIN_MESSAGE_CAPACITY, schema });
+    let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
+    let segment = Segment::create(&name, layout).unwrap_or_else(|error| panic!("no segment: {error}"));
+    segment.table().begin_at(0);
+    segment
+}
+
+/// All slots of a run and who holds them. Each step takes the slot that has waited longest for it.
+#[derive(Debug)]
+pub struct Slots {
+    segment: Segment,
+    supply: Supply,
+    scout: Scout,
+    arrivals: Arrivals,
+    commanding: VecDeque<Claim<Commanding>>,
+    producing: VecDeque<Claim<claim::Producing>>,
+    reading: VecDeque<Claim<Reading>>,
+    /// The next message, and the next batch.
+    commanded: u64,
+    wanted: u64,
+}
+
+impl Slots {
+    /// So many free slots.
+    pub fn new(slots: usize) -> Self {
+        Self {
+            segment: segment(slots),
+            supply: Supply::default(),
+            scout: Scout::default(),
+            arrivals: Arrivals::new(slots),
+            commanding: VecDeque::with_capacity(slots),
+            producing: VecDeque::with_capacity(slots),
+            reading: VecDeque::with_capacity(slots),
+            commanded: 0,
+            wanted: 0,
+        }
+    }
+
+    /// The commander claims a free slot.
+    pub fn claim_free(&mut self) {
+        self.commanding.push_back(there(self.segment.table().claim_free(&mut self.supply)));
+    }
+
+    /// The commander queues its message.
+    pub fn publish(&mut self) {
+        let claim = there(self.commanding.pop_front());
+        self.segment.table().publish(claim, self.commanded, 0);
+        self.commanded += 1;
+    }
+
+    /// A worker claims the oldest message.
+    pub fn claim_queued(&mut self) {
+        let noted = &self.segment.worker_place(0).noted;
+        self.producing.push_back(there(self.segment.table().claim_queued(0, noted, &mut self.scout)));
+    }
+
+    /// The worker makes its batch ready.
+    pub fn commit(&mut self) {
+        let claim = there(self.producing.pop_front());
+        let outcome = Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
+        self.segment.table().commit(claim, outcome);
+    }
+
+    /// The consumer takes the next batch in the order of the messages.
+    pub fn take(&mut self) {
+        let table = self.segment.table();
+        self.reading.push_back(there(self.arrivals.take(table, Wanted::Sequence(self.wanted))));
+        self.wanted += 1;
+        table.want(self.wanted);
+    }
+
+    /// The consumer gives its batch back.
+    pub fn release(&mut self) {
+        let claim = there(self.reading.pop_front());
+        self.segment.table().release(claim);
+    }
+}
+
+fn there<T>(found: Option<T>) -> T {
+    found.unwrap_or_else(|| panic!("no slot is there for this step"))
+}
+
+/// Two events in shared memory.
+#[derive(Debug)]
+pub struct Bells(Segment);
+
+/// One of two events, with what whoever waits for it knows of its waits.
+#[derive(Debug)]
+pub struct Bell<'a> {
+    event: &'a Event,
+    patience: Patience,
+}
+
+impl Bells {
+    /// Events that nobody has notified.
+    #[expect(clippy::new_without_default, reason = "it makes shared memory")]
+    pub fn new() -> Self {
+        Self(segment(1))
+    }
+
+    /// Both.
+    pub fn both(&self) -> [Bell<'_>; 2] {
+        let control = self.0.table().control;
+        [&control.queued, &control.ready].map(|event| Bell { event, patience: Patience::default() })
+    }
+}
+
+impl Bell<'_> {
+    /// Says that something has changed; wakes whoever sleeps.
+    pub fn ring(&self) {
+        self.event.notify_one();
+    }
+
+    /// Waits, patiently or asleep, until it is `so`.
+    pub fn wait_until(&self, mut so: impl FnMut() -> bool) {
+        self.event.wait_for(&self.patience, None, || so().then_some(()));
+    }
+}
+
+/// A producer plugin that was opened as a worker opens it, with memory of this process's own for a batch.
+#[expect(missing_debug_implementations, reason = "it is a plugin's object")]
+pub struct Producing {
+    producer: OpenProducer,
+    arena: Arena,
+    sequence: u64,
+}
+
+impl Producing {
+    /// Builds, checks, copies, opens and constructs the plugin.
+    ///
+    /// # Errors
+    /// Whatever goes wrong.
+    pub fn open(plugin: &Plugin, config: &Dictionary) -> anyhow::Result<Self> {
+        static GO_ON: AtomicU32 = AtomicU32::new(0);
+        extern "C" fn ignore(_level: u8, _target: RStr<'_>, _message: RStr<'_>) {}
+        let folder = tempfile::tempdir()?;
+        let plan = plugin.resolve(Some(PluginKind::Producer))?.plan(folder.path(), 0)?;
+        let logging = Logging { sink: LogSink { emit: ignore }, max_level: 0 };
+        let plugin = ProducerPlugin::open(&plan.library, plan.interface, logging)
+            .map_err(|error| anyhow::anyhow!(error.0))?;
+        let config = codec::encode("the configuration", config)?;
+        let arena = Arena::new(&plugin.schema(&config)?)?;
+        let info = WorkerInfo { worker: 0, workers: 1, incarnation: 0, stop: StopFlag::new(&GO_ON) };
+        Ok(Self { producer: plugin.construct(&config, info)?, arena, sequence: 0 })
+    }
+
+    /// Has the plugin produce the batch of the next message.
+    ///
+    /// # Errors
+    /// The plugin's.
+    pub fn produce(&mut self, message: &[u8]) -> Result<(), crate::Report> {
+        let (sequence, arrays) = (self.sequence, [][..].into());
+        let seed = message_seed(DEFAULT_SEED, sequence);
+        self.sequence += 1;
+        let job = Job { sequence, seed, attempt: 0, message: message.into(), arrays };
+        self.arena.produce(&mut self.producer, job).map(drop)
+    }
+}
