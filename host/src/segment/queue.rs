@@ -8,9 +8,9 @@
 //! ```
 //!
 //! A hint: the slot's word decides. An entry is written once the word says "queued", and a worker goes by each whose word does not.
-//! What no entry leads to is older than what one leads to, and found by a look at all slots: messages that were queued again after a
-//! death (`requeues` counts those), and those before a cut, which the new crew goes by (`shares`). The newest message of a commander
-//! that died before it entered it is entered by the supervisor.
+//! What no entry leads to is found by a look at all slots: messages that were queued again after a death, the last one of a
+//! commander that died before it entered it, and those before a cut, which the new crew goes by (`shares`). `requeues` says that there may be
+//! some; a worker that hears of it looks at all slots until those are gone that were commanded by then.
 
 use super::sync::{AtomicU64, Ordering};
 
@@ -48,13 +48,11 @@ impl Queue<'_> {
         self.tail.0.store(ticket.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Makes good what a commander left half done that died: it may have written an entry and not yet the tail, and not entered the
-    /// newest queued message, which is in this slot. Once it is dead.
-    pub(super) fn mend(self, newest: Option<usize>) {
+    /// Makes good what a commander left half done that died: an entry, and not yet the tail. The next one would write over it. Once it
+    /// is dead.
+    pub(super) fn mend(self) {
         let entered = self.entries.iter().map(|entry| entry.load(Ordering::Relaxed) >> SLOT_BITS).max();
         self.tail.0.fetch_max(entered.unwrap_or(0), Ordering::Relaxed);
-        let missing = newest.filter(|&newest| !self.iter().any(|(_, slot)| slot == newest));
-        missing.into_iter().for_each(|slot| self.enter(slot));
     }
 
     /// Moves the head over entries that lead to no queued message: taken by a worker that died before it passed them, or before

@@ -78,15 +78,71 @@ impl Table<'_> {
                 slot.word.transition_to_abandoned(snapshot);
             }
         }
-        self.queue.mend(self.newest_queued());
+        self.queue.mend();
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::arrivals::{Arrivals, Wanted};
+    use crate::segment::layout::{Layout, Sizes};
+    use crate::segment::memory::Segment;
+    use crate::segment::slot::Outcome;
+    use crate::segment::table::{Scout, Supply};
+    use cobuf_plugin_api::{ArraySpec, DType, Schema};
+
+    fn claim(segment: &Segment, scout: &mut Scout) -> Option<Claim<Producing>> {
+        segment.table().claim_queued(0, &segment.worker_place(0).noted, scout)
     }
 
-    /// The slot with the newest queued message.
-    fn newest_queued(self) -> Option<usize> {
-        let queued = self.slots.iter().enumerate().filter(|(_, slot)| {
-            let snapshot = slot.word.load();
-            snapshot.is(SlotState::Writing, Owner::Nobody)
-        });
-        queued.max_by_key(|(_, slot)| slot.sequence.load(Ordering::Relaxed)).map(|(index, _)| index)
+    #[test]
+    fn is_the_last_message_of_a_dead_commander_found_whose_slot_an_old_entry_names() {
+        let schema = Schema::new([ArraySpec::new("x", DType::F32, &[4])]).unwrap();
+        let layout = Layout::new(Sizes { slots: 3, message_capacity: 64, schema }).unwrap();
+        let segment = Segment::create(&format!("/cobuf-recovery-{}", std::process::id()), layout).unwrap();
+        let outcome = || Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
+        let table = segment.table();
+        table.begin_at(0);
+        table.want(0);
+        // An earlier death.
+        table.restore();
+        let (mut supply, mut scout, mut arrivals) = (Supply::default(), Scout::default(), Arrivals::new(3));
+        // Message 0 in slot 0: a worker that looks at all slots takes it before it is entered.
+        let held = table.claim_free(&mut supply).unwrap();
+        assert_eq!(held.index(), 0);
+        let slot = &table.slots[0];
+        slot.sequence.store(1, Ordering::Relaxed);
+        table.control.commanded.store(1, Ordering::Release);
+        slot.word.transition_to_queued(slot.word.load()).unwrap();
+        let claimed = claim(&segment, &mut scout).unwrap();
+        table.queue.enter(0);
+        table.commit(claimed, outcome());
+        table.release(arrivals.take(table, Wanted::Sequence(0)).unwrap());
+        // Messages 1 and 2 in slots 1 and 2; slot 0 is claimed for message 3.
+        for sequence in 1..3 {
+            let held = table.claim_free(&mut supply).unwrap();
+            table.publish(held, sequence, 1);
+        }
+        let held = table.claim_free(&mut supply).unwrap();
+        assert_eq!(held.index(), 0);
+        // The worker goes by entry 0, whose slot the commander holds, and claims message 1 ...
+        let seen = table.slots[1].word.load();
+        let snapshot = table.slots[1].word.transition_to_producing(seen, 0).unwrap();
+        // ... meanwhile message 3 is queued, and the commander killed before it enters it, and buried ...
+        slot.sequence.store(4, Ordering::Relaxed);
+        table.control.commanded.store(4, Ordering::Release);
+        slot.word.transition_to_queued(slot.word.load()).unwrap();
+        table.reclaim_commander();
+        table.restore();
+        // ... and the worker goes on.
+        table.queue.pass(1);
+        table.slots[1].word.transition_to_ready(snapshot, 0).unwrap();
+        table.ready.add(1);
+        let claimed = claim(&segment, &mut scout).expect("message 2");
+        assert_eq!(table.sequence(&claimed), 2);
+        table.commit(claimed, outcome());
+        let claimed = claim(&segment, &mut scout).expect("message 3");
+        assert_eq!(table.sequence(&claimed), 3);
     }
 }

@@ -35,10 +35,13 @@ pub(crate) struct Supply {
     free: Members,
 }
 
-/// What a worker's process knows: up to which requeue the queue leads to every message.
+/// What a worker's process knows of messages that the queue may not lead to.
 #[derive(Debug, Default)]
 pub(crate) struct Scout {
+    /// The last requeue that it has heard of.
     requeues: u32,
+    /// The messages before this one are looked for in all slots: those that were commanded when it heard of that.
+    until: u64,
 }
 
 impl Table<'_> {
@@ -152,17 +155,19 @@ impl Table<'_> {
         if messages.is_empty() {
             return None;
         }
+        if scout.requeues != requeues {
+            *scout = Scout { requeues, until: self.commanded() };
+        }
         let next = self.next_queued(&messages);
-        if scout.requeues == requeues && messages.end == u64::MAX {
+        if scout.until == 0 && messages.end == u64::MAX {
             return next;
         }
         let oldest = self.oldest_queued(messages);
-        let index = |queued: &Option<Queued>| queued.as_ref().map(|queued| queued.index);
-        if index(&next) == index(&oldest) {
-            scout.requeues = requeues;
-            return next;
+        if oldest.as_ref().is_none_or(|oldest| oldest.sequence >= scout.until) {
+            scout.until = 0;
         }
-        oldest
+        let index = |queued: &Option<Queued>| queued.as_ref().map(|queued| queued.index);
+        if index(&next) == index(&oldest) { next } else { oldest }
     }
 
     /// The first queued message of a share that the queue leads to.
