@@ -1,17 +1,18 @@
-//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and `wake_everyone`:
+//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and `restore`:
 //!
 //! ```text
-//!   reap the dead ─► take back what it held ─► wake everyone ─► start the next incarnation
+//!   reap the dead ─► take back what it held ─► restore the hints, wake everyone ─► start the next incarnation
 //!                     worker: queue it again, or make its report ready
-//!                     commander: queue the message if it was counted, else free the slot
+//!                     commander: queue the message if it was counted, else free the slot; mend the queue
 //! ```
 //!
 //! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
 //! everyone is woken in either case, since it may have died between setting the end and saying so.
 
 use crate::mutations::Mutation;
-use crate::process::{Notify, Pc, Process};
+use crate::process::{Look, Notify, Pc, Process};
 use crate::protocol::{Model, Property, Run, alive};
+use crate::queue::Entry;
 use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
 
 impl Model {
@@ -81,7 +82,30 @@ impl Run<'_> {
                 self.slot().edition = self.model.edition(me.number.into());
                 self.go(Pc::Commit);
             }
-            Pc::Commit => self.commit()?,
+            Pc::Commit | Pc::AddReady | Pc::LoadOwnSequence => self.commit_step()?,
+            Pc::NoteRequeue => {
+                self.state.requeued();
+                self.restore();
+            }
+            Pc::FindNewest => self.find_newest(),
+            Pc::MendTail => {
+                self.mend_tail();
+                self.go(Pc::MendEntry);
+            }
+            Pc::MendEntry => self.mend_entry(),
+            Pc::RestoreWord => self.restore_word(),
+            Pc::RestoreBit => {
+                let ready = me.look.has(Look::READY);
+                let set = if ready { &mut self.state.ready } else { &mut self.state.free };
+                *set |= 1 << me.slot;
+                self.restore_next();
+            }
+            Pc::RestoreRequeues => {
+                if !self.model.is(Mutation::NoNoteInRestore) {
+                    self.state.requeued();
+                }
+                self.restored();
+            }
             Pc::Restart => self.restart(),
             _ => self.cut_step()?,
         }
@@ -116,7 +140,7 @@ impl Run<'_> {
             let attempts =
                 seen.attempts() + u8::from(counts && !self.model.is(Mutation::RequeueWithoutAttempt));
             self.transition(Word::new(SlotState::Writing, None, attempts))?;
-            self.reclaimed();
+            self.released(Pc::NoteRequeue);
         }
         Ok(())
     }
@@ -129,6 +153,87 @@ impl Run<'_> {
 
     /// Nothing is left of what the dead held.
     pub(crate) fn reclaimed(&mut self) {
+        match self.buries_commander() {
+            true => *self.me() = self.me().begins(Pc::FindNewest),
+            false => self.restore(),
+        }
+    }
+
+    // `mend`.
+
+    /// Word and number of a slot in one step: a number that is not the word's any more is of a message that was claimed since.
+    fn find_newest(&mut self) {
+        let (me, slot) = (*self.me(), *self.slot());
+        if slot.word.is(SlotState::Writing, None) && slot.sequence >= me.best_sequence {
+            (self.me().best, self.me().best_sequence) = (me.slot, slot.sequence);
+        }
+        self.me().slot += 1;
+        if usize::from(self.me().slot) == self.model.config.slots {
+            self.me().slot = 0;
+            self.go(Pc::MendTail);
+        }
+    }
+
+    /// The dead commander may have written an entry that the tail does not count. One step: only commanders change either.
+    fn mend_tail(&mut self) {
+        let entered = self.state.entries.iter().map(|entry| entry >> 1).max().unwrap_or(0);
+        if !self.model.is(Mutation::NoMendOfTail) {
+            self.state.tail = self.state.tail.max(entered);
+        }
+    }
+
+    /// Enters the newest queued message, unless an entry from the head on leads to its slot. One step: entries are changed by
+    /// commanders only.
+    fn mend_entry(&mut self) {
+        let Process { best, best_sequence, .. } = *self.me();
+        let (mut walk, mut led) = (self.state.head, false);
+        loop {
+            match self.model.entry(&self.state, walk) {
+                Entry::None => break,
+                Entry::Later(later) => walk = later,
+                Entry::Slot(slot) => {
+                    walk += 1;
+                    led |= slot == best;
+                }
+            }
+        }
+        if best_sequence == 0 || led || self.model.is(Mutation::NoMendOfEntry) {
+            return self.restore();
+        }
+        *self.me() = Process { slot: best, ..self.me().begins(Pc::Enter) };
+    }
+
+    // `restore`.
+
+    pub(crate) fn restore(&mut self) {
+        *self.me() = self.me().begins(Pc::RestoreWord);
+    }
+
+    fn restore_word(&mut self) {
+        let state = self.slot().word.state();
+        let leaves_out = match self.model.mutation {
+            Some(Mutation::NoRestoreOfFree) => Some(SlotState::Free),
+            Some(Mutation::NoRestoreOfReady) => Some(SlotState::Ready),
+            _ => None,
+        };
+        if leaves_out == Some(state) || !matches!(state, SlotState::Free | SlotState::Ready) {
+            return self.restore_next();
+        }
+        self.me().look.set(Look::READY, state == SlotState::Ready);
+        self.go(Pc::RestoreBit);
+    }
+
+    fn restore_next(&mut self) {
+        self.me().look = Look::NOTHING;
+        self.me().slot += 1;
+        let last = usize::from(self.me().slot) == self.model.config.slots;
+        if last {
+            self.me().slot = 0;
+        }
+        self.go(if last { Pc::RestoreRequeues } else { Pc::RestoreWord });
+    }
+
+    fn restored(&mut self) {
         let commander = self.buries_commander();
         match self.model.mutation {
             Some(Mutation::WakeBeforeReclaim) => self.restart_next(),

@@ -2,10 +2,11 @@
 
 use bytemuck::NoUninit;
 
-use crate::state::{SUPERVISOR, Word};
+use crate::state::{MESSAGES, SUPERVISOR, Word};
 use crate::swap::Share;
 
-/// The four events. Their counts are in [`Process::fresh`], see `state`.
+/// The four events. Their words are a bit each in [`State::asleep`](crate::state::State) and, for who has read them,
+/// [`Process::fresh`].
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -22,6 +23,8 @@ pub(crate) enum Notify {
     None,
     Publish,
     Release,
+    /// A worker has claimed a message.
+    Claim,
     Commit,
     End,
     GiveBack,
@@ -31,10 +34,17 @@ pub(crate) enum Notify {
 }
 
 impl Notify {
-    /// Whether it is `Event::rouse`, which does not look for waiters.
+    pub(crate) fn event(self) -> Event {
+        match self {
+            Self::Publish | Self::GiveBack | Self::EveryoneQueued => Event::Queued,
+            Self::Release | Self::Claim | Self::EveryoneFreed => Event::Freed,
+            _ => Event::Ready,
+        }
+    }
+
+    /// Whether it is `Event::rouse`, which wakes whether somebody says that it sleeps or not.
     pub(crate) fn rouses(self) -> bool {
-        use Notify::{EveryoneFreed, EveryoneQueued, EveryoneReady};
-        matches!(self, EveryoneQueued | EveryoneFreed | EveryoneReady)
+        matches!(self, Self::EveryoneQueued | Self::EveryoneFreed | Self::EveryoneReady)
     }
 }
 
@@ -53,18 +63,41 @@ pub(crate) enum Pc {
     Announce,
     CompareAndSleep,
     Asleep,
-    Retract,
-    // `Event::notify`.
-    Bump,
-    LookForWaiters,
+    // `Event::notify_one`, `Event::notify_all_if`, `Event::rouse`, and what is worth a wake.
+    Count,
+    /// Mutated: the count after the look for sleepers.
+    CountLate,
+    LoadHead,
+    LoadTail,
+    HasAny,
+    LoadWanted,
+    ClearAsleep,
+    /// Mutated: the bit after the wake.
+    ClearLate,
     Wake,
+    WakeOne,
     RouseAll,
-    // `Table::oldest` and its like, then the compare-and-swap of the word that was chosen.
+    // `SlotSet::take`.
+    TakeFree,
+    TakeReady,
+    // A look at slots, then the compare-and-swap of the word that was chosen.
     LoadWord,
     LoadSequence,
     Swap,
     /// Mutated: the second store of a transition that is two stores.
     StoreOwner,
+    // A worker's way through the queue.
+    LoadRequeues,
+    LoadFirst,
+    LoadEntry,
+    LoadEntryWord,
+    LoadEntrySequence,
+    Pass,
+    // `Queue::settle`.
+    SettleFirst,
+    SettleEntry,
+    SettleWord,
+    SettlePass,
     // Where the producer's code is swapped: a worker before its looks, and around its claim.
     LoadRetire,
     LoadShare,
@@ -72,13 +105,15 @@ pub(crate) enum Pc {
     StoreNote,
     LookAgain,
     GiveBack,
+    NoteRequeue,
     // The commander, holding a slot.
     WriteMessage,
     StoreSequence,
     StoreCommanded,
     Queue,
+    Enter,
+    StoreTail,
     Abandon,
-    LoadCommanded,
     StoreEnd,
     // A worker, holding a slot.
     ReadMessage,
@@ -86,22 +121,34 @@ pub(crate) enum Pc {
     WriteSecondHalf,
     StoreOutcome,
     Commit,
+    AddReady,
+    LoadOwnSequence,
     // The consumer.
+    StoreWanted,
     ReadFirstHalf,
     ReadSecondHalf,
     ClearSequence,
     Free,
+    /// The commander's too.
+    AddFree,
     LoadEnd,
     // The supervisor.
     Reap,
+    ReloadSequence,
+    LoadCommanded,
+    FindNewest,
+    MendTail,
+    MendEntry,
+    RestoreWord,
+    RestoreBit,
+    RestoreRequeues,
+    Restart,
     // The supervisor's cut.
     Close,
     LoadNote,
     Open,
     StoreRetire,
     Drain,
-    ReloadSequence,
-    Restart,
 }
 
 /// A process: its step, and the few values that it remembers. What it does not need any more is zeroed, so that
@@ -118,10 +165,23 @@ pub(crate) struct Process {
     pub(crate) best: u8,
     pub(crate) best_sequence: u8,
     pub(crate) best_seen: Word,
+    /// A worker that looks at all slots: what the queue has led it to. Who settles the queue: the entry's slot.
+    pub(crate) next: u8,
+    pub(crate) next_sequence: u8,
+    pub(crate) next_seen: Word,
+    /// A worker: the ticket plus one that led it to the slot; who settles the queue: of the last stale entry; 0 where none did.
+    pub(crate) ticket: u8,
+    /// A worker's next ticket in the queue; the head, as whoever asks for the backlog has seen it; the bits that the consumer has taken.
+    pub(crate) walk: u8,
+    /// What it has seen in this look: see [`Look`].
+    pub(crate) look: Look,
+    /// What it keeps from look to look: a commander's supply, a bit for each slot; the consumer's arrivals, see [`arrival`]; a worker's
+    /// scout: 1 where it has seen the last requeue.
+    pub(crate) hints: u8,
     /// The commander's next sequence number, a worker's message, the process that the supervisor buries, or itself
     /// while it cuts.
     pub(crate) number: u8,
-    /// 1: the event's count still is the ticket.
+    /// Whether the event's word is as it was read: its count ([`FRESH`]), its bit then ([`SLEEPER`]).
     pub(crate) fresh: u8,
     pub(crate) notify: Notify,
     /// A worker's glance at the share word.
@@ -132,6 +192,46 @@ pub(crate) struct Process {
     pub(crate) early: u8,
 }
 
+/// The count is what it was when it was read.
+pub(crate) const FRESH: u8 = 1;
+/// Somebody was asleep then.
+pub(crate) const SLEEPER: u8 = 2;
+
+/// What a process has seen in one look.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) struct Look(u8);
+
+impl Look {
+    pub(crate) const NOTHING: Self = Self(0);
+    /// A worker: `requeues` is what it was at the look's beginning.
+    pub(crate) const NO_REQUEUE_SINCE: u8 = 1;
+    /// A worker looks at all slots too.
+    pub(crate) const SCANS: u8 = 2;
+    /// The consumer has found something in the set; whoever asks for the backlog has settled the queue.
+    pub(crate) const FOUND: u8 = 8;
+    /// The supervisor has found a ready slot, not a free one.
+    pub(crate) const READY: u8 = 16;
+    /// Mutated: somebody slept when it looked.
+    pub(crate) const ASLEEP: u8 = 32;
+
+    pub(crate) fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+
+    pub(crate) fn set(&mut self, flag: u8, value: bool) {
+        self.0 = if value { self.0 | flag } else { self.0 & !flag };
+    }
+}
+
+/// The bit of a slot with a message among the consumer's arrivals. Two of the same count as one: what is left over once its message
+/// was taken leads nowhere.
+pub(crate) fn arrival(slot: usize, sequence: u8) -> u8 {
+    1 << (usize::from(sequence) * 2 + slot)
+}
+
+const _: () = assert!(MESSAGES * 2 <= 8);
+
 impl Process {
     pub(crate) const fn at(pc: Pc) -> Self {
         Self {
@@ -141,6 +241,13 @@ impl Process {
             best: 0,
             best_sequence: 0,
             best_seen: Word::NONE,
+            next: 0,
+            next_sequence: 0,
+            next_seen: Word::NONE,
+            ticket: 0,
+            walk: 0,
+            look: Look::NOTHING,
+            hints: 0,
             number: 0,
             fresh: 0,
             notify: Notify::None,
@@ -148,6 +255,12 @@ impl Process {
             retires: 0,
             early: 0,
         }
+    }
+
+    /// It begins something else: what it keeps from look to look stays.
+    pub(crate) fn begins(&self, pc: Pc) -> Self {
+        let Self { number, early, hints, .. } = *self;
+        Self { number, early, hints, ..Self::at(pc) }
     }
 
     pub(crate) fn bytes(&self) -> [u8; size_of::<Self>()] {
@@ -159,12 +272,11 @@ impl Process {
         let holding = match self.pc {
             Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded | Pc::Queue => true,
             Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf | Pc::StoreOutcome => true,
-            Pc::LookAgain | Pc::GiveBack | Pc::Commit | Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => {
-                true
-            }
+            Pc::LookAgain | Pc::GiveBack | Pc::Commit => true,
+            Pc::StoreWanted | Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => true,
             // The supervisor does these with what the dead commander held.
             Pc::Abandon | Pc::ClearSequence => index != SUPERVISOR,
-            _ => false,
+            _ => self.notify == Notify::Claim,
         };
         holding && self.seen != Word::NONE
     }

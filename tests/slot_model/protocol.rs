@@ -1,8 +1,8 @@
 //! The model: which steps can follow on a state, and what must hold in each.
 //!
-//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, what all share of it), `roles`
-//! (commander, worker, consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any process's next step, or the
-//! death of the commander or a worker, may come next.
+//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, what all share of it), `queue`, `roles`
+//! (commander, worker), `arrivals` (the consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any
+//! process's next step, or the death of the commander or a worker, may come next.
 
 use crate::mutations::Mutation;
 use crate::process::{Event, Notify, Pc, Process};
@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) deterministic: bool,
     /// Whether the commander's plugin says that there is no next message, instead of a limit that is known before.
     pub(crate) plugin_ends: bool,
+    /// The backlog at which a sleeping commander is woken.
+    pub(crate) low: u8,
 }
 
 /// What makes a state out of another.
@@ -98,6 +100,8 @@ impl Model {
                 *process = self.started(index, 0);
                 // What is before the swap's newcomers is at work already.
                 process.early &= self.crew_of(index);
+                // Nor is there a requeue that a worker has not seen.
+                process.hints = u8::from((FIRST_WORKER..CONSUMER).contains(&index));
             }
         }
         assert!(self.config.workers + self.config.newcomers <= WORKERS && self.config.newcomers <= 1);
@@ -106,7 +110,13 @@ impl Model {
             slots: [slot; SLOTS],
             commanded: 0,
             end: 0,
-            waiters: [0; 4],
+            asleep: 0,
+            free: (1 << self.config.slots) - 1,
+            ready: 0,
+            head: 0,
+            tail: 0,
+            entries: [0; SLOTS],
+            wanted: if self.config.deterministic { 0 } else { u8::MAX },
             share: Share::FIRST_CREW,
             noted: [0; WORKERS],
             retire: 0,
@@ -122,17 +132,12 @@ impl Model {
     pub(crate) fn started(&self, index: usize, commanded: u8) -> Process {
         let pc = match index {
             SUPERVISOR => Pc::Reap,
-            COMMANDER if !self.config.plugin_ends && commanded >= self.config.messages => Pc::LoadCommanded,
-            _ => self.look(),
+            COMMANDER if !self.config.plugin_ends && commanded >= self.config.messages => Pc::StoreEnd,
+            _ => Pc::Ticket,
         };
         let early = self.swaps() && (FIRST_WORKER..CONSUMER).contains(&index);
         let number = if index == COMMANDER { commanded } else { 0 };
         Process { number, early: early.into(), ..Process::at(pc) }
-    }
-
-    /// The first step of a look at the slots for something to do.
-    pub(crate) fn look(&self) -> Pc {
-        if self.is(Mutation::TicketAfterLook) { Pc::LoadWord } else { Pc::Ticket }
     }
 
     /// The one of equivalent states that the search keeps.
@@ -154,7 +159,8 @@ impl Model {
             let step = Step::Does(index, process.pc, process.notify);
             match process.pc {
                 Pc::Dead | Pc::Ended | Pc::Due | Pc::Asleep => {}
-                Pc::Wake => self.wakes(state, index, |next| found(step, self.checked(next))),
+                Pc::Wake => found(step, self.checked(self.wakes_all(state, index))),
+                Pc::WakeOne => self.wakes_one(state, index, |next| found(step, self.checked(next))),
                 Pc::Reap => {
                     self.reaps(state, |next| found(step, self.checked(next)));
                     self.starts_due(state, |next| found(step, self.checked(next)));
@@ -176,25 +182,36 @@ impl Model {
         }
     }
 
-    /// One waiter of the event wakes, whichever; or all.
-    fn wakes(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
-        let event = event_of(state.processes[index].notify);
-        let all = !matches!(state.processes[index].notify, Notify::Publish | Notify::Release);
-        let asleep = |&other: &usize| {
-            state.processes[other].pc == Pc::Asleep && self.waits_for(state, other) == Some(event)
+    fn sleepers(&self, state: &State, event: Event) -> impl Iterator<Item = usize> {
+        let asleep = move |&index: &usize| {
+            state.processes[index].pc == Pc::Asleep && self.waits_for(state, index) == Some(event)
         };
+        (0..PROCESSES).filter(asleep)
+    }
+
+    fn wakes_all(&self, state: &State, index: usize) -> State {
         let mut next = Run { model: self, state: *state, index };
-        next.notified();
-        let mut woken = next.state;
-        let mut sleepers = (0..PROCESSES).filter(asleep).peekable();
-        if all || sleepers.peek().is_none() {
-            sleepers.for_each(|sleeper| woken.processes[sleeper].pc = Pc::Retract);
-            return found(woken);
+        self.sleepers(state, state.processes[index].notify.event()).for_each(|sleeper| next.wake(sleeper));
+        match self.is(Mutation::ClearAfterWake) {
+            true => next.go(Pc::ClearLate),
+            false => next.notified(),
+        }
+        next.state
+    }
+
+    /// One waiter of the event wakes, whichever.
+    fn wakes_one(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
+        let mut sleepers = self.sleepers(state, state.processes[index].notify.event()).peekable();
+        if sleepers.peek().is_none() {
+            let mut next = Run { model: self, state: *state, index };
+            next.wakes_if(true);
+            return found(next.state);
         }
         for sleeper in sleepers {
-            let mut woken = next.state;
-            woken.processes[sleeper].pc = Pc::Retract;
-            found(woken);
+            let mut next = Run { model: self, state: *state, index };
+            next.wake(sleeper);
+            next.notified();
+            found(next.state);
         }
     }
 
@@ -238,7 +255,7 @@ pub(crate) fn alive(state: &State, index: usize) -> bool {
     !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
 }
 
-/// The state after a SIGKILL: what the process remembered is gone, what it did stays, `waiters` included.
+/// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
 fn killed(state: &State, index: usize) -> State {
     let mut next = *state;
     next.processes[index] = Process::at(Pc::Dead);
@@ -250,12 +267,4 @@ fn killed(state: &State, index: usize) -> State {
         }
     }
     next
-}
-
-pub(crate) fn event_of(notify: Notify) -> Event {
-    match notify {
-        Notify::Publish | Notify::GiveBack | Notify::EveryoneQueued => Event::Queued,
-        Notify::Release | Notify::EveryoneFreed => Event::Freed,
-        _ => Event::Ready,
-    }
 }

@@ -8,13 +8,17 @@
 //!
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
-use crate::process::Pc;
+use crate::process::{Event, FRESH, Notify, Pc, Process};
 use crate::protocol::Model;
 use crate::state::{COMMANDER, CONSUMER, PROCESSES, SUPERVISOR, SlotState, State};
 use crate::swap::Swap;
 
 pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
     let process = &state.processes[index];
+    // Mutated: it is not dead.
+    if index == SUPERVISOR && buried(state).is_some_and(|buried| buried.pc != Pc::Dead) {
+        return false;
+    }
     let word = state.slots.get(usize::from(process.slot)).map(|slot| slot.word);
     match process.pc {
         // Payload and outcome, which only the holder touches.
@@ -26,27 +30,58 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         Pc::LoadWord | Pc::LoadSequence | Pc::LoadEnd if index == SUPERVISOR => true,
         Pc::ReloadSequence | Pc::Restart => true,
         // Only the commander changes a free slot, only the consumer a ready one; and whether it has, no other notices,
-        // since no other looks for either state.
-        Pc::LoadWord | Pc::Swap if index == COMMANDER => {
-            word.is_some_and(|word| word.is(SlotState::Free, None))
-        }
-        Pc::LoadWord | Pc::LoadSequence | Pc::Swap if index == CONSUMER => {
-            word.is_some_and(|word| word.state() == SlotState::Ready)
-        }
+        // since no other looks for either state, the supervisor after a death apart.
+        Pc::LoadWord if index == COMMANDER => word.is_some_and(|word| word.is(SlotState::Free, None)),
+        Pc::LoadWord if index == CONSUMER => word.is_some_and(|word| word.state() == SlotState::Ready),
+        Pc::Swap if index == COMMANDER || index == CONSUMER => nobody_dies(state),
         // A held slot's sequence is read only by who saw the slot's word before it was held.
         Pc::StoreSequence | Pc::ClearSequence if process.holds(index) => {
             let looks = |other: usize| {
                 let other = &state.processes[other];
-                other.pc == Pc::LoadSequence && other.slot == process.slot
+                let will_look = matches!(
+                    other.pc,
+                    Pc::LoadSequence | Pc::LoadEntrySequence | Pc::AddReady | Pc::LoadOwnSequence
+                );
+                will_look && other.slot == process.slot
             };
             !(0..PROCESSES).any(looks)
         }
         // Which crew may take what does not change any more, or nobody reads what is noted.
         Pc::LoadShare | Pc::Glance | Pc::LookAgain | Pc::StoreNote if state.shares_are_settled() => true,
+        // Nothing is queued again.
+        Pc::LoadRequeues => nobody_dies(state) && !model.swaps(),
         // Only workers of the old crew are told to retire, once.
         Pc::LoadRetire => state.swap == Swap::No || state.is_retired(index) || model.crew_of(index) == 1,
+        // A commander that has ended waits for nothing, and enters nothing.
+        Pc::LoadHead | Pc::HasAny | Pc::AddFree if state.processes[COMMANDER].pc == Pc::Ended => true,
+        Pc::LoadTail | Pc::LoadEntry | Pc::SettleEntry if state.processes[COMMANDER].pc == Pc::Ended => true,
+        Pc::Count | Pc::ClearAsleep | Pc::Wake if has_ended(state, process.notify) => true,
         // The ticket is out of date, and will not be less so.
-        Pc::CompareAndSleep => process.fresh == 0,
+        Pc::Announce | Pc::CompareAndSleep => process.fresh & FRESH == 0,
         _ => false,
     }
+}
+
+/// The process that the supervisor buries.
+fn buried(state: &State) -> Option<&Process> {
+    let supervisor = &state.processes[SUPERVISOR];
+    let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
+    buries.then(|| &state.processes[usize::from(supervisor.number)])
+}
+
+/// Whether who alone waits for the event has ended.
+fn has_ended(state: &State, notify: Notify) -> bool {
+    let waiter = match notify.event() {
+        _ if notify == Notify::None => return false,
+        Event::Freed => COMMANDER,
+        Event::Ready => CONSUMER,
+        Event::Queued | Event::Opened => return false,
+    };
+    state.processes[waiter].pc == Pc::Ended
+}
+
+/// Whether nobody is dead, buried, or yet to be killed.
+fn nobody_dies(state: &State) -> bool {
+    let dead = |process: &Process| process.pc == Pc::Dead;
+    state.crashes == 0 && state.processes[SUPERVISOR].pc == Pc::Reap && !state.processes.iter().any(dead)
 }

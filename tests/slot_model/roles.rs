@@ -1,5 +1,5 @@
-//! The programs of commander, worker and consumer once they hold a slot: `process/commander.rs` with `publish`,
-//! `abandon` and `end_stream`; `process/worker.rs` with `commit`; `stream.rs` with `take_ready` and `release`.
+//! The programs of commander and worker once they hold a slot: `process/commander.rs` with `publish`, `abandon` and
+//! `end_stream`; `process/worker.rs` with `commit`.
 
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
@@ -30,13 +30,14 @@ impl Run<'_> {
     fn store_owner(&mut self) {
         let seen = self.me().seen;
         self.slot().word = seen;
-        self.claimed();
+        self.has_claimed();
     }
 
     // The commander.
 
     fn commander_step(&mut self) -> Result<(), Property> {
         let me = *self.me();
+        let count_late = self.model.is(Mutation::CountAfterQueueing);
         match me.pc {
             Pc::StoreOwner => self.store_owner(),
             Pc::WriteMessage => {
@@ -49,49 +50,40 @@ impl Run<'_> {
             }
             Pc::StoreSequence => {
                 self.slot().sequence = me.number + 1;
-                match self.model.mutation {
-                    Some(Mutation::CountBeforeSequence | Mutation::CountAfterQueueing) => self.go(Pc::Queue),
-                    _ => self.go(Pc::StoreCommanded),
-                }
+                let counted = self.model.is(Mutation::CountBeforeSequence) || count_late;
+                self.go(if counted { Pc::Queue } else { Pc::StoreCommanded });
             }
             Pc::StoreCommanded => {
                 self.state.commanded = me.number + 1;
                 match self.model.mutation {
                     Some(Mutation::CountBeforeSequence) => self.go(Pc::StoreSequence),
-                    Some(Mutation::CountAfterQueueing) => self.notify(Notify::Publish),
+                    Some(Mutation::CountAfterQueueing) => self.go(Pc::Enter),
                     Some(Mutation::NotifyBeforeQueueing) => {
                         self.notify(Notify::Publish);
                         self.keep_claim(me.slot, me.seen);
                     }
+                    Some(Mutation::EnterBeforeQueued) => self.go(Pc::Enter),
                     _ => self.go(Pc::Queue),
                 }
             }
             Pc::Queue => {
                 self.transition(me.seen.to(SlotState::Writing, None))?;
                 match self.model.mutation {
-                    Some(Mutation::CountAfterQueueing) => {
-                        *self.me() = Process { number: me.number, ..Process::at(Pc::StoreCommanded) };
-                    }
-                    Some(Mutation::NotifyBeforeQueueing) => self.next_message(),
-                    _ => self.notify(Notify::Publish),
+                    Some(Mutation::EnterBeforeQueued) => self.notify(Notify::Publish),
+                    _ if count_late => self.released(Pc::StoreCommanded),
+                    _ => self.released(Pc::Enter),
                 }
             }
-            pc => return self.end_step(pc),
-        }
-        Ok(())
-    }
-
-    fn end_step(&mut self, pc: Pc) -> Result<(), Property> {
-        match pc {
             Pc::Abandon => {
                 self.free()?;
-                *self.me() = Process::at(Pc::LoadCommanded);
+                self.released(Pc::AddFree);
             }
-            Pc::LoadCommanded => {
-                *self.me() = Process { number: self.state.commanded, ..Process::at(Pc::StoreEnd) };
+            Pc::AddFree => {
+                self.add_free();
+                *self.me() = self.me().begins(Pc::StoreEnd);
             }
             Pc::StoreEnd => {
-                self.state.end = self.me().number + 1;
+                self.state.end = me.number + 1;
                 self.notify(Notify::End);
             }
             pc => unreachable!("{pc:?} is not the commander's"),
@@ -99,13 +91,22 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The queue leads to the message.
+    pub(crate) fn entered(&mut self) {
+        match self.model.mutation {
+            Some(Mutation::EnterBeforeQueued) => self.go(Pc::Queue),
+            Some(Mutation::NotifyBeforeQueueing) => self.next_message(),
+            _ => self.notify(Notify::Publish),
+        }
+    }
+
     pub(crate) fn published(&mut self) {
         if self.model.is(Mutation::NotifyBeforeQueueing) { self.go(Pc::Queue) } else { self.next_message() }
     }
 
     fn next_message(&mut self) {
-        let next = self.me().number + 1;
-        *self.me() = self.model.started(COMMANDER, next);
+        let Process { number, hints, .. } = *self.me();
+        *self.me() = Process { hints, ..self.model.started(COMMANDER, number + 1) };
     }
 
     // A worker.
@@ -134,93 +135,46 @@ impl Run<'_> {
             Pc::StoreOutcome => {
                 self.slot().failed = 0;
                 self.slot().edition = self.model.edition(self.index);
-                self.go(Pc::Commit);
+                self.go(if self.model.is(Mutation::AddBeforeReady) { Pc::AddReady } else { Pc::Commit });
             }
-            Pc::Commit => self.commit()?,
+            Pc::Commit | Pc::AddReady | Pc::LoadOwnSequence => self.commit_step()?,
             _ => self.crew_step()?,
         }
         Ok(())
     }
 
-    pub(crate) fn commit(&mut self) -> Result<(), Property> {
-        let seen = self.me().seen;
-        self.transition(seen.to(SlotState::Ready, None))?;
-        self.notify(Notify::Commit);
+    /// `commit`, by a worker, or by the supervisor for one.
+    pub(crate) fn commit_step(&mut self) -> Result<(), Property> {
+        let me = *self.me();
+        let early = self.model.is(Mutation::AddBeforeReady) && self.index != SUPERVISOR;
+        match me.pc {
+            Pc::Commit => {
+                self.transition(me.seen.to(SlotState::Ready, None))?;
+                self.released(if early { Pc::LoadOwnSequence } else { Pc::AddReady });
+            }
+            Pc::AddReady => {
+                if !self.model.is(Mutation::NoBitOfReady) {
+                    self.state.ready |= 1 << me.slot;
+                }
+                match self.model.config.deterministic {
+                    _ if early => self.go(Pc::Commit),
+                    true => self.go(Pc::LoadOwnSequence),
+                    // All are wanted.
+                    false => self.notify(Notify::Commit),
+                }
+            }
+            // The slot is not its own any more: another message's number is higher, and then this batch was taken.
+            _ => {
+                let sequence = self.slot().sequence;
+                self.me().best_sequence = sequence;
+                self.notify(Notify::Commit);
+            }
+        }
         Ok(())
     }
 
     /// A worker looks for the next message; the supervisor, who has committed a report, goes on with its burial.
     pub(crate) fn committed(&mut self) {
         if self.index == SUPERVISOR { self.reclaimed() } else { self.look() }
-    }
-
-    // The consumer.
-
-    /// A slot was taken: the message counts as delivered, as a batch or as its error.
-    pub(crate) fn take(&mut self) -> Result<(), Property> {
-        let Some(sequence) = self.slot().sequence.checked_sub(1) else { return Err(Property::Whole) };
-        if self.state.taken >> sequence & 1 == 1 {
-            return Err(Property::Once);
-        }
-        if self.model.config.deterministic && sequence != self.state.taken() {
-            return Err(Property::InOrder);
-        }
-        self.state.taken |= 1 << sequence;
-        let died_of_it = self.state.deaths[usize::from(sequence)];
-        if (self.slot().failed == 1) != (died_of_it >= self.model.config.max_attempts) {
-            return Err(Property::ErrorInItsPlace);
-        }
-        self.of_the_right_edition(sequence)?;
-        // Of no meaning any more.
-        self.state.deaths[usize::from(sequence)] = 0;
-        Ok(())
-    }
-
-    fn consumer_step(&mut self) -> Result<(), Property> {
-        let (me, slot) = (*self.me(), *self.slot());
-        match me.pc {
-            Pc::ReadFirstHalf | Pc::ReadSecondHalf => {
-                let half = slot.halves[usize::from(me.pc == Pc::ReadSecondHalf)];
-                if slot.message != slot.sequence || slot.failed == 0 && half != slot.sequence {
-                    return Err(Property::Whole);
-                }
-                let keeps = self.model.is(Mutation::ReleaseKeepsSequence);
-                let first_frees = self.model.is(Mutation::ClearAfterRelease) || keeps;
-                self.go(match me.pc {
-                    Pc::ReadFirstHalf => Pc::ReadSecondHalf,
-                    _ if first_frees => Pc::Free,
-                    _ => Pc::ClearSequence,
-                });
-            }
-            Pc::ClearSequence => {
-                self.slot().sequence = 0;
-                match self.model.is(Mutation::ClearAfterRelease) {
-                    true => self.notify(Notify::Release),
-                    false => self.go(Pc::Free),
-                }
-            }
-            Pc::Free => {
-                self.free()?;
-                match self.model.is(Mutation::ClearAfterRelease) {
-                    true => *self.me() = Process { slot: me.slot, ..Process::at(Pc::ClearSequence) },
-                    false => self.notify(Notify::Release),
-                }
-            }
-            Pc::LoadEnd => match self.state.end.checked_sub(1) {
-                Some(end) if end == self.state.taken() => {
-                    *self.me() = Process::at(Pc::Ended);
-                    if end != self.model.config.messages {
-                        return Err(Property::Complete);
-                    }
-                }
-                _ => self.wait(),
-            },
-            pc => unreachable!("{pc:?} is not the consumer's"),
-        }
-        Ok(())
-    }
-
-    pub(crate) fn released(&mut self) {
-        self.look();
     }
 }

@@ -1,17 +1,60 @@
-//! Looking for a slot and claiming it, step by step as in `segment/table.rs`: `claim_free`, `claim_queued`,
-//! `take_ready`, and the looks of `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one
-//! the load of its sequence too (not for a free slot), and then the compare-and-swap.
+//! Looking for a slot and claiming it, step by step as in `segment/table.rs`: `claim_free` and `claim_queued`, and the looks of
+//! `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
+//! free slot), and then the compare-and-swap.
 
 use crate::mutations::Mutation;
-use crate::process::{Pc, Process};
+use crate::process::{Look, Pc, Process};
 use crate::protocol::{Property, Run};
 use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, Slot, SlotState, Word};
 
 impl Run<'_> {
+    pub(crate) fn claim_step(&mut self) -> Result<(), Property> {
+        match self.me().pc {
+            Pc::TakeFree => self.take_free(),
+            Pc::TakeReady => self.take_ready(),
+            Pc::LoadWord => self.load_word(),
+            Pc::LoadSequence => self.load_sequence(),
+            Pc::Swap => return self.swap(),
+            pc @ (Pc::LoadRequeues | Pc::LoadFirst | Pc::LoadEntry | Pc::LoadEntryWord) => {
+                self.queue_step(pc)
+            }
+            pc @ (Pc::LoadEntrySequence | Pc::Pass | Pc::Enter | Pc::StoreTail) => self.queue_step(pc),
+            pc @ (Pc::SettleFirst | Pc::SettleEntry | Pc::SettleWord | Pc::SettlePass) => self.queue_step(pc),
+            _ => return self.role_step(),
+        }
+        Ok(())
+    }
+
     pub(crate) fn slot(&mut self) -> &mut Slot {
         let slot = self.me().slot;
         &mut self.state.slots[usize::from(slot)]
     }
+
+    // The commander's supply.
+
+    /// Looks at the first slot of the supply, or takes another.
+    pub(crate) fn next_free(&mut self) {
+        let supply = self.me().hints;
+        if supply == 0 {
+            return self.go(Pc::TakeFree);
+        }
+        self.me().slot = supply.trailing_zeros() as u8;
+        self.me().hints &= supply - 1;
+        self.go(Pc::LoadWord);
+    }
+
+    /// The load that finds nothing, or else the swap: in between bits can only be added.
+    fn take_free(&mut self) {
+        match std::mem::take(&mut self.state.free) {
+            0 => self.wait(),
+            bits => {
+                self.me().hints = bits;
+                self.next_free();
+            }
+        }
+    }
+
+    // A look at all slots.
 
     /// Looks at the slots from the first.
     pub(crate) fn scan(&mut self) {
@@ -28,34 +71,40 @@ impl Run<'_> {
         if usize::from(self.me().slot) < slots {
             return self.go(Pc::LoadWord);
         }
-        let best = *self.me();
-        self.scan();
-        if best.best_seen == Word::NONE {
-            self.found_nothing();
-        } else {
-            self.choose(best.best, best.best_seen, best.best_sequence);
+        self.me().slot = 0;
+        let Process { best, best_sequence, best_seen, .. } = *self.me();
+        match self.index {
+            SUPERVISOR if best_seen == Word::NONE => self.reclaimed(),
+            SUPERVISOR => self.choose(best, best_seen, best_sequence),
+            _ => self.scanned(),
         }
     }
 
-    fn found_nothing(&mut self) {
-        let retires = self.me().retires == 1;
-        match self.index {
-            CONSUMER => self.go(Pc::LoadEnd),
-            SUPERVISOR => self.reclaimed(),
-            _ if retires => *self.me() = Process::at(Pc::Dead),
+    pub(crate) fn found_nothing(&mut self) {
+        match self.me().retires {
+            1 => *self.me() = Process::at(Pc::Dead),
             _ => self.wait(),
         }
     }
 
     /// Goes on with the slot that was looked for.
-    fn choose(&mut self, slot: u8, seen: Word, sequence: u8) {
+    pub(crate) fn choose(&mut self, slot: u8, seen: Word, sequence: u8) {
         self.scan();
         (self.me().slot, self.me().seen) = (slot, seen);
+        self.me().look = Look::NOTHING;
         match self.index {
             SUPERVISOR => self.found_held(),
             _ if self.in_crew() => self.chosen(sequence),
-            _ => self.go(Pc::Swap),
+            _ => {
+                let claim = self.before_claim();
+                self.go(claim);
+            }
         }
+    }
+
+    pub(crate) fn before_claim(&mut self) -> Pc {
+        let early = self.model.is(Mutation::PassBeforeClaim) && self.me().ticket != 0;
+        if early { Pc::Pass } else { Pc::Swap }
     }
 
     fn wanted(&mut self, word: Word) -> bool {
@@ -67,25 +116,22 @@ impl Run<'_> {
         }
     }
 
-    pub(crate) fn load_word(&mut self) {
+    fn load_word(&mut self) {
         let word = self.slot().word;
-        if !self.wanted(word) {
-            return self.scan_on();
+        let wanted = self.wanted(word);
+        if self.index == CONSUMER {
+            return self.arrives(wanted);
+        }
+        if !wanted {
+            return if self.index == COMMANDER { self.next_free() } else { self.scan_on() };
         }
         self.me().seen = word;
         self.go(if self.index == COMMANDER { Pc::Swap } else { Pc::LoadSequence });
     }
 
-    pub(crate) fn load_sequence(&mut self) {
+    fn load_sequence(&mut self) {
         let sequence = self.slot().sequence;
         let me = *self.me();
-        let in_order = self.model.config.deterministic && !self.model.is(Mutation::TakeTheOldest);
-        if self.index == CONSUMER && in_order {
-            return match sequence == self.state.taken() + 1 {
-                true => self.choose(me.slot, me.seen, sequence),
-                false => self.scan_on(),
-            };
-        }
         if self.in_crew() && !self.glanced_at_share_of(sequence) {
             return self.scan_on();
         }
@@ -95,16 +141,19 @@ impl Run<'_> {
         self.scan_on();
     }
 
-    /// The compare-and-swap that claims the slot, or by which the supervisor takes it back.
-    pub(crate) fn swap(&mut self) -> Result<(), Property> {
+    // The compare-and-swap.
+
+    /// Claims the slot; the supervisor takes it back by it.
+    fn swap(&mut self) -> Result<(), Property> {
         let (seen, stored) = (self.me().seen, self.slot().word);
         let blind = self.model.is(Mutation::ClaimWithoutComparing) && self.wanted(seen);
         if stored != seen && !blind {
             match self.index {
                 SUPERVISOR => return Err(Property::Exclusive),
-                COMMANDER => self.scan_on(),
+                COMMANDER => self.next_free(),
+                CONSUMER => self.next_arrival(),
                 _ if self.in_crew() => self.glance(),
-                _ => self.scan(),
+                _ => self.claim_anew(Pc::LoadRequeues),
             }
             return Ok(());
         }
@@ -124,6 +173,12 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Begins the next round of `claim_queued`, in the same look.
+    pub(crate) fn claim_anew(&mut self, pc: Pc) {
+        let Process { retires, fresh, hints, .. } = *self.me();
+        *self.me() = Process { retires, fresh, hints, ..Process::at(pc) };
+    }
+
     /// The generation is bumped: who has seen an older word will not find it again.
     fn new_use(&mut self) {
         if self.model.is(Mutation::SameGeneration) {
@@ -131,11 +186,13 @@ impl Run<'_> {
         }
         let slot = self.me().slot;
         for process in &mut self.state.processes {
-            if process.slot == slot && process.seen != Word::NONE {
-                process.seen = Word::STALE;
-            }
-            if process.best == slot && process.best_seen != Word::NONE {
-                process.best_seen = Word::STALE;
+            let seen = [
+                (process.slot, &mut process.seen),
+                (process.best, &mut process.best_seen),
+                (process.next, &mut process.next_seen),
+            ];
+            for (_, word) in seen.into_iter().filter(|(of, word)| *of == slot && **word != Word::NONE) {
+                *word = Word::STALE;
             }
         }
     }
@@ -144,11 +201,22 @@ impl Run<'_> {
         let split = self.model.is(Mutation::ClaimInTwoStores) && self.index != CONSUMER;
         let stored = if split { next.to(next.state(), None) } else { next };
         self.slot().word = stored;
-        let slot = self.me().slot;
-        self.scan();
+        let Process { slot, ticket, .. } = *self.me();
+        *self.me() = Process { ticket, ..self.me().begins(Pc::Swap) };
         self.keep_claim(slot, next);
-        self.me().fresh = 0;
-        if split { self.go(Pc::StoreOwner) } else { self.claimed() }
+        if split { self.go(Pc::StoreOwner) } else { self.has_claimed() }
+    }
+
+    /// The word is changed.
+    pub(crate) fn has_claimed(&mut self) {
+        match self.index {
+            COMMANDER => self.claimed(),
+            CONSUMER if self.model.config.deterministic && !self.model.is(Mutation::WantAfterLook) => {
+                self.go(Pc::StoreWanted);
+            }
+            CONSUMER => self.claimed(),
+            _ => self.took(),
+        }
     }
 
     /// A transition by a holder, or by the supervisor for a dead one: nobody else changes the word.

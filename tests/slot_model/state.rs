@@ -1,17 +1,18 @@
 //! What a state of the run is: the shared memory, and where each process is in its program.
 //!
-//! A state is a few dozen bytes without padding, so that it is compared and hashed as bytes. Two counters of the
-//! shipped code grow with every use: an event's count and a slot's generation. Each is only ever compared with an older
+//! A state is a few dozen bytes without padding, so that it is compared and hashed as bytes. Three counters of the
+//! shipped code grow with every use: an event's count, a slot's generation and the requeues. Each is only ever compared with an older
 //! value of itself for equality, so the model keeps, with whoever remembers an old value, whether it still is the
-//! current one ([`Process::fresh`], [`Word::STALE`]). That is exact as long as 32 bits do not wrap between a look and
-//! the comparison, and without it hardly two histories would ever meet in one state.
+//! current one ([`Process::fresh`], [`Word::STALE`], [`State::requeued`]). That is exact as long as 32 bits do not wrap between a
+//! look and the comparison, and without it hardly two histories would ever meet in one state. The queue's tickets are kept as they are:
+//! there is one for each message at most.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use bytemuck::NoUninit;
 
-use crate::process::Process;
+use crate::process::{Look, Process};
 use crate::swap::{Share, Swap};
 
 pub(crate) const SLOTS: usize = 2;
@@ -140,7 +141,17 @@ pub(crate) struct State {
     pub(crate) commanded: u8,
     /// The number of messages of the stream plus one; 0 before its end.
     pub(crate) end: u8,
-    pub(crate) waiters: [u8; 4],
+    /// A bit for each event: somebody sleeps.
+    pub(crate) asleep: u8,
+    /// The sets of slots, a bit each.
+    pub(crate) free: u8,
+    pub(crate) ready: u8,
+    pub(crate) head: u8,
+    pub(crate) tail: u8,
+    /// As shipped: the ticket plus one, and the slot.
+    pub(crate) entries: [u8; SLOTS],
+    /// The number of the last message that is worth a wake of the consumer.
+    pub(crate) wanted: u8,
     pub(crate) share: Share,
     /// For each worker, the least number above all messages that it has noted.
     pub(crate) noted: [u8; WORKERS],
@@ -176,7 +187,9 @@ impl State {
     fn exchanged(mut self) -> Self {
         self.processes.swap(FIRST_WORKER, SECOND_WORKER);
         for process in &mut self.processes {
-            (process.seen, process.best_seen) = (process.seen.exchanged(), process.best_seen.exchanged());
+            for word in [&mut process.seen, &mut process.best_seen, &mut process.next_seen] {
+                *word = word.exchanged();
+            }
         }
         let buried = &mut self.processes[SUPERVISOR].number;
         if [FIRST_WORKER, SECOND_WORKER].contains(&usize::from(*buried)) {
@@ -186,6 +199,14 @@ impl State {
             slot.word = slot.word.exchanged();
         }
         self
+    }
+
+    /// `requeues` is counted: nobody has seen the last.
+    pub(crate) fn requeued(&mut self) {
+        for process in &mut self.processes[FIRST_WORKER..CONSUMER] {
+            process.hints = 0;
+            process.look.set(Look::NO_REQUEUE_SINCE, false);
+        }
     }
 
     /// One line for a trace.
@@ -203,7 +224,11 @@ impl State {
         } else {
             format!(" {:?} {:?} noted {:?} retire {:b}", self.swap, self.share, self.noted, self.retire)
         };
-        format!("[{slots}] commanded {commanded}{end} waiters {:?}{swap}", self.waiters)
+        let sets = format!("free {:b} ready {:b}", self.free, self.ready);
+        let entries: Vec<_> = self.entries.iter().map(|entry| (entry >> 1, entry & 1)).collect();
+        let queue = format!("queue {}..{} {entries:?}", self.head, self.tail);
+        let asleep = format!("asleep {:03b} wanted {}", self.asleep, self.wanted);
+        format!("[{slots}] commanded {commanded}{end} {sets} {queue} {asleep}{swap}")
     }
 }
 
@@ -211,12 +236,18 @@ impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.slots.iter().for_each(|slot| hasher.write(bytemuck::bytes_of(slot)));
         self.processes.iter().for_each(|process| hasher.write(bytemuck::bytes_of(process)));
-        hasher.write(&self.waiters);
+        hasher.write(&self.entries);
         hasher.write(&self.noted);
         hasher.write(&self.deaths);
         hasher.write(&[
             self.commanded,
             self.end,
+            self.asleep,
+            self.free,
+            self.ready,
+            self.head,
+            self.tail,
+            self.wanted,
             self.share.bits(),
             self.retire,
             self.swap as u8,

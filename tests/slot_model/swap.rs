@@ -155,10 +155,20 @@ impl Run<'_> {
         self.model.may_take(share, self.index, sequence)
     }
 
+    /// Whether, as far as it has seen, its share has no end.
+    pub(crate) fn my_share_is_open(&mut self) -> bool {
+        let share = self.me().share;
+        !self.in_crew() || share.is_open_for(self.model.crew_of(self.index))
+    }
+
+    pub(crate) fn my_share_is_empty(&mut self) -> bool {
+        let share = self.me().share;
+        self.in_crew() && (share == Share::CLOSED || !self.my_share_is_open() && share.first() == 0)
+    }
+
     /// Begins `claim_queued`, or its next round.
     pub(crate) fn glance(&mut self) {
-        let Process { retires, fresh, .. } = *self.me();
-        *self.me() = Process { retires, fresh, ..Process::at(Pc::Glance) };
+        self.claim_anew(Pc::Glance);
     }
 
     /// A queued message of its share was found.
@@ -166,7 +176,8 @@ impl Run<'_> {
         use Mutation::{NoNote, NoteAfterClaim, NoteAfterSecondLook};
         self.me().best_sequence = sequence;
         let later = matches!(self.model.mutation, Some(NoNote | NoteAfterClaim | NoteAfterSecondLook));
-        self.go(if later { Pc::Swap } else { Pc::StoreNote });
+        let claim = self.before_claim();
+        self.go(if later { claim } else { Pc::StoreNote });
     }
 
     pub(crate) fn claim_in_crew(&mut self, next: Word) {
@@ -181,9 +192,9 @@ impl Run<'_> {
 
     /// The claim stands.
     fn confirmed(&mut self) {
-        let Process { slot, seen, .. } = *self.me();
-        *self.me() = Process { slot, seen, ..Process::at(Pc::LookAgain) };
-        self.claimed();
+        let Process { slot, seen, ticket, .. } = *self.me();
+        *self.me() = Process { slot, seen, ticket, ..self.me().begins(Pc::LookAgain) };
+        self.took();
     }
 
     /// The wait for the share is over.
@@ -207,7 +218,7 @@ impl Run<'_> {
             Pc::LoadShare => self.wait(),
             Pc::Glance => {
                 self.me().share = share;
-                self.scan();
+                self.go(Pc::LoadRequeues);
             }
             Pc::StoreNote => {
                 let noted = &mut self.state.noted[self.index - FIRST_WORKER];
@@ -215,7 +226,10 @@ impl Run<'_> {
                 match self.model.mutation {
                     Some(Mutation::NoteAfterClaim) => self.go(Pc::LookAgain),
                     Some(Mutation::NoteAfterSecondLook) => self.confirmed(),
-                    _ => self.go(Pc::Swap),
+                    _ => {
+                        let claim = self.before_claim();
+                        self.go(claim);
+                    }
                 }
             }
             Pc::LookAgain if !self.model.may_take(share, self.index, me.best_sequence) => {
@@ -224,6 +238,15 @@ impl Run<'_> {
             Pc::LookAgain if self.model.is(Mutation::NoteAfterSecondLook) => self.go(Pc::StoreNote),
             Pc::LookAgain => self.confirmed(),
             Pc::GiveBack => self.give_back()?,
+            Pc::NoteRequeue => {
+                if !self.model.is(Mutation::NoNoteOfGiveBack) {
+                    self.state.requeued();
+                }
+                match self.model.is(Mutation::GiveBackWithoutWake) {
+                    true => self.glance(),
+                    false => self.notify(Notify::GiveBack),
+                }
+            }
             pc => unreachable!("{pc:?} is not a worker's"),
         }
         Ok(())
@@ -233,10 +256,7 @@ impl Run<'_> {
     fn give_back(&mut self) -> Result<(), Property> {
         let attempts = self.me().seen.attempts() + u8::from(self.model.is(Mutation::GiveBackIsAnAttempt));
         self.transition(Word::new(SlotState::Writing, None, attempts))?;
-        match self.model.is(Mutation::GiveBackWithoutWake) {
-            true => self.glance(),
-            false => self.notify(Notify::GiveBack),
-        }
+        self.claim_anew(Pc::NoteRequeue);
         Ok(())
     }
 

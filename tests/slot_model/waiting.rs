@@ -1,12 +1,19 @@
-//! Waiting and waking, step by step as in `segment/event.rs`.
+//! Waiting and waking, step by step as in `segment/event.rs`, and what notifications are worth, as in `table.rs`.
+//!
+//! ```text
+//!   waiter   ticket ─► look ─► announce, unless notified since ─► compare and sleep ─► (woken) ─► ticket …
+//!   waker    count; did somebody sleep? ─► is it worth it? ─► clear the bit ─► wake all
+//!                                      └─► notify one: wake one ─► nobody? ─┘
+//! ```
 //!
 //! A sleeper gets on only by a wake: a futex may also return for no reason, but that could only hide a wake that was
-//! lost, and what the process does then is what it does where the comparison fails.
+//! lost, and what the process does then is what it does where the comparison fails. The patience before the sleep looks at the word
+//! only, and is left out for the same reason.
 
 use crate::mutations::Mutation;
-use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Property, Run, event_of};
-use crate::state::Word;
+use crate::process::{FRESH, Look, Notify, Pc, Process, SLEEPER};
+use crate::protocol::{Property, Run};
+use crate::state::{COMMANDER, CONSUMER, Word};
 
 impl Run<'_> {
     pub(crate) fn me(&mut self) -> &mut Process {
@@ -21,121 +28,244 @@ impl Run<'_> {
     pub(crate) fn step(&mut self) -> Result<(), Property> {
         match self.me().pc {
             Pc::Ticket => self.ticket(),
-            Pc::Announce => {
-                *self.waiters() += 1;
-                self.go(Pc::CompareAndSleep);
+            Pc::Announce => self.announce(),
+            Pc::CompareAndSleep => self.compare_and_sleep(),
+            Pc::Count => self.count(),
+            Pc::CountLate => self.count_late(),
+            Pc::LoadHead => {
+                self.me().walk = self.state.head;
+                self.go(Pc::LoadTail);
             }
-            Pc::CompareAndSleep => {
-                let sleeps = self.me().fresh == 1 || self.model.is(Mutation::SleepWithoutComparing);
-                self.me().fresh = 0;
-                self.go(if sleeps { Pc::Asleep } else { Pc::Retract });
+            Pc::LoadTail => self.load_tail(),
+            Pc::HasAny => {
+                let any = self.state.free != 0;
+                self.wakes_if(any);
             }
-            Pc::Retract => {
-                *self.waiters() = self.waiters().wrapping_sub(1);
-                self.look();
+            Pc::LoadWanted => {
+                let sequence = self.me().best_sequence.saturating_sub(1);
+                let worth_it = match self.model.is(Mutation::WakeBelowWanted) {
+                    true => sequence < self.state.wanted,
+                    false => sequence <= self.state.wanted,
+                };
+                self.wakes_if(worth_it);
             }
-            Pc::Bump => self.bump(),
+            Pc::ClearAsleep => {
+                self.set_asleep(false);
+                let notify = self.me().notify;
+                let one = self.model.is(Mutation::NoWakeAfterClearing) && notify == Notify::Publish;
+                if one || self.model.is(Mutation::ClearWithoutWake) && !notify.rouses() {
+                    self.notified();
+                } else {
+                    self.go(Pc::Wake);
+                }
+            }
+            Pc::ClearLate => {
+                self.set_asleep(false);
+                self.notified();
+            }
             Pc::RouseAll => self.rouse_all(),
-            Pc::LookForWaiters => self.look_for_waiters(),
-            Pc::LoadWord => self.load_word(),
-            Pc::LoadSequence => self.load_sequence(),
-            Pc::Swap => return self.swap(),
-            _ => return self.role_step(),
+            _ => return self.claim_step(),
         }
         Ok(())
     }
 
-    fn waiters(&mut self) -> &mut u8 {
-        let event =
-            self.model.waits_for(&self.state, self.index).expect("the supervisor does not wait for an event");
-        &mut self.state.waiters[event as usize]
+    // The waiter.
+
+    /// The bit of the event that it waits for, or notifies.
+    fn bit(&mut self) -> u8 {
+        let event = match self.me().notify {
+            Notify::None => {
+                self.model.waits_for(&self.state, self.index).expect("the supervisor does not wait")
+            }
+            notify => notify.event(),
+        };
+        1 << event as u8
     }
 
-    /// Starts a look at the slots for something to do; a claim, if there was one, is over.
+    fn is_asleep(&mut self) -> bool {
+        self.bit() & self.state.asleep != 0
+    }
+
+    fn set_asleep(&mut self, value: bool) {
+        let bit = self.bit();
+        self.state.asleep = if value { self.state.asleep | bit } else { self.state.asleep & !bit };
+    }
+
+    /// Starts a look for something to do; a claim, if there was one, is over.
     pub(crate) fn look(&mut self) {
-        let Process { number, early, .. } = *self.me();
-        *self.me() = Process { number, early, ..Process::at(self.model.look()) };
+        *self.me() = self.me().begins(Pc::Ticket);
+    }
+
+    fn take_ticket(&mut self) {
+        self.me().fresh = if self.is_asleep() { FRESH | SLEEPER } else { FRESH };
     }
 
     fn ticket(&mut self) {
-        self.me().fresh = 1;
-        let late = self.model.is(Mutation::TicketAfterLook);
-        let in_crew = self.in_crew();
-        self.go(match late {
-            true => Pc::Announce,
-            false if in_crew => Pc::LoadRetire,
-            false => Pc::LoadWord,
-        });
+        if self.me().look.has(Look::FOUND) {
+            // Mutated: after the look.
+            self.take_ticket();
+            return self.sleep();
+        }
+        if !self.model.is(Mutation::TicketAfterLook) {
+            self.take_ticket();
+        }
+        match self.index {
+            COMMANDER => self.next_free(),
+            CONSUMER => self.next_arrival(),
+            _ if self.in_crew() => self.go(Pc::LoadRetire),
+            _ => self.go(Pc::LoadRequeues),
+        }
     }
 
     /// Nothing was found: sleeps.
     pub(crate) fn wait(&mut self) {
-        let late = self.model.is(Mutation::TicketAfterLook);
-        self.go(match late {
-            true => Pc::Ticket,
-            false if self.model.is(Mutation::SleepUnannounced) => Pc::CompareAndSleep,
-            false => Pc::Announce,
-        });
+        let Process { fresh, .. } = *self.me();
+        *self.me() = Process { fresh, ..self.me().begins(Pc::Ticket) };
+        if self.model.is(Mutation::WantAfterLook) && self.index == CONSUMER {
+            self.go(Pc::StoreWanted);
+        } else if self.model.is(Mutation::TicketAfterLook) {
+            self.me().look.set(Look::FOUND, true);
+        } else {
+            self.sleep();
+        }
     }
+
+    /// The word is written also where somebody sleeps already.
+    pub(crate) fn sleep(&mut self) {
+        let silent = self.model.is(Mutation::SleepUnannounced);
+        self.me().look = Look::NOTHING;
+        self.go(if silent { Pc::CompareAndSleep } else { Pc::Announce });
+    }
+
+    /// Whether the event's word is the ticket.
+    fn is_unchanged(&mut self) -> bool {
+        let fresh = self.me().fresh;
+        fresh & FRESH != 0 && self.is_asleep() == (fresh & SLEEPER != 0)
+    }
+
+    fn announce(&mut self) {
+        if self.is_unchanged() || self.model.is(Mutation::AnnounceWithoutComparing) {
+            self.set_asleep(true);
+            self.me().fresh = FRESH | SLEEPER;
+            self.go(Pc::CompareAndSleep);
+        } else {
+            self.look();
+        }
+    }
+
+    fn compare_and_sleep(&mut self) {
+        if self.is_unchanged() || self.model.is(Mutation::SleepWithoutComparing) {
+            *self.me() = self.me().begins(Pc::Asleep);
+        } else {
+            self.look();
+        }
+    }
+
+    pub(crate) fn wake(&mut self, sleeper: usize) {
+        self.state.processes[sleeper] = self.state.processes[sleeper].begins(Pc::Ticket);
+    }
+
+    // The waker.
 
     /// Notifies an event.
     pub(crate) fn notify(&mut self, notify: Notify) {
-        let Process { number, retires, .. } = *self.me();
-        *self.me() = Process { number, retires, notify, ..Process::at(Pc::Bump) };
+        let Process { slot, seen, best_sequence, number, retires, hints, .. } = *self.me();
+        let next = Process { number, retires, hints, notify, ..Process::at(Pc::Count) };
+        *self.me() = match notify {
+            Notify::Claim => Process { slot, seen, ..next },
+            Notify::Commit => Process { best_sequence, ..next },
+            _ => next,
+        };
         if self.model.swaps() && notify.rouses() {
-            return self.go(Pc::RouseAll);
-        }
-        let no_bump = Mutation::without_bump(notify).is_some_and(|mutation| self.model.is(mutation));
-        if no_bump {
-            self.look_or_wake();
-        } else if !notify.rouses() && self.model.is(Mutation::LookForWaitersBeforeBump) {
-            self.go(Pc::LookForWaiters);
+            self.go(Pc::RouseAll);
         }
     }
 
     /// `wake_everyone` as one step, where the supervisor does it twice in a cut. Nothing is hidden by it: who is roused later is who
     /// goes on later, and the events do not know of each other.
     fn rouse_all(&mut self) {
-        for process in &mut self.state.processes {
-            process.fresh = 0;
-            if process.pc == Pc::Asleep {
-                process.pc = Pc::Retract;
+        self.state.asleep = 0;
+        for index in 0..self.state.processes.len() {
+            self.state.processes[index].fresh = 0;
+            if self.state.processes[index].pc == Pc::Asleep {
+                self.wake(index);
             }
         }
+        self.me().notify = Notify::None;
         self.woke_everyone();
     }
 
-    /// Whoever is roused is so whether it has announced itself or not.
-    fn look_or_wake(&mut self) {
-        let rouses = self.me().notify.rouses();
-        self.go(if rouses { Pc::Wake } else { Pc::LookForWaiters });
+    fn count(&mut self) {
+        let (asleep, notify) = (self.is_asleep(), self.me().notify);
+        if self.model.is(Mutation::LookForSleepersBeforeCount) && !notify.rouses() {
+            self.me().look.set(Look::ASLEEP, asleep);
+            return self.go(Pc::CountLate);
+        }
+        self.counted();
+        self.wake_if(asleep);
     }
 
-    fn bump(&mut self) {
-        let event = event_of(self.me().notify);
+    fn count_late(&mut self) {
+        let asleep = self.me().look.has(Look::ASLEEP);
+        self.me().look = Look::NOTHING;
+        self.counted();
+        self.wake_if(asleep);
+    }
+
+    fn counted(&mut self) {
+        let notify = self.me().notify;
+        if Mutation::without_count(notify).is_some_and(|mutation| self.model.is(mutation)) {
+            return;
+        }
         for index in 0..self.state.processes.len() {
-            if self.model.waits_for(&self.state, index) == Some(event) {
+            if self.model.waits_for(&self.state, index) == Some(notify.event()) {
                 self.state.processes[index].fresh = 0;
             }
         }
-        if self.model.is(Mutation::LookForWaitersBeforeBump) && !self.me().notify.rouses() {
-            let seen = std::mem::take(&mut self.me().best);
-            if seen == 1 { self.go(Pc::Wake) } else { self.notified() }
-        } else {
-            self.look_or_wake();
+    }
+
+    fn wake_if(&mut self, asleep: bool) {
+        let any_order = !self.model.config.deterministic;
+        match self.me().notify {
+            notify if notify.rouses() => self.wakes_if(true),
+            _ if !asleep => self.notified(),
+            Notify::Publish => self.go(Pc::WakeOne),
+            Notify::Release => self.go(Pc::LoadHead),
+            Notify::Claim => self.go(Pc::HasAny),
+            // In any order all are wanted, for ever.
+            Notify::Commit if !any_order => self.go(Pc::LoadWanted),
+            _ => self.wakes_if(true),
         }
     }
 
-    fn look_for_waiters(&mut self) {
-        let event = event_of(self.me().notify);
-        let waiters = self.state.waiters[event as usize] > 0;
-        if self.model.is(Mutation::LookForWaitersBeforeBump) {
-            self.me().best = waiters.into();
-            self.go(Pc::Bump);
-        } else if waiters {
-            self.go(Pc::Wake);
-        } else {
-            self.notified();
+    pub(crate) fn wakes_if(&mut self, worth_it: bool) {
+        let late = self.model.is(Mutation::ClearAfterWake);
+        match worth_it {
+            true => self.go(if late { Pc::Wake } else { Pc::ClearAsleep }),
+            false => self.notified(),
+        }
+    }
+
+    /// The backlog is known, to a worker before it notifies, to whoever gives a slot back when somebody sleeps.
+    fn load_tail(&mut self) {
+        let backlog = self.state.tail.saturating_sub(self.me().walk);
+        self.me().walk = 0;
+        let low = match self.model.is(Mutation::WakeBelowLow) {
+            true => backlog < self.model.config.low,
+            false => backlog <= self.model.config.low,
+        };
+        let settled = self.me().look.has(Look::FOUND) || self.model.is(Mutation::NoSettling);
+        if !low && !settled {
+            self.me().look.set(Look::FOUND, true);
+            return self.go(Pc::SettleFirst);
+        }
+        self.me().look = Look::NOTHING;
+        let notify = self.me().notify;
+        match notify {
+            Notify::Release => self.wakes_if(low),
+            Notify::Claim if self.model.is(Mutation::NoWakeByClaim) => self.notified(),
+            _ if low => self.notify(notify),
+            _ => self.notified(),
         }
     }
 
@@ -143,7 +273,8 @@ impl Run<'_> {
     pub(crate) fn notified(&mut self) {
         match std::mem::replace(&mut self.me().notify, Notify::None) {
             Notify::Publish => self.published(),
-            Notify::Release => self.released(),
+            Notify::Release => self.look(),
+            Notify::Claim => self.claimed(),
             Notify::Commit => self.committed(),
             Notify::GiveBack => self.glance(),
             Notify::End => *self.me() = Process::at(Pc::Ended),
@@ -154,7 +285,7 @@ impl Run<'_> {
         }
     }
 
-    /// The claim, for a mutation that goes on with it after a notification.
+    /// The claim goes on.
     pub(crate) fn keep_claim(&mut self, slot: u8, seen: Word) {
         self.me().slot = slot;
         self.me().seen = seen;
