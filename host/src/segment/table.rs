@@ -189,6 +189,8 @@ impl Table<'_> {
     /// Makes the claimed slot's batch, or the report in its place, ready.
     pub(crate) fn commit(self, claim: Claim<Producing>, outcome: Outcome) {
         let slot = &self.slots[claim.index];
+        // Once the batch is ready the slot may soon be another message's.
+        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         slot.failed.store(outcome.failed.into(), Ordering::Relaxed);
         slot.outcome_bytes.store(outcome.bytes as u32, Ordering::Relaxed);
@@ -200,7 +202,6 @@ impl Table<'_> {
         expect_held(slot.word.transition_to_ready(claim.snapshot, claim.role.place));
         self.control.armed.pass(Failpoint::CommitReady);
         self.ready.add(claim.index);
-        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
         self.control.ready.notify_all_if(|| sequence <= self.control.wanted.load(Ordering::Relaxed));
     }
 
