@@ -125,7 +125,7 @@ fn is_a_worker_that_is_stopped_seen_where_it_stands() {
     assert!(stack.to_string().contains("fill_producer::FillProducer"), "{stack}");
 }
 
-/// The futex word's waiters are still counted, and swallow the wakes.
+/// They still sleep on the futex's word, and swallow the wakes.
 #[test]
 fn are_workers_replaced_that_are_stopped_while_they_wait() {
     let _leaks = Leaks::watch();

@@ -130,15 +130,15 @@ fn does_a_failpoint_spare_the_host() {
 }
 
 #[test]
-fn is_a_sleeper_woken_by_a_stop_though_the_number_of_sleepers_was_written_over() {
+fn is_a_sleeper_woken_by_a_stop_though_the_word_that_it_sleeps_was_written_over() {
     let world = World::after(&[1]);
     let waits = world.stream.clone();
     let consumer = thread::spawn(move || matches!(waits.next(None), Next::Ended));
     let header = world.areas()[0];
     thread::sleep(Duration::from_millis(100));
-    // Behind magic and format; the number of those who sleep is the second word of an event.
-    let waiters = align_of::<Control>() + std::mem::offset_of!(Control, ready) + 4;
-    world.write(header, waiters, &0u32.to_ne_bytes());
+    // Behind magic and format; an event is one word.
+    let event = align_of::<Control>() + std::mem::offset_of!(Control, ready);
+    world.write(header, event, &0u32.to_ne_bytes());
     world.stream.table().request_stop();
     for _ in 0..500 {
         if consumer.is_finished() {
