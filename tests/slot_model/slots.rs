@@ -16,7 +16,7 @@ impl Run<'_> {
             Pc::LoadSequence => self.load_sequence(),
             Pc::Swap => return self.swap(),
             pc @ (Pc::LoadRequeues | Pc::LoadFirst | Pc::LoadEntry | Pc::LoadEntryWord) => {
-                self.queue_step(pc)
+                self.queue_step(pc);
             }
             pc @ (Pc::LoadEntrySequence | Pc::Pass | Pc::Enter | Pc::StoreTail) => self.queue_step(pc),
             pc @ (Pc::SettleFirst | Pc::SettleEntry | Pc::SettleWord | Pc::SettlePass) => self.queue_step(pc),

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn is_the_last_message_of_a_dead_commander_found_whose_slot_an_old_entry_names() {
-        let schema = Schema::new([ArraySpec::new("x", DType::F32, &[4])]).unwrap();
+        let schema = Schema::new([ArraySpec::new("x", DType::F32, [4])]).unwrap();
         let layout = Layout::new(Sizes { slots: 3, message_capacity: 64, schema }).unwrap();
         let segment = Segment::create(&format!("/cobuf-recovery-{}", std::process::id()), layout).unwrap();
         let outcome = || Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
