@@ -14,7 +14,7 @@ use super::claim::{Claim, Reading};
 use super::clock;
 use super::sync::Ordering;
 use super::table::Table;
-use super::word::SlotState;
+use super::word::{SlotState, Snapshot};
 
 /// Which ready batch a consumer wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,32 +38,33 @@ impl Arrivals {
     /// Takes a ready batch.
     pub(crate) fn take(&mut self, table: Table<'_>, wanted: Wanted) -> Option<Claim<Reading>> {
         loop {
-            let Some(&Reverse((sequence, index))) = self.0.peek() else {
-                if self.collect(table) {
-                    continue;
-                } else {
-                    return None;
-                };
-            };
+            match self.oldest(table) {
+                Some((sequence, index, seen))
+                    if wanted == Wanted::Any || wanted == Wanted::Sequence(sequence) =>
+                {
+                    self.0.pop();
+                    let slot = &table.slots[index];
+                    if let Some(snapshot) = slot.word.transition_to_reading(seen) {
+                        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+                        return Some(Claim { index, snapshot, role: Reading });
+                    }
+                }
+                _ if self.collect(table) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// The oldest that is still there: its number, its slot, and the slot's word. What another entry has taken is dropped.
+    fn oldest(&mut self, table: Table<'_>) -> Option<(u64, usize, Snapshot)> {
+        loop {
+            let &Reverse((sequence, index)) = self.0.peek()?;
             let slot = &table.slots[index];
             let seen = slot.word.load();
-            if seen.state() != SlotState::Ready || number(table, index) != sequence {
-                // It was taken by another entry.
-                self.0.pop();
-                continue;
-            }
-            if wanted != Wanted::Any && wanted != Wanted::Sequence(sequence) {
-                if self.collect(table) {
-                    continue;
-                } else {
-                    return None;
-                };
+            if seen.state() == SlotState::Ready && slot.message_number() == sequence {
+                return Some((sequence, index, seen));
             }
             self.0.pop();
-            if let Some(snapshot) = slot.word.transition_to_reading(seen) {
-                slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-                return Some(Claim { index, snapshot, role: Reading });
-            }
         }
     }
 
@@ -75,15 +76,10 @@ impl Arrivals {
             // Its number is read after its word, which publishes it.
             let ready = inside.filter(|&index| table.slots[index].word.load().state() == SlotState::Ready);
             for index in ready {
-                self.0.push(Reverse((number(table, index), index)));
+                self.0.push(Reverse((table.slots[index].message_number(), index)));
                 found = true;
             }
         }
         found
     }
-}
-
-/// A slot's message's number; also where it was written over and is none any more: the slot is held all the same.
-fn number(table: Table<'_>, index: usize) -> u64 {
-    table.slots[index].sequence.load(Ordering::Relaxed).saturating_sub(1)
 }

@@ -111,10 +111,7 @@ mod tests {
         // Message 0 in slot 0: a worker that looks at all slots takes it before it is entered.
         let held = table.claim_free(&mut supply).unwrap();
         assert_eq!(held.index(), 0);
-        let slot = &table.slots[0];
-        slot.sequence.store(1, Ordering::Relaxed);
-        table.control.commanded.store(1, Ordering::Release);
-        slot.word.transition_to_queued(slot.word.load()).unwrap();
+        table.queue_unentered(held, 0, 1);
         let claimed = claim(&segment, &mut scout).unwrap();
         table.queue.enter(0);
         table.commit(claimed, outcome());
@@ -130,9 +127,7 @@ mod tests {
         let seen = table.slots[1].word.load();
         let snapshot = table.slots[1].word.transition_to_producing(seen, 0).unwrap();
         // ... meanwhile message 3 is queued, and the commander killed before it enters it, and buried ...
-        slot.sequence.store(4, Ordering::Relaxed);
-        table.control.commanded.store(4, Ordering::Release);
-        slot.word.transition_to_queued(slot.word.load()).unwrap();
+        table.queue_unentered(held, 3, 1);
         table.reclaim_commander();
         table.restore();
         // ... and the worker goes on.

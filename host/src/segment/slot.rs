@@ -2,7 +2,7 @@
 //!
 //! The numbers are written by whoever holds the claim on the slot, and published with the word.
 
-use super::sync::{AtomicU32, AtomicU64};
+use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::word::{Owner, SlotState, SlotWord, Snapshot};
 
 /// One slot's word and numbers. On a cache line of its own.
@@ -23,6 +23,13 @@ pub(crate) struct SlotHeader {
     /// The batch's rows, `u64::MAX` for all.
     pub(super) rows: AtomicU64,
     pub(super) produce_nanos: AtomicU64,
+}
+
+impl SlotHeader {
+    /// The number of the message in the slot; 0 also where it was written over and is none any more: the slot is held all the same.
+    pub(super) fn message_number(&self) -> u64 {
+        self.sequence.load(Ordering::Relaxed).saturating_sub(1)
+    }
 }
 
 /// What a worker, or the supervisor in its place, says of a message that is done.

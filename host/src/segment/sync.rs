@@ -61,9 +61,7 @@ mod modelled {
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
         let mut beds = beds();
         if word.load(Ordering::SeqCst) == expected {
-            let bed = beds
-                .entry(std::ptr::from_ref(word).addr())
-                .or_insert_with(|| Bed { woken: Arc::new(Condvar::new()), sleepers: 0 });
+            let bed = beds.entry(std::ptr::from_ref(word).addr()).or_default();
             bed.sleepers += 1;
             let woken = bed.woken.clone();
             drop(woken.wait(beds).unwrap());

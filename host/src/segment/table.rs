@@ -72,6 +72,14 @@ impl Table<'_> {
 
     /// Queues the message that was written into the claimed slot.
     pub(crate) fn publish(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
+        let slot = claim.index;
+        self.queue_unentered(claim, sequence, message_bytes);
+        self.queue.enter(slot);
+        self.control.queued.notify_one();
+    }
+
+    /// The message is queued, and no entry leads to it yet.
+    pub(super) fn queue_unentered(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
         let slot = &self.slots[claim.index];
         slot.message_bytes.store(message_bytes as u32, Ordering::Relaxed);
         slot.sequence.store(sequence + 1, Ordering::Relaxed);
@@ -81,8 +89,6 @@ impl Table<'_> {
         self.control.armed.pass(Failpoint::CommandCounted);
         expect_held(slot.word.transition_to_queued(claim.snapshot));
         self.control.armed.pass(Failpoint::CommandQueued);
-        self.queue.enter(claim.index);
-        self.control.queued.notify_one();
     }
 
     /// Gives the claimed slot back: no message came of it.
@@ -175,7 +181,7 @@ impl Table<'_> {
         self.queue.iter().find_map(|(ticket, index)| {
             let slot = self.slots.get(index)?;
             let seen = slot.word.load();
-            let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+            let sequence = slot.message_number();
             let there = seen.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence);
             there.then_some(Queued { index, seen, sequence, ticket: Some(ticket) })
         })
@@ -190,7 +196,7 @@ impl Table<'_> {
     pub(crate) fn commit(self, claim: Claim<Producing>, outcome: Outcome) {
         let slot = &self.slots[claim.index];
         // Once the batch is ready the slot may soon be another message's.
-        let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+        let sequence = slot.message_number();
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         slot.failed.store(outcome.failed.into(), Ordering::Relaxed);
         slot.outcome_bytes.store(outcome.bytes as u32, Ordering::Relaxed);
@@ -269,7 +275,7 @@ impl Table<'_> {
 
     /// The sequence number of the message in a claimed slot.
     pub(crate) fn sequence(self, claim: &Claim<impl Role>) -> u64 {
-        self.slots[claim.index].sequence.load(Ordering::Relaxed).saturating_sub(1)
+        self.slots[claim.index].message_number()
     }
 
     /// The length of the message in a claimed slot.
@@ -330,8 +336,7 @@ impl Table<'_> {
     pub(super) fn oldest(self, wanted: impl Fn(Snapshot, u64) -> bool) -> Option<(usize, Snapshot, u64)> {
         let candidates = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let snapshot = slot.word.load();
-            // Also where it was written over and is no number any more: the slot is held all the same.
-            let sequence = slot.sequence.load(Ordering::Relaxed).saturating_sub(1);
+            let sequence = slot.message_number();
             wanted(snapshot, sequence).then_some((index, snapshot, sequence))
         });
         candidates.min_by_key(|&(.., sequence)| sequence)
@@ -355,18 +360,5 @@ fn expect_held(transition: Option<Snapshot>) {
         tracing::error!(
             "a slot was changed by somebody who did not hold it; did a plugin write outside of its arrays?"
         );
-    }
-}
-
-/// Deaths between two steps, for models.
-#[cfg(all(test, cobuf_loom))]
-impl Table<'_> {
-    /// As `publish`, until the word says "queued", before the queue leads to it.
-    pub(super) fn publish_without_entry(self, claim: Claim<Commanding>, sequence: u64) {
-        let slot = &self.slots[claim.index];
-        slot.message_bytes.store(1, Ordering::Relaxed);
-        slot.sequence.store(sequence + 1, Ordering::Relaxed);
-        self.control.commanded.store(sequence + 1, Ordering::Release);
-        expect_held(slot.word.transition_to_queued(claim.snapshot));
     }
 }

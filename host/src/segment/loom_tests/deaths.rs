@@ -134,7 +134,7 @@ fn is_a_message_kept_whose_commander_died_after_it_was_queued() {
 fn is_a_message_kept_whose_commander_died_before_it_was_entered() {
     survive_a_commander_that_dies(2, |model, mut claim| {
         model.write(&mut claim, |contents| contents.message = message(1));
-        model.table().publish_without_entry(claim, 1);
+        model.table().queue_unentered(claim, 1, 1);
     });
 }
 
@@ -147,7 +147,7 @@ fn is_a_message_kept_whose_commander_died_before_the_tail() {
         model.command_until(&mut supply, 1);
         let mut claim = table.claim_free(&mut supply).unwrap();
         model.write(&mut claim, |contents| contents.message = message(1));
-        table.publish_without_entry(claim, 1);
+        table.queue_unentered(claim, 1, 1);
         table.queue.enter(1);
         model.control.tail.0.store(1, Ordering::Relaxed);
         model.bury_commander();
@@ -168,7 +168,7 @@ fn does_the_queue_lead_to_the_next_message_where_the_last_one_was_never_entered(
         table.restore();
         let mut claim = table.claim_free(&mut supply).unwrap();
         model.write(&mut claim, |contents| contents.message = message(0));
-        table.publish_without_entry(claim, 0);
+        table.queue_unentered(claim, 0, 1);
         let claim = model.claim_queued(&mut worker).unwrap();
         model.produce(claim, &worker);
         model.consume(model.next(true).unwrap());
