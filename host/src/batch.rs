@@ -72,7 +72,7 @@ impl Batch {
         if spec.dtype() != T::DTYPE {
             return Err(ArrayError::DType { array: spec.clone(), wanted: T::DTYPE });
         }
-        let Some(dimensions) = self.dimensions::<D>(spec) else {
+        let Some(dimensions) = spec.dimensions::<D>(self.outcome.rows) else {
             return Err(ArrayError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
         };
         let memory = |reason: String| ArrayError::Memory { array: spec.clone(), reason };
@@ -140,20 +140,6 @@ impl Batch {
             Some(claim) => claim,
             None => unreachable!("the claim is taken by drop only"),
         }
-    }
-
-    /// The array's shape in this batch, where it has as many axes as `D`.
-    fn dimensions<D: Dimension>(&self, spec: &ArraySpec) -> Option<D> {
-        if D::NDIM.is_some_and(|axes| axes != spec.shape().len()) {
-            return None;
-        }
-        let mut dimensions = D::zeros(spec.shape().len());
-        let axes = dimensions.slice_mut();
-        axes.copy_from_slice(spec.shape());
-        if let (Some(rows), Some(first)) = (self.outcome.rows, axes.first_mut()) {
-            *first = rows;
-        }
-        Some(dimensions)
     }
 }
 

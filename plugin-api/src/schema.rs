@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use ndarray::Dimension;
 use serde::{Deserialize, Serialize};
 
 use crate::dtype::DType;
@@ -65,6 +66,21 @@ impl ArraySpec {
     /// The number of bytes of one row, an entry along the first axis; of the whole array where it has no axis.
     pub fn row_bytes(&self) -> usize {
         self.shape.iter().skip(1).product::<usize>() * self.dtype.size()
+    }
+
+    /// The shape of a batch with so many rows, of a full one where there is no number, as ndarray's dimension type; `None` where that
+    /// has another number of axes.
+    pub fn dimensions<D: Dimension>(&self, rows: Option<usize>) -> Option<D> {
+        if D::NDIM.is_some_and(|axes| axes != self.shape.len()) {
+            return None;
+        }
+        let mut dimensions = D::zeros(self.shape.len());
+        let axes = dimensions.slice_mut();
+        axes.copy_from_slice(&self.shape);
+        if let (Some(rows), Some(first)) = (rows, axes.first_mut()) {
+            *first = rows;
+        }
+        Some(dimensions)
     }
 
     fn check(&self) -> Result<(), SchemaError> {

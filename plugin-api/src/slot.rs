@@ -71,7 +71,7 @@ impl<'slot> Slot<'slot> {
         if spec.dtype() != T::DTYPE {
             return Err(SlotError::DType { array: spec.clone(), wanted: T::DTYPE });
         }
-        let Some(dimensions) = self.dimensions::<D>(spec) else {
+        let Some(dimensions) = spec.dimensions::<D>(self.rows) else {
             return Err(SlotError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
         };
         let bytes = self.arrays[index].take().ok_or_else(|| SlotError::Taken { array: spec.clone() })?;
@@ -93,7 +93,7 @@ impl<'slot> Slot<'slot> {
         values: &ArrayBase<impl Data<Elem = T>, D>,
     ) -> Result<(), SlotError> {
         let (_, spec) = self.find(name)?;
-        let shape = self.dimensions::<IxDyn>(spec);
+        let shape = spec.dimensions::<IxDyn>(self.rows);
         if let Some(shape) = shape.filter(|shape| shape.slice() != values.shape() && spec.dtype() == T::DTYPE)
         {
             let (expected, found) = (shape.slice().to_vec(), values.shape().to_vec());
@@ -138,21 +138,6 @@ impl<'slot> Slot<'slot> {
         let unknown = || SlotError::Unknown { name: name.to_owned(), known: self.schema.names() };
         let index = self.schema.index_of(name).ok_or_else(unknown)?;
         Ok((index, &self.schema.arrays()[index]))
-    }
-
-    /// The array's shape in this batch as ndarray's dimension type, where that has as many axes.
-    fn dimensions<D: Dimension>(&self, spec: &ArraySpec) -> Option<D> {
-        let shape = spec.shape();
-        if D::NDIM.is_some_and(|axes| axes != shape.len()) {
-            return None;
-        }
-        let mut dimensions = D::zeros(shape.len());
-        let axes = dimensions.slice_mut();
-        axes.copy_from_slice(shape);
-        if let (Some(rows), Some(first)) = (self.rows, axes.first_mut()) {
-            *first = rows;
-        }
-        Some(dimensions)
     }
 }
 

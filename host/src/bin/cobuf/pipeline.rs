@@ -228,10 +228,14 @@ impl Pipeline {
     }
 }
 
+/// How many CPUs this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// How many workers are tried at most with `workers = "auto"`.
 fn most_workers() -> usize {
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    (cpus * limits::TUNED_WORKERS_PER_CPU).min(limits::MAX_WORKERS)
+    (cores() * limits::TUNED_WORKERS_PER_CPU).min(limits::MAX_WORKERS)
 }
 
 /// `KIND=CHOICE`, of one kind or of `all`.

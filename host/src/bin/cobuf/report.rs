@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use cobuf_host::{ContentDigest, LimitedBy, Statistics};
+use cobuf_host::{Batch, ContentDigest, LimitedBy, Statistics};
 use serde::{Deserialize, Serialize};
 
 /// What a run did. The fields' names are those of the JSON report.
@@ -123,6 +123,12 @@ impl Report {
             }
         }
     }
+}
+
+/// The bytes of a batch's arrays, of its own rows only.
+pub(crate) fn bytes_of(batch: &Batch) -> u64 {
+    let arrays = 0..batch.schema().arrays().len();
+    arrays.filter_map(|index| batch.bytes_at(index).ok()).map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
 /// Several lines for people.

@@ -12,7 +12,7 @@ use cobuf_host::{Batch, Checkpoint, Host, Next, StreamError};
 use crate::args::{ReportFormat, RunArgs};
 use crate::pipeline::Pipeline;
 use crate::progress::{Progress, say};
-use crate::report::{Course, Report, Tally};
+use crate::report::{Course, Report, Tally, bytes_of};
 use crate::signals::Signals;
 use crate::watch;
 
@@ -181,11 +181,7 @@ impl Consumer<'_> {
         self.course.first_batch.get_or_insert_with(|| self.started.elapsed());
         self.tally.batches += 1;
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
-        let arrays = 0..batch.schema().arrays().len();
-        self.tally.bytes += arrays
-            .filter_map(|index| batch.bytes_at(index).ok())
-            .map(|(_, bytes)| bytes.len() as u64)
-            .sum::<u64>();
+        self.tally.bytes += bytes_of(batch);
         self.tally.digest.add(batch);
     }
 

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::pipeline::cores;
+
 /// What figures should never be without.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
@@ -34,11 +36,6 @@ impl Machine {
             kernel: format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy()),
         }
     }
-}
-
-/// How many CPUs this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl fmt::Display for Machine {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use cobuf_host::{Batch, LimitedBy, StreamError};
+use cobuf_host::{LimitedBy, StreamError};
 use serde::Serialize;
 
 use super::figure::Figure;
@@ -13,6 +13,7 @@ use super::machine::Machine;
 use super::plan::Plan;
 use crate::args::BenchArgs;
 use crate::pipeline::Pipeline;
+use crate::report::bytes_of;
 
 /// What all runs showed; what is a list has an entry a run.
 #[derive(Debug, Serialize)]
@@ -110,11 +111,6 @@ fn run(pipeline: &Pipeline, window: Duration) -> Result<Run> {
         bytes,
         limited_by: host.statistics().limited_by(),
     })
-}
-
-fn bytes_of(batch: &Batch) -> u64 {
-    let arrays = 0..batch.schema().arrays().len();
-    arrays.filter_map(|index| batch.bytes_at(index).ok()).map(|(_, bytes)| bytes.len() as u64).sum()
 }
 
 impl Run {

@@ -33,6 +33,11 @@ impl Plugins {
         self.0.get(name).cloned().unwrap_or_else(|| unreachable!("the case does not list {name}"))
     }
 
+    /// A host whose batches are so small that there is nothing to do but to hand them over.
+    pub(crate) fn tiny(&self) -> HostBuilder {
+        self.filling(&[bytes(&[16])], Dictionary::new().with("index", 7))
+    }
+
     /// A host that fills these arrays, and is given this message for ever.
     pub(crate) fn filling(&self, arrays: &[Dictionary], message: Dictionary) -> HostBuilder {
         let arrays: Vec<Value> = arrays.iter().cloned().map(Value::from).collect();

@@ -9,9 +9,9 @@ use cobuf_host::{Dictionary, Value};
 use super::{Case, FILLING};
 use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
-use crate::bench::machine::cores;
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
+use crate::pipeline::cores;
 
 pub(super) const CASE: Case =
     Case { name: "cpu", title: "producers that compute, on all cores", plugins: FILLING, measure };

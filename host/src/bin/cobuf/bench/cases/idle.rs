@@ -4,13 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use cobuf_host::Dictionary;
 
 use super::{Case, FILLING};
 use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
-use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::plugins::Plugins;
 use crate::bench::processes::cpu_time;
 
 pub(super) const CASE: Case = Case {
@@ -28,7 +27,7 @@ const NOTHING: f64 = 0.05;
 
 /// One pause for the whole time: what wakes up now and then is seen in a long one only.
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7)).workers(WORKERS);
+    let builder = plugins.tiny().workers(WORKERS);
     let consumer = Consumer::warm(builder)?;
     consumer.fill()?;
     thread::sleep(SETTLE);

@@ -9,10 +9,10 @@ use cobuf_host::{Dictionary, Host, Value};
 use super::Case;
 use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
-use crate::bench::machine::cores;
 use crate::bench::pictures::Pictures;
 use crate::bench::plan::Plan;
 use crate::bench::plugins::Plugins;
+use crate::pipeline::cores;
 
 pub(super) const CASE: Case = Case {
     name: "images",

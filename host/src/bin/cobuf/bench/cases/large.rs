@@ -11,10 +11,10 @@ use cobuf_host::{Batch, Dictionary};
 use super::{Case, FILLING};
 use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
-use crate::bench::machine::cores;
 use crate::bench::memory::SharedMemory;
 use crate::bench::plan::Plan;
 use crate::bench::plugins::{Plugins, bytes};
+use crate::pipeline::cores;
 
 pub(super) const CASE: Case = Case {
     name: "large",

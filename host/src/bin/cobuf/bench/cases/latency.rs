@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cobuf_host::Dictionary;
 
 use super::{Case, FILLING};
 use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
-use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::plugins::Plugins;
 use crate::bench::relay::ping_pong;
 use crate::bench::samples::{Samples, percentile};
 
@@ -46,7 +45,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
 
 /// With the only slot given back the next message can be commanded; its batch is the next one.
 fn round_trips(plugins: &Plugins, window: Duration) -> Result<Vec<Duration>> {
-    let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+    let builder = plugins.tiny();
     let mut consumer = Consumer::warm(builder.workers(1).slots(1))?;
     let mut batch = consumer.next()?;
     let (started, mut took) = (Instant::now(), Vec::new());

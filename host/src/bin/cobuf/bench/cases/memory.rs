@@ -1,13 +1,12 @@
 //! What a worker takes beside the segment.
 
 use anyhow::Result;
-use cobuf_host::Dictionary;
 
 use super::{Case, FILLING};
 use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
-use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::plugins::Plugins;
 use crate::bench::processes::{resident, workers};
 use crate::bench::samples::{Samples, percentile};
 
@@ -22,7 +21,7 @@ const WORKERS: usize = 4;
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let rounds = plan.rounds(&[()], |(), window| {
-        let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+        let builder = plugins.tiny();
         let mut consumer = Consumer::warm(builder.workers(WORKERS))?;
         // So that whatever grows has grown.
         consumer.take_for(window, WORKERS, |_| ())?;

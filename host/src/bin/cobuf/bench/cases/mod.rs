@@ -15,7 +15,7 @@ mod uneven;
 
 use anyhow::{Context, Result};
 
-use super::figure::Figure;
+use super::figure::{Bound, Figure};
 use super::plan::Plan;
 use super::plugins::Plugins;
 
@@ -46,6 +46,9 @@ const CASES: &[Case] = &[
 
 /// The plugins of the cases that fill arrays.
 const FILLING: &[&str] = &["fill-producer", "list-commander"];
+
+/// What counts as flat: the noise of a shared machine.
+const FLAT: Bound = Bound::AtMost(1.25);
 
 /// The cases of these names; all where there is none.
 pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Case>> {

@@ -3,13 +3,12 @@
 use std::array;
 
 use anyhow::Result;
-use cobuf_host::Dictionary;
 
-use super::{Case, FILLING};
+use super::{Case, FILLING, FLAT};
 use crate::bench::consumer::{Consumer, MANY};
-use crate::bench::figure::{Bound, Figure};
+use crate::bench::figure::Figure;
 use crate::bench::plan::Plan;
-use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::plugins::Plugins;
 
 pub(super) const CASE: Case = Case {
     name: "slots",
@@ -20,15 +19,13 @@ pub(super) const CASE: Case = Case {
 
 const WORKERS: usize = 2;
 const SLOTS: [usize; 4] = [32, 8, 512, 4096];
-/// What counts as flat: the noise of a shared machine.
-const FLAT: f64 = 1.25;
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let things: [_; 2 * SLOTS.len()] =
         array::from_fn(|index| (SLOTS[index % SLOTS.len()], index < SLOTS.len()));
     let samples = plan.samples(things, |(slots, deterministic), window| {
-        let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+        let builder = plugins.tiny();
         let builder = builder.workers(WORKERS).slots(slots).deterministic(deterministic);
         Ok(Consumer::warm(builder)?.take_for(window, MANY, |_| ())?.micros_a_batch())
     })?;
@@ -39,7 +36,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
             figures.push(if *slots == few {
                 figure
             } else {
-                figure.beside(format!("{few} slots"), samples[0].clone()).ratio_should_be(Bound::AtMost(FLAT))
+                figure.beside(format!("{few} slots"), samples[0].clone()).ratio_should_be(FLAT)
             });
         }
     }

@@ -4,13 +4,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cobuf_host::{Batch, Dictionary};
+use cobuf_host::Batch;
 
 use super::{Case, FILLING};
 use crate::bench::consumer::{Consumer, MANY};
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
-use crate::bench::plugins::{Plugins, bytes};
+use crate::bench::plugins::Plugins;
 use crate::bench::relay::Relay;
 
 pub(super) const CASE: Case = Case {
@@ -48,7 +48,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
 }
 
 fn by_host(plugins: &Plugins, deterministic: bool, window: Duration) -> Result<f64> {
-    let builder = plugins.filling(&[bytes(&[16])], Dictionary::new().with("index", 7));
+    let builder = plugins.tiny();
     let builder = builder.workers(WORKERS).slots(SLOTS).deterministic(deterministic);
     let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
     Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
