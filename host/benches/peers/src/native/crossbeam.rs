@@ -8,17 +8,15 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{Native, gigabytes_a_second, touch, version};
-use crate::meter;
-use crate::protocol::{Answer, Probe, Request, Variant};
+use super::{Floor, Native, measure_floor, touch, version};
+use crate::protocol::{Probe, Request, Variant};
 use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
 
-pub(super) const PEER: Native = Native { name: "crossbeam channel", probe, measure };
+pub(super) const PEER: Native = Native { name: "crossbeam channel", probe, measure: measure_floor::<Stream> };
 
 const CONDITIONS: &str = "A floor. A commander's thread, two workers' threads and the consumer in one process; bounded channels \
     carry buffers that are used again, so nothing is copied or allocated. Any order. It gives up all isolation: a producer that \
@@ -37,27 +35,6 @@ fn probe() -> Probe {
     }
 }
 
-fn measure(request: &Request) -> Result<Answer> {
-    let stride = |batches: usize| batches * request.workers;
-    let seconds_a_batch = |stride| {
-        let stream = Stream::start(request)?;
-        meter::seconds_a_batch(request.seconds, stride, || stream.take())
-    };
-    let value = match request.work {
-        Work::Tiny => 1e6 * seconds_a_batch(stride(32))?,
-        Work::Large => gigabytes_a_second(seconds_a_batch(stride(1))?),
-        Work::First => {
-            1e3 * meter::median_start(request.seconds, || {
-                let started = Instant::now();
-                Stream::start(request)?.take()?;
-                Ok(started.elapsed().as_secs_f64())
-            })?
-        }
-        other => bail!("crossbeam is no contender for {other}"),
-    };
-    Ok(Answer { value })
-}
-
 /// A buffer on its way round, with its batch's number.
 struct Buffer {
     batch: u64,
@@ -70,7 +47,7 @@ struct Stream {
     free: Sender<Buffer>,
 }
 
-impl Stream {
+impl Floor for Stream {
     fn start(request: &Request) -> Result<Self> {
         let buffers =
             request.setting.strip_prefix("buffers=").context("the setting names no buffers")?.parse()?;
@@ -102,7 +79,7 @@ impl Stream {
         Ok(Self { filled, free })
     }
 
-    fn take(&self) -> Result<()> {
+    fn take(&mut self) -> Result<()> {
         let buffer = self.filled.recv()?;
         touch(&buffer.bytes, buffer.batch)?;
         self.free.send(buffer).context("the commander's thread has ended")

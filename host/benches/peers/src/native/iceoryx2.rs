@@ -11,21 +11,20 @@
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::*;
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use serde::{Deserialize, Serialize};
 
-use super::{Native, gigabytes_a_second, touch, version};
-use crate::meter;
-use crate::protocol::{Answer, Probe, Request, Variant};
+use super::{Floor, Native, measure_floor, touch, version};
+use crate::protocol::{Probe, Request, Variant};
 use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
 
-pub(super) const PEER: Native = Native { name: "iceoryx2", probe, measure };
+pub(super) const PEER: Native = Native { name: "iceoryx2", probe, measure: measure_floor::<Stream> };
 
 const CONDITIONS: &str = "A floor. Commander, two workers and consumer are processes; samples are loaned in shared memory and sent \
     without a copy, their order is dealt out beforehand. Who waits polls: after each look it yields its processor, or sleeps for \
@@ -45,27 +44,6 @@ fn probe() -> Probe {
 
 fn settings(buffers: usize) -> Vec<String> {
     [Wait::Yield, Wait::Sleep].iter().map(|wait| format!("buffers={buffers}, wait={wait:?}")).collect()
-}
-
-fn measure(request: &Request) -> Result<Answer> {
-    let value = match request.work {
-        Work::Tiny => 1e6 * seconds_a_batch(request, 32 * request.workers)?,
-        Work::Large => gigabytes_a_second(seconds_a_batch(request, request.workers)?),
-        Work::First => {
-            1e3 * meter::median_start(request.seconds, || {
-                let started = Instant::now();
-                Stream::start(request)?.take()?;
-                Ok(started.elapsed().as_secs_f64())
-            })?
-        }
-        other => bail!("iceoryx2 is no contender for {other}"),
-    };
-    Ok(Answer { value })
-}
-
-fn seconds_a_batch(request: &Request, stride: usize) -> Result<f64> {
-    let mut stream = Stream::start(request)?;
-    meter::seconds_a_batch(request.seconds, stride, || stream.take())
 }
 
 /// What a process does between two looks.
@@ -146,7 +124,7 @@ struct Stream {
     _services: Vec<Batches>,
 }
 
-impl Stream {
+impl Floor for Stream {
     fn start(request: &Request) -> Result<Self> {
         let plan = Plan::new(request)?;
         let node = node()?;

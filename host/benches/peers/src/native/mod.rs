@@ -8,12 +8,13 @@ mod memset;
 
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use crate::meter;
 use crate::protocol::{Answer, Probe, Request};
-use crate::work::{LARGE_BYTES, PAGE_BYTES, VALUES};
+use crate::work::{LARGE_BYTES, PAGE_BYTES, VALUES, Work};
 
 /// A peer in this program.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,34 @@ pub(crate) fn measure(peer: &str, request: &Request) -> Result<Answer> {
     let native = PEERS.iter().find(|native| native.name == peer);
     let native = native.with_context(|| format!("no peer in this program is called {peer:?}"))?;
     (native.measure)(request)?.checked()
+}
+
+/// A floor's stream: batches that are handed over, and nothing else.
+trait Floor: Sized {
+    fn start(request: &Request) -> Result<Self>;
+
+    /// Takes the next batch, looks at it, and gives its buffer back.
+    fn take(&mut self) -> Result<()>;
+}
+
+fn measure_floor<S: Floor>(request: &Request) -> Result<Answer> {
+    let seconds_a_batch = |stride| {
+        let mut stream = S::start(request)?;
+        meter::seconds_a_batch(request.seconds, stride, || stream.take())
+    };
+    let value = match request.work {
+        Work::Tiny => 1e6 * seconds_a_batch(32 * request.workers)?,
+        Work::Large => gigabytes_a_second(seconds_a_batch(request.workers)?),
+        Work::First => {
+            1e3 * meter::median_start(request.seconds, || {
+                let started = Instant::now();
+                S::start(request)?.take()?;
+                Ok(started.elapsed().as_secs_f64())
+            })?
+        }
+        other => bail!("a floor is no contender for {other}"),
+    };
+    Ok(Answer { value })
 }
 
 /// How a row of the tables is called.
