@@ -35,7 +35,7 @@ pub enum OnCommanderFailure {
 }
 
 /// One choice for each kind of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PerKind<T>([T; 4]);
 
 impl<T: Copy> PerKind<T> {

@@ -14,16 +14,14 @@ use crate::builder::checks::ChosenPlugin;
 const KEPT_VALUE_BYTES: usize = 80;
 
 /// What the content of a run's batches follows from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(any(test, fuzzing), derive(Default))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     seed: u64,
     commander: PluginIdentity,
     producer: PluginIdentity,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(any(test, fuzzing), derive(Default))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct PluginIdentity {
     name: String,
     version: String,

@@ -6,17 +6,25 @@
 //!   Producing  a producer plugin, opened in this process          benches/plugin_call.rs
 //! ```
 //!
+//! `benches/instructions.rs` counts the instructions of each.
+//!
 //! Nobody else uses it, and nothing of it is promised: applications have [`Host`](crate::Host). The steps are those of a run's
 //! processes. A step for which nothing is there panics: the benchmark is wrong then.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::{Job, LogSink, WorkerInfo};
 use cobuf_plugin_api::{ArraySpec, DType, Dictionary, PluginKind, Schema, StopFlag, codec, message_seed};
 
+use crate::batches::Batches;
 use crate::conformance::examiner::arena::Arena;
+use crate::failure::PerKind;
+use crate::history::History;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
 use crate::limits::{DEFAULT_SEED, MIN_MESSAGE_CAPACITY};
 use crate::plugin::Plugin;
 use crate::plugin::open::{Logging, OpenProducer, ProducerPlugin};
@@ -28,6 +36,7 @@ use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::slot::Outcome;
 use crate::segment::table::{Scout, Supply};
+use crate::stream::Stream;
 
 /// A segment of so many slots, with one array of 16 bytes each.
 fn segment(slots: usize) -> Segment {
@@ -111,6 +120,13 @@ impl Slots {
     pub fn release(&mut self) {
         let claim = there(self.reading.pop_front());
         self.segment.table().release(claim);
+    }
+
+    /// The batches that are ready, and then the end, as an application iterates over them in order.
+    pub fn into_batches(self) -> Batches {
+        let history = History::new(Identity::default(), Ledger::default(), None, None);
+        self.segment.table().end_stream(self.commanded);
+        Batches::new(Arc::new(Stream::new(self.segment, true, PerKind::default(), history)))
     }
 }
 

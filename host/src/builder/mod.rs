@@ -82,7 +82,7 @@ impl HostBuilder {
             worker_init: WorkerInit::default(),
             worker_limits: WorkerLimits::default(),
             pin_workers: false,
-            on_failure: PerKind::new(OnFailure::Raise, OnFailure::Raise, OnFailure::Raise, OnFailure::Raise),
+            on_failure: PerKind::default(),
             // An error is said of the message, and would come again; a crash may have been an accident.
             on_commander_failure: PerKind::new(
                 OnCommanderFailure::End,

@@ -1,0 +1,148 @@
+//! How many instructions do the hot paths take? A regression guard that no busy machine disturbs: counted by valgrind, not timed.
+//!
+//! ```text
+//!   slots      one slot from free to free, of 8, 64 and 4,096
+//!   bell       a notification that nobody sleeps for, a wait for what is so already
+//!   messages   a small message written, and read
+//!   produce    a batch of 16 bytes through the plugin's boundary
+//!   consume    a batch that is ready, from the iterator to its drop
+//! ```
+//!
+//! Each has its stored figure, the instructions of a thousand times, and fails where it takes more by [`MARGIN`]. Where a change has a
+//! reason to take more, or takes less, its figure is to be written down anew. They are those of rustc 1.95 on x86_64 with glibc 2.36:
+//! other compilers, and code elsewhere that changes what is inlined where, move them by a few percent.
+//!
+//! ```text
+//! cargo install gungraun-runner --version 0.20.0 --locked    # and valgrind, from the distribution
+//! cargo bench -p cobuf-host --bench instructions
+//! ```
+
+#![expect(missing_docs, reason = "gungraun makes modules and functions of its own of each benchmark")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use cobuf_host::parts::{Bells, Producing, Slots};
+use cobuf_host::{Batches, Dictionary, Plugin, Value};
+use cobuf_plugin_api::codec;
+use gungraun::prelude::*;
+use gungraun::{Callgrind, EventKind};
+
+/// A path is taken so often: what happens once is next to nothing of it.
+const TIMES: usize = 1000;
+/// How many percent more than the stored figure a path may take.
+const MARGIN: u64 = 10;
+
+/// Not much more than the stored number of instructions.
+fn stored(instructions: u64) -> LibraryBenchmarkConfig {
+    let limit = instructions + instructions * MARGIN / 100;
+    let callgrind = Callgrind::default().hard_limits([(EventKind::Ir, limit)]).clone();
+    LibraryBenchmarkConfig::default().tool(callgrind).clone()
+}
+
+#[library_benchmark]
+#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_199_166))]
+#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_197_531))]
+#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_638_531))]
+fn slots(mut slots: Slots) -> Slots {
+    for _ in 0..TIMES {
+        slots.claim_free();
+        slots.publish();
+        slots.claim_queued();
+        slots.commit();
+        slots.take();
+        slots.release();
+    }
+    slots
+}
+
+#[library_benchmark]
+#[bench::nobody_sleeps(args = (), setup = Bells::new, config = stored(10_094))]
+fn ring(bells: Bells) -> Bells {
+    let [bell, _] = bells.both();
+    (0..TIMES).for_each(|_| bell.ring());
+    bells
+}
+
+#[library_benchmark]
+#[bench::it_is_so(args = (), setup = Bells::new, config = stored(38_097))]
+fn wait(bells: Bells) -> Bells {
+    let [bell, _] = bells.both();
+    (0..TIMES).for_each(|_| bell.wait_until(|| black_box(true)));
+    bells
+}
+
+fn message() -> Dictionary {
+    Dictionary::new().with("index", 7)
+}
+
+fn encoded() -> Vec<u8> {
+    codec::encode("a message", &message()).expect("it is a dictionary")
+}
+
+#[library_benchmark]
+#[bench::one_number(args = (), setup = message, config = stored(633_353))]
+fn encode(message: Dictionary) {
+    for _ in 0..TIMES {
+        drop(codec::encode("a message", black_box(&message)));
+    }
+}
+
+#[library_benchmark]
+#[bench::one_number(args = (), setup = encoded, config = stored(1_476_254))]
+fn decode(message: Vec<u8>) {
+    for _ in 0..TIMES {
+        drop(codec::decode::<Dictionary>("the message", black_box(&message)));
+    }
+}
+
+fn plugin(name: &str) -> Plugin {
+    Plugin::package(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name))
+}
+
+/// One array of 16 bytes.
+fn small() -> Dictionary {
+    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
+    Dictionary::new().with("arrays", vec![Value::from(array)])
+}
+
+fn producing() -> (Producing, Vec<u8>) {
+    (Producing::open(&plugin("fill-producer"), &small()).expect("the plugin can be opened"), encoded())
+}
+
+#[library_benchmark]
+#[bench::of_16_bytes(args = (), setup = producing, config = stored(2_808_220))]
+fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
+    for _ in 0..TIMES {
+        producing.produce(black_box(&message)).expect("it fills an array");
+    }
+    producing
+}
+
+/// A run whose batches are all ready, and then the end.
+fn ready() -> Batches {
+    let mut slots = Slots::new(TIMES);
+    for _ in 0..TIMES {
+        slots.claim_free();
+        slots.publish();
+        slots.claim_queued();
+        slots.commit();
+    }
+    slots.into_batches()
+}
+
+#[library_benchmark]
+#[bench::in_order(args = (), setup = ready, config = stored(1_158_278))]
+fn consume(batches: Batches) {
+    for batch in batches {
+        black_box(batch.expect("no batch fails"));
+    }
+}
+
+library_benchmark_group!(name = paths, benchmarks = [slots, ring, wait, encode, decode, produce, consume]);
+
+gungraun::main!(
+    // The plugin is built by cargo, which wants its environment.
+    config = LibraryBenchmarkConfig::default().env_clear(false),
+    library_benchmark_groups = paths
+);
