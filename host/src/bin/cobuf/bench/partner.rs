@@ -9,12 +9,13 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::memory::SharedMemory;
 use super::relay::{self, ping_pong};
 use crate::args::PartnerArgs;
+use crate::signals::Signals;
 
 /// Another process.
 pub(crate) struct Partner(Child);
@@ -39,6 +40,18 @@ impl Partner {
         let memory = memory.file().try_clone_to_owned().context("cannot pass the shared memory on")?;
         Ok(Self(command(role)?.stdin(memory).spawn().context("cannot start another process")?))
     }
+}
+
+/// Whether there is still somebody to wait for, and no signal to stop: an error where not.
+pub(crate) fn check(partners: &mut [Partner], signals: &Signals) -> Result<()> {
+    ensure!(signals.exit_code().is_none(), "stopped by a signal");
+    for Partner(child) in partners {
+        let ended = child.try_wait().context("cannot ask for another process's end")?;
+        if let Some(status) = ended {
+            bail!("a process that this one measures with has ended: {status}");
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Partner {

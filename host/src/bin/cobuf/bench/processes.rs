@@ -38,6 +38,8 @@ pub(crate) struct Resident {
     pub(crate) all_bytes: u64,
     /// Each page divided by the number of processes that have it.
     pub(crate) share_bytes: u64,
+    /// The pages that no other process has: what one more of its kind takes.
+    pub(crate) own_bytes: u64,
 }
 
 pub(crate) fn resident(pid: u32) -> Result<Resident> {
@@ -55,6 +57,7 @@ fn beyond_shared(smaps: &str) -> Resident {
         match first {
             "Rss:" if !is_shared => resident.all_bytes += bytes(),
             "Pss:" if !is_shared => resident.share_bytes += bytes(),
+            "Private_Clean:" | "Private_Dirty:" if !is_shared => resident.own_bytes += bytes(),
             // `7f12…-7f13… rw-s 00000000 00:01 2 /dev/shm/cobuf-…`
             range if range.contains('-') => is_shared = second.ends_with('s'),
             _ => {}
@@ -71,15 +74,16 @@ mod tests {
     fn is_the_segment_left_out() {
         let smaps = "\
             55d0-55d1 r-xp 00000000 fe:00 1 /bin/cobuf\nSize: 8 kB\nRss: 8 kB\nPss: 2 kB\n\
-            7f00-7f90 rw-s 00000000 00:01 2 /dev/shm/x (deleted)\nRss: 4096 kB\nPss: 1024 kB\n\
-            7fa0-7fb0 rw-p 00000000 00:00 0\nRss: 12 kB\nPss: 12 kB\nVmFlags: rd wr\n";
-        assert_eq!(beyond_shared(smaps), Resident { all_bytes: 20 * 1024, share_bytes: 14 * 1024 });
+            7f00-7f90 rw-s 00000000 00:01 2 /dev/shm/x (deleted)\nRss: 4096 kB\nPss: 1024 kB\nPrivate_Dirty: 512 kB\n\
+            7fa0-7fb0 rw-p 00000000 00:00 0\nRss: 12 kB\nPss: 12 kB\nPrivate_Clean: 4 kB\nPrivate_Dirty: 8 kB\nVmFlags: rd wr\n";
+        let expected = Resident { all_bytes: 20 * 1024, share_bytes: 14 * 1024, own_bytes: 12 * 1024 };
+        assert_eq!(beyond_shared(smaps), expected);
     }
 
     #[test]
     fn does_this_process_have_memory_and_time() {
         let own = resident(std::process::id()).unwrap();
-        assert!(own.all_bytes >= own.share_bytes && own.share_bytes > 0);
+        assert!(own.all_bytes >= own.share_bytes && own.share_bytes >= own.own_bytes && own.own_bytes > 0);
         assert!(cpu_time_of(std::process::id()).unwrap() > Duration::ZERO);
     }
 }

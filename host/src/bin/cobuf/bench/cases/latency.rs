@@ -29,7 +29,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let rounds = plan.rounds(&[Thing::Host, Thing::PingPong], |thing, window| {
         let took = match thing {
             Thing::Host => round_trips(plugins, window)?,
-            Thing::PingPong => ping_pong::play(window)?,
+            Thing::PingPong => ping_pong::play(window, &plan.signals)?,
         };
         let micros = || took.iter().map(|took| took.as_secs_f64() * 1e6);
         Ok([0.5, 0.99].map(|share| percentile(micros(), share)))

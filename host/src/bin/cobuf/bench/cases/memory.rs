@@ -7,7 +7,7 @@ use crate::bench::consumer::Consumer;
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::Plugins;
-use crate::bench::processes::{resident, workers};
+use crate::bench::processes::{Resident, resident, workers};
 use crate::bench::samples::{Samples, percentile};
 
 pub(super) const CASE: Case = Case {
@@ -27,17 +27,25 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
         consumer.take_for(window, WORKERS, |_| ())?;
         let found = workers(&consumer.host).into_iter().map(resident).collect::<Result<Vec<_>>>()?;
         let server = resident(consumer.host.fork_server_pid())?;
-        let megabytes = |bytes: u64| bytes as f64 / 1e6;
-        let all = percentile(found.iter().map(|resident| megabytes(resident.all_bytes)), 0.5);
-        let share = percentile(found.iter().map(|resident| megabytes(resident.share_bytes)), 0.5);
-        Ok([all, share, megabytes(server.all_bytes)])
+        let typical = |bytes: fn(&Resident) -> u64| percentile(found.iter().map(bytes).map(megabytes), 0.5);
+        Ok([
+            typical(|worker| worker.all_bytes),
+            typical(|worker| worker.share_bytes),
+            typical(|worker| worker.own_bytes),
+            megabytes(server.all_bytes),
+        ])
     })?;
-    let [all, share, server] =
-        [0, 1, 2].map(|index: usize| rounds[0].iter().map(|found| found[index]).collect::<Samples>());
+    let [all, share, own, server] =
+        [0, 1, 2, 3].map(|index: usize| rounds[0].iter().map(|found| found[index]).collect::<Samples>());
     Ok(vec![
         Figure::new("all resident pages", "MB", all)
             .beside("the fork server, which opens no plugin", server)
             .should_be(Bound::AtMost(3.0)),
         Figure::new("its share of them (PSS)", "MB", share),
+        Figure::new("those that no other process has, so what one more worker takes (USS)", "MB", own),
     ])
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }

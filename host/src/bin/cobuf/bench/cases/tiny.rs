@@ -1,7 +1,7 @@
 //! What the hand-over itself costs: batches so small that there is nothing else to do.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use cobuf_host::Batch;
@@ -11,7 +11,7 @@ use crate::bench::consumer::{Consumer, MANY};
 use crate::bench::figure::{Bound, Figure};
 use crate::bench::plan::Plan;
 use crate::bench::plugins::Plugins;
-use crate::bench::relay::Relay;
+use crate::bench::relay;
 
 pub(super) const CASE: Case = Case {
     name: "tiny",
@@ -35,7 +35,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let [ordered, any, relay] = plan.samples(things, |thing, window| match thing {
         Thing::InOrder => by_host(plugins, true, window),
         Thing::AnyOrder => by_host(plugins, false, window),
-        Thing::Relay => by_relay(window),
+        Thing::Relay => relay::micros_a_batch(SLOTS, window, &plan.signals),
     })?;
     Ok(vec![
         Figure::new("in order", "µs a batch", ordered.clone())
@@ -52,15 +52,4 @@ fn by_host(plugins: &Plugins, deterministic: bool, window: Duration) -> Result<f
     let builder = builder.workers(WORKERS).slots(SLOTS).deterministic(deterministic);
     let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
     Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
-}
-
-fn by_relay(window: Duration) -> Result<f64> {
-    let mut relay = Relay::start()?;
-    relay.take(2 * SLOTS as u32);
-    let (started, mut taken) = (Instant::now(), 0);
-    while started.elapsed() < window {
-        relay.take(MANY as u32);
-        taken += MANY;
-    }
-    Ok(started.elapsed().as_secs_f64() * 1e6 / taken as f64)
 }

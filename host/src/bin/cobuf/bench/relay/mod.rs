@@ -7,22 +7,23 @@
 //!       └─────────────────consumed───────────────────────┘
 //! ```
 //!
-//! Batch n is in slot n modulo the number of slots, and is worker n modulo 2's: no message, no choice, no claim, no recovery, nothing
+//! The slots follow the counters, as many as there is memory for. Batch n is in slot n modulo their number, and is worker n modulo 2's: no message, no choice, no claim, no recovery, nothing
 //! that a plugin does. A worker writes 16 bytes into the slot.
 
 pub(crate) mod ping_pong;
 mod signal;
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use self::signal::Signal;
+use super::consumer::MANY;
 use super::memory::{APART, SharedMemory};
-use super::partner::{Partner, Role};
+use super::partner::{self, Partner, Role};
+use crate::signals::Signals;
 
-/// The number of slots, as of the host that is measured beside it.
-const SLOTS: u32 = 32;
 /// The number of workers.
 const WORKERS: u32 = 2;
 /// The words of 16 bytes.
@@ -39,73 +40,87 @@ fn signal(words: &[AtomicU32], place: usize) -> Signal<'_> {
     Signal::new(&words[place * APART], &words[(place + 1) * APART])
 }
 
+/// The number of slots.
+fn slots(words: &[AtomicU32]) -> u32 {
+    (words.len() / APART - PLACES) as u32
+}
+
 fn slot(words: &[AtomicU32], batch: u32) -> &[AtomicU32] {
-    let start = (PLACES + (batch % SLOTS) as usize) * APART;
+    let start = (PLACES + (batch % slots(words)) as usize) * APART;
     &words[start..start + PAYLOAD]
 }
 
 /// The commander's life: there may be as many batches as slots that were not consumed.
-pub(super) fn command(words: &[AtomicU32]) -> ! {
+pub(super) fn command(words: &[AtomicU32]) -> Result<()> {
     let consumed = signal(words, CONSUMED);
     let commanded = [0, 1].map(|worker| signal(words, COMMANDED + 2 * worker));
-    let mut next: u32 = 0;
-    forever(|| {
-        consumed.wait_until(|consumed| next.wrapping_sub(consumed) < SLOTS);
+    let (slots, mut next) = (slots(words), 0_u32);
+    loop {
+        consumed.wait_until(|consumed| next.wrapping_sub(consumed) < slots, || Ok(()))?;
         commanded[(next % WORKERS) as usize].raise();
         next = next.wrapping_add(1);
-    })
+    }
 }
 
 /// A worker's life.
-pub(super) fn work(words: &[AtomicU32], worker: u32) -> ! {
+pub(super) fn work(words: &[AtomicU32], worker: u32) -> Result<()> {
     let commanded = signal(words, COMMANDED + 2 * worker as usize);
     let done = signal(words, DONE + 2 * worker as usize);
     let (mut batch, mut finished) = (worker, 0);
-    forever(|| {
-        commanded.wait_until(|commanded| commanded != finished);
+    loop {
+        commanded.wait_until(|commanded| commanded != finished, || Ok(()))?;
         slot(words, batch).iter().for_each(|word| word.store(batch, Ordering::Relaxed));
         finished = finished.wrapping_add(1);
         batch = batch.wrapping_add(WORKERS);
         done.raise();
-    })
-}
-
-fn forever(mut step: impl FnMut()) -> ! {
-    loop {
-        step();
     }
 }
 
 /// The relay, with this process as its consumer.
-pub(crate) struct Relay {
+struct Relay<'a> {
     memory: SharedMemory,
-    /// Dropped with it.
-    _partners: [Partner; 3],
+    partners: [Partner; 3],
+    signals: &'a Signals,
     next: u32,
 }
 
-impl Relay {
-    pub(crate) fn start() -> Result<Self> {
-        let memory = SharedMemory::create((PLACES + SLOTS as usize) * APART * size_of::<AtomicU32>())?;
+impl<'a> Relay<'a> {
+    /// With so many slots.
+    fn start(slots: usize, signals: &'a Signals) -> Result<Self> {
+        let memory = SharedMemory::create((PLACES + slots) * APART * size_of::<AtomicU32>())?;
         let roles = [Role::Commander, Role::Worker0, Role::Worker1];
         let [commander, first, second] = roles.map(|role| Partner::spawn(role, &memory));
-        Ok(Self { memory, _partners: [commander?, first?, second?], next: 0 })
+        Ok(Self { memory, partners: [commander?, first?, second?], signals, next: 0 })
     }
 
     /// Takes the next batches, in order.
-    pub(crate) fn take(&mut self, count: u32) {
+    fn take(&mut self, count: u32) -> Result<()> {
         let words = self.memory.words();
         let consumed = signal(words, CONSUMED);
         let done = [0, 1].map(|worker| signal(words, DONE + 2 * worker));
         for _ in 0..count {
             let (worker, turn) = ((self.next % WORKERS) as usize, self.next / WORKERS);
-            done[worker].wait_until(|done| done != turn);
+            let go_on = || partner::check(&mut self.partners, self.signals);
+            done[worker].wait_until(|done| done != turn, go_on)?;
             let slot = slot(words, self.next);
             debug_assert!(slot.iter().all(|word| word.load(Ordering::Relaxed) == self.next));
             self.next += 1;
             consumed.raise();
         }
+        Ok(())
     }
+}
+
+/// What a batch of a relay with so many slots takes, in microseconds, measured for about a `window`.
+pub(crate) fn micros_a_batch(slots: usize, window: Duration, signals: &Signals) -> Result<f64> {
+    let mut relay = Relay::start(slots, signals)?;
+    relay.take(2 * slots as u32)?;
+    let (started, mut taken) = (Instant::now(), 0);
+    while started.elapsed() < window {
+        relay.take(MANY as u32)?;
+        taken += MANY;
+    }
+    Ok(started.elapsed().as_secs_f64() * 1e6 / taken as f64)
 }
 
 #[cfg(test)]
@@ -117,14 +132,14 @@ mod tests {
     fn does_the_relay_hand_batches_over_in_order() {
         // In threads, which the process's end ends.
         let words: &'static [AtomicU32] =
-            (0..(PLACES + SLOTS as usize) * APART).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak();
+            (0..(PLACES + 32) * APART).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak();
         thread::spawn(|| command(words));
         thread::spawn(|| work(words, 0));
         thread::spawn(|| work(words, 1));
         let (consumed, done) =
             (signal(words, CONSUMED), [0, 1].map(|worker| signal(words, DONE + 2 * worker)));
         for next in 0..10_000 {
-            done[(next % WORKERS) as usize].wait_until(|done| done != next / WORKERS);
+            done[(next % WORKERS) as usize].wait_until(|done| done != next / WORKERS, || Ok(())).unwrap();
             assert!(slot(words, next).iter().all(|word| word.load(Ordering::Relaxed) == next));
             consumed.raise();
         }

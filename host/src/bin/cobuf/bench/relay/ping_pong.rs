@@ -5,39 +5,39 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::forever;
 use super::signal::{wait, wake};
 use crate::bench::memory::{APART, SharedMemory};
-use crate::bench::partner::{Partner, Role};
+use crate::bench::partner::{self, Partner, Role};
+use crate::signals::Signals;
 
 /// Where the two words lie.
 const PING: usize = 0;
 const PONG: usize = APART;
 
 /// The other process's life: it answers each ping.
-pub(crate) fn answer(words: &[AtomicU32]) -> ! {
+pub(crate) fn answer(words: &[AtomicU32]) -> Result<()> {
     let mut seen = 0;
-    forever(|| {
-        seen = wait_for_other(&words[PING], seen);
+    loop {
+        seen = wait_for_other(&words[PING], seen, || Ok(()))?;
         words[PONG].store(seen, Ordering::Release);
         wake(&words[PONG]);
-    })
+    }
 }
 
 /// Waits until the word is another than it was, and gives what it is.
-fn wait_for_other(word: &AtomicU32, was: u32) -> u32 {
+fn wait_for_other(word: &AtomicU32, was: u32, mut go_on: impl FnMut() -> Result<()>) -> Result<u32> {
     loop {
         match word.load(Ordering::Acquire) {
-            same if same == was => wait(word, was),
-            other => return other,
+            same if same == was => wait(word, was, &mut go_on)?,
+            other => return Ok(other),
         }
     }
 }
 
 /// How long each there and back took, in the given time.
-pub(crate) fn play(time: Duration) -> Result<Vec<Duration>> {
+pub(crate) fn play(time: Duration, signals: &Signals) -> Result<Vec<Duration>> {
     let memory = SharedMemory::create(2 * APART * size_of::<AtomicU32>())?;
-    let _partner = Partner::spawn(Role::PingPong, &memory)?;
+    let mut partner = [Partner::spawn(Role::PingPong, &memory)?];
     let words = memory.words();
     let mut turn = 0;
     let mut once = || {
@@ -45,15 +45,15 @@ pub(crate) fn play(time: Duration) -> Result<Vec<Duration>> {
         turn += 1;
         words[PING].store(turn, Ordering::Release);
         wake(&words[PING]);
-        while wait_for_other(&words[PONG], turn - 1) != turn {}
-        started.elapsed()
+        wait_for_other(&words[PONG], turn - 1, || partner::check(&mut partner, signals))?;
+        anyhow::Ok(started.elapsed())
     };
     // The first one waits for the other process's start.
-    once();
+    once()?;
     let started = Instant::now();
     let mut took = Vec::new();
     while started.elapsed() < time {
-        took.push(once());
+        took.push(once()?);
     }
     Ok(took)
 }
