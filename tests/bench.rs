@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{Leaks, plugin, repository};
+use common::{Leaks, Process, plugin, repository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -115,6 +115,30 @@ fn is_nothing_left_behind_after_a_signal() {
     let output = bench.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
+fn does_it_end_when_what_it_measures_beside_is_killed() {
+    let _leaks = Leaks::watch();
+    for case in ["tiny", "latency"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cobuf"));
+        command.current_dir(repository()).args(["bench", case, "--runs", "1000", "--seconds", "100"]);
+        let mut bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let is_partner = |process: &Process| {
+            let command = std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid));
+            command.is_ok_and(|command| command.contains("bench-partner"))
+        };
+        // One that was killed when it had been measured anyway ends nothing: then there is a next one.
+        wait_until("it ends", || {
+            let partners = Process::children_of(bench.id() as i32).into_iter().filter(is_partner);
+            partners.for_each(|partner| drop(partner.kill()));
+            bench.try_wait().unwrap().is_some()
+        });
+        let output = bench.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("a process that this one measures with has ended: signal: 9"), "{stderr}");
+    }
 }
 
 #[test]
