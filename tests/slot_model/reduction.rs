@@ -9,8 +9,9 @@
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
 use crate::process::{Event, FRESH, Notify, Pc, Process};
-use crate::protocol::Model;
-use crate::state::{COMMANDER, CONSUMER, PROCESSES, SUPERVISOR, SlotState, State};
+use crate::protocol::{Model, alive};
+use crate::queue::Scout;
+use crate::state::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState, State};
 use crate::swap::Swap;
 
 pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
@@ -24,11 +25,22 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         // Payload and outcome, which only the holder touches.
         Pc::WriteMessage | Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf => true,
         Pc::StoreOutcome | Pc::ReadFirstHalf | Pc::ReadSecondHalf => true,
-        // Of the living, the commander alone uses the count; the supervisor does once it is dead.
-        Pc::StoreCommanded | Pc::LoadCommanded => true,
+        // Of the living, who hears of a requeue reads the count beside the commander; once that is dead, the supervisor does.
+        Pc::StoreCommanded => nobody_hears(model, state),
+        Pc::LoadUntil => state.processes[COMMANDER].pc == Pc::Ended,
+        Pc::LoadCommanded => true,
         // What is, or is not, held by the dead stays so until the supervisor changes it; a dead commander sets no end.
         Pc::LoadWord | Pc::LoadSequence | Pc::LoadEnd if index == SUPERVISOR => true,
         Pc::ReloadSequence | Pc::Restart => true,
+        // The end is set once.
+        Pc::LoadEnd => state.end != 0,
+        // Who would hear of it, or wait, is dead, and only the supervisor starts another.
+        Pc::NoteRequeue | Pc::RestoreRequeues if index == SUPERVISOR => !any_worker_lives(state),
+        Pc::Count | Pc::Wake if index == SUPERVISOR && nobody_waits(state, process.notify) => true,
+        // Only a worker changes what is queued, and there is no other.
+        Pc::LoadWord | Pc::LoadEntryWord | Pc::LoadSequence if is_only_worker(model, index) => {
+            word.is_some_and(|word| word.is(SlotState::Writing, None))
+        }
         // Only the commander changes a free slot, only the consumer a ready one; and whether it has, no other notices,
         // since no other looks for either state, the supervisor after a death apart.
         Pc::LoadWord if index == COMMANDER => word.is_some_and(|word| word.is(SlotState::Free, None)),
@@ -40,7 +52,7 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
                 let other = &state.processes[other];
                 let will_look = matches!(
                     other.pc,
-                    Pc::LoadSequence | Pc::LoadEntrySequence | Pc::AddReady | Pc::LoadOwnSequence
+                    Pc::LoadSequence | Pc::LoadEntrySequence | Pc::AddReady | Pc::LoadNumberLate
                 );
                 will_look && other.slot == process.slot
             };
@@ -67,6 +79,31 @@ fn buried(state: &State) -> Option<&Process> {
     let supervisor = &state.processes[SUPERVISOR];
     let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
     buries.then(|| &state.processes[usize::from(supervisor.number)])
+}
+
+fn any_worker_lives(state: &State) -> bool {
+    (FIRST_WORKER..CONSUMER).any(|worker| alive(state, worker))
+}
+
+/// Whether nobody lives who waits for the event.
+fn nobody_waits(state: &State, notify: Notify) -> bool {
+    match notify.event() {
+        _ if notify == Notify::None => false,
+        Event::Queued => !any_worker_lives(state),
+        Event::Freed => !alive(state, COMMANDER),
+        Event::Ready | Event::Opened => false,
+    }
+}
+
+fn is_only_worker(model: &Model, index: usize) -> bool {
+    model.config.workers == 1 && !model.swaps() && index == FIRST_WORKER
+}
+
+/// Whether no worker will read how many messages were commanded.
+fn nobody_hears(model: &Model, state: &State) -> bool {
+    let deaf = |worker: &Process| worker.pc != Pc::LoadUntil && Scout::of(worker).has_heard;
+    let workers = &state.processes[FIRST_WORKER..FIRST_WORKER + model.config.workers];
+    nobody_dies(state) && !model.swaps() && workers.iter().all(deaf)
 }
 
 /// Whether who alone waits for the event has ended.

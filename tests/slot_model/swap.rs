@@ -41,6 +41,10 @@ impl Share {
         self.0 & 3 == crew
     }
 
+    pub(crate) fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether a crew may take this message.
     fn allows(self, crew: u8, message: u8) -> bool {
         match self {
@@ -48,10 +52,6 @@ impl Share {
             _ if self.is_open_for(crew) => message >= self.first(),
             _ => message < self.first(),
         }
-    }
-
-    pub(crate) fn bits(self) -> u8 {
-        self.0
     }
 }
 
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Share {
 
 /// What the supervisor knows of the swap.
 #[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) enum Swap {
     /// There is none, or it was given up.
     No,
@@ -240,7 +240,7 @@ impl Run<'_> {
             Pc::GiveBack => self.give_back()?,
             Pc::NoteRequeue => {
                 if !self.model.is(Mutation::NoNoteOfGiveBack) {
-                    self.state.requeued();
+                    self.state.note_requeue();
                 }
                 match self.model.is(Mutation::GiveBackWithoutWake) {
                     true => self.glance(),
