@@ -108,14 +108,14 @@ impl Run<'_> {
                 let first_frees = self.model.is(Mutation::ClearAfterRelease) || keeps;
                 self.go(match me.pc {
                     Pc::ReadFirstHalf => Pc::ReadSecondHalf,
-                    _ if self.model.is(Mutation::AddBeforeFree) => Pc::AddFree,
                     _ if first_frees => Pc::Free,
                     _ => Pc::ClearSequence,
                 });
             }
             Pc::ClearSequence => {
                 self.slot().sequence = 0;
-                self.go(if self.model.is(Mutation::ClearAfterRelease) { Pc::AddFree } else { Pc::Free });
+                let late = self.model.is(Mutation::ClearAfterRelease);
+                self.go(if late || self.model.is(Mutation::AddBeforeFree) { Pc::AddFree } else { Pc::Free });
             }
             Pc::Free => {
                 self.free()?;

@@ -97,7 +97,8 @@ impl Run<'_> {
                 self.restore_next();
             }
             Pc::RestoreRequeues => {
-                if !self.model.is(Mutation::NoNoteInRestore) {
+                let enters = self.model.is(Mutation::EnterInsteadOfNote) && self.buries_commander();
+                if !self.model.is(Mutation::NoNoteInRestore) && !enters {
                     self.state.note_requeue();
                 }
                 self.restored();
@@ -114,7 +115,8 @@ impl Run<'_> {
         let attempts = self.me().seen.attempts() + u8::from(!innocent);
         // Whether it is taken back with one attempt more.
         self.me().best = innocent.into();
-        let most = self.model.config.max_attempts + u8::from(self.model.is(Mutation::OneAttemptTooMany));
+        let more = u8::from(self.model.is(Mutation::OneAttemptTooMany));
+        let most = self.model.config.max_attempts.saturating_add(more);
         let gives_up = !self.buries_commander() && !innocent && attempts >= most;
         let reload = self.buries_commander();
         self.go(match (gives_up, reload) {
@@ -132,7 +134,7 @@ impl Run<'_> {
             self.transition(seen.to(SlotState::Writing, None))?;
             self.scan();
         } else {
-            let counts = self.me().best == 0;
+            let counts = self.me().best == 0 && self.model.gives_up();
             let attempts =
                 seen.attempts() + u8::from(counts && !self.model.is(Mutation::RequeueWithoutAttempt));
             self.transition(Word::new(SlotState::Writing, None, attempts))?;
@@ -160,6 +162,9 @@ impl Run<'_> {
         let entered = self.state.entries.iter().map(|entry| entry >> SLOT_BITS).max().unwrap_or(0);
         if !self.model.is(Mutation::NoMendOfTail) {
             self.state.tail = self.state.tail.max(entered);
+        }
+        if self.model.is(Mutation::EnterInsteadOfNote) {
+            self.enter_the_last();
         }
     }
 

@@ -50,9 +50,11 @@ pub(crate) enum Mutation {
     ScanUntilAgreed,
     ScanUntilNothing,
     UntilTheTail,
+    UntilBeforeRequeues,
     HearOfLaterRequeues,
     NeverScan,
     NoMendOfTail,
+    EnterInsteadOfNote,
     NoNoteInRestore,
     NoNoteOfGiveBack,
     // Nobody is woken after a death.
@@ -124,10 +126,12 @@ pub(crate) const SMALL: Config = Config {
     newcomers: 0,
     messages: 2,
     crashes: 1,
-    max_attempts: 9,
+    max_attempts: u8::MAX,
     deterministic: true,
     plugin_ends: false,
     low: 0,
+    requeued: false,
+    workers_die: true,
 };
 /// The slot is used again: where most mistakes show.
 pub(crate) const ONE_SLOT: Config = Config { slots: 1, ..SMALL };
@@ -138,7 +142,11 @@ const ONE_ATTEMPT: Config = Config { max_attempts: 1, ..ONE_SLOT };
 const TWO_ATTEMPTS: Config = Config { messages: 1, crashes: 2, max_attempts: 2, ..ONE_SLOT };
 /// Slots are used again, and a commander's successor dies too.
 const LONG: Config = Config { messages: 3, crashes: 2, ..SMALL };
-const TWO_WORKERS: Config = Config { workers: 2, messages: 1, ..ONE_SLOT };
+/// A worker takes the first message before it is entered. Its entry then leads to the next message in the slot, which may be one that
+/// nobody enters.
+pub(crate) const STALE_ENTRY: Config =
+    Config { slots: 3, messages: 4, requeued: true, workers_die: false, ..SMALL };
+pub(crate) const TWO_WORKERS: Config = Config { workers: 2, messages: 1, ..ONE_SLOT };
 const TWO_WORKERS_NO_DEATH: Config = Config { workers: 2, crashes: 0, ..SMALL };
 
 /// In which run each mistake is noticed, and which property is the first that a shortest run breaks.
@@ -173,6 +181,7 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::ScanOnce, SMALL, P::NotStuck),
     (M::ScanUntilAgreed, SMALL, P::NotStuck),
     (M::UntilTheTail, SMALL, P::NotStuck),
+    (M::UntilBeforeRequeues, ONE_SLOT, P::NotStuck),
     (M::HearOfLaterRequeues, ONE_SLOT, P::NotStuck),
     (M::NoNoteInRestore, ONE_SLOT, P::NotStuck),
     (M::NeverScan, ONE_SLOT, P::NotStuck),
@@ -217,7 +226,7 @@ pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] = &[
 
 /// One old worker and one new, one message.
 pub(crate) const SWAP: Config = Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, ..SMALL };
-const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
+pub(crate) const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 
 /// What makes no difference here.
 ///
@@ -229,11 +238,9 @@ const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 ///   has the next would wait for ever; here each is given back at once.
 /// - What the consumer wants may be said after the look: its announcement fails where anything became ready in between.
 /// - The head may pass a message before it is claimed: if another claims it, it is claimed; if the worker dies, everyone scans.
-/// - To take a later requeue for seen takes a worker that scans, and another that dies meanwhile: two deaths and two workers, which are
-///   not among these runs.
-/// - With two slots whoever takes back a message notes the requeue, or enters it; that the restoring notes it too is for what `mend` takes
-///   for entered and is not, with three slots.
-/// - To scan until nothing is found is stricter than to scan until queue and slots agree.
+/// - A slot whose batch is ready may be another message's once its number is read: a higher one's, or nobody's. But then the batch was
+///   taken, and nobody waits for it.
+/// - To scan until nothing is found is stricter than to scan until what was commanded before is gone.
 pub(crate) const HARMLESS: &[Mutation] = &[
     M::NoCountOfFreedForEveryone,
     M::SameGeneration,

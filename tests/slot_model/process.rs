@@ -2,8 +2,8 @@
 
 use bytemuck::NoUninit;
 
+use crate::shares::Share;
 use crate::state::{SUPERVISOR, Word};
-use crate::swap::Share;
 
 /// The four events. Their words are a bit each in [`State::asleep`](crate::state::State) and, for who has read them,
 /// [`Process::fresh`].
@@ -149,6 +149,18 @@ pub(crate) enum Pc {
     Open,
     StoreRetire,
     Drain,
+}
+
+impl Pc {
+    /// A worker goes from entry to entry of the queue.
+    pub(crate) fn walks(self) -> bool {
+        matches!(self, Self::LoadEntry | Self::LoadEntryWord | Self::LoadEntrySequence)
+    }
+
+    /// Likewise whoever settles it.
+    pub(crate) fn settles(self) -> bool {
+        matches!(self, Self::SettleEntry | Self::SettleWord)
+    }
 }
 
 /// A process: its step, and the few values that it remembers. What it does not need any more is zeroed, so that

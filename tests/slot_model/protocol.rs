@@ -7,12 +7,13 @@
 use crate::mutations::Mutation;
 use crate::process::{Event, Notify, Pc, Process};
 use crate::queue::Scout;
-use crate::reduction::is_private;
+use crate::reduction::{can_come_later, is_private};
+use crate::shares::Share;
 use crate::state::{
     COMMANDER, CONSUMER, ENTRIES, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState,
     State, WORKERS, Word, name,
 };
-use crate::swap::{Share, Swap};
+use crate::swap::Swap;
 
 /// What the shipped protocol promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,12 +50,17 @@ pub(crate) struct Config {
     pub(crate) newcomers: usize,
     pub(crate) messages: u8,
     pub(crate) crashes: u8,
+    /// After so many deaths a message is given up; with [`u8::MAX`] none is, and nobody counts.
     pub(crate) max_attempts: u8,
     pub(crate) deterministic: bool,
     /// Whether the commander's plugin says that there is no next message, instead of a limit that is known before.
     pub(crate) plugin_ends: bool,
     /// The backlog at which a sleeping commander is woken.
     pub(crate) low: u8,
+    /// Whether there was a death before the first message: workers have not yet heard of its requeue.
+    pub(crate) requeued: bool,
+    /// Whether workers may be killed too, not the commander alone.
+    pub(crate) workers_die: bool,
 }
 
 /// What makes a state out of another.
@@ -101,8 +107,7 @@ impl Model {
                 *process = self.started(index, 0);
                 // What is before the swap's newcomers is at work already.
                 process.early &= self.crew_of(index);
-                // Nor is there a requeue that a worker has not heard of.
-                let heard = Scout { has_heard: true, until: 0 }.hints(false);
+                let heard = Scout { has_heard: !self.config.requeued, until: 0 }.hints(false);
                 process.hints = if (FIRST_WORKER..CONSUMER).contains(&index) { heard } else { 0 };
             }
         }
@@ -144,7 +149,11 @@ impl Model {
 
     /// The one of equivalent states that the search keeps.
     pub(crate) fn canonical(&self, state: State) -> State {
-        if self.reduced && self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
+        match self.reduced {
+            true if self.config.workers == 2 && !self.swaps() => state.without_the_passed().canonical(),
+            true => state.without_the_passed(),
+            false => state,
+        }
     }
 
     pub(crate) fn is(&self, mutation: Mutation) -> bool {
@@ -198,6 +207,7 @@ impl Model {
         let step = Step::Does(index, process.pc, process.notify);
         match process.pc {
             Pc::Dead | Pc::Ended | Pc::Due | Pc::Asleep => {}
+            _ if self.reduced && can_come_later(self, state, index) => {}
             Pc::Wake => found(step, self.checked(self.wakes_all(state, index))),
             Pc::WakeOne => self.wakes_one(state, index, |next| found(step, self.checked(next))),
             Pc::Reap => {
@@ -217,9 +227,29 @@ impl Model {
 
     /// A process's death, if there may be one.
     fn dies(&self, state: &State, index: usize) -> Option<(Step, Result<State, Property>)> {
-        let mortal = (COMMANDER..FIRST_WORKER + WORKERS).contains(&index);
+        let mortal =
+            index == COMMANDER || self.config.workers_die && (FIRST_WORKER..CONSUMER).contains(&index);
         (mortal && state.crashes > 0 && alive(state, index))
-            .then(|| (Step::Dies(index), self.checked(killed(state, index))))
+            .then(|| (Step::Dies(index), self.checked(self.killed(state, index))))
+    }
+
+    /// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
+    fn killed(&self, state: &State, index: usize) -> State {
+        let mut next = *state;
+        next.processes[index] = Process::at(Pc::Dead);
+        next.crashes -= 1;
+        for slot in &mut next.slots {
+            if index != COMMANDER && slot.word.is(SlotState::Writing, Some(index)) {
+                next.deaths[usize::from(slot.sequence.saturating_sub(1))] += u8::from(self.gives_up());
+                slot.spoil_array();
+            }
+        }
+        next
+    }
+
+    /// Whether a message may be given up.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.config.max_attempts < u8::MAX
     }
 
     fn sleepers(&self, state: &State, event: Event) -> impl Iterator<Item = usize> {
@@ -293,18 +323,4 @@ impl Model {
 /// Whether it can be killed, and the supervisor must leave it alone.
 pub(crate) fn alive(state: &State, index: usize) -> bool {
     !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
-}
-
-/// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
-fn killed(state: &State, index: usize) -> State {
-    let mut next = *state;
-    next.processes[index] = Process::at(Pc::Dead);
-    next.crashes -= 1;
-    for slot in &mut next.slots {
-        if index != COMMANDER && slot.word.is(SlotState::Writing, Some(index)) {
-            next.deaths[usize::from(slot.sequence.saturating_sub(1))] += 1;
-            slot.spoil_array();
-        }
-    }
-    next
 }

@@ -8,9 +8,9 @@
 //! ```
 
 use crate::mutations::Mutation;
-use crate::process::{Notify, Pc, Process};
+use crate::process::{Look, Notify, Pc, Process};
 use crate::protocol::{Model, Run};
-use crate::state::{CONSUMER, FIRST_WORKER, SlotState, State, Word};
+use crate::state::{CONSUMER, FIRST_WORKER, SLOTS, SlotState, State, Word};
 
 pub(crate) const SLOT_BITS: u32 = 2;
 pub(crate) const SLOT_MASK: u8 = (1 << SLOT_BITS) - 1;
@@ -38,17 +38,9 @@ impl State {
     /// `requeues` is counted: nobody has heard of the last.
     pub(crate) fn note_requeue(&mut self) {
         for process in &mut self.processes[FIRST_WORKER..CONSUMER] {
-            let in_a_look = matches!(
-                process.pc,
-                Pc::LoadUntil
-                    | Pc::LoadFirst
-                    | Pc::LoadEntry
-                    | Pc::LoadEntryWord
-                    | Pc::LoadEntrySequence
-                    | Pc::LoadWord
-                    | Pc::LoadSequence
-            );
-            process.hints = Scout { has_heard: false, ..Scout::of(process) }.hints(in_a_look);
+            let looks = matches!(process.pc, Pc::LoadUntil | Pc::LoadFirst | Pc::LoadWord | Pc::LoadSequence);
+            let scout = Scout { has_heard: false, ..Scout::of(process) };
+            process.hints = scout.hints(looks || process.pc.walks());
         }
     }
 }
@@ -58,10 +50,11 @@ impl Run<'_> {
         let me = *self.me();
         match pc {
             Pc::LoadRequeues if self.my_share_is_empty() => self.found_nothing(),
+            Pc::LoadRequeues if self.model.is(Mutation::UntilBeforeRequeues) => self.hear_late(),
             Pc::LoadRequeues => {
-                let heard = Scout::of(&me).has_heard;
+                let has_heard = Scout::of(&me).has_heard;
                 self.me().hints |= 1;
-                self.go(if heard { Pc::LoadFirst } else { Pc::LoadUntil });
+                self.go(if has_heard { Pc::LoadFirst } else { Pc::LoadUntil });
             }
             Pc::LoadUntil => {
                 let until = match self.model.is(Mutation::UntilTheTail) {
@@ -140,6 +133,21 @@ impl Run<'_> {
         }
     }
 
+    /// Mutated: two steps, of which the first reads how many messages were commanded.
+    fn hear_late(&mut self) {
+        let (me, commanded) = (*self.me(), self.state.commanded);
+        if !me.look.has(Look::FOUND) {
+            self.me().look.set(Look::FOUND, true);
+            self.me().best_sequence = commanded;
+            return;
+        }
+        if !Scout::of(&me).has_heard {
+            self.me().hints = Scout { has_heard: true, until: me.best_sequence }.hints(true);
+        }
+        (self.me().look, self.me().best_sequence) = (Look::NOTHING, 0);
+        self.go(Pc::LoadFirst);
+    }
+
     /// The first message was found that the queue leads to.
     fn led_to(&mut self, sequence: u8) {
         let me = self.me();
@@ -194,6 +202,24 @@ impl Run<'_> {
         let scout = Scout::of(self.me());
         let has_heard = scout.has_heard || self.model.is(Mutation::HearOfLaterRequeues);
         self.me().hints = Scout { has_heard, ..scout }.hints(false);
+    }
+
+    /// Mutated: enters the newest queued message for the dead commander, unless an entry from the head on leads to its slot.
+    pub(crate) fn enter_the_last(&mut self) {
+        let queued = (0..SLOTS).filter(|&slot| self.state.slots[slot].word.is(SlotState::Writing, None));
+        let Some(newest) = queued.max_by_key(|&slot| self.state.slots[slot].sequence) else { return };
+        let mut walk = self.state.head;
+        loop {
+            match self.model.entry(&self.state, walk) {
+                Entry::None => break,
+                Entry::Later(later) => walk = later,
+                Entry::Slot(slot) if usize::from(slot) == newest => return,
+                Entry::Slot(_) => walk += 1,
+            }
+        }
+        let at = self.model.entry_at(self.state.tail);
+        self.state.entries[at] = (self.state.tail + 1) << SLOT_BITS | newest as u8;
+        self.state.tail += 1;
     }
 
     /// A claim stands.

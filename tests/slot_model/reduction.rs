@@ -6,8 +6,12 @@
 //! with the process's death only, and still finds every broken property and every state in which nothing goes on. No
 //! circle consists of private steps alone (each round of waiting has `Ticket` in it), so nobody is put off for ever.
 //!
+//! No state is kept in between; a death there is tried all the same. What a process no longer reads is left out of a state too:
+//! entries of the queue that were passed, notes once the cut is made.
+//!
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
+use crate::mutations::Mutation;
 use crate::process::{Event, FRESH, Notify, Pc, Process};
 use crate::protocol::{Model, alive};
 use crate::queue::Scout;
@@ -27,7 +31,7 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         Pc::StoreOutcome | Pc::ReadFirstHalf | Pc::ReadSecondHalf => true,
         // Of the living, who hears of a requeue reads the count beside the commander; once that is dead, the supervisor does.
         Pc::StoreCommanded => nobody_hears(model, state),
-        Pc::LoadUntil => state.processes[COMMANDER].pc == Pc::Ended,
+        Pc::LoadUntil => commands_no_more(model, state, state.commanded),
         Pc::LoadCommanded => true,
         // What is, or is not, held by the dead stays so until the supervisor changes it; a dead commander sets no end.
         Pc::LoadWord | Pc::LoadSequence | Pc::LoadEnd if index == SUPERVISOR => true,
@@ -50,10 +54,12 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         Pc::StoreSequence | Pc::ClearSequence if process.holds(index) => {
             let looks = |other: usize| {
                 let other = &state.processes[other];
-                let will_look = matches!(
-                    other.pc,
-                    Pc::LoadSequence | Pc::LoadEntrySequence | Pc::AddReady | Pc::LoadNumberLate
-                );
+                let late = model.is(Mutation::LoadNumberAfterCommit);
+                let will_look = match other.pc {
+                    Pc::LoadSequence | Pc::LoadEntrySequence => true,
+                    Pc::AddReady | Pc::LoadNumberLate => late,
+                    _ => false,
+                };
                 will_look && other.slot == process.slot
             };
             !(0..PROCESSES).any(looks)
@@ -64,9 +70,11 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         Pc::LoadRequeues => nobody_dies(state) && !model.swaps(),
         // Only workers of the old crew are told to retire, once.
         Pc::LoadRetire => state.swap == Swap::No || state.is_retired(index) || model.crew_of(index) == 1,
-        // A commander that has ended waits for nothing, and enters nothing.
+        // A commander that has ended waits for nothing.
         Pc::LoadHead | Pc::HasAny | Pc::AddFree if state.processes[COMMANDER].pc == Pc::Ended => true,
-        Pc::LoadTail | Pc::LoadEntry | Pc::SettleEntry if state.processes[COMMANDER].pc == Pc::Ended => true,
+        // All that will be is entered; and passed.
+        Pc::LoadTail | Pc::LoadEntry | Pc::SettleEntry if commands_no_more(model, state, state.tail) => true,
+        Pc::LoadHead | Pc::LoadFirst | Pc::SettleFirst => state.head == model.config.messages,
         Pc::Count | Pc::ClearAsleep | Pc::Wake if has_ended(state, process.notify) => true,
         // The ticket is out of date, and will not be less so.
         Pc::Announce | Pc::CompareAndSleep => process.fresh & FRESH == 0,
@@ -74,11 +82,23 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
     }
 }
 
+/// Whether it is a newcomer whose cut was not begun yet. Until then nobody notices where in its wait it is: it may as well begin with it
+/// when the cut does, which closes the share word only a step later.
+pub(crate) fn can_come_later(model: &Model, state: &State, index: usize) -> bool {
+    let early = state.swap == Swap::Pending && model.crew_of(index) == 1 && state.processes[index].early == 1;
+    early && !model.is(Mutation::NewcomerWaitsOnQueued)
+}
+
 /// The process that the supervisor buries.
 fn buried(state: &State) -> Option<&Process> {
     let supervisor = &state.processes[SUPERVISOR];
     let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
     buries.then(|| &state.processes[usize::from(supervisor.number)])
+}
+
+/// Whether the commander has come to its end, or so far with what it counts up.
+fn commands_no_more(model: &Model, state: &State, counted: u8) -> bool {
+    state.processes[COMMANDER].pc == Pc::Ended || counted == model.config.messages
 }
 
 fn any_worker_lives(state: &State) -> bool {

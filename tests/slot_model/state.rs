@@ -14,11 +14,12 @@ use bytemuck::NoUninit;
 
 use crate::process::Process;
 use crate::queue::{SLOT_BITS, SLOT_MASK};
-use crate::swap::{Share, Swap};
+use crate::shares::Share;
+use crate::swap::Swap;
 
 pub(crate) const SLOTS: usize = 3;
 pub(crate) const ENTRIES: usize = SLOTS.next_power_of_two();
-pub(crate) const WORKERS: usize = 3;
+pub(crate) const WORKERS: usize = 2;
 pub(crate) const MESSAGES: usize = 4;
 
 /// Who runs, and the index of its [`Process`].
@@ -173,6 +174,19 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn taken(&self) -> u8 {
         self.taken.count_ones() as u8
+    }
+
+    /// Without the entries that no walk comes by any more, and that the tail counts: they are read as if there never was one.
+    pub(crate) fn without_the_passed(mut self) -> Self {
+        let walking = self.processes.iter().filter(|process| process.pc.walks() || process.pc.settles());
+        let walks = walking.map(|process| process.walk);
+        let passed = walks.fold(self.head.min(self.tail), u8::min);
+        for entry in &mut self.entries {
+            if *entry >> SLOT_BITS <= passed {
+                *entry = 0;
+            }
+        }
+        self
     }
 
     /// The one of two states that differ in the two workers' names only: the workers run the same program. Where nothing is swapped.
