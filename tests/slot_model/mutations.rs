@@ -55,6 +55,7 @@ pub(crate) enum Mutation {
     NeverScan,
     NoMendOfTail,
     EnterInsteadOfNote,
+    NoNoteOfLap,
     NoNoteInRestore,
     NoNoteOfGiveBack,
     // Nobody is woken after a death.
@@ -132,6 +133,7 @@ pub(crate) const SMALL: Config = Config {
     low: 0,
     requeued: false,
     workers_die: true,
+    rouses_at_once: false,
 };
 /// The slot is used again: where most mistakes show.
 pub(crate) const ONE_SLOT: Config = Config { slots: 1, ..SMALL };
@@ -145,7 +147,7 @@ const LONG: Config = Config { messages: 3, crashes: 2, ..SMALL };
 /// A worker takes the first message before it is entered. Its entry then leads to the next message in the slot, which may be one that
 /// nobody enters.
 pub(crate) const STALE_ENTRY: Config =
-    Config { slots: 3, messages: 4, requeued: true, workers_die: false, ..SMALL };
+    Config { messages: 3, requeued: true, workers_die: false, rouses_at_once: true, ..SMALL };
 pub(crate) const TWO_WORKERS: Config = Config { workers: 2, messages: 1, ..ONE_SLOT };
 const TWO_WORKERS_NO_DEATH: Config = Config { workers: 2, crashes: 0, ..SMALL };
 
@@ -186,6 +188,7 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::NoNoteInRestore, ONE_SLOT, P::NotStuck),
     (M::NeverScan, ONE_SLOT, P::NotStuck),
     (M::NoMendOfTail, SMALL, P::NotStuck),
+    (M::NoNoteOfLap, Config { messages: 3, slots: 2, ..ANY }, P::NotStuck),
     (M::NoWakeAfterWorker, ONE_SLOT, P::NotStuck),
     (M::NoWakeAfterCommander, ONE_SLOT, P::NotStuck),
     (M::NoWakeAtTheEnd, ONE_SLOT, P::NotStuck),
@@ -213,19 +216,18 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::NewcomerWaitsOnQueued, SWAP, P::NotStuck),
     (M::NoWakeByRetiring, SWAP, P::NotStuck),
     (M::NoWakeInSwap, SWAP, P::NotStuck),
+    (M::NewCrewTakesAll, SWAP_AND_DEATH, P::Edition),
+    (M::GiveBackIsAnAttempt, Config { max_attempts: 2, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
     (M::CutOffIsAnAttempt, Config { max_attempts: 1, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
 ];
 
 /// What takes gigabytes to be noticed.
-pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] = &[
-    (M::AbandonKeepsSequence, LONG, P::Whole),
-    (M::NewCrewTakesAll, SWAP_AND_DEATH, P::Edition),
-    (M::NoDrain, SWAP_AND_DEATH, P::NotStuck),
-    (M::GiveBackIsAnAttempt, Config { max_attempts: 2, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
-];
+pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] =
+    &[(M::AbandonKeepsSequence, LONG, P::Whole), (M::NoDrain, SWAP_AND_DEATH, P::NotStuck)];
 
 /// One old worker and one new, one message.
-pub(crate) const SWAP: Config = Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, ..SMALL };
+pub(crate) const SWAP: Config =
+    Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, rouses_at_once: true, ..SMALL };
 pub(crate) const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 
 /// What makes no difference here.
@@ -262,9 +264,9 @@ pub(crate) const HARMLESS: &[Mutation] = &[
 pub(crate) const HARMLESS_IN_SWAP: &[Mutation] =
     &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake, M::NoNoteOfGiveBack];
 
-/// The runs in which all that is harmless must be so; the first always, the others where there is time.
+/// The runs in which all that is harmless must be so.
 pub(crate) const RUNS: &[Config] = &[ONE_SLOT, ANY, TWO_WORKERS_NO_DEATH];
 
-/// The runs in which the full search must not see more than the reduced; likewise.
+/// The runs in which the full search must not see more than the reduced.
 pub(crate) const IN_FULL: &[Config] =
     &[Config { crashes: 0, ..ONE_SLOT }, Config { messages: 1, ..ONE_SLOT }, Config { messages: 1, ..ANY }];

@@ -217,7 +217,7 @@ pub(crate) struct Look(u8);
 
 impl Look {
     pub(crate) const NOTHING: Self = Self(0);
-    /// The consumer has found something in the set; whoever asks for the backlog asks again.
+    /// The consumer has found something in the set; whoever asks for the backlog asks again; the commander knows what it writes over.
     pub(crate) const FOUND: u8 = 8;
     /// The supervisor has found a ready slot, not a free one.
     pub(crate) const READY: u8 = 16;

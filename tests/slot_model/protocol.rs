@@ -61,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) requeued: bool,
     /// Whether workers may be killed too, not the commander alone.
     pub(crate) workers_die: bool,
+    /// Whether `wake_everyone` is one step.
+    pub(crate) rouses_at_once: bool,
 }
 
 /// What makes a state out of another.

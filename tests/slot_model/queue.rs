@@ -96,6 +96,14 @@ impl Run<'_> {
                 self.me().seen = Word::NONE;
                 self.go(Pc::LoadEntry);
             }
+            // Before the first round is over there is nothing to write over.
+            Pc::Enter if self.state.tail >= self.model.entries() && !me.look.has(Look::FOUND) => {
+                self.me().look.set(Look::FOUND, true);
+                let lapped = self.state.tail.saturating_sub(self.state.head) >= self.model.entries();
+                if lapped && !self.model.is(Mutation::NoNoteOfLap) {
+                    self.go(Pc::NoteRequeue);
+                }
+            }
             Pc::Enter => {
                 let at = self.model.entry_at(self.state.tail);
                 self.state.entries[at] = (self.state.tail + 1) << SLOT_BITS | me.slot;

@@ -66,8 +66,7 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         }
         // Which crew may take what does not change any more, or nobody reads what is noted.
         Pc::LoadShare | Pc::Glance | Pc::LookAgain | Pc::StoreNote if state.shares_are_settled() => true,
-        // Nothing is queued again.
-        Pc::LoadRequeues => nobody_dies(state) && !model.swaps(),
+        Pc::LoadRequeues => nothing_is_requeued(model, state),
         // Only workers of the old crew are told to retire, once.
         Pc::LoadRetire => state.swap == Swap::No || state.is_retired(index) || model.crew_of(index) == 1,
         // A commander that has ended waits for nothing.
@@ -123,7 +122,13 @@ fn is_only_worker(model: &Model, index: usize) -> bool {
 fn nobody_hears(model: &Model, state: &State) -> bool {
     let deaf = |worker: &Process| worker.pc != Pc::LoadUntil && Scout::of(worker).has_heard;
     let workers = &state.processes[FIRST_WORKER..FIRST_WORKER + model.config.workers];
-    nobody_dies(state) && !model.swaps() && workers.iter().all(deaf)
+    nothing_is_requeued(model, state) && workers.iter().all(deaf)
+}
+
+/// Whether there will be no requeue. Where nobody ever looked at all slots no entry is written over that nobody has passed.
+fn nothing_is_requeued(model: &Model, state: &State) -> bool {
+    let in_order = model.config.crashes == 0 && !model.config.requeued;
+    nobody_dies(state) && !model.swaps() && (in_order || commands_no_more(model, state, state.tail))
 }
 
 /// Whether who alone waits for the event has ended.

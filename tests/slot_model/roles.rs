@@ -74,6 +74,11 @@ impl Run<'_> {
                     _ => self.released(Pc::Enter),
                 }
             }
+            // The next entry takes the place of one that nobody has passed.
+            Pc::NoteRequeue => {
+                self.state.note_requeue();
+                self.go(Pc::Enter);
+            }
             Pc::Abandon => {
                 self.free()?;
                 self.released(Pc::AddFree);

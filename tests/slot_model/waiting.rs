@@ -176,12 +176,12 @@ impl Run<'_> {
             Notify::Commit => Process { best_sequence, ..next },
             _ => next,
         };
-        if self.model.swaps() && notify.rouses() {
+        if self.model.config.rouses_at_once && notify.rouses() {
             self.go(Pc::RouseAll);
         }
     }
 
-    /// `wake_everyone` as one step, where the supervisor does it twice in a cut. Nothing is hidden by it: who is roused later is who
+    /// `wake_everyone` as one step, in the larger runs. Nothing is hidden by it: who is roused later is who
     /// goes on later, and the events do not know of each other.
     fn rouse_all(&mut self) {
         self.state.asleep = 0;
