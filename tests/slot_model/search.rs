@@ -4,7 +4,7 @@
 //! states, so that a collision would silently cut off a part of the space; it has no "the end can still be reached from
 //! everywhere" (its `eventually` is documented to work on acyclic paths only, and waiting makes cycles); and it brings an
 //! explorer with a web server, where a printed run is enough. Here whole states are kept, and the predecessor through which each was
-//! found, so that a counterexample is a shortest one and is printed step by step.
+//! found, so that a counterexample is a shortest one, but for steps that concern nobody else, and is printed step by step.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
