@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Nobody else changes a ready slot, and the consumer does not die. So what it reads of one is the same at any time, and is
-//! no step of its own: that an arrival is still there, and its number.
+//! no step of its own: that an arrival is still there, and its number. So arrivals are a bit for each slot: what is left over once its
+//! message was taken leads nowhere.
 
 use crate::mutations::Mutation;
-use crate::process::{Look, Notify, Pc, Process, arrival};
+use crate::process::{Look, Notify, Pc, Process};
 use crate::protocol::{Property, Run};
-use crate::state::{MESSAGES, SLOTS, SlotState};
+use crate::state::{SLOTS, Slot};
 
 impl Run<'_> {
     /// The message that the consumer wants next, in order.
@@ -22,28 +23,19 @@ impl Run<'_> {
     /// Goes on with the oldest arrival that is still there.
     pub(crate) fn next_arrival(&mut self) {
         self.me().look = Look::NOTHING;
-        loop {
-            let arrivals = self.me().hints;
-            if arrivals == 0 {
-                return self.go(Pc::TakeReady);
-            }
-            // By number, then by slot, as the bits are.
-            let (sequence, slot) = (arrivals.trailing_zeros() / 2, arrivals.trailing_zeros() % 2);
-            self.me().slot = slot as u8;
-            let (word, number) = (self.slot().word, self.slot().sequence);
-            if word.state() != SlotState::Ready || u32::from(number) != sequence + 1 {
-                self.me().hints &= arrivals - 1;
-                continue;
-            }
-            let in_order = self.model.config.deterministic && !self.model.is(Mutation::TakeTheOldest);
-            if in_order && sequence != u32::from(self.next_message_in_order()) {
-                self.me().slot = 0;
-                return self.go(Pc::TakeReady);
-            }
-            self.me().hints &= arrivals - 1;
-            self.me().seen = word;
-            return self.go(Pc::Swap);
+        let (arrivals, slots) = (self.me().hints, &self.state.slots);
+        let arrived = (0..SLOTS).filter(|slot| arrivals >> slot & 1 == 1);
+        let Some(oldest) = arrived.min_by_key(|&slot| slots[slot].sequence) else {
+            return self.go(Pc::TakeReady);
+        };
+        let Slot { word, sequence, .. } = slots[oldest];
+        let in_order = self.model.config.deterministic && !self.model.is(Mutation::TakeTheOldest);
+        if in_order && sequence != self.next_message_in_order() + 1 {
+            return self.go(Pc::TakeReady);
         }
+        (self.me().slot, self.me().seen) = (oldest as u8, word);
+        self.me().hints &= !(1 << oldest);
+        self.go(Pc::Swap);
     }
 
     pub(crate) fn take_ready(&mut self) {
@@ -72,9 +64,7 @@ impl Run<'_> {
     /// A slot of the set was looked at.
     pub(crate) fn arrives(&mut self, ready: bool) {
         if ready {
-            let (slot, sequence) = (usize::from(self.me().slot), self.slot().sequence.saturating_sub(1));
-            debug_assert!(slot < SLOTS && usize::from(sequence) < MESSAGES);
-            self.me().hints |= arrival(slot, sequence);
+            self.me().hints |= 1 << self.me().slot;
             self.me().look.set(Look::FOUND, true);
         }
         self.next_ready();
@@ -118,14 +108,14 @@ impl Run<'_> {
                 let first_frees = self.model.is(Mutation::ClearAfterRelease) || keeps;
                 self.go(match me.pc {
                     Pc::ReadFirstHalf => Pc::ReadSecondHalf,
-                    _ if self.model.is(Mutation::AddBeforeFree) => Pc::AddFree,
                     _ if first_frees => Pc::Free,
                     _ => Pc::ClearSequence,
                 });
             }
             Pc::ClearSequence => {
                 self.slot().sequence = 0;
-                self.go(if self.model.is(Mutation::ClearAfterRelease) { Pc::AddFree } else { Pc::Free });
+                let late = self.model.is(Mutation::ClearAfterRelease);
+                self.go(if late || self.model.is(Mutation::AddBeforeFree) { Pc::AddFree } else { Pc::Free });
             }
             Pc::Free => {
                 self.free()?;

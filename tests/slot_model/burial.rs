@@ -3,7 +3,7 @@
 //! ```text
 //!   reap the dead ─► take back what it held ─► restore the hints, wake everyone ─► start the next incarnation
 //!                     worker: queue it again, or make its report ready
-//!                     commander: queue the message if it was counted, else free the slot; mend the queue
+//!                     commander: queue the message if it was counted, else free the slot; mend the queue's tail
 //! ```
 //!
 //! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
@@ -12,7 +12,7 @@
 use crate::mutations::Mutation;
 use crate::process::{Look, Notify, Pc, Process};
 use crate::protocol::{Model, Property, Run, alive};
-use crate::queue::Entry;
+use crate::queue::SLOT_BITS;
 use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
 
 impl Model {
@@ -78,21 +78,17 @@ impl Run<'_> {
                 self.scan();
             }
             Pc::StoreOutcome => {
-                self.slot().failed = 1;
-                self.slot().edition = self.model.edition(me.number.into());
-                self.go(Pc::Commit);
+                self.store_outcome(1, me.number.into());
             }
-            Pc::Commit | Pc::AddReady | Pc::LoadOwnSequence => self.commit_step()?,
+            Pc::Commit | Pc::AddReady | Pc::LoadNumberLate => self.commit_step()?,
             Pc::NoteRequeue => {
-                self.state.requeued();
+                self.state.note_requeue();
                 self.restore();
             }
-            Pc::FindNewest => self.find_newest(),
             Pc::MendTail => {
-                self.mend_tail();
-                self.go(Pc::MendEntry);
+                self.mend();
+                self.restore();
             }
-            Pc::MendEntry => self.mend_entry(),
             Pc::RestoreWord => self.restore_word(),
             Pc::RestoreBit => {
                 let ready = me.look.has(Look::READY);
@@ -101,8 +97,9 @@ impl Run<'_> {
                 self.restore_next();
             }
             Pc::RestoreRequeues => {
-                if !self.model.is(Mutation::NoNoteInRestore) {
-                    self.state.requeued();
+                let enters = self.model.is(Mutation::EnterInsteadOfNote) && self.buries_commander();
+                if !self.model.is(Mutation::NoNoteInRestore) && !enters {
+                    self.state.note_requeue();
                 }
                 self.restored();
             }
@@ -118,7 +115,8 @@ impl Run<'_> {
         let attempts = self.me().seen.attempts() + u8::from(!innocent);
         // Whether it is taken back with one attempt more.
         self.me().best = innocent.into();
-        let most = self.model.config.max_attempts + u8::from(self.model.is(Mutation::OneAttemptTooMany));
+        let more = u8::from(self.model.is(Mutation::OneAttemptTooMany));
+        let most = self.model.config.max_attempts.saturating_add(more);
         let gives_up = !self.buries_commander() && !innocent && attempts >= most;
         let reload = self.buries_commander();
         self.go(match (gives_up, reload) {
@@ -136,7 +134,7 @@ impl Run<'_> {
             self.transition(seen.to(SlotState::Writing, None))?;
             self.scan();
         } else {
-            let counts = self.me().best == 0;
+            let counts = self.me().best == 0 && self.model.gives_up();
             let attempts =
                 seen.attempts() + u8::from(counts && !self.model.is(Mutation::RequeueWithoutAttempt));
             self.transition(Word::new(SlotState::Writing, None, attempts))?;
@@ -154,53 +152,20 @@ impl Run<'_> {
     /// Nothing is left of what the dead held.
     pub(crate) fn reclaimed(&mut self) {
         match self.buries_commander() {
-            true => *self.me() = self.me().begins(Pc::FindNewest),
+            true => *self.me() = self.me().begins(Pc::MendTail),
             false => self.restore(),
         }
     }
 
-    // `mend`.
-
-    /// Word and number of a slot in one step: a number that is not the word's any more is of a message that was claimed since.
-    fn find_newest(&mut self) {
-        let (me, slot) = (*self.me(), *self.slot());
-        if slot.word.is(SlotState::Writing, None) && slot.sequence >= me.best_sequence {
-            (self.me().best, self.me().best_sequence) = (me.slot, slot.sequence);
-        }
-        self.me().slot += 1;
-        if usize::from(self.me().slot) == self.model.config.slots {
-            self.me().slot = 0;
-            self.go(Pc::MendTail);
-        }
-    }
-
     /// The dead commander may have written an entry that the tail does not count. One step: only commanders change either.
-    fn mend_tail(&mut self) {
-        let entered = self.state.entries.iter().map(|entry| entry >> 1).max().unwrap_or(0);
+    fn mend(&mut self) {
+        let entered = self.state.entries.iter().map(|entry| entry >> SLOT_BITS).max().unwrap_or(0);
         if !self.model.is(Mutation::NoMendOfTail) {
             self.state.tail = self.state.tail.max(entered);
         }
-    }
-
-    /// Enters the newest queued message, unless an entry from the head on leads to its slot. One step: entries are changed by
-    /// commanders only.
-    fn mend_entry(&mut self) {
-        let Process { best, best_sequence, .. } = *self.me();
-        let (mut walk, mut led) = (self.state.head, false);
-        loop {
-            match self.model.entry(&self.state, walk) {
-                Entry::None => break,
-                Entry::Later(later) => walk = later,
-                Entry::Slot(slot) => {
-                    walk += 1;
-                    led |= slot == best;
-                }
-            }
+        if self.model.is(Mutation::EnterInsteadOfNote) {
+            self.enter_the_last();
         }
-        if best_sequence == 0 || led || self.model.is(Mutation::NoMendOfEntry) {
-            return self.restore();
-        }
-        *self.me() = Process { slot: best, ..self.me().begins(Pc::Enter) };
     }
 
     // `restore`.

@@ -41,15 +41,21 @@ pub(crate) enum Mutation {
     NoBitOfReady,
     NoRestoreOfFree,
     NoRestoreOfReady,
+    LoadNumberAfterCommit,
     // The queue.
     EnterBeforeQueued,
     PassBeforeClaim,
     NoSettling,
+    ScanOnce,
+    ScanUntilAgreed,
     ScanUntilNothing,
-    SeeLaterRequeues,
+    UntilTheTail,
+    UntilBeforeRequeues,
+    HearOfLaterRequeues,
     NeverScan,
     NoMendOfTail,
-    NoMendOfEntry,
+    EnterInsteadOfNote,
+    NoNoteOfLap,
     NoNoteInRestore,
     NoNoteOfGiveBack,
     // Nobody is woken after a death.
@@ -121,10 +127,13 @@ pub(crate) const SMALL: Config = Config {
     newcomers: 0,
     messages: 2,
     crashes: 1,
-    max_attempts: 9,
+    max_attempts: u8::MAX,
     deterministic: true,
     plugin_ends: false,
     low: 0,
+    requeued: false,
+    workers_die: true,
+    rouses_at_once: false,
 };
 /// The slot is used again: where most mistakes show.
 pub(crate) const ONE_SLOT: Config = Config { slots: 1, ..SMALL };
@@ -135,7 +144,11 @@ const ONE_ATTEMPT: Config = Config { max_attempts: 1, ..ONE_SLOT };
 const TWO_ATTEMPTS: Config = Config { messages: 1, crashes: 2, max_attempts: 2, ..ONE_SLOT };
 /// Slots are used again, and a commander's successor dies too.
 const LONG: Config = Config { messages: 3, crashes: 2, ..SMALL };
-const TWO_WORKERS: Config = Config { workers: 2, messages: 1, ..ONE_SLOT };
+/// A worker takes the first message before it is entered. Its entry then leads to the next message in the slot, which may be one that
+/// nobody enters.
+pub(crate) const STALE_ENTRY: Config =
+    Config { messages: 3, requeued: true, workers_die: false, rouses_at_once: true, ..SMALL };
+pub(crate) const TWO_WORKERS: Config = Config { workers: 2, messages: 1, ..ONE_SLOT };
 const TWO_WORKERS_NO_DEATH: Config = Config { workers: 2, crashes: 0, ..SMALL };
 
 /// In which run each mistake is noticed, and which property is the first that a shortest run breaks.
@@ -167,9 +180,15 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::EnterBeforeQueued, ONE_SLOT, P::NotStuck),
     (M::NoSettling, ONE_ATTEMPT, P::NotStuck),
     (M::NoSettling, ONE_SLOT, P::NotStuck),
-    (M::NoMendOfEntry, SMALL, P::NotStuck),
+    (M::ScanOnce, SMALL, P::NotStuck),
+    (M::ScanUntilAgreed, SMALL, P::NotStuck),
+    (M::UntilTheTail, SMALL, P::NotStuck),
+    (M::UntilBeforeRequeues, ONE_SLOT, P::NotStuck),
+    (M::HearOfLaterRequeues, ONE_SLOT, P::NotStuck),
+    (M::NoNoteInRestore, ONE_SLOT, P::NotStuck),
     (M::NeverScan, ONE_SLOT, P::NotStuck),
     (M::NoMendOfTail, SMALL, P::NotStuck),
+    (M::NoNoteOfLap, Config { messages: 3, slots: 2, ..ANY }, P::NotStuck),
     (M::NoWakeAfterWorker, ONE_SLOT, P::NotStuck),
     (M::NoWakeAfterCommander, ONE_SLOT, P::NotStuck),
     (M::NoWakeAtTheEnd, ONE_SLOT, P::NotStuck),
@@ -179,7 +198,7 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::RequeueWithoutAttempt, TWO_ATTEMPTS, P::ErrorInItsPlace),
     (M::OneAttemptTooMany, ONE_ATTEMPT, P::ErrorInItsPlace),
     (M::ClaimWithoutComparing, TWO_WORKERS, P::Exclusive),
-    (M::ClaimInTwoStores, SMALL, P::Whole),
+    (M::ClaimInTwoStores, SMALL, P::Exclusive),
     (M::TakeTheOldest, TWO_WORKERS_NO_DEATH, P::InOrder),
     (M::CommanderSkipsOne, SMALL, P::NotStuck),
     (M::CommanderRepeatsOne, ANY, P::Once),
@@ -197,20 +216,19 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::NewcomerWaitsOnQueued, SWAP, P::NotStuck),
     (M::NoWakeByRetiring, SWAP, P::NotStuck),
     (M::NoWakeInSwap, SWAP, P::NotStuck),
+    (M::NewCrewTakesAll, SWAP_AND_DEATH, P::Edition),
+    (M::GiveBackIsAnAttempt, Config { max_attempts: 2, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
     (M::CutOffIsAnAttempt, Config { max_attempts: 1, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
 ];
 
 /// What takes gigabytes to be noticed.
-pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] = &[
-    (M::AbandonKeepsSequence, LONG, P::Whole),
-    (M::NewCrewTakesAll, SWAP_AND_DEATH, P::Edition),
-    (M::NoDrain, SWAP_AND_DEATH, P::NotStuck),
-    (M::GiveBackIsAnAttempt, Config { max_attempts: 2, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
-];
+pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] =
+    &[(M::AbandonKeepsSequence, LONG, P::Whole), (M::NoDrain, SWAP_AND_DEATH, P::NotStuck)];
 
 /// One old worker and one new, one message.
-pub(crate) const SWAP: Config = Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, ..SMALL };
-const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
+pub(crate) const SWAP: Config =
+    Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, rouses_at_once: true, ..SMALL };
+pub(crate) const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 
 /// What makes no difference here.
 ///
@@ -222,11 +240,9 @@ const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 ///   has the next would wait for ever; here each is given back at once.
 /// - What the consumer wants may be said after the look: its announcement fails where anything became ready in between.
 /// - The head may pass a message before it is claimed: if another claims it, it is claimed; if the worker dies, everyone scans.
-/// - To take a later requeue for seen takes a worker that scans, and another that dies meanwhile: two deaths and two workers, which are
-///   not among these runs.
-/// - With two slots whoever takes back a message notes the requeue, or enters it; that the restoring notes it too is for what `mend` takes
-///   for entered and is not, with three slots.
-/// - To scan until nothing is found is stricter than to scan until queue and slots agree.
+/// - A slot whose batch is ready may be another message's once its number is read: a higher one's, or nobody's. But then the batch was
+///   taken, and nobody waits for it.
+/// - To scan until nothing is found is stricter than to scan until what was commanded before is gone.
 pub(crate) const HARMLESS: &[Mutation] = &[
     M::NoCountOfFreedForEveryone,
     M::SameGeneration,
@@ -234,8 +250,7 @@ pub(crate) const HARMLESS: &[Mutation] = &[
     M::NoCountInClaim,
     M::WantAfterLook,
     M::PassBeforeClaim,
-    M::SeeLaterRequeues,
-    M::NoNoteInRestore,
+    M::LoadNumberAfterCommit,
     M::ScanUntilNothing,
 ];
 
@@ -249,9 +264,9 @@ pub(crate) const HARMLESS: &[Mutation] = &[
 pub(crate) const HARMLESS_IN_SWAP: &[Mutation] =
     &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake, M::NoNoteOfGiveBack];
 
-/// The runs in which all that is harmless must be so; the first always, the others where there is time.
+/// The runs in which all that is harmless must be so.
 pub(crate) const RUNS: &[Config] = &[ONE_SLOT, ANY, TWO_WORKERS_NO_DEATH];
 
-/// The runs in which the full search must not see more than the reduced; likewise.
+/// The runs in which the full search must not see more than the reduced.
 pub(crate) const IN_FULL: &[Config] =
     &[Config { crashes: 0, ..ONE_SLOT }, Config { messages: 1, ..ONE_SLOT }, Config { messages: 1, ..ANY }];

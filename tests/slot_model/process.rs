@@ -2,8 +2,8 @@
 
 use bytemuck::NoUninit;
 
-use crate::state::{MESSAGES, SUPERVISOR, Word};
-use crate::swap::Share;
+use crate::shares::Share;
+use crate::state::{SUPERVISOR, Word};
 
 /// The four events. Their words are a bit each in [`State::asleep`](crate::state::State) and, for who has read them,
 /// [`Process::fresh`].
@@ -88,6 +88,7 @@ pub(crate) enum Pc {
     StoreOwner,
     // A worker's way through the queue.
     LoadRequeues,
+    LoadUntil,
     LoadFirst,
     LoadEntry,
     LoadEntryWord,
@@ -122,7 +123,8 @@ pub(crate) enum Pc {
     StoreOutcome,
     Commit,
     AddReady,
-    LoadOwnSequence,
+    /// Mutated: after the transition.
+    LoadNumberLate,
     // The consumer.
     StoreWanted,
     ReadFirstHalf,
@@ -136,9 +138,7 @@ pub(crate) enum Pc {
     Reap,
     ReloadSequence,
     LoadCommanded,
-    FindNewest,
     MendTail,
-    MendEntry,
     RestoreWord,
     RestoreBit,
     RestoreRequeues,
@@ -151,6 +151,18 @@ pub(crate) enum Pc {
     Drain,
 }
 
+impl Pc {
+    /// A worker goes from entry to entry of the queue.
+    pub(crate) fn walks(self) -> bool {
+        matches!(self, Self::LoadEntry | Self::LoadEntryWord | Self::LoadEntrySequence)
+    }
+
+    /// Likewise whoever settles it.
+    pub(crate) fn settles(self) -> bool {
+        matches!(self, Self::SettleEntry | Self::SettleWord)
+    }
+}
+
 /// A process: its step, and the few values that it remembers. What it does not need any more is zeroed, so that
 /// states which differ in nothing else are one.
 #[repr(C)]
@@ -161,7 +173,8 @@ pub(crate) struct Process {
     pub(crate) slot: u8,
     /// That slot's word, as it was seen, or as the claim says.
     pub(crate) seen: Word,
-    /// The best of the slots looked at before: its number, its sequence, its word. The sequence of the slot that a worker chose.
+    /// The best of the slots looked at before: its number, its sequence, its word. The sequence of the slot that a worker chose, or of the
+    /// batch that it commits.
     pub(crate) best: u8,
     pub(crate) best_sequence: u8,
     pub(crate) best_seen: Word,
@@ -175,8 +188,8 @@ pub(crate) struct Process {
     pub(crate) walk: u8,
     /// What it has seen in this look: see [`Look`].
     pub(crate) look: Look,
-    /// What it keeps from look to look: a commander's supply, a bit for each slot; the consumer's arrivals, see [`arrival`]; a worker's
-    /// scout: 1 where it has seen the last requeue.
+    /// What it keeps from look to look: a commander's supply, or the consumer's arrivals, a bit for each slot; a worker's
+    /// [`Scout`](crate::queue::Scout).
     pub(crate) hints: u8,
     /// The commander's next sequence number, a worker's message, the process that the supervisor buries, or itself
     /// while it cuts.
@@ -204,11 +217,7 @@ pub(crate) struct Look(u8);
 
 impl Look {
     pub(crate) const NOTHING: Self = Self(0);
-    /// A worker: `requeues` is what it was at the look's beginning.
-    pub(crate) const NO_REQUEUE_SINCE: u8 = 1;
-    /// A worker looks at all slots too.
-    pub(crate) const SCANS: u8 = 2;
-    /// The consumer has found something in the set; whoever asks for the backlog has settled the queue.
+    /// The consumer has found something in the set; whoever asks for the backlog asks again; the commander knows what it writes over.
     pub(crate) const FOUND: u8 = 8;
     /// The supervisor has found a ready slot, not a free one.
     pub(crate) const READY: u8 = 16;
@@ -223,14 +232,6 @@ impl Look {
         self.0 = if value { self.0 | flag } else { self.0 & !flag };
     }
 }
-
-/// The bit of a slot with a message among the consumer's arrivals. Two of the same count as one: what is left over once its message
-/// was taken leads nowhere.
-pub(crate) fn arrival(slot: usize, sequence: u8) -> u8 {
-    1 << (usize::from(sequence) * 2 + slot)
-}
-
-const _: () = assert!(MESSAGES * 2 <= 8);
 
 impl Process {
     pub(crate) const fn at(pc: Pc) -> Self {

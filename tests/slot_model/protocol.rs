@@ -6,12 +6,14 @@
 
 use crate::mutations::Mutation;
 use crate::process::{Event, Notify, Pc, Process};
-use crate::reduction::is_private;
+use crate::queue::Scout;
+use crate::reduction::{can_come_later, is_private};
+use crate::shares::Share;
 use crate::state::{
-    COMMANDER, CONSUMER, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState, State,
-    WORKERS, Word, name,
+    COMMANDER, CONSUMER, ENTRIES, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState,
+    State, WORKERS, Word, name,
 };
-use crate::swap::{Share, Swap};
+use crate::swap::Swap;
 
 /// What the shipped protocol promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,12 +50,19 @@ pub(crate) struct Config {
     pub(crate) newcomers: usize,
     pub(crate) messages: u8,
     pub(crate) crashes: u8,
+    /// After so many deaths a message is given up; with [`u8::MAX`] none is, and nobody counts.
     pub(crate) max_attempts: u8,
     pub(crate) deterministic: bool,
     /// Whether the commander's plugin says that there is no next message, instead of a limit that is known before.
     pub(crate) plugin_ends: bool,
     /// The backlog at which a sleeping commander is woken.
     pub(crate) low: u8,
+    /// Whether there was a death before the first message: workers have not yet heard of its requeue.
+    pub(crate) requeued: bool,
+    /// Whether workers may be killed too, not the commander alone.
+    pub(crate) workers_die: bool,
+    /// Whether `wake_everyone` is one step.
+    pub(crate) rouses_at_once: bool,
 }
 
 /// What makes a state out of another.
@@ -100,8 +109,8 @@ impl Model {
                 *process = self.started(index, 0);
                 // What is before the swap's newcomers is at work already.
                 process.early &= self.crew_of(index);
-                // Nor is there a requeue that a worker has not seen.
-                process.hints = u8::from((FIRST_WORKER..CONSUMER).contains(&index));
+                let heard = Scout { has_heard: !self.config.requeued, until: 0 }.hints(false);
+                process.hints = if (FIRST_WORKER..CONSUMER).contains(&index) { heard } else { 0 };
             }
         }
         assert!(self.config.workers + self.config.newcomers <= WORKERS && self.config.newcomers <= 1);
@@ -115,7 +124,7 @@ impl Model {
             ready: 0,
             head: 0,
             tail: 0,
-            entries: [0; SLOTS],
+            entries: [0; ENTRIES],
             wanted: if self.config.deterministic { 0 } else { u8::MAX },
             share: Share::FIRST_CREW,
             noted: [0; WORKERS],
@@ -142,44 +151,107 @@ impl Model {
 
     /// The one of equivalent states that the search keeps.
     pub(crate) fn canonical(&self, state: State) -> State {
-        if self.reduced && self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
+        match self.reduced {
+            true if self.config.workers == 2 && !self.swaps() => state.without_the_passed().canonical(),
+            true => state.without_the_passed(),
+            false => state,
+        }
     }
 
     pub(crate) fn is(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
-    /// All that can happen next, with what comes of it; deaths last.
-    pub(crate) fn successors(&self, state: &State, mut found: impl FnMut(Step, Result<State, Property>)) {
-        let private = |&index: &usize| self.reduced && is_private(self, state, index);
-        let alone = (0..PROCESSES).find(private);
-        let may_act = |index: &usize| alone.is_none_or(|alone| alone == *index);
-        for index in (0..PROCESSES).filter(may_act) {
-            let process = &state.processes[index];
-            let step = Step::Does(index, process.pc, process.notify);
-            match process.pc {
-                Pc::Dead | Pc::Ended | Pc::Due | Pc::Asleep => {}
-                Pc::Wake => found(step, self.checked(self.wakes_all(state, index))),
-                Pc::WakeOne => self.wakes_one(state, index, |next| found(step, self.checked(next))),
-                Pc::Reap => {
-                    self.reaps(state, |next| found(step, self.checked(next)));
-                    self.starts_due(state, |next| found(step, self.checked(next)));
-                    if state.swap == Swap::Pending {
-                        found(Step::Cuts, Ok(self.begins_cut(state)));
-                    }
-                }
-                _ => {
-                    let mut run = Run { model: self, state: *state, index };
-                    let result = run.step();
-                    found(step, result.and_then(|()| self.checked(run.state)));
+    /// All that can happen next, and what comes of it. Where the search is reduced, each way goes on over the steps that concern nobody
+    /// else.
+    pub(crate) fn successors(&self, state: &State, mut found: impl FnMut(&[Step], Result<State, Property>)) {
+        let mut way = Vec::new();
+        let mut goes = |step, next| {
+            way.push(step);
+            self.goes_on(&mut way, next, &mut found);
+            way.clear();
+        };
+        (0..PROCESSES).for_each(|index| self.does(state, index, &mut goes));
+        (0..PROCESSES).filter_map(|index| self.dies(state, index)).for_each(|(step, next)| goes(step, next));
+    }
+
+    /// Takes private steps as long as there are any; who takes them may die before each.
+    fn goes_on(
+        &self,
+        way: &mut Vec<Step>,
+        mut next: Result<State, Property>,
+        found: &mut impl FnMut(&[Step], Result<State, Property>),
+    ) {
+        let before = way.len();
+        while let Some((state, alone)) = next.ok().and_then(|state| Some((state, self.alone(&state)?))) {
+            if let Some((step, dead)) = self.dies(&state, alone) {
+                way.push(step);
+                self.goes_on(way, dead, found);
+                way.pop();
+            }
+            self.does(&state, alone, &mut |step, after| {
+                way.push(step);
+                next = after;
+            });
+        }
+        found(way, next);
+        way.truncate(before);
+    }
+
+    /// A process whose next step concerns nobody else.
+    fn alone(&self, state: &State) -> Option<usize> {
+        (0..PROCESSES).find(|&index| self.reduced && is_private(self, state, index))
+    }
+
+    /// A process's next step, or its next steps where there is a choice.
+    fn does(&self, state: &State, index: usize, found: &mut impl FnMut(Step, Result<State, Property>)) {
+        let process = &state.processes[index];
+        let step = Step::Does(index, process.pc, process.notify);
+        match process.pc {
+            Pc::Dead | Pc::Ended | Pc::Due | Pc::Asleep => {}
+            _ if self.reduced && can_come_later(self, state, index) => {}
+            Pc::Wake => found(step, self.checked(self.wakes_all(state, index))),
+            Pc::WakeOne => self.wakes_one(state, index, |next| found(step, self.checked(next))),
+            Pc::Reap => {
+                self.reaps(state, |next| found(step, self.checked(next)));
+                self.starts_due(state, |next| found(step, self.checked(next)));
+                if state.swap == Swap::Pending {
+                    found(Step::Cuts, Ok(self.begins_cut(state)));
                 }
             }
-        }
-        for index in (COMMANDER..FIRST_WORKER + WORKERS).filter(may_act) {
-            if state.crashes > 0 && alive(state, index) {
-                found(Step::Dies(index), self.checked(killed(state, index)));
+            _ => {
+                let mut run = Run { model: self, state: *state, index };
+                let result = run.step();
+                found(step, result.and_then(|()| self.checked(run.state)));
             }
         }
+    }
+
+    /// A process's death, if there may be one.
+    fn dies(&self, state: &State, index: usize) -> Option<(Step, Result<State, Property>)> {
+        let mortal =
+            index == COMMANDER || self.config.workers_die && (FIRST_WORKER..CONSUMER).contains(&index);
+        (mortal && state.crashes > 0 && alive(state, index))
+            .then(|| (Step::Dies(index), self.checked(self.killed(state, index))))
+    }
+
+    /// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
+    fn killed(&self, state: &State, index: usize) -> State {
+        let mut next = *state;
+        next.processes[index] = Process::at(Pc::Dead);
+        next.crashes -= 1;
+        for slot in &mut next.slots {
+            if index != COMMANDER && slot.word.is(SlotState::Writing, Some(index)) {
+                next.deaths[usize::from(slot.sequence.saturating_sub(1))] += u8::from(self.gives_up());
+                slot.spoil_array();
+            }
+        }
+        next
+    }
+
+    /// Whether a message may be given up.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.config.max_attempts < u8::MAX
     }
 
     fn sleepers(&self, state: &State, event: Event) -> impl Iterator<Item = usize> {
@@ -253,18 +325,4 @@ impl Model {
 /// Whether it can be killed, and the supervisor must leave it alone.
 pub(crate) fn alive(state: &State, index: usize) -> bool {
     !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
-}
-
-/// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
-fn killed(state: &State, index: usize) -> State {
-    let mut next = *state;
-    next.processes[index] = Process::at(Pc::Dead);
-    next.crashes -= 1;
-    for slot in &mut next.slots {
-        if index != COMMANDER && slot.word.is(SlotState::Writing, Some(index)) {
-            next.deaths[usize::from(slot.sequence.saturating_sub(1))] += 1;
-            slot.spoil_array();
-        }
-    }
-    next
 }

@@ -6,11 +6,16 @@
 //! with the process's death only, and still finds every broken property and every state in which nothing goes on. No
 //! circle consists of private steps alone (each round of waiting has `Ticket` in it), so nobody is put off for ever.
 //!
+//! No state is kept in between; a death there is tried all the same. What a process no longer reads is left out of a state too:
+//! entries of the queue that were passed, notes once the cut is made.
+//!
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
+use crate::mutations::Mutation;
 use crate::process::{Event, FRESH, Notify, Pc, Process};
-use crate::protocol::Model;
-use crate::state::{COMMANDER, CONSUMER, PROCESSES, SUPERVISOR, SlotState, State};
+use crate::protocol::{Model, alive};
+use crate::queue::Scout;
+use crate::state::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState, State};
 use crate::swap::Swap;
 
 pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
@@ -24,11 +29,22 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         // Payload and outcome, which only the holder touches.
         Pc::WriteMessage | Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf => true,
         Pc::StoreOutcome | Pc::ReadFirstHalf | Pc::ReadSecondHalf => true,
-        // Of the living, the commander alone uses the count; the supervisor does once it is dead.
-        Pc::StoreCommanded | Pc::LoadCommanded => true,
+        // Of the living, who hears of a requeue reads the count beside the commander; once that is dead, the supervisor does.
+        Pc::StoreCommanded => nobody_hears(model, state),
+        Pc::LoadUntil => commands_no_more(model, state, state.commanded),
+        Pc::LoadCommanded => true,
         // What is, or is not, held by the dead stays so until the supervisor changes it; a dead commander sets no end.
         Pc::LoadWord | Pc::LoadSequence | Pc::LoadEnd if index == SUPERVISOR => true,
         Pc::ReloadSequence | Pc::Restart => true,
+        // The end is set once.
+        Pc::LoadEnd => state.end != 0,
+        // Who would hear of it, or wait, is dead, and only the supervisor starts another.
+        Pc::NoteRequeue | Pc::RestoreRequeues if index == SUPERVISOR => !any_worker_lives(state),
+        Pc::Count | Pc::Wake if index == SUPERVISOR && nobody_waits(state, process.notify) => true,
+        // Only a worker changes what is queued, and there is no other.
+        Pc::LoadWord | Pc::LoadEntryWord | Pc::LoadSequence if is_only_worker(model, index) => {
+            word.is_some_and(|word| word.is(SlotState::Writing, None))
+        }
         // Only the commander changes a free slot, only the consumer a ready one; and whether it has, no other notices,
         // since no other looks for either state, the supervisor after a death apart.
         Pc::LoadWord if index == COMMANDER => word.is_some_and(|word| word.is(SlotState::Free, None)),
@@ -38,23 +54,26 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         Pc::StoreSequence | Pc::ClearSequence if process.holds(index) => {
             let looks = |other: usize| {
                 let other = &state.processes[other];
-                let will_look = matches!(
-                    other.pc,
-                    Pc::LoadSequence | Pc::LoadEntrySequence | Pc::AddReady | Pc::LoadOwnSequence
-                );
+                let late = model.is(Mutation::LoadNumberAfterCommit);
+                let will_look = match other.pc {
+                    Pc::LoadSequence | Pc::LoadEntrySequence => true,
+                    Pc::AddReady | Pc::LoadNumberLate => late,
+                    _ => false,
+                };
                 will_look && other.slot == process.slot
             };
             !(0..PROCESSES).any(looks)
         }
         // Which crew may take what does not change any more, or nobody reads what is noted.
         Pc::LoadShare | Pc::Glance | Pc::LookAgain | Pc::StoreNote if state.shares_are_settled() => true,
-        // Nothing is queued again.
-        Pc::LoadRequeues => nobody_dies(state) && !model.swaps(),
+        Pc::LoadRequeues => nothing_is_requeued(model, state),
         // Only workers of the old crew are told to retire, once.
         Pc::LoadRetire => state.swap == Swap::No || state.is_retired(index) || model.crew_of(index) == 1,
-        // A commander that has ended waits for nothing, and enters nothing.
+        // A commander that has ended waits for nothing.
         Pc::LoadHead | Pc::HasAny | Pc::AddFree if state.processes[COMMANDER].pc == Pc::Ended => true,
-        Pc::LoadTail | Pc::LoadEntry | Pc::SettleEntry if state.processes[COMMANDER].pc == Pc::Ended => true,
+        // All that will be is entered; and passed.
+        Pc::LoadTail | Pc::LoadEntry | Pc::SettleEntry if commands_no_more(model, state, state.tail) => true,
+        Pc::LoadHead | Pc::LoadFirst | Pc::SettleFirst => state.head == model.config.messages,
         Pc::Count | Pc::ClearAsleep | Pc::Wake if has_ended(state, process.notify) => true,
         // The ticket is out of date, and will not be less so.
         Pc::Announce | Pc::CompareAndSleep => process.fresh & FRESH == 0,
@@ -62,11 +81,54 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
     }
 }
 
+/// Whether it is a newcomer whose cut was not begun yet. Until then nobody notices where in its wait it is: it may as well begin with it
+/// when the cut does, which closes the share word only a step later.
+pub(crate) fn can_come_later(model: &Model, state: &State, index: usize) -> bool {
+    let early = state.swap == Swap::Pending && model.crew_of(index) == 1 && state.processes[index].early == 1;
+    early && !model.is(Mutation::NewcomerWaitsOnQueued)
+}
+
 /// The process that the supervisor buries.
 fn buried(state: &State) -> Option<&Process> {
     let supervisor = &state.processes[SUPERVISOR];
     let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
     buries.then(|| &state.processes[usize::from(supervisor.number)])
+}
+
+/// Whether the commander has come to its end, or so far with what it counts up.
+fn commands_no_more(model: &Model, state: &State, counted: u8) -> bool {
+    state.processes[COMMANDER].pc == Pc::Ended || counted == model.config.messages
+}
+
+fn any_worker_lives(state: &State) -> bool {
+    (FIRST_WORKER..CONSUMER).any(|worker| alive(state, worker))
+}
+
+/// Whether nobody lives who waits for the event.
+fn nobody_waits(state: &State, notify: Notify) -> bool {
+    match notify.event() {
+        _ if notify == Notify::None => false,
+        Event::Queued => !any_worker_lives(state),
+        Event::Freed => !alive(state, COMMANDER),
+        Event::Ready | Event::Opened => false,
+    }
+}
+
+fn is_only_worker(model: &Model, index: usize) -> bool {
+    model.config.workers == 1 && !model.swaps() && index == FIRST_WORKER
+}
+
+/// Whether no worker will read how many messages were commanded.
+fn nobody_hears(model: &Model, state: &State) -> bool {
+    let deaf = |worker: &Process| worker.pc != Pc::LoadUntil && Scout::of(worker).has_heard;
+    let workers = &state.processes[FIRST_WORKER..FIRST_WORKER + model.config.workers];
+    nothing_is_requeued(model, state) && workers.iter().all(deaf)
+}
+
+/// Whether there will be no requeue. Where nobody ever looked at all slots no entry is written over that nobody has passed.
+fn nothing_is_requeued(model: &Model, state: &State) -> bool {
+    let in_order = model.config.crashes == 0 && !model.config.requeued;
+    nobody_dies(state) && !model.swaps() && (in_order || commands_no_more(model, state, state.tail))
 }
 
 /// Whether who alone waits for the event has ended.

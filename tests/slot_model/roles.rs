@@ -74,6 +74,11 @@ impl Run<'_> {
                     _ => self.released(Pc::Enter),
                 }
             }
+            // The next entry takes the place of one that nobody has passed.
+            Pc::NoteRequeue => {
+                self.state.note_requeue();
+                self.go(Pc::Enter);
+            }
             Pc::Abandon => {
                 self.free()?;
                 self.released(Pc::AddFree);
@@ -133,40 +138,52 @@ impl Run<'_> {
                 self.go(Pc::StoreOutcome);
             }
             Pc::StoreOutcome => {
-                self.slot().failed = 0;
-                self.slot().edition = self.model.edition(self.index);
-                self.go(if self.model.is(Mutation::AddBeforeReady) { Pc::AddReady } else { Pc::Commit });
+                self.store_outcome(0, self.index);
+                if self.model.is(Mutation::AddBeforeReady) {
+                    self.go(Pc::AddReady);
+                }
             }
-            Pc::Commit | Pc::AddReady | Pc::LoadOwnSequence => self.commit_step()?,
+            Pc::Commit | Pc::AddReady | Pc::LoadNumberLate => self.commit_step()?,
             _ => self.crew_step()?,
         }
         Ok(())
     }
 
-    /// `commit`, by a worker, or by the supervisor for one.
+    /// `commit`, by a worker, or by the supervisor for one: up to the transition all is the holder's.
+    pub(crate) fn store_outcome(&mut self, failed: u8, worker: usize) {
+        let edition = self.model.edition(worker);
+        let slot = self.slot();
+        (slot.failed, slot.edition) = (failed, edition);
+        self.me().best_sequence = if self.model.config.deterministic { self.slot().sequence } else { 0 };
+        self.go(Pc::Commit);
+    }
+
     pub(crate) fn commit_step(&mut self) -> Result<(), Property> {
         let me = *self.me();
         let early = self.model.is(Mutation::AddBeforeReady) && self.index != SUPERVISOR;
+        let late = self.model.is(Mutation::LoadNumberAfterCommit) && self.model.config.deterministic;
         match me.pc {
             Pc::Commit => {
                 self.transition(me.seen.to(SlotState::Ready, None))?;
-                self.released(if early { Pc::LoadOwnSequence } else { Pc::AddReady });
+                self.released(Pc::AddReady);
+                self.me().best_sequence = me.best_sequence;
+                if early {
+                    self.notify(Notify::Commit);
+                }
             }
             Pc::AddReady => {
                 if !self.model.is(Mutation::NoBitOfReady) {
                     self.state.ready |= 1 << me.slot;
                 }
-                match self.model.config.deterministic {
-                    _ if early => self.go(Pc::Commit),
-                    true => self.go(Pc::LoadOwnSequence),
-                    // All are wanted.
-                    false => self.notify(Notify::Commit),
+                match (early, late) {
+                    (true, _) => self.go(Pc::Commit),
+                    (_, true) => self.go(Pc::LoadNumberLate),
+                    _ => self.notify(Notify::Commit),
                 }
             }
-            // The slot is not its own any more: another message's number is higher, and then this batch was taken.
+            // Mutated: the slot may be another message's.
             _ => {
-                let sequence = self.slot().sequence;
-                self.me().best_sequence = sequence;
+                self.me().best_sequence = self.slot().sequence;
                 self.notify(Notify::Commit);
             }
         }

@@ -4,7 +4,7 @@
 //! states, so that a collision would silently cut off a part of the space; it has no "the end can still be reached from
 //! everywhere" (its `eventually` is documented to work on acyclic paths only, and waiting makes cycles); and it brings an
 //! explorer with a web server, where a printed run is enough. Here whole states are kept, and the predecessor through which each was
-//! found, so that a counterexample is a shortest one and is printed step by step.
+//! found, so that a counterexample is a shortest one, but for steps that concern nobody else, and is printed step by step.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -65,24 +65,24 @@ impl Search<'_> {
         let mut index = 0;
         while let Some(&state) = self.states.get_index(index) {
             let (mut broken, mut stuck) = (None, true);
-            self.model.successors(&state, |step, result| match result {
-                Err(property) => broken = broken.or(Some((step, property))),
+            self.model.successors(&state, |way, result| match result {
+                Err(property) => broken = broken.take().or_else(|| Some((way.to_vec(), property))),
                 Ok(next) => {
                     let (found, new) = self.states.insert_full(self.model.canonical(next));
                     if new {
                         self.found_from.push(index as u32);
                     }
-                    if let Step::Does(..) = step {
+                    if way.iter().all(|step| matches!(step, Step::Does(..))) {
                         stuck = false;
                         self.successors.push(found as u32);
                     }
                 }
             });
-            if let Some((step, property)) = broken {
-                return Some(self.violation(index, Some(step), property));
+            if let Some((way, property)) = broken {
+                return Some(self.violation(index, &way, property));
             }
             if stuck && !self.model.finished(&state) {
-                return Some(self.violation(index, None, Property::NotStuck));
+                return Some(self.violation(index, &[], Property::NotStuck));
             }
             self.ends.push(self.successors.len());
             index += 1;
@@ -106,11 +106,11 @@ impl Search<'_> {
             }
         }
         let index = can.iter().position(|can| !can)?;
-        Some(self.violation(index, None, Property::CanFinish))
+        Some(self.violation(index, &[], Property::CanFinish))
     }
 
-    /// The shortest way to a state, with the step there that breaks the property, if it is a step.
-    fn violation(&self, index: usize, last: Option<Step>, property: Property) -> Violation {
+    /// The shortest way to a state, with the steps from there that break the property, if steps do.
+    fn violation(&self, index: usize, last: &[Step], property: Property) -> Violation {
         let mut way = vec![index];
         while let Some(&index) = way.last().filter(|&&index| index != 0) {
             way.push(self.found_from[index] as usize);
@@ -118,18 +118,22 @@ impl Search<'_> {
         let mut state = self.model.first();
         let mut trace = String::new();
         // What was found is known up to the workers' names; gone through again from the start, they have theirs.
-        for (number, &index) in (1..).zip(way.iter().rev().skip(1)) {
+        let mut steps = 0;
+        // What was found is known up to the workers' names; gone through again from the start, they have theirs.
+        for &index in way.iter().rev().skip(1) {
             let mut taken = None;
-            self.model.successors(&state, |step, next| {
+            self.model.successors(&state, |way, next| {
                 let leads_there = |next: &State| self.model.canonical(*next) == self.states[index];
-                taken = taken.or(next.ok().filter(leads_there).map(|next| (step, next)));
+                taken = taken.take().or_else(|| Some((way.to_vec(), next.ok().filter(leads_there)?)));
             });
-            let (step, next) = taken.expect("each state was found by a step");
-            trace += &format!("{number:>4}. {:<40} {}\n", step.to_string(), next.line());
+            let (way, next) = taken.expect("each state was found by steps");
+            way.iter().for_each(|step| trace += &format!("      {step}\n"));
+            steps += way.len();
+            trace += &format!("{steps:>4}. {}\n", next.line());
             state = next;
         }
-        trace += &last.map_or(String::new(), |step| format!("      {step}\n"));
+        last.iter().for_each(|step| trace += &format!("      {step}\n"));
         trace += &format!("      which breaks {property:?}\n");
-        Violation { property, steps: way.len() - 1 + usize::from(last.is_some()), trace }
+        Violation { property, steps: steps + last.len(), trace }
     }
 }

@@ -15,10 +15,9 @@ impl Run<'_> {
             Pc::LoadWord => self.load_word(),
             Pc::LoadSequence => self.load_sequence(),
             Pc::Swap => return self.swap(),
-            pc @ (Pc::LoadRequeues | Pc::LoadFirst | Pc::LoadEntry | Pc::LoadEntryWord) => {
-                self.queue_step(pc);
-            }
-            pc @ (Pc::LoadEntrySequence | Pc::Pass | Pc::Enter | Pc::StoreTail) => self.queue_step(pc),
+            pc @ (Pc::LoadRequeues | Pc::LoadUntil | Pc::LoadFirst) => self.queue_step(pc),
+            pc @ (Pc::LoadEntry | Pc::LoadEntryWord | Pc::LoadEntrySequence) => self.queue_step(pc),
+            pc @ (Pc::Pass | Pc::Enter | Pc::StoreTail) => self.queue_step(pc),
             pc @ (Pc::SettleFirst | Pc::SettleEntry | Pc::SettleWord | Pc::SettlePass) => self.queue_step(pc),
             _ => return self.role_step(),
         }
@@ -135,7 +134,8 @@ impl Run<'_> {
         if self.in_crew() && !self.glanced_at_share_of(sequence) {
             return self.scan_on();
         }
-        if me.best_seen == Word::NONE || sequence < me.best_sequence {
+        // As `message_number` has it: none is read as the first.
+        if me.best_seen == Word::NONE || sequence.max(1) < me.best_sequence.max(1) {
             (self.me().best, self.me().best_sequence, self.me().best_seen) = (me.slot, sequence, me.seen);
         }
         self.scan_on();

@@ -1,9 +1,9 @@
 //! What a state of the run is: the shared memory, and where each process is in its program.
 //!
-//! A state is a few dozen bytes without padding, so that it is compared and hashed as bytes. Three counters of the
+//! A state is some hundred bytes without padding, so that it is compared and hashed as bytes. Three counters of the
 //! shipped code grow with every use: an event's count, a slot's generation and the requeues. Each is only ever compared with an older
 //! value of itself for equality, so the model keeps, with whoever remembers an old value, whether it still is the
-//! current one ([`Process::fresh`], [`Word::STALE`], [`State::requeued`]). That is exact as long as 32 bits do not wrap between a
+//! current one ([`Process::fresh`], [`Word::STALE`], [`Scout`](crate::queue::Scout)). That is exact as long as 32 bits do not wrap between a
 //! look and the comparison, and without it hardly two histories would ever meet in one state. The queue's tickets are kept as they are:
 //! there is one for each message at most.
 
@@ -12,12 +12,15 @@ use std::hash::{Hash, Hasher};
 
 use bytemuck::NoUninit;
 
-use crate::process::{Look, Process};
-use crate::swap::{Share, Swap};
+use crate::process::Process;
+use crate::queue::{SLOT_BITS, SLOT_MASK};
+use crate::shares::Share;
+use crate::swap::Swap;
 
-pub(crate) const SLOTS: usize = 2;
-pub(crate) const WORKERS: usize = 3;
-pub(crate) const MESSAGES: usize = 3;
+pub(crate) const SLOTS: usize = 3;
+pub(crate) const ENTRIES: usize = SLOTS.next_power_of_two();
+pub(crate) const WORKERS: usize = 2;
+pub(crate) const MESSAGES: usize = 4;
 
 /// Who runs, and the index of its [`Process`].
 pub(crate) const COMMANDER: usize = 0;
@@ -149,7 +152,7 @@ pub(crate) struct State {
     pub(crate) head: u8,
     pub(crate) tail: u8,
     /// As shipped: the ticket plus one, and the slot.
-    pub(crate) entries: [u8; SLOTS],
+    pub(crate) entries: [u8; ENTRIES],
     /// The number of the last message that is worth a wake of the consumer.
     pub(crate) wanted: u8,
     pub(crate) share: Share,
@@ -171,6 +174,19 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn taken(&self) -> u8 {
         self.taken.count_ones() as u8
+    }
+
+    /// Without the entries that no walk comes by any more, and that the tail counts: they are read as if there never was one.
+    pub(crate) fn without_the_passed(mut self) -> Self {
+        let walking = self.processes.iter().filter(|process| process.pc.walks() || process.pc.settles());
+        let walks = walking.map(|process| process.walk);
+        let passed = walks.fold(self.head.min(self.tail), u8::min);
+        for entry in &mut self.entries {
+            if *entry >> SLOT_BITS <= passed {
+                *entry = 0;
+            }
+        }
+        self
     }
 
     /// The one of two states that differ in the two workers' names only: the workers run the same program. Where nothing is swapped.
@@ -201,14 +217,6 @@ impl State {
         self
     }
 
-    /// `requeues` is counted: nobody has seen the last.
-    pub(crate) fn requeued(&mut self) {
-        for process in &mut self.processes[FIRST_WORKER..CONSUMER] {
-            process.hints = 0;
-            process.look.set(Look::NO_REQUEUE_SINCE, false);
-        }
-    }
-
     /// One line for a trace.
     pub(crate) fn line(&self) -> String {
         let slots: Vec<_> = (self.slots.iter())
@@ -225,7 +233,8 @@ impl State {
             format!(" {:?} {:?} noted {:?} retire {:b}", self.swap, self.share, self.noted, self.retire)
         };
         let sets = format!("free {:b} ready {:b}", self.free, self.ready);
-        let entries: Vec<_> = self.entries.iter().map(|entry| (entry >> 1, entry & 1)).collect();
+        let entries: Vec<_> =
+            self.entries.iter().map(|entry| (entry >> SLOT_BITS, entry & SLOT_MASK)).collect();
         let queue = format!("queue {}..{} {entries:?}", self.head, self.tail);
         let asleep = format!("asleep {:03b} wanted {}", self.asleep, self.wanted);
         format!("[{slots}] commanded {commanded}{end} {sets} {queue} {asleep}{swap}")
@@ -234,12 +243,17 @@ impl State {
 
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.slots.iter().for_each(|slot| hasher.write(bytemuck::bytes_of(slot)));
-        self.processes.iter().for_each(|process| hasher.write(bytemuck::bytes_of(process)));
-        hasher.write(&self.entries);
-        hasher.write(&self.noted);
-        hasher.write(&self.deaths);
-        hasher.write(&[
+        let mut bytes = [0; size_of::<Self>()];
+        let mut rest = &mut bytes[..];
+        let mut put = |part: &[u8]| {
+            let (place, after) = std::mem::take(&mut rest).split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
+        };
+        self.processes.iter().for_each(|process| put(bytemuck::bytes_of(process)));
+        self.slots.iter().for_each(|slot| put(bytemuck::bytes_of(slot)));
+        [&self.entries[..], &self.noted, &self.deaths].into_iter().for_each(&mut put);
+        put(&[
             self.commanded,
             self.end,
             self.asleep,
@@ -248,11 +262,8 @@ impl Hash for State {
             self.head,
             self.tail,
             self.wanted,
-            self.share.bits(),
-            self.retire,
-            self.swap as u8,
-            self.taken,
-            self.crashes,
         ]);
+        put(&[self.share.bits(), self.retire, self.swap as u8, self.taken, self.crashes]);
+        hasher.write(&bytes);
     }
 }

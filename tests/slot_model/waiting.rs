@@ -176,12 +176,12 @@ impl Run<'_> {
             Notify::Commit => Process { best_sequence, ..next },
             _ => next,
         };
-        if self.model.swaps() && notify.rouses() {
+        if self.model.config.rouses_at_once && notify.rouses() {
             self.go(Pc::RouseAll);
         }
     }
 
-    /// `wake_everyone` as one step, where the supervisor does it twice in a cut. Nothing is hidden by it: who is roused later is who
+    /// `wake_everyone` as one step, in the larger runs. Nothing is hidden by it: who is roused later is who
     /// goes on later, and the events do not know of each other.
     fn rouse_all(&mut self) {
         self.state.asleep = 0;
@@ -246,7 +246,7 @@ impl Run<'_> {
         }
     }
 
-    /// The backlog is known, to a worker before it notifies, to whoever gives a slot back when somebody sleeps.
+    /// The backlog is known, to a worker before it notifies, to whoever gives a slot back when somebody sleeps. It is asked for twice.
     fn load_tail(&mut self) {
         let backlog = self.state.tail.saturating_sub(self.me().walk);
         self.me().walk = 0;
@@ -254,10 +254,10 @@ impl Run<'_> {
             true => backlog < self.model.config.low,
             false => backlog <= self.model.config.low,
         };
-        let settled = self.me().look.has(Look::FOUND) || self.model.is(Mutation::NoSettling);
-        if !low && !settled {
+        if !self.me().look.has(Look::FOUND) {
             self.me().look.set(Look::FOUND, true);
-            return self.go(Pc::SettleFirst);
+            let settles = !low && !self.model.is(Mutation::NoSettling);
+            return self.go(if settles { Pc::SettleFirst } else { Pc::LoadHead });
         }
         self.me().look = Look::NOTHING;
         let notify = self.me().notify;

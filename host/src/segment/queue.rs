@@ -9,8 +9,9 @@
 //!
 //! A hint: the slot's word decides. An entry is written once the word says "queued", and a worker goes by each whose word does not.
 //! What no entry leads to is found by a look at all slots: messages that were queued again after a death, the last one of a
-//! commander that died before it entered it, and those before a cut, which the new crew goes by (`shares`). `requeues` says that there may be
-//! some; a worker that hears of it looks at all slots until those are gone that were commanded by then.
+//! commander that died before it entered it, those before a cut, which the new crew goes by (`shares`), and those whose entries were written
+//! over before anybody passed them. `requeues` says that there may be some; a worker that hears of it looks at all slots until those are gone
+//! that were commanded by then.
 
 use super::sync::{AtomicU64, Ordering};
 
@@ -46,6 +47,15 @@ impl Queue<'_> {
         let ticket = self.tail.0.load(Ordering::Relaxed);
         self.entry(ticket).store((ticket.wrapping_add(1)) << SLOT_BITS | slot as u64, Ordering::Release);
         self.tail.0.store(ticket.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Whether the next entry takes the place of one that nobody has passed. As long as messages are taken in their order there is room
+    /// for all. But a worker that looks at all slots may take a later one first, and so may one that an old entry leads to a later use of
+    /// its slot; and where the application wants them as they come, it may have given that one's slot back.
+    pub(super) fn is_lapped(self) -> bool {
+        let (round, tail) = (self.entries.len() as u64, self.tail.0.load(Ordering::Relaxed));
+        // Before the first round is over there is nothing to write over.
+        tail >= round && tail.saturating_sub(self.head.0.load(Ordering::Relaxed)) >= round
     }
 
     /// Makes good what a commander left half done that died: an entry, and not yet the tail. The next one would write over it. Once it

@@ -140,4 +140,47 @@ mod tests {
         let claimed = claim(&segment, &mut scout).expect("message 3");
         assert_eq!(table.sequence(&claimed), 3);
     }
+
+    #[test]
+    fn is_a_message_found_whose_entry_was_written_over_while_later_ones_were_taken() {
+        let schema = Schema::new([ArraySpec::new("x", DType::F32, [4])]).unwrap();
+        let layout = Layout::new(Sizes { slots: 2, message_capacity: 64, schema }).unwrap();
+        let segment = Segment::create(&format!("/cobuf-lapped-{}", std::process::id()), layout).unwrap();
+        let outcome = || Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
+        let table = segment.table();
+        table.begin_at(0);
+        table.want(u64::MAX);
+        let (mut supply, mut scout, mut arrivals) = (Supply::default(), Scout::default(), Arrivals::new(2));
+        // After an earlier death, a worker that looks at all slots takes message 0 before it is entered.
+        table.restore();
+        let held = table.claim_free(&mut supply).unwrap();
+        table.queue_unentered(held, 0, 1);
+        let claimed = claim(&segment, &mut scout).unwrap();
+        table.queue.enter(0);
+        table.commit(claimed, outcome());
+        table.release(arrivals.take(table, Wanted::Any).unwrap());
+        assert!(claim(&segment, &mut scout).is_none(), "nothing is left to look for in all slots");
+        // Message 1 is in slot 1; the old entry leads to message 2 in slot 0, which is done before it.
+        let held = table.claim_free(&mut supply).unwrap();
+        table.publish(held, 1, 1);
+        let held = table.claim_free(&mut supply).unwrap();
+        assert_eq!(held.index(), 0);
+        table.queue_unentered(held, 2, 1);
+        let claimed = claim(&segment, &mut scout).unwrap();
+        assert_eq!(table.sequence(&claimed), 2);
+        table.queue.enter(0);
+        table.commit(claimed, outcome());
+        table.release(arrivals.take(table, Wanted::Any).unwrap());
+        // The entry of message 3, in slot 0 again, takes the place of that of message 1.
+        let held = table.claim_free(&mut supply).unwrap();
+        table.publish(held, 3, 1);
+        let found: Vec<u64> = std::iter::from_fn(|| claim(&segment, &mut scout))
+            .map(|claimed| {
+                let sequence = table.sequence(&claimed);
+                table.commit(claimed, outcome());
+                sequence
+            })
+            .collect();
+        assert_eq!(found, [1, 3]);
+    }
 }

@@ -74,6 +74,9 @@ impl Table<'_> {
     pub(crate) fn publish(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
         let slot = claim.index;
         self.queue_unentered(claim, sequence, message_bytes);
+        if self.queue.is_lapped() {
+            self.note_requeue();
+        }
         self.queue.enter(slot);
         self.control.queued.notify_one();
     }
