@@ -131,7 +131,9 @@ fn does_it_end_when_what_it_measures_beside_is_killed() {
         // One that was killed when it had been measured anyway ends nothing: then there is a next one.
         wait_until("it ends", || {
             let partners = Process::children_of(bench.id() as i32).into_iter().filter(is_partner);
-            partners.for_each(|partner| drop(partner.kill()));
+            for partner in partners {
+                partner.kill();
+            }
             bench.try_wait().unwrap().is_some()
         });
         let output = bench.wait_with_output().unwrap();
