@@ -26,6 +26,7 @@
 mod deaths;
 mod event;
 mod hints;
+mod sets;
 mod stream;
 mod swap;
 
@@ -203,12 +204,17 @@ impl Model {
         self.table().claim_queued(worker.place, &self.noted[worker.place as usize], &mut worker.scout)
     }
 
-    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
-        let message = self.read(&claim).message;
-        assert_eq!(message, self::message(self.table().sequence(&claim)));
+    /// What the plugin does.
+    fn fill(&self, claim: &mut Claim<Producing>) {
+        let message = self.read(claim).message;
+        assert_eq!(message, self::message(self.table().sequence(claim)));
         for half in 0..2 {
-            self.write(&mut claim, |contents| contents.array[half] = array(message));
+            self.write(claim, |contents| contents.array[half] = array(message));
         }
+    }
+
+    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
+        self.fill(&mut claim);
         self.table().commit(claim, outcome(worker.place, false));
     }
 
