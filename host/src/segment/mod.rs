@@ -32,6 +32,8 @@ pub(crate) mod event;
 pub(crate) mod failpoint;
 pub(crate) mod layout;
 pub(crate) mod memory;
+#[cfg(cobuf_loom)]
+mod mortal;
 pub(crate) mod patience;
 pub(crate) mod queue;
 pub(crate) mod recovery;

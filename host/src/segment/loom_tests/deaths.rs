@@ -44,9 +44,7 @@ fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
     check(|| {
         let model = Model::new(1);
         let living = start(&model, |model| {
-            let mut worker = Worker::at(SECOND);
-            let claim = model.wait_for_message(&mut worker).unwrap();
-            model.produce(claim, &worker);
+            let _held = model.wait_for_message(&mut Worker::at(SECOND)).unwrap();
         });
         let dying = start(&model, |model| {
             let mut looks = 0;
@@ -56,12 +54,11 @@ fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
             });
             model.bury_worker(FIRST, MAX_ATTEMPTS);
         });
-        model.command_all(1);
-        model.consume_in_order(1);
+        model.command_until(&mut Supply::default(), 1);
+        living.join().unwrap();
         // Where the living worker got the wake, it is this that kills the other.
         model.table().request_stop();
         dying.join().unwrap();
-        living.join().unwrap();
     });
 }
 

@@ -107,3 +107,41 @@ fn is_the_commander_woken_by_whoever_brings_the_backlog_low() {
         assert_eq!(held.index(), 3);
     });
 }
+
+/// A ready slot is told of twice, as after a death, and its batch is not wanted yet. What is left of that must not hide the next one.
+#[test]
+fn is_the_next_batch_found_in_a_slot_that_was_told_of_twice() {
+    check(|| {
+        let model = Model::new(2);
+        let mut supply = Supply::default();
+        let mut workers = [Worker::at(FIRST), Worker::at(SECOND)];
+        for sequence in [0, 2] {
+            model.command_until(&mut supply, sequence + 2);
+            let [first, second] = workers.each_mut().map(|worker| model.claim_queued(worker).unwrap());
+            model.produce(second, &workers[1]);
+            for _ in 0..2 {
+                assert!(model.look(true).is_none());
+                model.table().restore();
+            }
+            model.produce(first, &workers[0]);
+            assert_eq!(model.consume(model.next(true).unwrap()), sequence);
+            assert_eq!(model.consume(model.next(true).unwrap()), sequence + 1);
+        }
+    });
+}
+
+/// The set says that a slot of its first word may be ready, and that one is not.
+#[test]
+fn is_a_batch_found_that_the_second_word_of_the_set_leads_to() {
+    check(|| {
+        let model = Model::new(65);
+        let word = &model.slots[64].word;
+        let snapshot = word.transition_to_commanding(word.load()).unwrap();
+        model.command(Claim { index: 64, snapshot, role: Commanding }, 0);
+        let mut worker = Worker::at(FIRST);
+        let claim = model.claim_queued(&mut worker).unwrap();
+        model.produce(claim, &worker);
+        model.table().ready.add(0);
+        assert_eq!(model.consume(model.next(true).unwrap()), 0);
+    });
+}

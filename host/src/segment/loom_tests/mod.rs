@@ -26,6 +26,7 @@
 mod deaths;
 mod event;
 mod hints;
+mod kills;
 mod sets;
 mod stream;
 mod swap;
