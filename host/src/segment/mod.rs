@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
+//!   mortal      loom's atomics, at which a process may be killed
 //!   event       a word to wait on, across processes
 //!   patience    whether to look again for a while before sleeping
 //!   word        the state machine of one slot, in one AtomicU64

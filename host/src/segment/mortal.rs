@@ -9,9 +9,9 @@
 
 use std::cell::Cell;
 use std::ops::Deref;
+use std::panic::resume_unwind;
 #[cfg(test)]
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::panic::resume_unwind;
 
 use loom::sync::atomic;
 

@@ -38,6 +38,41 @@ fn does_the_order_stay_where_a_worker_died() {
     });
 }
 
+/// Two of three messages were lost with their workers: they come first, and the queue does not lead to them any more.
+#[test]
+fn are_the_messages_of_dead_workers_found_before_later_ones() {
+    check(|| {
+        let model = Model::new(3);
+        model.command_all(3);
+        for place in [FIRST, SECOND] {
+            let _lost = model.claim_queued(&mut Worker::at(place)).unwrap();
+        }
+        for place in [FIRST, SECOND] {
+            model.bury_worker(place, MAX_ATTEMPTS);
+        }
+        let mut worker = Worker::at(FIRST);
+        for sequence in 0..3 {
+            let claim = model.claim_queued(&mut worker).unwrap();
+            assert_eq!(model.table().sequence(&claim), sequence);
+        }
+    });
+}
+
+/// Another worker hears of the death, and has not yet heard of the message.
+#[test]
+fn is_a_message_found_that_came_and_was_lost_during_a_look() {
+    check(|| {
+        let model = Model::new(1);
+        let living = start(&model, |model| {
+            let _held = model.wait_for_message(&mut Worker::at(SECOND)).unwrap();
+        });
+        model.command_until(&mut Supply::default(), 1);
+        let _lost = model.claim_queued(&mut Worker::at(FIRST));
+        model.bury_worker(FIRST, MAX_ATTEMPTS);
+        living.join().unwrap();
+    });
+}
+
 /// It dies as soon as it was woken, or need not sleep, before it claims the message. Who reaps it goes on in its thread.
 #[test]
 fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
@@ -212,9 +247,15 @@ fn does_the_next_commander_get_the_slots_that_a_dead_one_had_come_upon() {
         });
         model.bury_commander();
         let mut supply = Supply::default();
-        let mut slots = [0; 3].map(|_| model.wait_for_free(&mut supply).unwrap().index());
+        let claims = [0; 3].map(|_| model.wait_for_free(&mut supply).unwrap());
+        let mut slots = claims.each_ref().map(Claim::index);
         slots.sort();
         assert_eq!(slots, [0, 1, 2]);
+        (1..).zip(claims).for_each(|(sequence, claim)| model.command(claim, sequence));
         others.join().unwrap();
+        for sequence in 1..4 {
+            let claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+            assert_eq!(model.table().sequence(&claim), sequence);
+        }
     });
 }

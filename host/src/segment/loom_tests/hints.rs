@@ -145,3 +145,15 @@ fn is_a_batch_found_that_the_second_word_of_the_set_leads_to() {
         assert_eq!(model.consume(model.next(true).unwrap()), 0);
     });
 }
+
+/// The set says that a slot may be free that is claimed.
+#[test]
+fn is_a_free_slot_found_behind_one_that_is_not() {
+    check(|| {
+        let model = Model::new(2);
+        let held = model.table().claim_free(&mut Supply::default()).unwrap();
+        (0..2).for_each(|slot| model.table().free.add(slot));
+        let claim = model.table().claim_free(&mut Supply::default()).unwrap();
+        assert_eq!((held.index(), claim.index()), (0, 1));
+    });
+}

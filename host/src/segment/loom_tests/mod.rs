@@ -5,22 +5,23 @@
 //!     cargo test --release -p cobuf-host --lib loom
 //!
 //!   event    who sleeps on a word is woken          swap     the cut between two crews
-//!   stream   each batch comes once, to the end      deaths   of workers, of the commander
+//!   sets     who is added is taken once             deaths   of workers, of the commander, written out
+//!   stream   each batch comes once, to the end      kills    at each access to shared memory
 //!   hints    sets, queue, and who is worth a wake
 //! ```
 //!
 //! `LOOM_MAX_PREEMPTIONS=3` looks further than the bound below, `LOOM_LOG=1` prints the steps that led to a failure.
 //!
 //! What is tested is the shipped code of `word`, `claim`, `table`, `slot_set`, `queue`, `arrivals`, `recovery`, `shares` and `event`, on
-//! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed is a thread that ends early and
-//! loses its claim and what it knew; to reap it is to join it. Payloads are `UnsafeCell`s of loom's, which fail a model where two
+//! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed ends early and
+//! loses its claim and what it knew (`mortal`); to reap it is to join it, or to go on in its thread. Payloads are `UnsafeCell`s of loom's, which fail a model where two
 //! accesses are not ordered: so claims are exclusive, and publish what was written under them. Someone who sleeps for ever is a
 //! deadlock, which fails it too.
 //!
-//! The largest models are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`), and those
-//! that take minutes even so are left to `-- loom --ignored`.
+//! Models stay small: what comes before the race is done before the threads start, and who only waits for another is no thread. The
+//! largest are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`).
 //!
-//! What is not tested: timeouts, patience, and most deaths between two steps of one function of `table`.
+//! What is not tested: timeouts, patience, and more than one death in a run, but where it is written out.
 #![expect(unsafe_code, reason = "reaches payloads by claim, as `memory` does")]
 
 mod deaths;
