@@ -30,12 +30,14 @@ struct Killed;
 #[derive(Debug, Default)]
 pub(crate) struct Mortal<A>(A);
 
+#[cfg(test)]
 impl Mortal<atomic::AtomicU32> {
     pub(crate) fn new(value: u32) -> Self {
         Self(atomic::AtomicU32::new(value))
     }
 }
 
+#[cfg(test)]
 impl Mortal<atomic::AtomicU64> {
     pub(crate) fn new(value: u64) -> Self {
         Self(atomic::AtomicU64::new(value))

@@ -7,29 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::segment::mortal::is_killed_at;
 
-/// Tries a model with a death at the first access, at the second and so on, until the process ends before in all runs.
-fn at_each_access(model: impl Fn(usize) -> bool + Copy + Send + Sync + 'static) {
-    let mut accesses = 0;
-    loop {
-        let killed = Arc::new(AtomicBool::new(false));
-        check_large({
-            let killed = killed.clone();
-            move || {
-                killed.fetch_or(model(accesses), Ordering::Relaxed);
-            }
-        });
-        if !killed.load(Ordering::Relaxed) {
-            break;
+/// Tries a model, which says whether somebody was killed; says whether that was so in one of its runs.
+fn kills(model: impl Fn() -> bool + Send + Sync + 'static) -> bool {
+    let killed = Arc::new(AtomicBool::new(false));
+    check_large({
+        let killed = killed.clone();
+        move || {
+            killed.fetch_or(model(), Ordering::Relaxed);
         }
-        accesses += 1;
-    }
+    });
+    killed.load(Ordering::Relaxed)
+}
+
+/// Tries it with a death at the first access, at the second and so on, until the process ends before that in all runs.
+fn at_each_access(kills: impl Fn(usize) -> bool) {
+    let accesses = (0..).take_while(|&access| kills(access)).count();
     assert!(accesses > 1, "nobody was killed");
 }
 
 /// The commander dies on the way of the second of three messages in one slot. The third comes when the worker has heard of the death.
 #[test]
 fn is_each_message_done_once_wherever_the_commander_dies() {
-    at_each_access(|access| {
+    let model = |access| {
         let model = Model::new(1);
         let mut worker = Worker::at(FIRST);
         let produce = |model: &Model, worker: &mut Worker| {
@@ -58,13 +57,48 @@ fn is_each_message_done_once_wherever_the_commander_dies() {
         consume(&model, 2);
         assert_eq!(model.table().occupancy(), [1, 0, 0, 0]);
         killed
+    };
+    at_each_access(|access| kills(move || model(access)));
+}
+
+/// Two commanders die, one after the other, each somewhere on the way of two messages. In between all is done that is queued: one thread.
+#[test]
+fn is_each_message_done_once_wherever_two_commanders_die() {
+    let model = |accesses: [usize; 2]| {
+        let (model, mut worker, mut done) = (Model::new(2), Worker::at(FIRST), 0);
+        let mut do_all = |model: &Model| {
+            while let Some(claim) = model.claim_queued(&mut worker) {
+                model.produce(claim, &worker);
+            }
+            while let Some(claim) = model.look(true).flatten() {
+                assert_eq!(model.consume(claim), done);
+                done += 1;
+            }
+            done
+        };
+        let killed = accesses.map(|access| {
+            let end = model.table().commanded() + 2;
+            let killed = is_killed_at(access, || model.command_until(&mut Supply::default(), end));
+            model.bury_commander();
+            assert_eq!(do_all(&model), model.table().commanded());
+            killed
+        });
+        let end = model.table().commanded() + 2;
+        model.command_until(&mut Supply::default(), end);
+        assert_eq!(do_all(&model), end);
+        assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
+        killed
+    };
+    at_each_access(|second| {
+        at_each_access(|first| kills(move || model([first, second])[0]));
+        kills(move || model([0, second])[1])
     });
 }
 
 /// A worker dies on the way of the first of two messages.
 #[test]
 fn is_each_message_done_once_wherever_a_worker_dies() {
-    at_each_access(|access| {
+    let model = |access| {
         let model = Model::new(2);
         model.command_all(2);
         let living = start(&model, |model| model.produce_all(SECOND));
@@ -80,5 +114,6 @@ fn is_each_message_done_once_wherever_a_worker_dies() {
         living.join().unwrap();
         assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
         killed
-    });
+    };
+    at_each_access(|access| kills(move || model(access)));
 }
