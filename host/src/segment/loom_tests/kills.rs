@@ -85,7 +85,7 @@ fn is_each_message_done_once_wherever_two_commanders_die() {
         });
         // One at a time: a second one would write over the gap that the first is behind.
         let mut supply = Supply::default();
-        for end in model.table().commanded() + 1..model.table().commanded() + 4 {
+        for end in model.table().commanded() + 1..model.table().commanded() + 3 {
             model.command_until(&mut supply, end);
             assert_eq!(do_all(&model), end);
         }

@@ -54,6 +54,8 @@ use super::table::{Scout, Supply, Table};
 const PREEMPTIONS: usize = 2;
 /// In models that would take many minutes with two.
 const PREEMPTIONS_OF_LARGE: usize = 1;
+/// Of one run. A model that takes more goes round in circles.
+const MOST_STEPS: usize = 4_000;
 const MAX_ATTEMPTS: u32 = 3;
 
 /// Workers, by their places: two of the first crew, and one of the second.
@@ -73,6 +75,7 @@ fn check_large(model: impl Fn() + Sync + Send + 'static) {
 fn check_bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
+    builder.max_branches = MOST_STEPS;
     builder.check(model);
 }
 
