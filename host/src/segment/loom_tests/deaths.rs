@@ -192,7 +192,7 @@ fn is_a_message_kept_whose_commander_died_before_it_was_entered() {
     });
 }
 
-/// It dies between the queue's entry and the tail, and the next commander writes its entry over that one.
+/// It dies between the queue's entry and the tail, and a worker goes by that entry: the next commander's must not be written over it.
 #[test]
 fn is_a_message_kept_whose_commander_died_before_the_tail() {
     check(|| {
@@ -204,10 +204,12 @@ fn is_a_message_kept_whose_commander_died_before_the_tail() {
         table.queue_unentered(claim, 1, 1);
         table.queue.enter(1);
         model.control.tail.0.store(1, Ordering::Relaxed);
-        model.bury_commander();
         let mut claimed = vec![model.claim_queued(&mut worker).unwrap()];
+        claimed.extend(model.claim_queued(&mut worker));
+        model.bury_commander();
+        assert!(model.claim_queued(&mut worker).is_none());
         model.command_until(&mut Supply::default(), 3);
-        claimed.extend(std::iter::from_fn(|| model.claim_queued(&mut worker)));
+        claimed.extend(model.claim_queued(&mut worker));
         let sequences: Vec<u64> = claimed.iter().map(|claim| table.sequence(claim)).collect();
         assert_eq!(sequences, [0, 1, 2]);
     });
