@@ -78,3 +78,16 @@ fn is_the_cut_between_two_crews_exact() {
         assert_eq!(old.join().unwrap() + new.join().unwrap(), 2);
     });
 }
+
+#[test]
+fn is_a_new_crew_woken_that_waits_for_the_cut() {
+    check(|| {
+        let model = Model::new(1);
+        let new = start(&model, |model| {
+            let open = || model.table().is_open_for(1).then_some(());
+            model.control.shares.opened.wait_for(&Patience::default(), None, open);
+        });
+        model.table().cut(0, || 0);
+        new.join().unwrap();
+    });
+}
