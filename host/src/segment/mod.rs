@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
+//!   mortal      loom's atomics, at which a process may be killed
 //!   event       a word to wait on, across processes
 //!   patience    whether to look again for a while before sleeping
 //!   word        the state machine of one slot, in one AtomicU64
@@ -32,6 +33,8 @@ pub(crate) mod event;
 pub(crate) mod failpoint;
 pub(crate) mod layout;
 pub(crate) mod memory;
+#[cfg(cobuf_loom)]
+mod mortal;
 pub(crate) mod patience;
 pub(crate) mod queue;
 pub(crate) mod recovery;

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 #[cfg(cobuf_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use super::mortal::{AtomicU32, AtomicU64};
+#[cfg(cobuf_loom)]
+pub(crate) use loom::sync::atomic::Ordering;
 #[cfg(not(cobuf_loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -60,7 +62,7 @@ mod modelled {
 
     pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
         let mut beds = beds();
-        if word.load(Ordering::SeqCst) == expected {
+        if word.immortal().load(Ordering::SeqCst) == expected {
             let bed = beds.entry(std::ptr::from_ref(word).addr()).or_default();
             bed.sleepers += 1;
             let woken = bed.woken.clone();

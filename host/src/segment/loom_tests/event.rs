@@ -74,3 +74,29 @@ fn is_a_waiter_woken_who_sleeps_while_a_waker_finds_nobody() {
         waiter.join().unwrap();
     });
 }
+
+/// The word says already that somebody sleeps, when another goes to sleep that wants something else.
+#[test]
+fn does_a_waker_see_what_a_sleeper_wants_beside_another() {
+    check(|| {
+        let (first, second, wanted) = (Tokens::none(), Tokens::none(), Arc::new(AtomicU32::new(0)));
+        // All wait on the first's event.
+        let wait_for = |tokens: &Arc<Tokens>, wants: u32| {
+            let (first, tokens, wanted) = (first.clone(), tokens.clone(), wanted.clone());
+            thread::spawn(move || {
+                if wants > 0 {
+                    wanted.store(wants, Ordering::Relaxed);
+                }
+                let look = || (tokens.count.load(Ordering::Relaxed) > 0).then_some(());
+                first.event.wait_for(&Patience::default(), None, look);
+            })
+        };
+        let (other, waiter) = (wait_for(&first, 0), wait_for(&second, 1));
+        second.count.store(1, Ordering::Relaxed);
+        first.event.notify_all_if(|| wanted.load(Ordering::Relaxed) > 0);
+        waiter.join().unwrap();
+        first.count.store(1, Ordering::Relaxed);
+        first.event.notify_all();
+        other.join().unwrap();
+    });
+}

@@ -5,27 +5,30 @@
 //!     cargo test --release -p cobuf-host --lib loom
 //!
 //!   event    who sleeps on a word is woken          swap     the cut between two crews
-//!   stream   each batch comes once, to the end      deaths   of workers, of the commander
+//!   sets     who is added is taken once             deaths   of workers, of the commander, written out
+//!   stream   each batch comes once, to the end      kills    at each access to shared memory
 //!   hints    sets, queue, and who is worth a wake
 //! ```
 //!
 //! `LOOM_MAX_PREEMPTIONS=3` looks further than the bound below, `LOOM_LOG=1` prints the steps that led to a failure.
 //!
 //! What is tested is the shipped code of `word`, `claim`, `table`, `slot_set`, `queue`, `arrivals`, `recovery`, `shares` and `event`, on
-//! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed is a thread that ends early and
-//! loses its claim and what it knew; to reap it is to join it. Payloads are `UnsafeCell`s of loom's, which fail a model where two
+//! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed ends early and
+//! loses its claim and what it knew (`mortal`); to reap it is to join it, or to go on in its thread. Payloads are `UnsafeCell`s of loom's, which fail a model where two
 //! accesses are not ordered: so claims are exclusive, and publish what was written under them. Someone who sleeps for ever is a
 //! deadlock, which fails it too.
 //!
-//! The largest models are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`), and those
-//! that take minutes even so are left to `-- loom --ignored`.
+//! Models stay small: what comes before the race is done before the threads start, and who only waits for another is no thread. The
+//! largest are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`).
 //!
-//! What is not tested: timeouts, patience, and most deaths between two steps of one function of `table`.
+//! What is not tested: timeouts, patience, and more than one death in a run, but where it is written out.
 #![expect(unsafe_code, reason = "reaches payloads by claim, as `memory` does")]
 
 mod deaths;
 mod event;
 mod hints;
+mod kills;
+mod sets;
 mod stream;
 mod swap;
 
@@ -51,6 +54,8 @@ use super::table::{Scout, Supply, Table};
 const PREEMPTIONS: usize = 2;
 /// In models that would take many minutes with two.
 const PREEMPTIONS_OF_LARGE: usize = 1;
+/// Of one run. A model that takes more goes round in circles.
+const MOST_STEPS: usize = 4_000;
 const MAX_ATTEMPTS: u32 = 3;
 
 /// Workers, by their places: two of the first crew, and one of the second.
@@ -70,6 +75,7 @@ fn check_large(model: impl Fn() + Sync + Send + 'static) {
 fn check_bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
+    builder.max_branches = MOST_STEPS;
     builder.check(model);
 }
 
@@ -203,12 +209,17 @@ impl Model {
         self.table().claim_queued(worker.place, &self.noted[worker.place as usize], &mut worker.scout)
     }
 
-    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
-        let message = self.read(&claim).message;
-        assert_eq!(message, self::message(self.table().sequence(&claim)));
+    /// What the plugin does.
+    fn fill(&self, claim: &mut Claim<Producing>) {
+        let message = self.read(claim).message;
+        assert_eq!(message, self::message(self.table().sequence(claim)));
         for half in 0..2 {
-            self.write(&mut claim, |contents| contents.array[half] = array(message));
+            self.write(claim, |contents| contents.array[half] = array(message));
         }
+    }
+
+    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
+        self.fill(&mut claim);
         self.table().commit(claim, outcome(worker.place, false));
     }
 

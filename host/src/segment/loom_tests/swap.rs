@@ -4,6 +4,36 @@ use super::*;
 use crate::segment::sync::{AtomicU32, Ordering};
 
 /// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
+/// All messages are there before.
+#[test]
+fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
+    check(|| {
+        let model = Model::new(2);
+        // As below.
+        model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
+        model.command_all(2);
+        let old = start(&model, |model| {
+            let mut worker = Worker::at(FIRST);
+            while let Some(claim) = model.claim_queued(&mut worker) {
+                model.produce(claim, &worker);
+            }
+        });
+        let first = model.table().cut(0, || model.noted[FIRST as usize].load(Ordering::SeqCst));
+        let mut worker = Worker::at(NEWCOMER);
+        for _ in first..2 {
+            let claim = model.wait_for_message(&mut worker).unwrap();
+            assert!(model.table().sequence(&claim) >= first);
+            model.produce(claim, &worker);
+        }
+        for sequence in 0..2 {
+            let claim = model.next(true).unwrap();
+            assert_eq!(model.table().outcome(&claim).edition, u32::from(sequence >= first));
+            assert_eq!(model.consume(claim), sequence);
+        }
+        old.join().unwrap();
+    });
+}
+
 #[test]
 fn is_the_cut_between_two_crews_exact() {
     check_large(|| {
@@ -46,5 +76,18 @@ fn is_the_cut_between_two_crews_exact() {
         }
         model.table().request_stop();
         assert_eq!(old.join().unwrap() + new.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn is_a_new_crew_woken_that_waits_for_the_cut() {
+    check(|| {
+        let model = Model::new(1);
+        let new = start(&model, |model| {
+            let open = || model.table().is_open_for(1).then_some(());
+            model.control.shares.opened.wait_for(&Patience::default(), None, open);
+        });
+        model.table().cut(0, || 0);
+        new.join().unwrap();
     });
 }

@@ -1,0 +1,122 @@
+//! Deaths at every access to shared memory, on the way of one message.
+//!
+//! Whoever is killed is reaped at once: the one thread goes on as the supervisor. All others run beside, before and after.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::segment::mortal::is_killed_at;
+
+/// Tries a model, which says whether somebody was killed; says whether that was so in one of its runs.
+fn kills(model: impl Fn() -> bool + Send + Sync + 'static) -> bool {
+    let killed = Arc::new(AtomicBool::new(false));
+    check_large({
+        let killed = killed.clone();
+        move || {
+            killed.fetch_or(model(), Ordering::Relaxed);
+        }
+    });
+    killed.load(Ordering::Relaxed)
+}
+
+/// Tries it with a death at the first access, at the second and so on, until the process ends before that in all runs.
+fn at_each_access(kills: impl Fn(usize) -> bool) {
+    let accesses = (0..).take_while(|&access| kills(access)).count();
+    assert!(accesses > 1, "nobody was killed");
+}
+
+/// The commander dies on the way of the second of three messages in one slot. The third comes when the worker has heard of the death.
+#[test]
+fn is_each_message_done_once_wherever_the_commander_dies() {
+    let model = |access| {
+        let model = Model::new(1);
+        let mut worker = Worker::at(FIRST);
+        let produce = |model: &Model, worker: &mut Worker| {
+            let claim = model.wait_for_message(worker).unwrap();
+            model.produce(claim, worker);
+        };
+        let consume = |model: &Model, sequence| {
+            assert_eq!(model.consume(model.next(true).unwrap()), sequence);
+        };
+        model.command_until(&mut Supply::default(), 1);
+        produce(&model, &mut worker);
+        consume(&model, 0);
+        let worker = start(&model, move |model| {
+            produce(model, &mut worker);
+            worker
+        });
+        let killed = is_killed_at(access, || model.command_until(&mut Supply::default(), 2));
+        model.bury_commander();
+        let mut supply = Supply::default();
+        model.command_until(&mut supply, 2);
+        consume(&model, 1);
+        let mut worker = worker.join().unwrap();
+        assert!(model.claim_queued(&mut worker).is_none());
+        model.command_until(&mut supply, 3);
+        produce(&model, &mut worker);
+        consume(&model, 2);
+        assert_eq!(model.table().occupancy(), [1, 0, 0, 0]);
+        killed
+    };
+    at_each_access(|access| kills(move || model(access)));
+}
+
+/// Two commanders die, one after the other, each somewhere on the way of two messages. In between all is done that is queued: one thread.
+#[test]
+fn is_each_message_done_once_wherever_two_commanders_die() {
+    let model = |accesses: [usize; 2]| {
+        let (model, mut worker, mut done) = (Model::new(2), Worker::at(FIRST), 0);
+        let mut do_all = |model: &Model| {
+            while let Some(claim) = model.claim_queued(&mut worker) {
+                model.produce(claim, &worker);
+            }
+            while let Some(claim) = model.look(true).flatten() {
+                assert_eq!(model.consume(claim), done);
+                done += 1;
+            }
+            done
+        };
+        let killed = accesses.map(|access| {
+            let end = model.table().commanded() + 2;
+            let killed = is_killed_at(access, || model.command_until(&mut Supply::default(), end));
+            model.bury_commander();
+            assert_eq!(do_all(&model), model.table().commanded());
+            killed
+        });
+        // One at a time: a second one would write over the gap that the first is behind.
+        let mut supply = Supply::default();
+        for end in model.table().commanded() + 1..model.table().commanded() + 3 {
+            model.command_until(&mut supply, end);
+            assert_eq!(do_all(&model), end);
+        }
+        assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
+        killed
+    };
+    at_each_access(|second| {
+        at_each_access(|first| kills(move || model([first, second])[0]));
+        kills(move || model([0, second])[1])
+    });
+}
+
+/// A worker dies on the way of the first of two messages.
+#[test]
+fn is_each_message_done_once_wherever_a_worker_dies() {
+    let model = |access| {
+        let model = Model::new(2);
+        model.command_all(2);
+        let living = start(&model, |model| model.produce_all(SECOND));
+        let killed = is_killed_at(access, || {
+            let mut worker = Worker::at(FIRST);
+            if let Some(claim) = model.claim_queued(&mut worker) {
+                model.produce(claim, &worker);
+            }
+        });
+        model.bury_worker(FIRST, MAX_ATTEMPTS);
+        model.consume_in_order(2);
+        model.table().request_stop();
+        living.join().unwrap();
+        assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
+        killed
+    };
+    at_each_access(|access| kills(move || model(access)));
+}
