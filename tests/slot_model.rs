@@ -27,7 +27,7 @@
 //!   state       shared memory                       process     a process's steps and what it remembers
 //!   protocol    what can come next, what must hold  mutations   mistakes, and what notices them
 //!   waiting     `event.rs`                          slots       `table.rs`: looks and claims
-//!   queue       `queue.rs`, `find_queued`           arrivals    `arrivals.rs`, `stream.rs`: the consumer
+//!   queue       `queue.rs`, `search.rs`             arrivals    `arrivals.rs`, `stream.rs`: the consumer
 //!   roles       commander, worker                   burial      `supervisor/`, `recovery.rs`
 //!   shares      `shares.rs`: who may take what      swap        two crews, the cut
 //!   search      breadth first, then backwards       reduction   steps that need no interleaving

@@ -34,8 +34,9 @@ use crate::segment::event::Event;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
+use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
-use crate::segment::table::{Scout, Supply};
+use crate::segment::table::Supply;
 use crate::stream::Stream;
 
 /// A segment of so many slots, with one array of 16 bytes each.

@@ -1,6 +1,6 @@
 //! The model: which steps can follow on a state, and what must hold in each.
 //!
-//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, what all share of it), `queue`, `roles`
+//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, `search.rs`, what all share of it), `queue`, `roles`
 //! (commander, worker), `arrivals` (the consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any
 //! process's next step, or the death of the commander or a worker, may come next.
 

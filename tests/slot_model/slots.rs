@@ -1,4 +1,4 @@
-//! Looking for a slot and claiming it, step by step as in `segment/table.rs`: `claim_free` and `claim_queued`, and the looks of
+//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`: `claim_free` and `claim_queued`, and the looks of
 //! `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
 //! free slot), and then the compare-and-swap.
 

@@ -19,10 +19,10 @@ use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::{Retire, Segment, WorkerPlace};
 use crate::segment::patience::Patience;
+use crate::segment::search::Scout;
 use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
-use crate::segment::table::Scout;
 
 /// Opens the plugin and produces until a stop.
 pub(super) fn run(

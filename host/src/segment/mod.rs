@@ -12,7 +12,8 @@
 //!   queue       which slot holds the oldest message
 //!   arrivals    which batch of those that are ready comes first
 //!   control     what all share beside the slots
-//!   table       what is done with all slots: claim, publish, commit, release
+//!   table       what is done with slots: claim, publish, commit, release
+//!   search      how a worker comes by the oldest message
 //!   shares      which messages a crew of workers may take
 //!   recovery    what becomes of the slots of the dead
 //!   sanity      whether what a slot says of itself can be
@@ -39,6 +40,7 @@ pub(crate) mod patience;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 mod sanity;
+pub(crate) mod search;
 pub(crate) mod shares;
 pub(crate) mod slot;
 pub(crate) mod slot_set;

@@ -88,8 +88,9 @@ mod tests {
     use crate::segment::arrivals::{Arrivals, Wanted};
     use crate::segment::layout::{Layout, Sizes};
     use crate::segment::memory::Segment;
+    use crate::segment::search::Scout;
     use crate::segment::slot::Outcome;
-    use crate::segment::table::{Scout, Supply};
+    use crate::segment::table::Supply;
     use cobuf_plugin_api::{ArraySpec, DType, Schema};
 
     fn claim(segment: &Segment, scout: &mut Scout) -> Option<Claim<Producing>> {

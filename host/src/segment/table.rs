@@ -1,19 +1,17 @@
 //! What the processes of a run do with its slots: claim them, publish, commit, release, and look at them.
 //!
 //! Each changes a slot's word by one transition, which publishes what was written under the claim before; then it says where to find
-//! the slot (`slot_set`, `queue`), and whoever may wait for it is woken. What becomes of the slots of the dead is in `recovery`.
-
-use std::ops::Range;
+//! the slot (`slot_set`, `queue`), and whoever may wait for it is woken. How a worker comes by a message is in `search`, what becomes of the
+//! slots of the dead in `recovery`.
 
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::clock;
 use super::control::Control;
 use super::failpoint::Failpoint;
 use super::queue::Queue;
-use super::shares::crew_of;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
-use super::sync::{AtomicU64, Ordering};
+use super::sync::Ordering;
 use super::word::{Owner, SlotState, Snapshot};
 use crate::limits::LOW_BACKLOG_PART;
 
@@ -33,15 +31,6 @@ pub(crate) struct Table<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Supply {
     free: Members,
-}
-
-/// What a worker's process knows of messages that the queue may not lead to.
-#[derive(Debug, Default)]
-pub(crate) struct Scout {
-    /// The last requeue that it has heard of.
-    requeues: u32,
-    /// The messages before this one are looked for in all slots: those that were commanded when it heard of that.
-    until: u64,
 }
 
 impl Table<'_> {
@@ -112,82 +101,15 @@ impl Table<'_> {
 
     // A worker's part.
 
-    /// Claims the oldest queued message of its crew's share for the worker in a place. `noted` is the worker's own note of how far it has
-    /// come, see `shares`.
-    pub(crate) fn claim_queued(
-        self,
-        place: u32,
-        noted: &AtomicU64,
-        scout: &mut Scout,
-    ) -> Option<Claim<Producing>> {
-        let (shares, crew) = (&self.control.shares, crew_of(place));
-        loop {
-            let Queued { index, seen, sequence, ticket } =
-                self.find_queued(shares.glance().of(crew), scout)?;
-            if noted.load(Ordering::Relaxed) <= sequence {
-                noted.store(sequence.saturating_add(1), Ordering::SeqCst);
-            }
-            // Where another worker was faster, look again: each such loss is another's gain.
-            let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, place) else {
-                continue;
-            };
-            if !shares.now().of(crew).contains(&sequence) {
-                // Cut off in between: the other crew's.
-                self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
-                self.note_requeue();
-                self.control.queued.notify_all();
-                continue;
-            }
-            ticket.into_iter().for_each(|ticket| self.queue.pass(ticket));
-            if self.is_backlog_low() {
-                self.control.freed.notify_all_if(|| self.free.has_any());
-            }
-            self.control.armed.pass(Failpoint::WorkClaimed);
-            return Some(Claim { index, snapshot, role: Producing { place } });
-        }
-    }
-
     /// Whether so few messages are queued that a sleeping commander is to be woken, to fill all free slots: waking it for each would cost
     /// more than its messages. Whoever gets there wakes it, be it by taking a message or by giving a slot back.
-    fn is_backlog_low(self) -> bool {
+    pub(super) fn is_backlog_low(self) -> bool {
         let low = self.slots.len() as u64 / LOW_BACKLOG_PART;
         let is_queued = |slot: &SlotHeader| slot.word.load().is(SlotState::Writing, Owner::Nobody);
         if self.queue.backlog() > low {
             self.queue.settle(|index| self.slots.get(index).is_some_and(is_queued));
         }
         self.queue.backlog() <= low
-    }
-
-    /// The oldest queued message of a share: the next of the queue, unless there may be one that the queue does not lead to.
-    fn find_queued(self, messages: Range<u64>, scout: &mut Scout) -> Option<Queued> {
-        let requeues = self.control.requeues.load(Ordering::Acquire);
-        if messages.is_empty() {
-            return None;
-        }
-        if scout.requeues != requeues {
-            *scout = Scout { requeues, until: self.commanded() };
-        }
-        let next = self.next_queued(&messages);
-        if scout.until == 0 && messages.end == u64::MAX {
-            return next;
-        }
-        let oldest = self.oldest_queued(messages);
-        if oldest.as_ref().is_none_or(|oldest| oldest.sequence >= scout.until) {
-            scout.until = 0;
-        }
-        let index = |queued: &Option<Queued>| queued.as_ref().map(|queued| queued.index);
-        if index(&next) == index(&oldest) { next } else { oldest }
-    }
-
-    /// The first queued message of a share that the queue leads to.
-    fn next_queued(self, messages: &Range<u64>) -> Option<Queued> {
-        self.queue.iter().find_map(|(ticket, index)| {
-            let slot = self.slots.get(index)?;
-            let seen = slot.word.load();
-            let sequence = slot.message_number();
-            let there = seen.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence);
-            there.then_some(Queued { index, seen, sequence, ticket: Some(ticket) })
-        })
     }
 
     /// Says that a message was queued that the queue does not lead to.
@@ -327,14 +249,6 @@ impl Table<'_> {
         self.slots.iter().enumerate().filter_map(written).collect()
     }
 
-    /// The slot with the least of these messages that is queued.
-    pub(super) fn oldest_queued(self, messages: Range<u64>) -> Option<Queued> {
-        let (index, seen, sequence) = self.oldest(|snapshot, sequence| {
-            snapshot.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence)
-        })?;
-        Some(Queued { index, seen, sequence, ticket: None })
-    }
-
     /// The slot with the least sequence number among those whose word and number are as wanted.
     pub(super) fn oldest(self, wanted: impl Fn(Snapshot, u64) -> bool) -> Option<(usize, Snapshot, u64)> {
         let candidates = self.slots.iter().enumerate().filter_map(|(index, slot)| {
@@ -344,16 +258,6 @@ impl Table<'_> {
         });
         candidates.min_by_key(|&(.., sequence)| sequence)
     }
-}
-
-/// A queued message, as it was looked at.
-#[derive(Debug)]
-pub(super) struct Queued {
-    index: usize,
-    seen: Snapshot,
-    sequence: u64,
-    /// Where the queue led to it.
-    ticket: Option<u64>,
 }
 
 /// Only its holder changes a claimed slot, so that its transitions succeed; unless somebody wrote over the segment, where the

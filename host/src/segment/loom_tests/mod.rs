@@ -44,11 +44,12 @@ use super::control::Control;
 use super::patience::Patience;
 use super::queue::{self, Queue};
 use super::recovery::Reclaimed;
+use super::search::Scout;
 use super::shares::crew_of;
 use super::slot::{Outcome, SlotHeader};
 use super::slot_set::{self, SlotSet};
 use super::sync::AtomicU64;
-use super::table::{Scout, Supply, Table};
+use super::table::{Supply, Table};
 
 /// How often a thread may be interrupted where it could have gone on; most bugs need one or two.
 const PREEMPTIONS: usize = 2;
