@@ -260,7 +260,8 @@ pub(crate) const HARMLESS: &[Mutation] = &[
 ///   the new crew's.
 /// - After its cut the supervisor wakes everyone once more, when it has told the old crew to retire.
 /// - The end of an old worker wakes everyone, after all that it has given back. The wake saves waiting for it.
-/// - What is given back was not passed, so that the queue still leads to it.
+/// - What is given back was not passed, so that the queue still leads to it. With two messages the new crew passes it by the later one:
+///   loom's `is_each_message_done_by_one_of_two_crews_wherever_the_cut_is` finds that, and the wake and the cut's wake missing.
 pub(crate) const HARMLESS_IN_SWAP: &[Mutation] =
     &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake, M::NoNoteOfGiveBack];
 
