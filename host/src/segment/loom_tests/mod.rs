@@ -14,9 +14,9 @@
 //!
 //! What is tested is the shipped code of `word`, `claim`, `table`, `slot_set`, `queue`, `arrivals`, `recovery`, `shares` and `event`, on
 //! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed ends early and
-//! loses its claim and what it knew (`mortal`); to reap it is to join it, or to go on in its thread. Payloads are `UnsafeCell`s of loom's, which fail a model where two
-//! accesses are not ordered: so claims are exclusive, and publish what was written under them. Someone who sleeps for ever is a
-//! deadlock, which fails it too.
+//! loses its claim and what it knew (`mortal`); to reap it is to join it, or to go on in its thread. Payloads are `UnsafeCell`s of loom's,
+//! which fail a model where two accesses are not ordered: so claims are exclusive, and publish what was written under them. Someone who
+//! sleeps for ever is a deadlock, which fails it too.
 //!
 //! Models stay small: what comes before the race is done before the threads start, and who only waits for another is no thread. The
 //! largest are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`).

@@ -7,8 +7,8 @@
 //!       └─────────────────consumed───────────────────────┘
 //! ```
 //!
-//! The slots follow the counters, as many as there is memory for. Batch n is in slot n modulo their number, and is worker n modulo 2's: no message, no choice, no claim, no recovery, nothing
-//! that a plugin does. A worker writes 16 bytes into the slot.
+//! The slots follow the counters, as many as there is memory for. Batch n is in slot n modulo their number, and is worker n modulo 2's: no
+//! message, no choice, no claim, no recovery, nothing that a plugin does. A worker writes 16 bytes into the slot.
 
 pub(crate) mod ping_pong;
 mod signal;
