@@ -14,6 +14,7 @@
 //!   commander    the commander's loop
 //!   rehearsal    a plugin that is to take another's place does one message
 //!   worker       a worker's loop
+//!   startup_code what a worker ran once is not kept resident
 //!   stack        what another process is doing: its threads' stacks, from outside
 //!   system       the system calls that need unsafe
 //! ```
@@ -30,5 +31,6 @@ pub(crate) mod launch;
 pub(crate) mod protocol;
 mod rehearsal;
 pub(crate) mod stack;
+mod startup_code;
 pub(crate) mod system;
 mod worker;

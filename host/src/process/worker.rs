@@ -11,7 +11,7 @@ use super::channel::EventSender;
 use super::child::{self, Child};
 use super::crash;
 use super::protocol::{Event, Role, SetupFailure};
-use super::system;
+use super::{startup_code, system};
 use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::segment::claim::{Claim, Producing};
@@ -43,6 +43,7 @@ pub(super) fn run(
     crash::report_crashes(events, role);
     let _ = events.send(&Event::Ready { role });
     worker.wait_for_share();
+    let mut is_first = true;
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
@@ -52,6 +53,10 @@ pub(super) fn run(
             let _ = producer.close();
             producer = plugin.construct(&child.config, info)?;
             let _ = events.send(&Event::Ready { role });
+        }
+        if std::mem::take(&mut is_first) {
+            // Where it cannot be done, the worker looks larger.
+            let _ = startup_code::unmap();
         }
     }
     producer.close().map_err(SetupFailure::from)

@@ -48,6 +48,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::threads::{State, stop_threads};
+pub(super) use self::unwind::Area;
 use self::unwind::{Memory, Walker};
 
 /// The stacks of a process's threads, as addresses.

@@ -27,10 +27,12 @@ pub(super) struct Memory {
 }
 
 /// A line of /proc/PID/maps.
-pub(super) struct Area {
-    pub(super) range: Range<u64>,
+pub(in crate::process) struct Area {
+    pub(in crate::process) range: Range<u64>,
+    /// `r-xp`: read, write, execute; private or shared.
+    pub(in crate::process) access: String,
     pub(super) offset: u64,
-    pub(super) inode: u64,
+    pub(in crate::process) inode: u64,
     pub(super) path: String,
 }
 
@@ -70,15 +72,16 @@ impl Memory {
 
 impl Area {
     /// `7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932  /usr/lib/libc.so.6`
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    pub(in crate::process) fn parse(line: &str) -> Option<Self> {
         let number = |text| u64::from_str_radix(text, 16).ok();
         let mut fields = line.splitn(6, ' ');
         let (start, end) = fields.next()?.split_once('-')?;
         let range = number(start)?..number(end)?;
-        let offset = number(fields.nth(1)?)?;
+        let access = fields.next()?.to_owned();
+        let offset = number(fields.next()?)?;
         let inode = fields.nth(1)?.parse().ok()?;
         let path = fields.next().unwrap_or_default().trim_start().to_owned();
-        Some(Self { range, offset, inode, path })
+        Some(Self { range, access, offset, inode, path })
     }
 }
 
