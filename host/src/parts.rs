@@ -40,7 +40,7 @@ use crate::segment::table::Supply;
 use crate::stream::Stream;
 
 /// A segment of so many slots, with one array of 16 bytes each.
-fn segment(slots: usize) -> Segment {
+pub(crate) fn segment(slots: usize) -> Segment {
     static SEGMENTS: AtomicU32 = AtomicU32::new(0);
     let number = SEGMENTS.fetch_add(1, Ordering::Relaxed);
     let name = format!("/cobuf-parts-{}-{number}", std::process::id());
@@ -105,8 +105,7 @@ impl Slots {
     /// The worker makes its batch ready.
     pub fn commit(&mut self) {
         let claim = there(self.producing.pop_front());
-        let outcome = Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
-        self.segment.table().commit(claim, outcome);
+        self.segment.table().commit(claim, Outcome::default());
     }
 
     /// The consumer takes the next batch in the order of the messages.

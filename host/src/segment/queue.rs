@@ -53,9 +53,7 @@ impl Queue<'_> {
     /// for all. But a worker that looks at all slots may take a later one first, and so may one that an old entry leads to a later use of
     /// its slot; and where the application wants them as they come, it may have given that one's slot back.
     pub(super) fn is_lapped(self) -> bool {
-        let (round, tail) = (self.entries.len() as u64, self.tail.0.load(Ordering::Relaxed));
-        // Before the first round is over there is nothing to write over.
-        tail >= round && tail.saturating_sub(self.head.0.load(Ordering::Relaxed)) >= round
+        self.backlog() >= self.entries.len() as u64
     }
 
     /// Makes good what a commander left half done that died: an entry, and not yet the tail. The next one would write over it. Once it

@@ -85,13 +85,12 @@ impl Table<'_> {
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
     use super::*;
+    use crate::parts::segment;
     use crate::segment::arrivals::{Arrivals, Wanted};
-    use crate::segment::layout::{Layout, Sizes};
     use crate::segment::memory::Segment;
     use crate::segment::search::Scout;
     use crate::segment::slot::Outcome;
     use crate::segment::table::Supply;
-    use cobuf_plugin_api::{ArraySpec, DType, Schema};
 
     fn claim(segment: &Segment, scout: &mut Scout) -> Option<Claim<Producing>> {
         segment.table().claim_queued(0, &segment.worker_place(0).noted, scout)
@@ -99,12 +98,8 @@ mod tests {
 
     #[test]
     fn is_the_last_message_of_a_dead_commander_found_whose_slot_an_old_entry_names() {
-        let schema = Schema::new([ArraySpec::new("x", DType::F32, [4])]).unwrap();
-        let layout = Layout::new(Sizes { slots: 3, message_capacity: 64, schema }).unwrap();
-        let segment = Segment::create(&format!("/cobuf-recovery-{}", std::process::id()), layout).unwrap();
-        let outcome = || Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
+        let segment = segment(3);
         let table = segment.table();
-        table.begin_at(0);
         table.want(0);
         // An earlier death.
         table.restore();
@@ -115,7 +110,7 @@ mod tests {
         table.queue_unentered(held, 0, 1);
         let claimed = claim(&segment, &mut scout).unwrap();
         table.queue.enter(0);
-        table.commit(claimed, outcome());
+        table.commit(claimed, Outcome::default());
         table.release(arrivals.take(table, Wanted::Sequence(0)).unwrap());
         // Messages 1 and 2 in slots 1 and 2; slot 0 is claimed for message 3.
         for sequence in 1..3 {
@@ -137,19 +132,15 @@ mod tests {
         table.ready.add(1);
         let claimed = claim(&segment, &mut scout).expect("message 2");
         assert_eq!(table.sequence(&claimed), 2);
-        table.commit(claimed, outcome());
+        table.commit(claimed, Outcome::default());
         let claimed = claim(&segment, &mut scout).expect("message 3");
         assert_eq!(table.sequence(&claimed), 3);
     }
 
     #[test]
     fn is_a_message_found_whose_entry_was_written_over_while_later_ones_were_taken() {
-        let schema = Schema::new([ArraySpec::new("x", DType::F32, [4])]).unwrap();
-        let layout = Layout::new(Sizes { slots: 2, message_capacity: 64, schema }).unwrap();
-        let segment = Segment::create(&format!("/cobuf-lapped-{}", std::process::id()), layout).unwrap();
-        let outcome = || Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker: 0, edition: 0 };
+        let segment = segment(2);
         let table = segment.table();
-        table.begin_at(0);
         table.want(u64::MAX);
         let (mut supply, mut scout, mut arrivals) = (Supply::default(), Scout::default(), Arrivals::new(2));
         // After an earlier death, a worker that looks at all slots takes message 0 before it is entered.
@@ -158,7 +149,7 @@ mod tests {
         table.queue_unentered(held, 0, 1);
         let claimed = claim(&segment, &mut scout).unwrap();
         table.queue.enter(0);
-        table.commit(claimed, outcome());
+        table.commit(claimed, Outcome::default());
         table.release(arrivals.take(table, Wanted::Any).unwrap());
         assert!(claim(&segment, &mut scout).is_none(), "nothing is left to look for in all slots");
         // Message 1 is in slot 1; the old entry leads to message 2 in slot 0, which is done before it.
@@ -170,7 +161,7 @@ mod tests {
         let claimed = claim(&segment, &mut scout).unwrap();
         assert_eq!(table.sequence(&claimed), 2);
         table.queue.enter(0);
-        table.commit(claimed, outcome());
+        table.commit(claimed, Outcome::default());
         table.release(arrivals.take(table, Wanted::Any).unwrap());
         // The entry of message 3, in slot 0 again, takes the place of that of message 1.
         let held = table.claim_free(&mut supply).unwrap();
@@ -178,7 +169,7 @@ mod tests {
         let found: Vec<u64> = std::iter::from_fn(|| claim(&segment, &mut scout))
             .map(|claimed| {
                 let sequence = table.sequence(&claimed);
-                table.commit(claimed, outcome());
+                table.commit(claimed, Outcome::default());
                 sequence
             })
             .collect();

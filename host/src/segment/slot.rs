@@ -33,7 +33,7 @@ impl SlotHeader {
 }
 
 /// What a worker, or the supervisor in its place, says of a message that is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Whether the outcome's bytes are a report instead of metadata.
     pub(crate) failed: bool,
