@@ -5,10 +5,12 @@
 //!
 //! `cargo bench -p cobuf-host --bench hand_over`
 
-use std::path::Path;
+mod common;
+
 use std::time::{Duration, Instant};
 
-use cobuf_host::{Dictionary, Host, Plugin, Value};
+use cobuf_host::{Dictionary, Host, Value};
+use common::{plugin, small};
 use criterion::{Criterion, criterion_group};
 
 const SLOTS: usize = 64;
@@ -32,14 +34,12 @@ fn hand_over(criterion: &mut Criterion) {
 }
 
 fn start(deterministic: bool) -> Host {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
     let messages = vec![Value::from(Dictionary::new().with("index", 7))];
-    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
     let host = Host::builder()
-        .commander(Plugin::package(plugins.join("list-commander")))
+        .commander(plugin("list-commander"))
         .commander_config(Dictionary::new().with("messages", messages).with("repeat", 0))
-        .producer(Plugin::package(plugins.join("fill-producer")))
-        .producer_config(Dictionary::new().with("arrays", vec![Value::from(array)]))
+        .producer(plugin("fill-producer"))
+        .producer_config(small())
         .workers(WORKERS)
         .slots(SLOTS)
         .deterministic(deterministic)

@@ -19,12 +19,14 @@
 
 #![expect(missing_docs, reason = "gungraun makes modules and functions of its own of each benchmark")]
 
+mod common;
+
 use std::hint::black_box;
-use std::path::Path;
 
 use cobuf_host::parts::{Bells, Producing, Slots};
-use cobuf_host::{Batches, Dictionary, Plugin, Value};
+use cobuf_host::{Batches, Dictionary};
 use cobuf_plugin_api::codec;
+use common::{plugin, small};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 
@@ -96,16 +98,6 @@ fn decode(message: Vec<u8>) {
     for _ in 0..TIMES {
         drop(codec::decode::<Dictionary>("the message", black_box(&message)));
     }
-}
-
-fn plugin(name: &str) -> Plugin {
-    Plugin::package(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name))
-}
-
-/// One array of 16 bytes.
-fn small() -> Dictionary {
-    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
-    Dictionary::new().with("arrays", vec![Value::from(array)])
 }
 
 fn producing() -> (Producing, Vec<u8>) {

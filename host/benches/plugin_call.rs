@@ -5,20 +5,19 @@
 //!
 //! `cargo bench -p cobuf-host --bench plugin_call`
 
+mod common;
+
 use std::hint::black_box;
-use std::path::Path;
 use std::time::Duration;
 
+use cobuf_host::Dictionary;
 use cobuf_host::parts::Producing;
-use cobuf_host::{Dictionary, Plugin, Value};
 use cobuf_plugin_api::codec;
+use common::{plugin, small};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn produce(criterion: &mut Criterion) {
-    let plugin = Plugin::package(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/fill-producer"));
-    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
-    let config = Dictionary::new().with("arrays", vec![Value::from(array)]);
-    let mut producer = Producing::open(&plugin, &config).expect("the plugin can be opened");
+    let mut producer = Producing::open(&plugin("fill-producer"), &small()).expect("the plugin can be opened");
     let mut group = criterion.benchmark_group("plugin_call");
     for (name, message) in [
         ("one_number", Dictionary::new().with("index", 7)),

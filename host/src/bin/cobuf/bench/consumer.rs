@@ -27,6 +27,23 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
+    /// Of who takes so many batches at a time, again and again for about so long.
+    pub(crate) fn of(
+        time: Duration,
+        at_a_time: usize,
+        mut take: impl FnMut(u64) -> Result<()>,
+    ) -> Result<Self> {
+        let (started, mut batches) = (Instant::now(), 0);
+        loop {
+            take(at_a_time as u64)?;
+            batches += at_a_time as u64;
+            let elapsed = started.elapsed();
+            if elapsed >= time {
+                return Ok(Self { batches, elapsed });
+            }
+        }
+    }
+
     pub(crate) fn micros_a_batch(self) -> f64 {
         self.elapsed.as_secs_f64() * 1e6 / self.batches as f64
     }
@@ -77,15 +94,7 @@ impl Consumer {
         at_a_time: usize,
         mut look: impl FnMut(&Batch),
     ) -> Result<Pace> {
-        let (started, mut batches) = (Instant::now(), 0);
-        loop {
-            self.take(at_a_time as u64, &mut look)?;
-            batches += at_a_time as u64;
-            let elapsed = started.elapsed();
-            if elapsed >= time {
-                return Ok(Pace { batches, elapsed });
-            }
-        }
+        Pace::of(time, at_a_time, |count| self.take(count, &mut look).map(drop))
     }
 
     /// Waits until every slot has a batch.

@@ -14,12 +14,12 @@ pub(crate) mod ping_pong;
 mod signal;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use self::signal::Signal;
-use super::consumer::MANY;
+use super::consumer::{MANY, Pace};
 use super::memory::{APART, SharedMemory};
 use super::partner::{self, Partner, Role};
 use crate::signals::Signals;
@@ -94,7 +94,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Takes the next batches, in order.
-    fn take(&mut self, count: u32) -> Result<()> {
+    fn take(&mut self, count: u64) -> Result<()> {
         let words = self.memory.words();
         let consumed = signal(words, CONSUMED);
         let done = [0, 1].map(|worker| signal(words, DONE + 2 * worker));
@@ -114,13 +114,8 @@ impl<'a> Relay<'a> {
 /// What a batch of a relay with so many slots takes, in microseconds, measured for about a `window`.
 pub(crate) fn micros_a_batch(slots: usize, window: Duration, signals: &Signals) -> Result<f64> {
     let mut relay = Relay::start(slots, signals)?;
-    relay.take(2 * slots as u32)?;
-    let (started, mut taken) = (Instant::now(), 0);
-    while started.elapsed() < window {
-        relay.take(MANY as u32)?;
-        taken += MANY;
-    }
-    Ok(started.elapsed().as_secs_f64() * 1e6 / taken as f64)
+    relay.take(2 * slots as u64)?;
+    Ok(Pace::of(window, MANY, |count| relay.take(count))?.micros_a_batch())
 }
 
 #[cfg(test)]

@@ -1,0 +1,16 @@
+//! What several benchmarks run: a plugin of the repository, and the smallest batch.
+
+use std::path::Path;
+
+use cobuf_host::{Dictionary, Plugin, Value};
+
+/// The plugin of this name.
+pub(crate) fn plugin(name: &str) -> Plugin {
+    Plugin::package(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name))
+}
+
+/// The configuration with which `fill-producer` fills one array of 16 bytes.
+pub(crate) fn small() -> Dictionary {
+    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
+    Dictionary::new().with("arrays", vec![Value::from(array)])
+}
