@@ -186,10 +186,7 @@ fn is_a_message_kept_whose_commander_died_after_it_was_queued() {
 /// It dies between the word and the queue's entry: no entry leads to its last message.
 #[test]
 fn is_a_message_kept_whose_commander_died_before_it_was_entered() {
-    survive_a_commander_that_dies(2, |model, mut claim| {
-        model.write(&mut claim, |contents| contents.message = message(1));
-        model.table().queue_unentered(claim, 1, 1);
-    });
+    survive_a_commander_that_dies(2, |model, claim| model.command_unentered(claim, 1));
 }
 
 /// It dies between the queue's entry and the tail, and a worker goes by that entry: the next commander's must not be written over it.
@@ -199,9 +196,7 @@ fn is_a_message_kept_whose_commander_died_before_the_tail() {
         let model = Model::new(4);
         let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
         model.command_until(&mut supply, 1);
-        let mut claim = table.claim_free(&mut supply).unwrap();
-        model.write(&mut claim, |contents| contents.message = message(1));
-        table.queue_unentered(claim, 1, 1);
+        model.command_unentered(table.claim_free(&mut supply).unwrap(), 1);
         table.queue.enter(1);
         model.control.tail.0.store(1, Ordering::Relaxed);
         let mut claimed = vec![model.claim_queued(&mut worker).unwrap()];
@@ -222,9 +217,7 @@ fn does_the_queue_lead_to_the_next_message_where_the_last_one_was_never_entered(
         let model = Model::new(4);
         let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
         table.restore();
-        let mut claim = table.claim_free(&mut supply).unwrap();
-        model.write(&mut claim, |contents| contents.message = message(0));
-        table.queue_unentered(claim, 0, 1);
+        model.command_unentered(table.claim_free(&mut supply).unwrap(), 0);
         let claim = model.claim_queued(&mut worker).unwrap();
         model.produce(claim, &worker);
         model.consume(model.next(true).unwrap());

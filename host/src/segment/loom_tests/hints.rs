@@ -60,9 +60,7 @@ fn is_the_commander_woken_whose_message_was_taken_before_it_was_entered() {
         let model = Model::new(1);
         let (table, mut worker) = (model.table(), Worker::at(FIRST));
         table.restore();
-        let mut claim = table.claim_free(&mut Supply::default()).unwrap();
-        model.write(&mut claim, |contents| contents.message = message(0));
-        table.queue_unentered(claim, 0, 1);
+        model.command_unentered(table.claim_free(&mut Supply::default()).unwrap(), 0);
         let claim = model.claim_queued(&mut worker).unwrap();
         table.queue.enter(0);
         model.control.queued.notify_one();

@@ -183,6 +183,12 @@ impl Model {
         self.table().publish(claim, sequence, size_of::<u64>());
     }
 
+    /// Queues a message that no entry leads to yet.
+    fn command_unentered(&self, mut claim: Claim<Commanding>, sequence: u64) {
+        self.write(&mut claim, |contents| contents.message = message(sequence));
+        self.table().queue_unentered(claim, sequence, size_of::<u64>());
+    }
+
     /// Queues the messages before this one, unless it is stopped.
     fn command_until(&self, supply: &mut Supply, end: u64) {
         for sequence in self.table().commanded()..end {

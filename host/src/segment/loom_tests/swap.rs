@@ -3,14 +3,28 @@
 use super::*;
 use crate::segment::sync::{AtomicU32, Ordering};
 
+fn model_of_two_crews() -> Arc<Model> {
+    let model = Model::new(2);
+    // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.
+    model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
+    model
+}
+
+/// Takes two batches, the new crew's from the message `first` on.
+fn consume_cut_at(model: &Model, first: u64) {
+    for sequence in 0..2 {
+        let claim = model.next(true).unwrap();
+        assert_eq!(model.table().outcome(&claim).edition, u32::from(sequence >= first));
+        assert_eq!(model.consume(claim), sequence);
+    }
+}
+
 /// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
 /// All messages are there before.
 #[test]
 fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
     check(|| {
-        let model = Model::new(2);
-        // As below.
-        model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
+        let model = model_of_two_crews();
         model.command_all(2);
         let old = start(&model, |model| {
             let mut worker = Worker::at(FIRST);
@@ -25,11 +39,7 @@ fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
             assert!(model.table().sequence(&claim) >= first);
             model.produce(claim, &worker);
         }
-        for sequence in 0..2 {
-            let claim = model.next(true).unwrap();
-            assert_eq!(model.table().outcome(&claim).edition, u32::from(sequence >= first));
-            assert_eq!(model.consume(claim), sequence);
-        }
+        consume_cut_at(&model, first);
         old.join().unwrap();
     });
 }
@@ -37,9 +47,7 @@ fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
 #[test]
 fn is_the_cut_between_two_crews_exact() {
     check_large(|| {
-        let model = Model::new(2);
-        // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.
-        model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
+        let model = model_of_two_crews();
         let retire = Arc::new(AtomicU32::new(0));
         let old = {
             let retire = retire.clone();
@@ -69,11 +77,7 @@ fn is_the_cut_between_two_crews_exact() {
         retire.store(1, Ordering::SeqCst);
         model.table().wake_everyone();
         model.command(model.table().claim_free(&mut supply).unwrap(), 1);
-        for sequence in 0..2 {
-            let claim = model.next(true).unwrap();
-            assert_eq!(model.table().outcome(&claim).edition, u32::from(sequence >= first));
-            assert_eq!(model.consume(claim), sequence);
-        }
+        consume_cut_at(&model, first);
         model.table().request_stop();
         assert_eq!(old.join().unwrap() + new.join().unwrap(), 2);
     });
