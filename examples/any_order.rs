@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
         .map(|(sleep_seconds, value)| Message { value, sleep_seconds })
         .collect();
 
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let host = Host::builder()
         .commander(Plugin::package(plugins.join("list-commander")))
         .commander_config(CommanderConfig { messages: &messages })

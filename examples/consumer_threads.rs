@@ -23,7 +23,7 @@ const THREADS: usize = 4;
 fn main() -> anyhow::Result<()> {
     cobuf_host::init(); // first: this executable is also its own fork server
 
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let commander_config =
         Dictionary::new().with("length", IMAGES).with("batch_size", BATCH_SIZE).with("epochs", EPOCHS);
     let host = Host::builder()

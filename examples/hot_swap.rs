@@ -20,7 +20,7 @@ const PRODUCE_SECONDS: f64 = 0.005;
 fn main() -> Result<()> {
     cobuf_host::init(); // first: this executable is also its own fork server
 
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let producer = Plugin::package(plugins.join("fill-producer")).built()?;
     let message = Dictionary::new().with("index", 1);
     let commander_config = Dictionary::new().with("messages", vec![Value::from(message)]).with("repeat", 0);

@@ -10,7 +10,7 @@ use cobuf_host::{Dictionary, Host, Plugin};
 fn main() -> anyhow::Result<()> {
     cobuf_host::init(); // first: this executable is also its own fork server
 
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let host = Host::builder()
         .commander(Plugin::package(plugins.join("index-commander")))
         .commander_config(Dictionary::new().with("length", 1797).with("batch_size", 256).with("epochs", 1))

@@ -42,7 +42,7 @@ fn main() -> anyhow::Result<()> {
 
 /// A stream of images and labels: so many times through a split of the data.
 fn start(split: &str, images: usize, epochs: u64, noise: f64) -> Result<Host, StartError> {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let batches = Dictionary::new().with("batch_size", BATCH_SIZE);
     let commander_config =
         batches.clone().with("length", images).with("epochs", epochs).with("shuffle", true);

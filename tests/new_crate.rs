@@ -154,7 +154,8 @@ fn is_a_request_that_cannot_be_met_refused_with_what_is_expected() {
     let wrong = "is wrong, expected the folder of cobuf-plugin-api";
     let said = refused(&["producer", "noise", "--plugin-api", "nowhere"]);
     assert!(said.contains(&format!("--plugin-api nowhere {wrong}: No such file")), "{said}");
-    let host = env!("CARGO_MANIFEST_DIR");
+    let host = repository().join("host").display().to_string();
+    let host = host.as_str();
     let said = refused(&["producer", "noise", "--plugin-api", host]);
     assert!(said.contains(&format!("--plugin-api {host} {wrong}: it has the package cobuf-host")), "{said}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -36,7 +36,7 @@ pub(crate) fn plugin(name: &str) -> Plugin {
 
 /// The root of the repository.
 pub(crate) fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("host/ has a parent")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("host/cli/ is two folders down")
 }
 
 fn build(name: &str) -> PathBuf {

@@ -1,0 +1,55 @@
+//! What the hand-over itself costs: batches so small that there is nothing else to do.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use anyhow::Result;
+use cobuf_host::Batch;
+
+use super::{Case, FILLING};
+use crate::consumer::{Consumer, MANY};
+use crate::plugins::Plugins;
+use crate::relay;
+use cobuf::measure::figure::{Bound, Figure};
+use cobuf::measure::plan::Plan;
+
+pub(super) const CASE: Case = Case {
+    name: "tiny",
+    title: "hand-over of a batch of 16 bytes, commander → worker → consumer; 2 workers, 32 slots",
+    plugins: FILLING,
+    measure,
+};
+
+const WORKERS: usize = 2;
+const SLOTS: usize = 32;
+
+#[derive(Clone, Copy)]
+enum Thing {
+    InOrder,
+    AnyOrder,
+    Relay,
+}
+
+fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
+    let things = [Thing::InOrder, Thing::AnyOrder, Thing::Relay];
+    let [ordered, any, relay] = plan.samples(things, |thing, window| match thing {
+        Thing::InOrder => by_host(plugins, true, window),
+        Thing::AnyOrder => by_host(plugins, false, window),
+        Thing::Relay => relay::micros_a_batch(SLOTS, window, &plan.signals),
+    })?;
+    Ok(vec![
+        Figure::new("in order", "µs a batch", ordered.clone())
+            .beside("a bare relay of processes, without messages", relay)
+            .should_be(Bound::AtMost(1.0)),
+        Figure::new("any order", "µs a batch", any)
+            .beside("in order", ordered)
+            .ratio_should_be(Bound::AtMost(1.0)),
+    ])
+}
+
+fn by_host(plugins: &Plugins, deterministic: bool, window: Duration) -> Result<f64> {
+    let builder = plugins.tiny();
+    let builder = builder.workers(WORKERS).slots(SLOTS).deterministic(deterministic);
+    let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
+    Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
+}

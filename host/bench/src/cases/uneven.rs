@@ -1,0 +1,81 @@
+//! What is lost where one message takes much longer than another: nothing in any order; in order, what the slots cannot bridge.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use cobuf_host::{Dictionary, Value};
+use cobuf_plugin_api::generator;
+use cobuf_plugin_api::rand::RngExt as _;
+
+use super::{Case, FILLING};
+use crate::consumer::{Consumer, Pace};
+use crate::plugins::{Plugins, bytes};
+use crate::simulation::Simulation;
+use cobuf::measure::figure::{Bound, Figure};
+use cobuf::measure::plan::Plan;
+use cobuf::measure::samples::Samples;
+
+pub(super) const CASE: Case = Case {
+    name: "uneven",
+    title: "producers that sleep for exponential times, mean 10 ms; 8 workers, 32 slots",
+    plugins: FILLING,
+    measure,
+};
+
+const WORKERS: usize = 8;
+const SLOTS: usize = 32;
+const MEAN: Duration = Duration::from_millis(10);
+/// How many different times there are, which then come again.
+const TIMES: usize = 1000;
+const SEED: u64 = 0;
+
+/// Batches a second, and how many there would be if nothing but the producers took time.
+#[derive(Clone, Copy)]
+struct Rates {
+    measured: f64,
+    computed: f64,
+}
+
+fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
+    let times = exponential_times();
+    let rounds = plan.rounds(&[false, true], |in_order, window| run(plugins, &times, in_order, window))?;
+    let [[any, ideal], [ordered, allowed]] = [0, 1].map(|order: usize| {
+        let samples = |of: fn(&Rates) -> f64| rounds[order].iter().map(of).collect::<Samples>();
+        [samples(|rates| rates.measured), samples(|rates| rates.computed)]
+    });
+    let goal = Bound::AtLeast(0.97);
+    Ok(vec![
+        Figure::new("any order", "batches/s", any.clone())
+            .beside("workers that are never without work, computed", ideal)
+            .ratio_should_be(goal),
+        Figure::new("in order", "batches/s", ordered)
+            .beside("what its slots allow, computed", allowed)
+            .ratio_should_be(goal)
+            .beside("any order", any),
+    ])
+}
+
+fn exponential_times() -> Vec<Duration> {
+    let mut rng = generator(SEED);
+    let mut uniform = || rng.random::<f64>();
+    (0..TIMES).map(|_| MEAN.mul_f64(-(1.0 - uniform()).ln())).collect()
+}
+
+fn run(plugins: &Plugins, times: &[Duration], in_order: bool, window: Duration) -> Result<Rates> {
+    let message = |time: &Duration| Dictionary::new().with("sleep_seconds", time.as_secs_f64());
+    let messages: Vec<Value> = times.iter().map(|time| message(time).into()).collect();
+    let builder = plugins
+        .filling(&[bytes(&[16])], Dictionary::new())
+        .commander_config(Dictionary::new().with("messages", messages).with("repeat", 0))
+        .workers(WORKERS)
+        .slots(SLOTS)
+        .deterministic(in_order);
+    let mut consumer = Consumer::start(builder)?;
+    let before = consumer.take(2 * SLOTS as u64, |_| ())?.batches as usize;
+    let pace = consumer.take_for(window, WORKERS, |_| ())?;
+    let simulation = Simulation { times, workers: WORKERS, slots: SLOTS, in_order };
+    let deliveries = simulation.deliveries(before + pace.batches as usize);
+    let computed = deliveries[deliveries.len() - 1] - deliveries[before - 1];
+    let computed = Pace { elapsed: computed, ..pace };
+    Ok(Rates { measured: pace.batches_a_second(), computed: computed.batches_a_second() })
+}

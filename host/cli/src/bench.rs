@@ -1,0 +1,154 @@
+//! `cobuf bench PIPELINE`: how fast a pipeline is on this machine. Several runs, and what limited each.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use cobuf::measure::figure::Figure;
+use cobuf::measure::machine::Machine;
+use cobuf::measure::plan::Plan;
+use cobuf::progress::say;
+use cobuf_host::{LimitedBy, StreamError};
+use serde::Serialize;
+
+use crate::args::BenchArgs;
+use crate::pipeline::Pipeline;
+use crate::report::bytes_of;
+
+/// What all runs showed; what is a list has an entry a run.
+#[derive(Debug, Serialize)]
+struct BenchReport {
+    #[serde(flatten)]
+    machine: Machine,
+    /// For how long all runs together were to be measured.
+    seconds: f64,
+    pipeline: String,
+    workers: usize,
+    slots: usize,
+    deterministic: bool,
+    batches: Vec<u64>,
+    errors: Vec<u64>,
+    limited_by: Vec<LimitedBy>,
+    figures: Vec<Figure>,
+}
+
+/// What one run showed.
+struct Run {
+    workers: usize,
+    slots: usize,
+    deterministic: bool,
+    first_batch: Duration,
+    batches: u64,
+    errors: u64,
+    /// From the first batch to the last, and their bytes without those of the first: the start is not the pipeline's pace.
+    elapsed: Duration,
+    bytes: u64,
+    limited_by: LimitedBy,
+}
+
+pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
+    let plan = Plan::new(args.seconds, args.runs)?;
+    let measured = measure(args, &plan).and_then(|report| {
+        let report = if args.json { serde_json::to_string(&report)? } else { report.to_string() };
+        // A reader that has seen enough, such as `head`, is no error.
+        let _ = writeln!(std::io::stdout(), "{report}");
+        Ok(ExitCode::SUCCESS)
+    });
+    plan.signals.exit_code().map_or(measured, Ok)
+}
+
+/// Runs the pipeline, its plugins built once.
+fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
+    let path = &args.pipeline;
+    say(&format!("measuring {}, for about {} s", path.display(), args.seconds));
+    let pipeline = Pipeline::read_to_measure(path, args)?.built()?;
+    let rounds = plan.rounds(&[()], |(), window| run(&pipeline, window))?;
+    let runs = &rounds[0];
+    let samples = |of: fn(&Run) -> f64| runs.iter().map(of).collect();
+    let last = &runs[runs.len() - 1];
+    Ok(BenchReport {
+        machine: Machine::here(),
+        seconds: args.seconds,
+        pipeline: path.display().to_string(),
+        workers: last.workers,
+        slots: last.slots,
+        deterministic: last.deterministic,
+        batches: runs.iter().map(|run| run.batches).collect(),
+        errors: runs.iter().map(|run| run.errors).collect(),
+        limited_by: runs.iter().map(|run| run.limited_by).collect(),
+        figures: vec![
+            Figure::new("first batch after", "ms", samples(|run| run.first_batch.as_secs_f64() * 1e3)),
+            Figure::new("batches", "batches/s", samples(|run| 1.0 / run.seconds_a_batch())),
+            Figure::new("bytes", "MB/s", samples(|run| run.bytes as f64 / 1e6 / run.elapsed.as_secs_f64())),
+            Figure::new("time", "µs a batch", samples(|run| run.seconds_a_batch() * 1e6)),
+        ],
+    })
+}
+
+/// One run, to its end or for so long from its first batch on.
+fn run(pipeline: &Pipeline, window: Duration) -> Result<Run> {
+    let started = Instant::now();
+    let host = pipeline.clone().into_builder()?.start()?;
+    let (mut batches, mut errors, mut bytes) = (0, 0, 0);
+    let (mut first, mut last) = (started, started);
+    for item in host.batches() {
+        match item {
+            Ok(batch) => {
+                last = Instant::now();
+                batches += 1;
+                if batches == 1 {
+                    first = last;
+                } else {
+                    bytes += bytes_of(&batch);
+                }
+            }
+            Err(StreamError::Batch(_)) => errors += 1,
+            Err(error) => return Err(error.into()),
+        }
+        if batches > 1 && last - first >= window {
+            break;
+        }
+    }
+    ensure!(
+        batches > 1,
+        "the pipeline gave {batches} batches and {errors} errors, expected at least 2 batches"
+    );
+    Ok(Run {
+        workers: host.workers(),
+        slots: host.slots(),
+        deterministic: host.deterministic(),
+        first_batch: first - started,
+        batches,
+        errors,
+        elapsed: last - first,
+        bytes,
+        limited_by: host.statistics().limited_by(),
+    })
+}
+
+impl Run {
+    fn seconds_a_batch(&self) -> f64 {
+        self.elapsed.as_secs_f64() / (self.batches - 1) as f64
+    }
+}
+
+impl fmt::Display for BenchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = if self.deterministic { "in order" } else { "in any order" };
+        let Self { machine, pipeline, workers, slots, .. } = self;
+        write!(
+            f,
+            "{machine}\n\n{pipeline}: {workers} workers, {slots} slots, {order}, {} runs",
+            self.batches.len()
+        )?;
+        self.figures.iter().try_for_each(|figure| write!(f, "\n{figure}"))?;
+        let limited_by: Vec<String> = self.limited_by.iter().map(ToString::to_string).collect();
+        write!(f, "\n  limited by, run by run: {}", limited_by.join(", "))?;
+        match self.errors.iter().sum::<u64>() {
+            0 => Ok(()),
+            errors => write!(f, "\n  {errors} errors in the place of batches, all runs together"),
+        }
+    }
+}

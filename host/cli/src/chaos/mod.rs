@@ -1,0 +1,233 @@
+//! `cobuf chaos`: a pipeline under random faults, and the proof that nobody could tell.
+//!
+//! ```text
+//!   round 0   undisturbed: how many batches, which digest, how fast
+//!   round n   the same in either order, with one or two workers more or not; meanwhile a thread throws faults:
+//!             signals to commander and workers, failpoints inside claim, write, commit and reclaim
+//!   after it  every sequence number once, in its order, the same digest, no process, name, folder or descriptor left
+//! ```
+//!
+//!   faults   chooses and throws them, and measures how long a message takes to come back
+//!   remains  what a round has left behind
+//!   report   what is said at the end
+
+mod faults;
+mod remains;
+mod report;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use cobuf_host::{ContentDigest, Host, HostBuilder, Next, OnCommanderFailure, ReportKind, limits};
+use cobuf_plugin_api::Rng;
+use cobuf_plugin_api::rand::{RngExt, SeedableRng};
+
+use self::faults::{Faults, Thrown};
+use self::remains::Remains;
+use self::report::Report;
+use crate::args::ChaosArgs;
+use crate::pipeline::Pipeline;
+use cobuf::progress::say;
+
+/// The exit code where something differed.
+const FAILED: u8 = 1;
+/// The batches of a round, where neither the pipeline nor the command line has an end.
+const DEFAULT_BATCHES: u64 = 1000;
+/// How long a consumer may get nothing, in deadlines: after that the round is given up.
+const STUCK_AFTER_DEADLINES: u32 = 60;
+/// The most workers that a round has more than the pipeline says.
+const MORE_WORKERS: usize = 2;
+
+pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seed = args.seed.unwrap_or(now.as_nanos() as u64);
+    ensure!(args.kills_per_second > 0.0, "kills-per-second is {}, expected above 0", args.kills_per_second);
+    let deadline = Duration::try_from_secs_f64(args.deadline).context("the deadline is wrong")?;
+    let mut pipeline = Pipeline::read_file(&args.pipeline)?;
+    pipeline.set(&args.set)?;
+    *pipeline.batches_mut() = args.batches.or(*pipeline.batches_mut());
+    let mut chaos = Chaos {
+        pipeline: pipeline.built()?,
+        deadline,
+        rate: args.kills_per_second,
+        dice: Rng::seed_from_u64(seed),
+        report: Report::new(seed, args),
+    };
+    // Orphans of killed fork servers come to this process, where they can be seen and reaped.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    chaos.run(args.seconds)?;
+    let report = chaos.report;
+    if args.json {
+        writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;
+    } else {
+        say(&report.to_string());
+    }
+    Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// What a round delivered.
+#[derive(Debug, Default)]
+struct Delivered {
+    sequences: Vec<u64>,
+    digest: ContentDigest,
+    errors: Vec<String>,
+    seconds: f64,
+}
+
+struct Chaos {
+    pipeline: Pipeline,
+    deadline: Duration,
+    rate: f64,
+    dice: Rng,
+    report: Report,
+}
+
+impl Chaos {
+    fn run(&mut self, seconds: f64) -> Result<()> {
+        let host = self.builder()?.start()?;
+        if self.pipeline.batches_mut().is_none() {
+            *self.pipeline.batches_mut() = Some(host.batches().total().unwrap_or(DEFAULT_BATCHES));
+        }
+        let workers = host.workers();
+        drop(host);
+        let (expected, _) = self.round(&self.builder()?.start()?, None)?;
+        if let Some(error) = expected.errors.first() {
+            bail!("the pipeline fails without any chaos: {error}");
+        }
+        self.report.expect(&expected);
+        let started = Instant::now();
+        while started.elapsed().as_secs_f64() < seconds && self.report.passed {
+            let (deterministic, more) = (self.dice.random(), self.dice.random_range(0..=MORE_WORKERS));
+            let builder = self.builder()?.deterministic(deterministic).workers(workers + more);
+            let before = Remains::now()?;
+            let host = builder.start()?;
+            let faults = self.dice.random();
+            let (delivered, thrown) = self.round(&host, Some(faults))?;
+            let statistics = host.statistics();
+            drop(host);
+            let left = Remains::now_beyond(&before)?;
+            let mut differences = differences(&expected, &delivered, deterministic);
+            differences.extend(left.iter().map(|what| format!("left behind: {what}")));
+            let order = if deterministic { "in order" } else { "in any order" };
+            self.report.fail(
+                differences.iter().map(|what| format!("{order}, {workers} workers and {more} more: {what}")),
+            );
+            self.report.add(&delivered, &thrown, &statistics);
+        }
+        Ok(())
+    }
+
+    /// A host that takes nothing for a fault of the pipeline's.
+    fn builder(&self) -> Result<HostBuilder> {
+        let mut builder = self.pipeline.clone().into_builder()?;
+        for kind in [ReportKind::Crash, ReportKind::Timeout] {
+            builder = builder.on_commander_failure(kind, OnCommanderFailure::Restart);
+        }
+        Ok(builder
+            .max_attempts(limits::MAX_ATTEMPTS)
+            .message_timeout(self.deadline)
+            .commander_timeout(self.deadline))
+    }
+
+    /// Reads a stream to its end, while faults are thrown where there is a seed for them.
+    fn round(&self, host: &Host, seed: Option<u64>) -> Result<(Delivered, Thrown)> {
+        let (stop, stopped) = mpsc::channel();
+        let outcome = thread::scope(|scope| {
+            let thrower = seed.map(|seed| {
+                let faults = Faults::new(host, seed, self.rate);
+                scope.spawn(move || faults.throw_until(&stopped))
+            });
+            let delivered = self.consume(host);
+            // The thread is waiting for this, or for the time of its next fault.
+            drop(stop);
+            let thrown = thrower.map(|thrower| thrower.join());
+            (delivered, thrown)
+        });
+        let (delivered, thrown) = outcome;
+        let thrown =
+            thrown.transpose().map_err(|_| anyhow::anyhow!("the thread that throws faults panicked"))?;
+        Ok((delivered, thrown.unwrap_or_default()))
+    }
+
+    fn consume(&self, host: &Host) -> Delivered {
+        let (mut delivered, batches) = (Delivered::default(), host.batches());
+        let started = Instant::now();
+        let patience = self.deadline * STUCK_AFTER_DEADLINES;
+        loop {
+            match batches.next_timeout(patience) {
+                Next::Item(Ok(batch)) => {
+                    delivered.sequences.push(batch.sequence());
+                    delivered.digest.add(&batch);
+                }
+                Next::Item(Err(error)) => {
+                    delivered.errors.push(format!("{:#}", anyhow::Error::new(error)));
+                }
+                Next::Pending(_) => {
+                    delivered
+                        .errors
+                        .push(format!("nothing came for {patience:?}, {}", batches.stall_report()));
+                    break;
+                }
+                Next::Ended => break,
+            }
+        }
+        delivered.seconds = started.elapsed().as_secs_f64();
+        delivered
+    }
+}
+
+/// What somebody could tell from a round.
+fn differences(expected: &Delivered, delivered: &Delivered, deterministic: bool) -> Vec<String> {
+    let mut differences = delivered.errors.clone();
+    let once: BTreeSet<u64> = delivered.sequences.iter().copied().collect();
+    if once.len() != delivered.sequences.len() {
+        differences.push(format!("{} batches came twice", delivered.sequences.len() - once.len()));
+    }
+    let all: BTreeSet<u64> = expected.sequences.iter().copied().collect();
+    if once != all {
+        let missing: Vec<_> = all.difference(&once).take(5).collect();
+        let strange: Vec<_> = once.difference(&all).take(5).collect();
+        differences
+            .push(format!("batches are missing, {missing:?} …, or should not be there, {strange:?} …"));
+    }
+    if deterministic && !delivered.sequences.is_sorted() {
+        differences.push("batches came out of their order".to_owned());
+    }
+    if delivered.digest != expected.digest {
+        differences.push(format!("the digest is {}, expected {}", delivered.digest, expected.digest));
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_every_difference_told() {
+        let delivered =
+            |sequences: &[u64]| Delivered { sequences: sequences.to_vec(), ..Delivered::default() };
+        let told = |sequences: &[u64], deterministic: bool| {
+            differences(&delivered(&[0, 1, 2]), &delivered(sequences), deterministic).join("; ")
+        };
+        assert_eq!(told(&[0, 1, 2], true), "");
+        assert_eq!(told(&[2, 0, 1], false), "");
+        assert_eq!(told(&[2, 0, 1], true), "batches came out of their order");
+        assert_eq!(told(&[0, 1, 1, 2], true), "1 batches came twice");
+        assert_eq!(told(&[0, 1, 9], true), "batches are missing, [2] …, or should not be there, [9] …");
+        let mut other = delivered(&[0, 1, 2]);
+        other.digest = String::from("1").try_into().unwrap();
+        other.errors.push("batch 2 failed".to_owned());
+        let all = differences(&delivered(&[0, 1, 2]), &other, true);
+        assert_eq!(all[0], "batch 2 failed");
+        assert!(
+            all[1].starts_with("the digest is 00000000000000000000000000000001, expected 0000"),
+            "{all:?}"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! The `cobuf` command: runs and measures a pipeline, makes, lists, inspects and checks plugins, prints shell completions.
+//!
+//! ```text
+//!   args      the command line
+//!   pipeline  pipeline files, and what the command line changes in them
+//!   run       `cobuf run`: the loop over the batches
+//!   watch     `cobuf run --watch`: swaps plugins whose sources change
+//!   report    the summary, for people and for machines
+//!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
+//!   new       `cobuf new`: a crate for a plugin, from templates
+//!   list      `cobuf list`: the plugins that there are by name
+//!   inspect   `cobuf inspect`
+//!   check     `cobuf check`: whether a plugin does what a host relies on
+//!   bench     `cobuf bench`: how fast a pipeline is
+//! ```
+//!
+//! What it shares with the buffer's own benchmark is in `lib.rs`: measuring, the progress bar, signals.
+//!
+//! Exit codes: 0 all went well; 1 batches failed, or the stream ended with an error, or a check failed; 2 the command line, a pipeline file, a
+//! plugin or the machine did not allow a start; 130 and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
+
+mod args;
+mod bench;
+mod chaos;
+mod check;
+mod inspect;
+mod list;
+mod new;
+mod pipeline;
+mod report;
+mod run;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command, RunArgs};
+
+/// The exit code where nothing could be started.
+const CANNOT_START: u8 = 2;
+
+fn main() -> ExitCode {
+    cobuf_host::init();
+    let args = Args::parse();
+    cobuf::progress::log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
+    let done = match args.command {
+        Command::Run(run) => run::run(&run),
+        Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
+        Command::Chaos(chaos) => chaos::chaos(&chaos),
+        Command::New(new) => new::new(&new).map(|()| ExitCode::SUCCESS),
+        Command::List(list) => list::list(&list).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
+        Command::Check(check) => check::check(&check),
+        Command::Bench(bench) => bench::bench(&bench),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(CANNOT_START)
+    })
+}

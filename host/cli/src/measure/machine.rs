@@ -1,0 +1,51 @@
+//! Which machine it was, and when.
+
+use std::fmt;
+use std::fs;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::cores;
+
+/// What figures should never be without.
+#[derive(Debug, Serialize)]
+pub struct Machine {
+    cobuf: &'static str,
+    /// Whether the command, and so its plugins, were built without optimisation.
+    debug_build: bool,
+    date: String,
+    cpu: String,
+    /// The CPUs that this process may use.
+    cores: usize,
+    kernel: String,
+}
+
+impl Machine {
+    /// This machine, now.
+    pub fn here() -> Self {
+        let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let kernel = rustix::system::uname();
+        Self {
+            cobuf: env!("CARGO_PKG_VERSION"),
+            debug_build: cfg!(debug_assertions),
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            // ARM machines do not name theirs.
+            cpu: model.map_or(std::env::consts::ARCH, |(_, model)| model).to_owned(),
+            cores: cores(),
+            kernel: format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy()),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cobuf, date, cpu, cores, kernel, .. } = self;
+        write!(f, "cobuf {cobuf}, {cpu}, {cores} cores, {kernel}, {date}")?;
+        if self.debug_build {
+            f.write_str("\na debug build: its figures say little, build with --release")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! How long and how often things are measured: in turns, so that whatever else the machine does meets all of them alike.
+//!
+//! ```text
+//!   round 1    in order   any order   baseline
+//!   round 2    in order   any order   baseline
+//!   …          each for seconds / (rounds × things)
+//! ```
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::samples::Samples;
+use crate::signals::Signals;
+
+/// How long and how often.
+#[derive(Debug)]
+pub struct Plan {
+    /// For how long a case is measured, all rounds and things together.
+    pub time: Duration,
+    rounds: usize,
+    /// Between two measurements it is looked for them.
+    pub signals: Signals,
+}
+
+impl Plan {
+    /// A plan of so many seconds and rounds.
+    ///
+    /// # Errors
+    /// If either is 0, or signals cannot be listened for.
+    pub fn new(seconds: f64, rounds: usize) -> Result<Self> {
+        let time = Duration::try_from_secs_f64(seconds).context("the seconds are wrong")?;
+        ensure!(!time.is_zero(), "seconds is 0, expected more");
+        ensure!(rounds > 0, "runs is 0, expected at least 1");
+        Ok(Self { time, rounds, signals: Signals::install()? })
+    }
+
+    /// Measures each of the things once a round, and is told for how long. Gives what was measured of each, in the rounds' order.
+    pub fn rounds<T: Copy, R>(
+        &self,
+        things: &[T],
+        mut measure: impl FnMut(T, Duration) -> Result<R>,
+    ) -> Result<Vec<Vec<R>>> {
+        let measurements = self.rounds * things.len();
+        let window = self.time / u32::try_from(measurements).context("there is too much to measure")?;
+        let bar = bar(measurements as u64);
+        let mut measured: Vec<Vec<R>> = things.iter().map(|_| Vec::new()).collect();
+        for _ in 0..self.rounds {
+            for (&thing, measured) in things.iter().zip(&mut measured) {
+                ensure!(self.signals.exit_code().is_none(), "stopped by a signal");
+                measured.push(measure(thing, window)?);
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(measured)
+    }
+
+    /// As [`rounds`](Self::rounds), of numbers.
+    pub fn samples<T: Copy, const N: usize>(
+        &self,
+        things: [T; N],
+        measure: impl FnMut(T, Duration) -> Result<f64>,
+    ) -> Result<[Samples; N]> {
+        let mut measured = self.rounds(&things, measure)?.into_iter();
+        Ok(things.map(|_| measured.next().into_iter().flatten().collect()))
+    }
+}
+
+/// Shown on a terminal only, and drawn between measurements only.
+fn bar(measurements: u64) -> ProgressBar {
+    let bar = ProgressBar::new(measurements);
+    // The template is a constant that a run of the command has shown to be good.
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} measurements");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,97 @@
+//! The progress bar, and logs that do not tear it. Both go to standard error; the bar only to a terminal.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use cobuf_host::{Occupancy, Statistics};
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The bar that log lines are written above of, while there is one.
+static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Sends logs to standard error: the host's warnings, cargo's information, and plugins' unless the command starts them again and
+/// again; more with `verbose`.
+pub fn log_to_stderr(verbose: u8, plugins: bool) {
+    let default = match verbose {
+        0 if !plugins => "warn,cobuf::build=info",
+        0 => "warn,cobuf::plugin=info,cobuf::build=info",
+        1 => "info,cobuf_host=debug,cobuf::plugin=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colours = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBar);
+    lines.with_ansi(colours).with_target(false).without_time().init();
+}
+
+/// Writes each log line with the bar out of the way.
+#[derive(Clone, Copy)]
+struct AboveBar;
+
+impl<'a> MakeWriter<'a> for AboveBar {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        *self
+    }
+}
+
+impl Write for AboveBar {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write_all(line);
+        let written = SHOWN.get().map_or_else(write, |bar| bar.suspend(write));
+        // Where standard error is closed or full there is nobody to tell, and a run goes on without.
+        drop(written);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Prints a line to standard error, above the bar.
+pub fn say(line: &str) {
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(AboveBar, "{line}");
+}
+
+/// A run's progress.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A bar up to `total` batches, or a counter where it is not known; nothing where standard error is no terminal.
+    pub fn start(total: Option<u64>) -> Self {
+        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        let template = match total {
+            Some(_) => "{bar:30} {pos}/{len} batches  {per_sec}  {eta} left  {msg}",
+            None => "{spinner} {pos} batches  {per_sec}  {elapsed}  {msg}",
+        };
+        // The templates are constants that a run of the command has shown to be good.
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let _ = SHOWN.set(bar.clone());
+        Self { bar }
+    }
+
+    /// Shows how far the run is, and how full the slots are.
+    pub fn show(&self, done: u64, statistics: impl FnOnce() -> Statistics) {
+        self.bar.set_position(done);
+        if !self.bar.is_hidden() {
+            let Occupancy { free, writing, ready, .. } = statistics().slots;
+            self.bar.set_message(format!("slots: {ready} ready, {writing} writing, {free} free"));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,209 @@
+//! `cobuf run`: takes every batch of a pipeline, and says how it went.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use cobuf_host::{Batch, Checkpoint, Host, Next, StreamError};
+
+use crate::args::{ReportFormat, RunArgs};
+use crate::pipeline::Pipeline;
+use crate::report::{Course, Report, Tally, bytes_of};
+use crate::watch;
+use cobuf::progress::{Progress, say};
+use cobuf::signals::Signals;
+
+/// How often the loop looks for signals and refreshes the bar while no batch comes.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// After how long without an item it is said what the run waits for; then after twice as long.
+const STALL_SAID_AFTER: Duration = Duration::from_secs(5);
+/// How many errors are printed.
+const SHOWN_ERRORS: u64 = 10;
+/// The exit code where batches failed.
+const FAILED: u8 = 1;
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let signals = Signals::install()?;
+    let checkpoints = Checkpoints::new(args)?;
+    let pipeline = Pipeline::read(args)?;
+    let plugins = pipeline.plugins();
+    let mut builder = pipeline.into_builder()?;
+    if let Some(code) = signals.exit_code() {
+        return Ok(code); // while plugins were built
+    }
+    let mut tally = Tally::default();
+    if let Some(path) = &args.resume {
+        let checkpoint = Checkpoint::read(path)?;
+        tally = checkpoint.application_state()?.unwrap_or_default();
+        builder = builder.resume(checkpoint);
+    }
+    if let Some(path) = &args.replay {
+        builder = builder.replay(path);
+    }
+    if let Some(path) = &args.dead_letters {
+        builder = builder.dead_letters(path);
+    }
+    let started = Instant::now();
+    let host = builder.start()?;
+    let resumed = tally.clone();
+    let mut consumer = Consumer {
+        host: &host,
+        signals: &signals,
+        checkpoints,
+        started,
+        tally,
+        course: Course { resumed, ..Course::default() },
+        shown_errors: 0,
+        replays: args.replay.is_some(),
+    };
+    // The first one before anything is delivered, so that there is one whenever the run is killed.
+    consumer.checkpoints.write(&host, &consumer.tally)?;
+    let (report, unwritten, interrupted) = thread::scope(|scope| -> Result<_> {
+        let _watching = args.watch.then(|| watch::start(scope, &host, plugins)).transpose()?;
+        consumer.consume();
+        let unwritten = !consumer.write_checkpoint();
+        let Consumer { tally, course, .. } = consumer;
+        let (statistics, deterministic) = (host.statistics(), host.deterministic());
+        let report = Report::new(&tally, &course, &statistics, started.elapsed(), deterministic);
+        // A swap that is going on ends with it.
+        host.stop();
+        Ok((report, unwritten, course.interrupted))
+    })?;
+    match args.report {
+        ReportFormat::Text => say(&report.to_string()),
+        ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
+    }
+    Ok(match signals.exit_code() {
+        Some(code) if interrupted => code,
+        _ if report.errors > 0 || unwritten => ExitCode::from(FAILED),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Where and how often checkpoints are written.
+struct Checkpoints {
+    path: Option<PathBuf>,
+    every: u64,
+}
+
+impl Checkpoints {
+    fn new(args: &RunArgs) -> Result<Self> {
+        if let Some(path) = args.checkpoint.as_ref().filter(|path| args.resume.as_ref() != Some(path)) {
+            ensure!(
+                !path.exists(),
+                "the checkpoint {} is there already; go on from it with --resume {0}, or remove it",
+                path.display()
+            );
+        }
+        let path = args.checkpoint.clone().or_else(|| args.resume.clone());
+        Ok(Self { path, every: args.checkpoint_every })
+    }
+
+    fn write(&self, host: &Host, tally: &Tally) -> Result<()> {
+        match &self.path {
+            Some(path) => Ok(host.checkpoint().with_application_state(tally)?.write(path)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The loop over the batches.
+struct Consumer<'a> {
+    host: &'a Host,
+    signals: &'a Signals,
+    checkpoints: Checkpoints,
+    started: Instant,
+    tally: Tally,
+    course: Course,
+    shown_errors: u64,
+    replays: bool,
+}
+
+impl Consumer<'_> {
+    /// Takes every batch until the end of the stream or a signal.
+    fn consume(&mut self) {
+        let batches = self.host.batches();
+        // Of a replay, the stream's total says nothing.
+        let progress = Progress::start(batches.total().filter(|_| !self.replays));
+        let mut last_item = Instant::now();
+        let mut stalled_for = STALL_SAID_AFTER;
+        loop {
+            if self.signals.exit_code().is_some() {
+                self.course.interrupted = true;
+                break;
+            }
+            match batches.next_timeout(LOOK_AROUND) {
+                Next::Item(item) => {
+                    self.take(item);
+                    (last_item, stalled_for) = (Instant::now(), STALL_SAID_AFTER);
+                }
+                Next::Pending(_) if last_item.elapsed() >= stalled_for => {
+                    stalled_for *= 2;
+                    say(&format!(
+                        "nothing came for {:.0} s, {}",
+                        last_item.elapsed().as_secs_f64(),
+                        batches.stall_report()
+                    ));
+                }
+                Next::Pending(_) => {}
+                Next::Ended => break,
+            }
+            progress.show(self.tally.batches + self.tally.errors, || self.host.statistics());
+        }
+        progress.finish();
+    }
+
+    fn take(&mut self, item: Result<Batch, StreamError>) {
+        match item {
+            Ok(batch) => self.count(&batch),
+            Err(error) => self.note(error),
+        }
+        // The batch was given back: a checkpoint has it, as the tally does.
+        if (self.tally.batches + self.tally.errors).is_multiple_of(self.checkpoints.every) {
+            self.write_checkpoint();
+        }
+    }
+
+    /// Writes a checkpoint, where one was asked for; one that cannot be written leaves the last one, and the run goes on.
+    fn write_checkpoint(&mut self) -> bool {
+        self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
+        let written = self.checkpoints.write(self.host, &self.tally);
+        if let Err(error) = &written {
+            say(&format!("error: {error:#}"));
+        }
+        written.is_ok()
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        self.course.first_batch.get_or_insert_with(|| self.started.elapsed());
+        self.tally.batches += 1;
+        self.tally.rows += batch.rows().unwrap_or(1) as u64;
+        self.tally.bytes += bytes_of(batch);
+        self.tally.digest.add(batch);
+    }
+
+    fn note(&mut self, error: StreamError) {
+        match &error {
+            StreamError::Batch(_) => self.tally.errors += 1,
+            _ => self.course.stream_errors += 1,
+        }
+        self.shown_errors += 1;
+        if self.shown_errors > SHOWN_ERRORS {
+            if self.shown_errors == SHOWN_ERRORS + 1 {
+                say("error: further errors are counted, not shown");
+            }
+            return;
+        }
+        let attempts = match &error {
+            StreamError::Batch(error) => error.attempts().to_vec(),
+            _ => Vec::new(),
+        };
+        say(&format!("error: {:#}", anyhow::Error::new(error)));
+        for (number, attempt) in (1..).zip(attempts) {
+            say(&format!("  attempt {number}: {}", attempt.to_string().replace('\n', "\n  ")));
+        }
+    }
+}
