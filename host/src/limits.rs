@@ -23,7 +23,7 @@ pub const OUTCOME_CAPACITY: usize = 64 * 1024;
 /// commander is started that dies at one message.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 /// The most attempts that can be asked for: a slot's word counts no further.
-pub const MAX_ATTEMPTS: u32 = crate::segment::word::MAX_COUNTED_ATTEMPTS;
+pub const MAX_ATTEMPTS: u32 = 16_383;
 /// The shortest deadline of a message: the clock that it is measured by moves every 1 to 10 ms.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 /// The longest deadline that is counted: whoever asks for more wants none, and a clock's time can still be added to it.

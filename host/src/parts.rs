@@ -19,15 +19,13 @@ use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::{Job, LogSink, WorkerInfo};
 use cobuf_plugin_api::{ArraySpec, DType, Dictionary, PluginKind, Schema, StopFlag, codec, message_seed};
 
-use crate::batches::Batches;
-use crate::conformance::examiner::arena::Arena;
-use crate::failure::PerKind;
-use crate::history::History;
-use crate::identity::Identity;
-use crate::ledger::Ledger;
 use crate::limits::{DEFAULT_SEED, MIN_MESSAGE_CAPACITY};
 use crate::plugin::Plugin;
 use crate::plugin::open::{Logging, OpenProducer, ProducerPlugin};
+use crate::process::arena::Arena;
+use crate::record::identity::Identity;
+use crate::record::ledger::Ledger;
+use crate::record::policy::PerKind;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{self, Claim, Commanding, Reading};
 use crate::segment::event::Event;
@@ -37,7 +35,9 @@ use crate::segment::patience::Patience;
 use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::table::Supply;
-use crate::stream::Stream;
+use crate::stream::batches::Batches;
+use crate::stream::delivery::Stream;
+use crate::stream::history::History;
 
 /// A segment of so many slots, with one array of 16 bytes each.
 pub(crate) fn segment(slots: usize) -> Segment {

@@ -12,10 +12,10 @@ use super::declarations::told;
 use super::lifecycle::{closed, openings, soak, time};
 use super::report::{Outcome, Verdict};
 use super::room::{Course, Room};
-use super::task::{Given, Note, Step, Task};
 use super::{Subject, Tests, growth};
-use crate::error::StartError;
+use crate::host::error::StartError;
 use crate::plugin::PluginError;
+use crate::protocol::examination::{Given, Note, Step, Task};
 
 /// How many messages are compared.
 const MESSAGES: u64 = 64;

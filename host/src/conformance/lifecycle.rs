@@ -4,9 +4,9 @@
 use super::declarations::told;
 use super::report::Verdict;
 use super::room::{Course, Room};
-use super::task::{Note, Soak, Task};
 use super::{Subject, growth};
-use crate::error::StartError;
+use crate::host::error::StartError;
+use crate::protocol::examination::{Note, Soak, Task};
 
 /// Whether the plugin's object was dropped.
 pub(super) fn closed(course: &Course) -> Verdict {

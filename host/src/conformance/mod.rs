@@ -34,8 +34,6 @@
 
 mod commander;
 mod declarations;
-pub(crate) mod examiner;
-mod fingerprint;
 mod growth;
 mod lifecycle;
 mod mutations;
@@ -43,7 +41,6 @@ mod plain_loop;
 mod producer;
 mod report;
 mod room;
-pub(crate) mod task;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,7 +50,7 @@ use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 
 use self::report::Verdict;
 pub use self::report::{Finding, Outcome, Report};
-use crate::error::StartError;
+use crate::host::error::StartError;
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
@@ -166,7 +163,7 @@ impl Examination {
             Ok(file) => file,
             Err(error @ (PluginError::Read { .. } | PluginError::Build { .. })) => return Err(error.into()),
             Err(refusal) => {
-                let detail = crate::startup::explain(&refusal);
+                let detail = crate::text::chain(&refusal);
                 report.findings.push(Finding { test, title, outcome: Outcome::Failed, detail });
                 return Ok(report);
             }

@@ -6,8 +6,8 @@ use cobuf_plugin_api::codec;
 
 use super::Subject;
 use super::room::Room;
-use super::task::{Note, Task};
-use crate::error::StartError;
+use crate::host::error::StartError;
+use crate::protocol::examination::{Note, Task};
 
 /// The messages a second of so many processes together.
 pub(super) fn messages_a_second(

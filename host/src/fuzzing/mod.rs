@@ -17,14 +17,10 @@ use std::time::Duration;
 use cobuf_plugin_api::{ArraySpec, DType, Dictionary, Report, ReportKind, Schema, codec};
 use ndarray::IxDyn;
 
-use crate::batch::Batch;
-use crate::digest::ContentDigest;
-use crate::error::StreamError;
-use crate::failure::{OnFailure, PerKind};
-use crate::history::History;
-use crate::identity::Identity;
-use crate::ledger::Ledger;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+use crate::record::identity::Identity;
+use crate::record::ledger::Ledger;
+use crate::record::policy::{OnFailure, PerKind};
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::layout::{Layout, Sizes, Span};
 use crate::segment::memory::{Header, Segment, WorkerPlace};
@@ -32,9 +28,14 @@ use crate::segment::recovery::Reclaimed;
 use crate::segment::search::Scout;
 use crate::segment::slot::{Outcome, SlotHeader};
 use crate::segment::table::Supply;
-use crate::stall::StallReport;
-use crate::statistics::Statistics;
-use crate::stream::{Next, Stream};
+use crate::stream::batch::Batch;
+use crate::stream::batches::Next;
+use crate::stream::delivery::Stream;
+use crate::stream::digest::ContentDigest;
+use crate::stream::error::StreamError;
+use crate::stream::history::History;
+use crate::stream::stall::StallReport;
+use crate::stream::statistics::Statistics;
 
 /// Few, so that random steps meet in one slot.
 const SLOTS: usize = 3;

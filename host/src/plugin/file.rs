@@ -8,8 +8,8 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::ManifestInfo;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::copy::PluginPlan;
 use super::{Interface, PluginError, check};
-use crate::process::protocol::PluginPlan;
 
 /// How long a file may keep changing before it is given up.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);

@@ -16,6 +16,7 @@
 
 mod build;
 mod check;
+pub(crate) mod copy;
 mod cpu;
 mod elf;
 mod file;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
 use cobuf_plugin_api::{Report, ReportKind, message_seed};
 
-use super::channel::EventSender;
 use super::child::{self, Child};
 use super::crash;
-use super::protocol::{Event, Role, SetupFailure};
-use super::{startup_code, system};
+use super::system;
 use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
+use crate::protocol::channel::EventSender;
+use crate::protocol::message::{Event, SetupFailure};
+use crate::protocol::role::Role;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
@@ -43,7 +44,6 @@ pub(super) fn run(
     crash::report_crashes(events, role);
     let _ = events.send(&Event::Ready { role });
     worker.wait_for_share();
-    let mut is_first = true;
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
@@ -53,10 +53,6 @@ pub(super) fn run(
             let _ = producer.close();
             producer = plugin.construct(&child.config, info)?;
             let _ = events.send(&Event::Ready { role });
-        }
-        if std::mem::take(&mut is_first) {
-            // Where it cannot be done, the worker looks larger.
-            let _ = startup_code::unmap();
         }
     }
     producer.close().map_err(SetupFailure::from)

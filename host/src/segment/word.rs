@@ -31,6 +31,7 @@ const GENERATION_SHIFT: u32 = ATTEMPT_SHIFT + ATTEMPT_BITS;
 
 /// The most attempts that a word can count.
 pub(crate) const MAX_COUNTED_ATTEMPTS: u32 = (1 << ATTEMPT_BITS) - 1;
+const _: () = assert!(MAX_COUNTED_ATTEMPTS == crate::limits::MAX_ATTEMPTS, "the limit is the word's");
 
 /// The public states of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,14 +6,15 @@ use cobuf_plugin_api::Report;
 
 use super::workers::{Life, Verdict};
 use super::{Supervisor, count};
-use crate::failure::{Death, NotedAttempt};
 use crate::limits::OUTCOME_CAPACITY;
-use crate::process::protocol::Exit;
+use crate::record::death::Death;
+use crate::record::death::Exit;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::failpoint::Failpoint;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::shares::{CREWS, crew_of, worker_of};
 use crate::segment::slot::Outcome;
+use crate::stream::failure::NotedAttempt;
 
 impl Supervisor {
     /// What follows on a worker's death, once it was reaped.

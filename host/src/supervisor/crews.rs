@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use super::workers::{Life, Worker};
 use super::{Supervisor, count};
-use crate::error::StreamError;
 use crate::segment::memory::Retire;
 use crate::segment::shares::{CREWS, crew_of, place_of, worker_of};
 use crate::segment::sync::Ordering;
+use crate::stream::error::StreamError;
 
 /// What a crew is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,9 +22,11 @@ mod burials;
 mod commander;
 mod crews;
 pub(crate) mod mailbox;
+pub(crate) mod plugin_logs;
 mod rehearsals;
 mod servers;
 mod swap;
+pub(crate) mod swap_error;
 pub(crate) mod tuner;
 mod watchdog;
 mod workers;
@@ -38,22 +40,26 @@ use std::time::{Duration, Instant};
 use self::commander::Commander;
 use self::crews::{Crew, Duty};
 use self::mailbox::{Mailbox, Wish};
+use self::plugin_logs::forward_log;
 use self::swap::Swapping;
 use self::tuner::Tuner;
 use self::watchdog::Watchdog;
 use self::workers::Worker;
-use crate::error::StreamError;
-use crate::failure::{Death, OnCommanderFailure, PerKind};
 use crate::limits::SERVER_MARGIN;
-use crate::plugin_logs::forward_log;
-use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
-use crate::process::protocol::{Event, Exit, Plan, Request, Role, SetupFailure};
-use crate::process::stack::RawStack;
+use crate::protocol::channel::{EventReceiver, Received, Watched};
+use crate::protocol::message::{Event, Request, SetupFailure};
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
+use crate::record::policy::{OnCommanderFailure, PerKind};
+use crate::record::raw_stack::RawStack;
 use crate::segment::shares::CREWS;
 use crate::segment::sync::Ordering;
-use crate::stack;
-use crate::stream::Stream;
+use crate::stream::delivery::Stream;
+use crate::stream::error::StreamError;
+use crate::stream::stack;
 
 /// What the user wants to become of failures.
 #[derive(Debug, Clone)]
@@ -332,16 +338,4 @@ impl Drop for Supervisor {
 /// Counts one more.
 fn count(counter: &crate::segment::sync::AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Why a plugin could not be set up, as one text.
-pub(crate) fn explain(failure: SetupFailure) -> String {
-    match failure {
-        SetupFailure::Load(reason) | SetupFailure::Init(reason) => reason,
-        SetupFailure::Plugin(report) | SetupFailure::Message { report, .. } => report.to_string(),
-        SetupFailure::Schema(declared) => format!(
-            "the producer declares {declared}, and declared other arrays when the host started; \
-             a schema must follow from the configuration alone"
-        ),
-    }
 }

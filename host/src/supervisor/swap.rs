@@ -17,14 +17,18 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 use super::crews::Duty;
 use super::mailbox::{Swap, Swapped};
-use super::rehearsals::late;
+use super::swap_error::SwapError;
+use super::swap_error::late;
 use super::workers::Life;
 use super::{Supervisor, commander, count};
-use crate::failure::Death;
-use crate::process::protocol::{PluginPlan, ProducerPlan, Request, Role, SetupFailure, StateAt};
+use crate::plugin::copy::PluginPlan;
+use crate::protocol::message::{Request, SetupFailure};
+use crate::protocol::plan::ProducerPlan;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::state::StateAt;
 use crate::segment::shares::CREWS;
 use crate::segment::sync::Ordering;
-use crate::swap::SwapError;
 
 /// How far a swap has come.
 #[derive(Debug)]

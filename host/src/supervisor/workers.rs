@@ -12,18 +12,21 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::crews::Duty;
-use super::{Supervisor, count, explain};
-use crate::error::StreamError;
-use crate::failure::{Death, NotedAttempt};
+use super::{Supervisor, count};
 use crate::limits::{
     KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, RESTART_BACKOFF,
 };
-use crate::process::protocol::{Exit, Request, Role, SetupFailure};
-use crate::process::stack::RawStack;
+use crate::protocol::message::{Request, SetupFailure};
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
+use crate::record::raw_stack::RawStack;
 use crate::segment::clock;
 use crate::segment::memory::Retire;
 use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::sync::Ordering;
+use crate::stream::error::StreamError;
+use crate::stream::failure::NotedAttempt;
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -219,7 +222,7 @@ impl Supervisor {
             worker.life = Life::Off;
             return self.newcomer_died(setup_failure, death);
         }
-        let reason = setup_failure.map_or_else(|| death.to_string(), explain);
+        let reason = setup_failure.map_or_else(|| death.to_string(), SetupFailure::into_text);
         if !wanted {
             worker.life = Life::Off;
             return self.drain(crew, &reason);

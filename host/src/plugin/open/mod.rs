@@ -14,14 +14,14 @@
 mod c;
 mod rust;
 
-use std::error::Error;
 use std::path::Path;
 
 use cobuf_plugin_api::abi::{Job, LogSink, Produced, WorkerInfo};
 use cobuf_plugin_api::{Report, Schema};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use super::Interface;
+use super::interface::Interface;
+use crate::text::chain;
 pub(crate) use rust::{CommanderPlugin, OpenCommander};
 
 /// Why the loader, or the check of layouts, refused a plugin: the chain of reasons as text.
@@ -118,18 +118,4 @@ unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, LoadError>
     // SAFETY: by this function's own contract.
     let symbol = unsafe { library.get::<T>(name) };
     symbol.map(|symbol| *symbol).map_err(|error| LoadError(chain(&error)))
-}
-
-/// An error and its causes: libloading's reason is in `source`.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -8,7 +8,7 @@
 //!          │  framehop: registers + tables + stack → return addresses → (file, address in it)
 //!          └─PTRACE_DETACH, with the signal that was on its way ──► as before
 //!
-//!   RawStack ──MessagePack──► host: `crate::stack::resolve` names the functions
+//!   RawStack ──MessagePack──► host: `crate::stream::stack::resolve` names the functions
 //! ```
 //!
 //! | module | what |
@@ -33,64 +33,21 @@
 //! A system call that the kernel does not restart (see signal(7): `epoll_wait`, `semop`) fails with EINTR in the process,
 //! as it does after SIGSTOP and SIGCONT.
 
+mod error;
 mod threads;
 mod unwind;
 
 use std::fs;
-use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use self::error::StackError;
 use self::threads::{State, stop_threads};
-pub(super) use self::unwind::Area;
 use self::unwind::{Memory, Walker};
-
-/// The stacks of a process's threads, as addresses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RawStack {
-    /// The files that frames are in, as the process has them mapped: `/lib/libfoo.so`, `/gone.so (deleted)`, `[vdso]`.
-    pub(crate) modules: Vec<PathBuf>,
-    /// The main thread first.
-    pub(crate) threads: Vec<RawThread>,
-    /// How many threads are missing: above the limit, or not to be stopped and not blocked either.
-    pub(crate) left_out: u32,
-}
-
-/// One thread's stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RawThread {
-    pub(crate) name: String,
-    /// Innermost first: the index of a module and an address in that file's own address space. All but the first are
-    /// return addresses.
-    pub(crate) frames: Vec<(u32, u64)>,
-}
-
-/// Why there is no stack.
-#[derive(Debug, Error)]
-pub(crate) enum StackError {
-    #[error("the threads of process {pid} cannot be listed")]
-    Threads { pid: i32, source: io::Error },
-    #[error("process {pid} cannot be traced")]
-    Trace { pid: i32, source: io::Error },
-    #[error(
-        "no thread of process {pid} stopped within {limit:?}; it may be in an uninterruptible system call"
-    )]
-    NotStopped { pid: i32, limit: Duration },
-    #[error("the memory of process {pid} cannot be read")]
-    Memory { pid: i32, source: io::Error },
-    #[error("the stack of process {pid} was not read within {limit:?}")]
-    TookTooLong { pid: i32, limit: Duration },
-    #[error("no thread can be started that traces process {pid}")]
-    Start { pid: i32, source: io::Error },
-    #[error("reading the stack of process {pid} panicked")]
-    Panicked { pid: i32 },
-}
+use crate::record::raw_stack::{RawStack, RawThread};
 
 /// Takes the stacks of `pid`, which must be a child of this process, and leaves it in the state in which it was.
 ///

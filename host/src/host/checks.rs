@@ -1,0 +1,161 @@
+//! What was given to a builder, checked: numbers in their ranges, plugins' files, what earlier runs have left.
+
+use std::path::Path;
+
+use cobuf_plugin_api::PluginKind;
+use cobuf_plugin_api::manifest::ManifestInfo;
+
+use super::builder::{HostBuilder, PluginChoice};
+use super::error::StartError;
+use super::launch::Launch;
+use crate::limits;
+use crate::plugin::PluginFile;
+use crate::plugin::copy::PluginPlan;
+use crate::record::identity::Identity;
+use crate::record::ledger::Ledger;
+use crate::record::letter::Letter;
+use crate::stream::dead_letters::{self, DeadLetters};
+use crate::stream::history::History;
+use crate::supervisor::Care;
+
+/// The numbers of a run, checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers {
+    pub(crate) workers: usize,
+    /// The most workers that are tried, where their number is to be found.
+    pub(crate) tune_up_to: Option<usize>,
+    pub(crate) slots: usize,
+    pub(crate) message_capacity: usize,
+}
+
+/// What a run has from earlier ones.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    pub(crate) history: History,
+    pub(crate) letters: Option<Vec<Letter>>,
+}
+
+/// A plugin of a run, checked.
+#[derive(Debug)]
+pub(crate) struct ChosenPlugin {
+    pub(crate) file: PluginFile,
+    pub(crate) config: Vec<u8>,
+}
+
+impl ChosenPlugin {
+    /// What makes it this plugin.
+    pub(crate) fn named(&self) -> (&ManifestInfo, &[u8]) {
+        (&self.file.manifest, &self.config)
+    }
+
+    /// Puts the private copy into the run's folder.
+    pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
+        let plan = self.file.plan(run_folder, 0);
+        plan.map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })
+    }
+}
+
+impl HostBuilder {
+    pub(crate) fn numbers(&self) -> Result<Numbers, StartError> {
+        let most_workers = self.tune_workers_up_to.unwrap_or(1);
+        let most_workers = in_range("the most workers to try", most_workers, 1, limits::MAX_WORKERS)?;
+        let tuned = self.tune_workers_up_to.map(|_| most_workers);
+        let workers = self.workers.unwrap_or_else(|| if tuned.is_some() { 1 } else { available_cpus() });
+        let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
+        let slots = self.slots.unwrap_or(workers.max(most_workers) * limits::DEFAULT_SLOTS_PER_WORKER);
+        Ok(Numbers {
+            workers,
+            tune_up_to: tuned.map(|most| most.max(workers)),
+            slots: in_range("the number of slots", slots, 1, limits::MAX_SLOTS)?,
+            message_capacity: in_range(
+                "the message capacity in bytes",
+                self.message_capacity,
+                limits::MIN_MESSAGE_CAPACITY,
+                limits::MAX_MESSAGE_CAPACITY,
+            )?,
+        })
+    }
+
+    /// How the fork server is started.
+    pub(crate) fn launch(&self) -> Launch {
+        Launch {
+            method: self.start_method,
+            executable: self.fork_server.clone(),
+            start_timeout: self.start_timeout,
+        }
+    }
+
+    /// How failures are met, checked.
+    pub(crate) fn care(&self) -> Result<Care, StartError> {
+        let most = limits::MAX_ATTEMPTS as usize;
+        in_range("the number of attempts", self.max_attempts as usize, 1, most)?;
+        for timeout in [self.message_timeout, self.commander_timeout].into_iter().flatten() {
+            let least = limits::MIN_TIMEOUT.as_millis() as usize;
+            let milliseconds = usize::try_from(timeout.as_millis()).unwrap_or(usize::MAX);
+            in_range("a deadline in milliseconds", milliseconds, least, usize::MAX)?;
+        }
+        Ok(Care {
+            max_attempts: self.max_attempts,
+            message_timeout: self.message_timeout,
+            commander_timeout: self.commander_timeout,
+            start_timeout: self.start_timeout,
+            on_commander_failure: self.on_commander_failure,
+            start_method: self.start_method,
+            fork_server: self.fork_server.clone(),
+        })
+    }
+
+    /// What earlier runs have left to this one.
+    pub(crate) fn inheritance(&self, identity: Identity) -> Result<Inheritance, StartError> {
+        let letters = self.replay.as_deref().map(|path| dead_letters::read(path, &identity)).transpose()?;
+        let (done, state) = match (&letters, &self.resume) {
+            (Some(_), Some(_)) => {
+                return Err(StartError::Contradiction(
+                    "a run either replays dead letters or resumes a checkpoint; give one of the two",
+                ));
+            }
+            (Some(letters), None) => {
+                let end = letters.last().map_or(0, |last| last.sequence.saturating_add(1));
+                (Ledger::all_but(letters.iter().map(|letter| letter.sequence), end), None)
+            }
+            (None, Some(checkpoint)) => {
+                checkpoint.check(&identity)?;
+                (checkpoint.done.clone(), checkpoint.commander.clone())
+            }
+            (None, None) => (Ledger::default(), None),
+        };
+        let file = self.dead_letters.as_deref();
+        let file = file.map(|path| DeadLetters::open(path, &identity)).transpose()?;
+        Ok(Inheritance { history: History::new(identity, done, state, file), letters })
+    }
+
+    /// The plugin of this kind, built and checked.
+    pub(crate) fn choose(&mut self, kind: PluginKind) -> Result<ChosenPlugin, StartError> {
+        let choice = match kind {
+            PluginKind::Commander => &mut self.commander,
+            PluginKind::Producer => &mut self.producer,
+        };
+        let choice = std::mem::replace(choice, PluginChoice::none());
+        let plugin = choice.plugin.ok_or(StartError::NoPlugin { kind })?;
+        let config = choice.config.map_err(|source| StartError::Config { kind, source })?;
+        Ok(ChosenPlugin { file: plugin.resolve(Some(kind))?, config })
+    }
+}
+
+/// The CPUs that this process may use.
+fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(limits::MAX_WORKERS)
+}
+
+pub(crate) fn in_range(
+    what: &'static str,
+    value: usize,
+    least: usize,
+    most: usize,
+) -> Result<usize, StartError> {
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(StartError::OutOfRange { what, value, least, most })
+    }
+}
