@@ -19,7 +19,7 @@ use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::memory::{Segment, SegmentError};
-use crate::segment::shares::place_of;
+use crate::segment::place::Place;
 use crate::segment::sync::Ordering;
 use crate::stream::delivery::Stream;
 use crate::supervisor::plugin_logs::forward_log;
@@ -37,7 +37,7 @@ pub(crate) struct Session {
     /// What happened to plugins that were up before all were: for the supervisor.
     early: Vec<Event>,
     /// What workers have logged by then.
-    early_logs: Vec<(u32, String)>,
+    early_logs: Vec<(Place, String)>,
 }
 
 impl Drop for Session {
@@ -146,7 +146,7 @@ impl Session {
         let beginning = stream.history.beginning_at(sequence);
         self.request(Request::Start(Role::Commander, Some(beginning)))?;
         let mut missing_workers =
-            (0..workers).map(|worker| Role::Worker { place: place_of(0, worker), incarnation: 0 });
+            (0..workers).map(|worker| Role::Worker { place: Place::new(0, worker), incarnation: 0 });
         for role in missing_workers.by_ref().take(MAX_UNANSWERED as usize) {
             self.request(Request::Start(role, None))?;
         }

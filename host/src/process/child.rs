@@ -24,7 +24,6 @@ use crate::protocol::role::Role;
 use crate::record::state::Beginning;
 use crate::segment::failpoint;
 use crate::segment::memory::Segment;
-use crate::segment::shares::worker_of;
 
 /// The exit code of a process whose plugin could not be set up.
 const SETUP_FAILED: i32 = 3;
@@ -132,8 +131,7 @@ fn limit(role: Role, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
     if let Role::Worker { place, .. } = role
         && plan.pin_workers
     {
-        system::pin(worker_of(place) as usize)
-            .map_err(|error| ("cannot keep the worker on one CPU", error))?;
+        system::pin(place.worker() as usize).map_err(|error| ("cannot keep the worker on one CPU", error))?;
     }
     Ok(())
 }
@@ -214,7 +212,7 @@ fn process_name(role: Role) -> std::ffi::CString {
         Role::Probe { .. } | Role::Rehearsal { .. } => "cobuf-probe".to_owned(),
         Role::Examiner { .. } => "cobuf-examine".to_owned(),
         Role::Commander => "cobuf-command".to_owned(),
-        Role::Worker { place, .. } => format!("cobuf-work-{}", worker_of(place)),
+        Role::Worker { place, .. } => format!("cobuf-work-{}", place.worker()),
     };
     std::ffi::CString::new(name).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use super::setup::{WorkerInit, WorkerLimits};
 use crate::plugin::copy::PluginPlan;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
-use crate::segment::shares::{CREWS, crew_of};
+use crate::segment::place::CREWS;
 
 /// A crew's producer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Plan {
                 PluginKind::Producer => self.producer(0),
             },
             Role::Rehearsal { .. } => self.plugins.candidate.as_ref(),
-            Role::Worker { place, .. } => self.producer(crew_of(place)),
+            Role::Worker { place, .. } => self.producer(place.crew()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use cobuf_plugin_api::PluginKind;
 use serde::{Deserialize, Serialize};
 
-use crate::segment::shares::worker_of;
+use crate::segment::place::Place;
 
 /// What a forked process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub(crate) enum Role {
     /// Writes messages.
     Commander,
     /// Fills slots: a worker, by its place.
-    Worker { place: u32, incarnation: u32 },
+    Worker { place: Place, incarnation: u32 },
 }
 
 impl Role {
@@ -40,7 +40,7 @@ impl fmt::Display for Role {
             Self::Rehearsal { kind, .. } => write!(f, "rehearsal of the {kind}"),
             Self::Examiner { kind, .. } => write!(f, "examiner of the {kind}"),
             Self::Commander => f.write_str("commander"),
-            Self::Worker { place, .. } => write!(f, "worker {}", worker_of(*place)),
+            Self::Worker { place, .. } => write!(f, "worker {}", place.worker()),
         }
     }
 }

@@ -4,7 +4,6 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::protocol::role::Role;
-use crate::segment::shares::worker_of;
 
 /// What a process of a run is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,7 +55,7 @@ impl Roster {
 fn info(&(role, pid): &(Role, u32)) -> Option<ProcessInfo> {
     let role = match role {
         Role::Commander => ProcessRole::Commander,
-        Role::Worker { place, .. } => ProcessRole::Worker(worker_of(place)),
+        Role::Worker { place, .. } => ProcessRole::Worker(place.worker()),
         Role::Probe { .. } | Role::Rehearsal { .. } | Role::Examiner { .. } => return None,
     };
     Some(ProcessInfo { role, pid })

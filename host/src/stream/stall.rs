@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::delivery::{Stream, WaitingFor};
 use crate::segment::clock;
-use crate::segment::shares::worker_of;
+use crate::segment::place::Place;
 use crate::segment::slot::SlotLook;
 use crate::segment::sync::Ordering;
 use crate::segment::word::{Owner, SlotState};
@@ -76,7 +76,7 @@ impl SlotReport {
             (SlotState::Free, _) => Holder::Free,
             (SlotState::Writing, Owner::Commander) => Holder::Commander,
             (SlotState::Writing, Owner::Nobody) => Holder::Queued,
-            (SlotState::Writing, Owner::Worker(place)) => Holder::Worker(worker_of(place)),
+            (SlotState::Writing, Owner::Worker(place)) => Holder::Worker(place.worker()),
             (SlotState::Ready, _) => Holder::Ready,
             (SlotState::Reading, _) => Holder::Application,
         };
@@ -93,8 +93,8 @@ impl SlotReport {
 }
 
 /// Since when a worker has had its slot at most; `None` where that is not known.
-fn holding_since(stream: &Stream, place: u32) -> Option<u64> {
-    let place = stream.segment.worker_places().get(place as usize)?;
+fn holding_since(stream: &Stream, place: Place) -> Option<u64> {
+    let place = stream.segment.worker_places().get(place.index())?;
     Some(place.looked_nanos.load(Ordering::Relaxed)).filter(|&nanos| nanos != u64::MAX)
 }
 

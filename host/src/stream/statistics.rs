@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::delivery::Stream;
 use crate::limits::MAX_WORKERS;
-use crate::segment::memory::WorkerPlace;
-use crate::segment::shares::CREWS;
+use crate::segment::place::CREWS;
 use crate::segment::sync::{AtomicU64, Ordering};
+use crate::segment::worker_place::WorkerPlace;
 
 /// The share of the time that consumers must have waited, for the run to be limited by something else than them.
 const WAITING_SHARE: f64 = 0.1;

@@ -55,7 +55,7 @@ use crate::record::death::Death;
 use crate::record::death::Exit;
 use crate::record::policy::{OnCommanderFailure, PerKind};
 use crate::record::raw_stack::RawStack;
-use crate::segment::shares::CREWS;
+use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
 use crate::stream::delivery::Stream;
 use crate::stream::error::StreamError;
@@ -87,7 +87,7 @@ pub(crate) struct Started {
     /// What happened before the thread started.
     pub(crate) early: Vec<Event>,
     /// What workers have logged by then; it was forwarded.
-    pub(crate) early_logs: Vec<(u32, String)>,
+    pub(crate) early_logs: Vec<(Place, String)>,
 }
 
 pub(crate) struct Supervisor {
@@ -143,11 +143,11 @@ impl Supervisor {
         };
         supervisor.workers.resize_with(workers * CREWS, Worker::default);
         for place in supervisor.places(0) {
-            supervisor.workers[place as usize] = Worker::ready();
+            supervisor.workers[place.index()] = Worker::ready();
         }
         supervisor.count_workers();
         for (place, line) in early_logs {
-            supervisor.workers[place as usize].keep_log(&line);
+            supervisor.workers[place.index()].keep_log(&line);
         }
         let stream = supervisor.stream.clone();
         let body = move || {
@@ -236,7 +236,7 @@ impl Supervisor {
         match event {
             Event::Log { role, level, target, message } => {
                 if let Role::Worker { place, .. } = role {
-                    self.workers[place as usize].keep_log(&message);
+                    self.workers[place.index()].keep_log(&message);
                 }
                 forward_log(self.plan.name(role), role, level, &target, &message);
             }
@@ -311,7 +311,7 @@ impl Supervisor {
 
     fn note_setup_failure(&mut self, role: Role, failure: SetupFailure) {
         match role {
-            Role::Worker { place, .. } => self.workers[place as usize].note_setup_failure(failure),
+            Role::Worker { place, .. } => self.workers[place.index()].note_setup_failure(failure),
             Role::Commander => self.commander.note_setup_failure(failure),
             Role::Rehearsal { .. } => self.rehearsal_failed(role, failure),
             Role::Probe { .. } | Role::Examiner { .. } => {}
@@ -321,7 +321,7 @@ impl Supervisor {
     fn note_stack(&mut self, role: Role, stack: Result<RawStack, String>) {
         let plugin = self.plan.name(role);
         match (role, stack) {
-            (Role::Worker { place, .. }, Ok(stack)) => self.workers[place as usize].note_stack(stack),
+            (Role::Worker { place, .. }, Ok(stack)) => self.workers[place.index()].note_stack(stack),
             (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", stack::resolve(&stack)),
             (_, Err(reason)) => tracing::debug!(plugin, %reason, "the stack of the {role} is not known"),
         }

@@ -1,7 +1,6 @@
 //! Plugins' log records, on their way to the application's subscriber.
 
 use crate::protocol::role::Role;
-use crate::segment::shares::worker_of;
 
 /// Gives a plugin's log record to the application's subscriber, with the plugin and the worker that it came from.
 pub(crate) fn forward_log(plugin: &str, role: Role, level: u8, origin: &str, message: &str) {
@@ -10,7 +9,7 @@ pub(crate) fn forward_log(plugin: &str, role: Role, level: u8, origin: &str, mes
         ($level:ident) => {
             match role {
                 Role::Worker { place, .. } => {
-                    let worker = worker_of(place);
+                    let worker = place.worker();
                     tracing::$level!(target: "cobuf::plugin", plugin, worker, origin, "{message}");
                 }
                 _ => tracing::$level!(target: "cobuf::plugin", plugin, origin, "{message}"),

@@ -30,7 +30,6 @@ pub(super) struct Memory {
 pub(super) struct Area {
     pub(super) range: Range<u64>,
     /// `r-xp`: read, write, execute; private or shared.
-    pub(super) access: String,
     pub(super) offset: u64,
     pub(super) inode: u64,
     pub(super) path: String,
@@ -77,11 +76,11 @@ impl Area {
         let mut fields = line.splitn(6, ' ');
         let (start, end) = fields.next()?.split_once('-')?;
         let range = number(start)?..number(end)?;
-        let access = fields.next()?.to_owned();
+        fields.next()?; // its access
         let offset = number(fields.next()?)?;
         let inode = fields.nth(1)?.parse().ok()?;
         let path = fields.next().unwrap_or_default().trim_start().to_owned();
-        Some(Self { range, access, offset, inode, path })
+        Some(Self { range, offset, inode, path })
     }
 }
 
