@@ -54,7 +54,9 @@ use crate::host::error::StartError;
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
-use crate::plugin::{Interface, Plugin, PluginError, PluginFile};
+use crate::plugin::file::PluginFile;
+use crate::plugin::interface::Interface;
+use crate::plugin::{Plugin, PluginError};
 
 /// What is to be examined, and how.
 #[derive(Debug, Clone)]

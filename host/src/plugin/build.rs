@@ -7,7 +7,7 @@ use std::thread;
 
 use cargo_metadata::{CrateType, Message};
 
-use super::PluginError;
+use super::error::PluginError;
 
 /// How many of cargo's last lines an error shows.
 const SHOWN_LINES: usize = 30;

@@ -10,7 +10,7 @@
 //!   launch       the host's end: starts a fork server, by exec or by fork
 //!   fork_server  forks, reaps, reports; kills everyone when the host is gone
 //!   crash        has the host look at a process that crashes
-//!   child        what every forked process does first and last
+//!   entry        what every forked process does first and last; child: how it prepares, and its logs
 //!   commander    the commander's loop
 //!   rehearsal    a plugin that is to take another's place does one message
 //!   worker       a worker's loop
@@ -25,6 +25,7 @@ pub(crate) mod arena;
 pub(crate) mod child;
 mod commander;
 mod crash;
+mod entry;
 mod examiner;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
