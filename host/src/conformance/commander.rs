@@ -9,10 +9,11 @@
 use cobuf_plugin_api::{Dictionary, Report, ReportKind, SavedState};
 
 use super::declarations::told;
+use super::growth;
 use super::lifecycle::{closed, openings, soak, time};
 use super::report::{Outcome, Verdict};
 use super::room::{Course, Room};
-use super::{Subject, Tests, growth};
+use super::subject::{Subject, Tests};
 use crate::host::error::StartError;
 use crate::plugin::PluginError;
 use crate::protocol::examination::{Given, Note, Step, Task};

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::mutations::{self, Mutation, STRANGER};
 use super::report::{Outcome, Verdict};
 use super::room::{Course, Room};
-use super::{Subject, Tests};
+use super::subject::{Subject, Tests};
 use crate::host::error::StartError;
 use crate::protocol::examination::{Note, Task};
 

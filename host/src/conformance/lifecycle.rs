@@ -2,9 +2,10 @@
 //! again, and how long does it take?
 
 use super::declarations::told;
+use super::growth;
 use super::report::Verdict;
 use super::room::{Course, Room};
-use super::{Subject, growth};
+use super::subject::Subject;
 use crate::host::error::StartError;
 use crate::protocol::examination::{Note, Soak, Task};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use cobuf_plugin_api::codec;
 
-use super::Subject;
 use super::room::Room;
+use super::subject::Subject;
 use crate::host::error::StartError;
 use crate::protocol::examination::{Note, Task};
 

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use cobuf_plugin_api::PluginKind;
 
-use super::Subject;
+use super::subject::Subject;
 use crate::host::checks::ChosenPlugin;
 use crate::host::error::StartError;
 use crate::host::launch::Launch;
 use crate::host::session::Session;
 use crate::host::startup::{create_run_folder, plan_of_one};
+use crate::process::stack::names::{self, Stack};
 use crate::protocol::examination::{Note, Task};
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::record::death::Death;
 use crate::record::death::Exit;
-use crate::stream::stack::{self, Stack};
 
 /// How long a process may take to end once it is killed.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ impl Room {
             }
             Event::Stack { role, stack: Ok(raw) } => {
                 if let Some(course) = course_of(role, first, courses) {
-                    course.stack = Some(stack::resolve(&raw));
+                    course.stack = Some(names::resolve(&raw));
                 }
             }
             Event::Exited { role, how } => {

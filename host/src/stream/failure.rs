@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::stack::{self, Stack};
+use crate::process::stack::names::{self, Stack};
 use crate::record::death::Death;
 use crate::record::raw_stack::RawStack;
 
@@ -34,7 +34,7 @@ pub(crate) struct NotedAttempt {
 impl From<NotedAttempt> for Attempt {
     fn from(noted: NotedAttempt) -> Self {
         let NotedAttempt { worker, death, log, stack } = noted;
-        Self { worker, death, log, stack: stack.as_ref().map(stack::resolve) }
+        Self { worker, death, log, stack: stack.as_ref().map(names::resolve) }
     }
 }
 

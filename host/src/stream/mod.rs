@@ -8,7 +8,6 @@
 //!   roster        which processes there are
 //!   statistics    what the run did so far; stall: who holds what now
 //!   digest        a digest of all content, whatever its order
-//!   stack         stacks for people
 //! ```
 
 pub(crate) mod batch;
@@ -20,6 +19,5 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod history;
 pub(crate) mod roster;
-pub(crate) mod stack;
 pub(crate) mod stall;
 pub(crate) mod statistics;

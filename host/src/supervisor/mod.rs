@@ -47,6 +47,7 @@ use self::watchdog::Watchdog;
 use self::workers::Worker;
 use crate::limits::SERVER_MARGIN;
 use crate::process::launch::{ForkServer, StartMethod};
+use crate::process::stack::names;
 use crate::protocol::channel::{EventReceiver, Received, Watched};
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::Plan;
@@ -59,7 +60,6 @@ use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
 use crate::stream::delivery::Stream;
 use crate::stream::error::StreamError;
-use crate::stream::stack;
 
 /// What the user wants to become of failures.
 #[derive(Debug, Clone)]
@@ -322,7 +322,7 @@ impl Supervisor {
         let plugin = self.plan.name(role);
         match (role, stack) {
             (Role::Worker { place, .. }, Ok(stack)) => self.workers[place.index()].note_stack(stack),
-            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", stack::resolve(&stack)),
+            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", names::resolve(&stack)),
             (_, Err(reason)) => tracing::debug!(plugin, %reason, "the stack of the {role} is not known"),
         }
     }

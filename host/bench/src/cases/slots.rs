@@ -5,7 +5,7 @@ use std::array;
 
 use anyhow::Result;
 
-use super::{Case, FILLING, FLAT};
+use crate::case::{Case, FILLING, FLAT};
 use crate::consumer::{Consumer, MANY};
 use crate::plugins::Plugins;
 use crate::relay;

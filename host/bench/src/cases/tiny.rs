@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use cobuf_host::Batch;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, MANY};
 use crate::plugins::Plugins;
 use crate::relay;

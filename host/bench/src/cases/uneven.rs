@@ -7,7 +7,7 @@ use cobuf_host::{Dictionary, Value};
 use cobuf_plugin_api::generator;
 use cobuf_plugin_api::rand::RngExt as _;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, Pace};
 use crate::plugins::{Plugins, bytes};
 use crate::simulation::Simulation;

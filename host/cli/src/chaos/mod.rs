@@ -11,6 +11,7 @@
 //!   remains  what a round has left behind
 //!   report   what is said at the end
 
+mod delivered;
 mod faults;
 mod remains;
 mod report;
@@ -23,10 +24,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use cobuf_host::{ContentDigest, Host, HostBuilder, Next, OnCommanderFailure, ReportKind, limits};
+use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, ReportKind, limits};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
 
+use self::delivered::Delivered;
 use self::faults::{Faults, Thrown};
 use self::remains::Remains;
 use self::report::Report;
@@ -68,15 +70,6 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
         say(&report.to_string());
     }
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-/// What a round delivered.
-#[derive(Debug, Default)]
-struct Delivered {
-    sequences: Vec<u64>,
-    digest: ContentDigest,
-    errors: Vec<String>,
-    seconds: f64,
 }
 
 struct Chaos {

@@ -3,11 +3,11 @@
 use cobuf_plugin_api::{ReportKind, Schema};
 
 use super::reference::{Reference, plain, runs};
-use crate::conformance::Subject;
 use crate::conformance::declarations::{encode, told};
 use crate::conformance::mutations::{self, Mutation};
 use crate::conformance::report::{Outcome, Verdict};
 use crate::conformance::room::{Course, Room};
+use crate::conformance::subject::Subject;
 use crate::host::error::StartError;
 use crate::protocol::examination::{Script, Task};
 use crate::protocol::fingerprint::difference;

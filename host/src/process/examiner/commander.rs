@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Dictionary, Report, codec};
 
+use super::means::{Notes, misplaced, open_commander};
 use super::producer::short;
-use super::{Notes, misplaced, open_commander, soak};
+use super::soak;
 use crate::plugin::open::{CommanderPlugin, OpenCommander};
 use crate::process::child::Child;
 use crate::protocol::examination::{Given, Note, Step, Task};
@@ -36,7 +37,7 @@ pub(super) fn examine(
             for config in configs {
                 let info = cobuf_plugin_api::abi::CommanderInfo {
                     seed: child.plan.seed,
-                    stop: crate::process::examiner::stop_flag(false),
+                    stop: super::means::stop_flag(false),
                 };
                 let constructed =
                     plugin.check(config).and_then(|()| plugin.construct(config, info).map(|_| None));

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
 use cobuf_plugin_api::{Report, ReportKind, Schema, message_seed};
 
-use super::{Notes, misplaced, soak, worker_info};
+use super::means::{Notes, misplaced, worker_info};
+use super::soak;
 use crate::limits::{MAX_REPORT_BYTES, OUTCOME_CAPACITY};
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::process::arena::Arena;

@@ -8,7 +8,7 @@
 //!          │  framehop: registers + tables + stack → return addresses → (file, address in it)
 //!          └─PTRACE_DETACH, with the signal that was on its way ──► as before
 //!
-//!   RawStack ──MessagePack──► host: `crate::stream::stack::resolve` names the functions
+//!   RawStack ──MessagePack──► host: `crate::process::stack::names::resolve` names the functions
 //! ```
 //!
 //! | module | what |
@@ -34,6 +34,7 @@
 //! as it does after SIGSTOP and SIGCONT.
 
 mod error;
+pub(crate) mod names;
 mod threads;
 mod unwind;
 

@@ -14,8 +14,8 @@ use super::threads::{Blocked, list_threads};
 use super::unwind::Area;
 use super::*;
 use crate::limits::{MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS};
+use crate::process::stack::names::{Stack, resolve};
 use crate::protocol::channel;
-use crate::stream::stack::{Stack, resolve};
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// Says to this executable's copy what to do, see `what_the_child_does`.
