@@ -54,6 +54,7 @@
 
 pub mod conformance;
 pub mod limits;
+#[cfg(feature = "bench-parts")]
 #[doc(hidden)]
 pub mod parts;
 
@@ -80,6 +81,7 @@ pub use protocol::setup::{WorkerInit, WorkerLimits};
 pub use record::checkpoint::{Checkpoint, CheckpointError};
 pub use record::death::{Death, Exit};
 pub use record::policy::{OnCommanderFailure, OnFailure};
+#[cfg(feature = "failpoints")]
 pub use segment::failpoint::{Failpoint, Fault};
 pub use stream::batch::{ArrayError, Batch};
 pub use stream::batches::{Batches, Next};

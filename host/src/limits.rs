@@ -83,12 +83,15 @@ pub(crate) const MAX_LOG_BYTES: usize = 32 * 1024;
 /// The most bytes of an error report in an event.
 pub(crate) const MAX_REPORT_BYTES: usize = 32 * 1024;
 /// The most threads in the stack of one process; the main thread is the first.
+#[cfg(feature = "stacks")]
 pub(crate) const MAX_STACK_THREADS: usize = 16;
 /// The most frames in a thread's stack, innermost first: an endless recursion is known from these.
 pub(crate) const MAX_STACK_FRAMES: usize = 64;
 /// The most bytes of all files' names in a stack; with the frames of all threads it is below half of an event.
+#[cfg(feature = "stacks")]
 pub(crate) const MAX_STACK_NAME_BYTES: usize = 32 * 1024;
 /// The most bytes that are read of one file's unwind tables; they are commonly a tenth of the file or less.
+#[cfg(feature = "stacks")]
 pub(crate) const MAX_UNWIND_TABLE_BYTES: u64 = 96 * 1024 * 1024;
 /// How long each process of an examination may take, where nothing else is said.
 pub const DEFAULT_EXAMINATION_LIMIT: Duration = Duration::from_secs(30);

@@ -16,6 +16,7 @@ use super::swap::{self, Builds};
 use crate::limits;
 use crate::plugin::Plugin;
 use crate::record::checkpoint::Checkpoint;
+#[cfg(feature = "failpoints")]
 use crate::segment::failpoint::{Failpoint, Fault};
 use crate::segment::sync::Ordering;
 use crate::stream::batches::Batches;
@@ -207,11 +208,13 @@ impl Host {
     }
 
     /// Has the next process that comes by this place fail, once: to test that an application, or cobuf, survives it.
+    #[cfg(feature = "failpoints")]
     pub fn arm(&self, point: Failpoint, fault: Fault) {
         self.stream.table().control.armed.arm(point, fault);
     }
 
     /// Whether nobody has come by the failpoint that was armed last.
+    #[cfg(feature = "failpoints")]
     pub fn is_armed(&self) -> bool {
         self.stream.table().control.armed.is_armed()
     }
