@@ -78,7 +78,7 @@ mod tests {
     use cobuf_plugin_api::rand::SeedableRng as _;
 
     #[test]
-    fn does_a_shift_bring_in_paper() {
+    fn shift_brings_in_paper() {
         let numbered: Levels = std::array::from_fn(|y| std::array::from_fn(|x| (8 * y + x) as f64));
         let moved_image = moved(&numbered, 1, -2);
         assert_eq!(moved_image[0], [0.0; 8]);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_noise_normal() {
+    fn noise_is_normal() {
         let mut rng = Generator::seed_from_u64(1);
         let normals: Vec<f64> = (0..50_000).flat_map(|_| two_normals(&mut rng)).collect();
         let moment = |power| normals.iter().map(|x| x.powi(power)).sum::<f64>() / normals.len() as f64;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn does_noise_stay_in_the_range() {
+    fn noise_stays_in_the_range() {
         let mut levels = [[0.0, 16.0, 8.0, 0.0, 16.0, 8.0, 0.0, 16.0]; 8];
         add_noise(&mut levels, 100.0, &mut Generator::seed_from_u64(2));
         let levels = levels.as_flattened();

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn where_do_epochs_and_batches_begin() {
+    fn epochs_and_batches_begin_where_planned() {
         let kept = places(5, &config(2, Some(2), false));
         assert_eq!(
             kept,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_is_the_stream() {
+    fn stream_has_the_configured_length() {
         let total = |config: Config| Plan::new(5, &config).unwrap().total();
         assert_eq!(total(config(2, Some(4), false)), Some(12));
         assert_eq!(total(config(2, Some(4), true)), Some(8));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_stream_without_batches_or_too_long_refused() {
+    fn stream_without_batches_or_too_long_is_refused() {
         let error = |config: Config| Plan::new(5, &config).unwrap_err().to_string();
         assert!(error(config(6, None, true)).starts_with("there are 5 pictures, less than batch_size 6"));
         assert!(error(config(1, Some(u64::MAX), false)).contains("more than can be counted"));

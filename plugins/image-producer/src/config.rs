@@ -144,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_a_short_configuration_declare() {
+    fn short_configuration_takes_the_defaults() {
         let short = Dictionary::new().with("height", 20).with("width", 30);
         let producer = ProducerHarness::<ImageProducer>::open(&short).unwrap();
         assert_eq!(producer.schema().to_string(), "image u8 (32, 20, 30, 3), label i64 (32,)");
     }
 
     #[test]
-    fn which_values_are_refused() {
+    fn wrong_values_are_refused() {
         assert_eq!(error("height", 0), "height is 0, expected 1 to 65535 pixels");
         assert_eq!(error("width", 70_000), "width is 70000, expected 1 to 65535 pixels");
         assert_eq!(error("batch_size", 0), "batch_size is 0, expected at least 1 picture");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn which_random_crops_are_refused() {
+    fn wrong_random_crops_are_refused() {
         let random = |key: &str, least, most| {
             let config = config().with("crop", "random").with(key, bounds(least, most));
             ProducerHarness::<ImageProducer>::open(&config).map(drop).map_err(|report| report.to_string())

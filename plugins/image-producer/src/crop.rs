@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_random_crop_inside_the_picture_and_its_bounds() {
+    fn random_crop_is_inside_the_picture_and_its_bounds() {
         let mut rng = Rng::seed_from_u64(1);
         for size in [(1, 1), (3, 200), (64, 48), (500, 375)] {
             for _ in 0..200 {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn are_area_and_place_spread_evenly() {
+    fn area_and_place_are_spread_evenly() {
         let mut rng = Rng::seed_from_u64(2);
         let crop = RandomCrop { scale: [0.2, 0.6], ratio: [1.0, 1.0] };
         let (mut area, mut middle) = (0.0, 0.0);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_centre_taken_where_nothing_fits() {
+    fn centre_is_taken_if_no_crop_fits() {
         let mut rng = Rng::seed_from_u64(3);
         let whole_area = RandomCrop { scale: [1.0, 1.0], ratio: [1.0, 2.0] };
         assert_eq!(values(whole_area.draw((10, 40), &mut rng)), [0.0, 15.0, 10.0, 10.0]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn does_the_centre_keep_proportions() {
+    fn centre_keeps_proportions() {
         assert_eq!(values(center((300, 100), (50, 50))), [100.0, 0.0, 100.0, 100.0]);
         assert_eq!(values(center((100, 300), (50, 25))), [0.0, 125.0, 100.0, 50.0]);
     }

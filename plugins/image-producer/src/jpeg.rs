@@ -41,7 +41,7 @@ mod tests {
     ];
 
     #[test]
-    fn is_a_file_whole_only_with_its_last_byte() {
+    fn file_is_whole_only_with_its_last_byte() {
         assert!(!is_truncated(WHOLE));
         for length in 0..WHOLE.len() {
             assert!(is_truncated(&WHOLE[..length]), "{length} bytes");
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn may_something_follow_the_end() {
+    fn bytes_after_the_end_are_accepted() {
         assert!(!is_truncated(&[WHOLE, b"trailer"].concat()));
     }
 }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn does_the_index_count_to_its_maximum_and_wrap() {
+    fn index_counts_to_its_maximum_and_wraps() {
         let mut commander = open(&length(3), 0);
         assert_eq!(commander.total(), None);
         let counted = commander.take(7).unwrap();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn are_the_messages_behind_a_skip_those_of_the_whole_stream() {
+    fn messages_after_a_skip_are_those_of_the_whole_stream() {
         let config = length(5).with("batch_size", 2).with("shuffle", true);
         let whole = open(&config, 7).take(20).unwrap();
         let mut commander = open(&config, 7);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_last_batch_come_short() {
+    fn last_batch_may_be_short() {
         let config = length(5).with("batch_size", 2).with("epochs", 2);
         let mut commander = open(&config, 0);
         assert_eq!(commander.total(), Some(6));
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn is_a_last_batch_dropped_on_request() {
+    fn last_batch_is_dropped_on_request() {
         let config = length(5).with("batch_size", 2).with("epochs", 2).with("drop_last", true);
         assert_eq!(open(&config, 0).total(), Some(4));
         assert_eq!(items(&messages(&config, 0, 100)), [0, 1, 2, 3, 0, 1, 2, 3]);
     }
 
     #[test]
-    fn does_a_shuffled_epoch_hold_each_item_once() {
+    fn shuffled_epoch_has_each_item_once() {
         let config = length(100).with("batch_size", 7).with("epochs", 2).with("shuffle", true);
         let seen = messages(&config, 3, 100);
         let (first, second) = seen.split_at(seen.len() / 2);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn does_the_order_follow_from_seed_and_epoch_alone() {
+    fn order_follows_from_seed_and_epoch_alone() {
         let config = length(50).with("shuffle", true);
         let one_by_one = messages(&config, 3, 100);
         assert_eq!(messages(&config, 3, 100), one_by_one);
@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn is_a_shuffle_the_same_today_as_ever() {
+    fn shuffle_never_changes() {
         let config = length(8).with("batch_size", 8).with("shuffle", true);
         assert_eq!(items(&messages(&config, 0, 1)), [3, 0, 4, 7, 6, 2, 5, 1]);
     }
 
     #[test]
-    fn is_a_configuration_without_a_batch_refused() {
+    fn configuration_without_a_batch_is_refused() {
         let refusal = |config: Dictionary| {
             CommanderHarness::<IndexCommander>::open(&config, 0).unwrap_err().to_string()
         };

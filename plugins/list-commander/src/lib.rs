@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_list_given_as_often_as_asked() {
+    fn list_is_repeated_as_configured() {
         assert_eq!(messages(&list(2), 9), r#"{"x":0} {"x":1}"#);
         assert_eq!(messages(&list(2).with("repeat", 2), 9), r#"{"x":0} {"x":1} {"x":0} {"x":1}"#);
         assert_eq!(messages(&list(2).with("repeat", 0), 5), r#"{"x":0} {"x":1} {"x":0} {"x":1} {"x":0}"#);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn does_it_fail_where_it_is_asked_to() {
+    fn commander_fails_at_the_configured_message() {
         let mut commander = open(&list(2).with("fail_at", 1).with("panic_at", 2));
         assert!(commander.next_message().unwrap().is_some());
         assert_eq!(commander.next_message().unwrap_err().to_string(), "asked to fail at message 1");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_configuration_that_cannot_work_refused_by_name() {
+    fn impossible_configuration_is_refused_by_name() {
         assert_eq!(
             refusal(list(0).with("repeat", 0)),
             "messages is empty and repeat is 0: there is no message to repeat without end"
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn does_it_sleep_before_a_message() {
+    fn commander_sleeps_before_a_message() {
         let start = std::time::Instant::now();
         open(&list(1).with("sleep_seconds", 0.02)).next_message().unwrap();
         assert!(start.elapsed().as_secs_f64() >= 0.02);
