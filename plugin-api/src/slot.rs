@@ -123,8 +123,7 @@ impl<'slot> Slot<'slot> {
     /// `serde` struct or map, or a [`Dictionary`](crate::Dictionary). It replaces a dictionary that
     /// was attached before.
     ///
-    /// The encoded dictionary may have 64 KiB, unless the application sets another limit; if it is
-    /// larger, the batch becomes an error.
+    /// The encoded dictionary may have at most 64 KiB; a larger one becomes the batch's error.
     ///
     /// # Errors
     /// [`CodecError`]: the value is not a dictionary, or cannot be encoded.

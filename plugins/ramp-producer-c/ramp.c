@@ -1,10 +1,11 @@
-/* A producer in C: a ramp with some noise for each item of the message, and the item's number beside it.
+/* A producer in C: for each item of the message, a ramp with some noise, and the item's number.
  *
  *     cc -std=c99 -O2 -shared -fPIC -I ../../plugin-api/include -o libramp_producer_c.so ramp.c
  *
- * A model for authors: a configuration that is checked, state that is made in `open`, a shorter last batch, metadata, errors that
- * say what to do, and long work that ends when the host wants to stop. Any commander will do whose messages have `items`, such as
- * the index-commander.
+ * It is a model for authors: it checks its configuration, makes its state in `open`, shortens the
+ * last batch, attaches metadata, has errors that say what to do, and ends long work when the host
+ * wants to stop. It works with any commander whose messages have `items`, such as the
+ * index-commander.
  */
 #include <cobuf.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
     return COBUF_OK;
 }
 
-/* One row: from the item's own height on, up by 1 over the width. */
+/* One row: it starts at the item's own height, and rises by 1 over the width. */
 static void fill_row(cobuf_call *call, const ramp_producer *ramp, int64_t item, float *row, uint8_t *level)
 {
     size_t x;
