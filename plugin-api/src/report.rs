@@ -76,7 +76,7 @@ impl Report {
     pub fn decode(bytes: &[u8]) -> Self {
         Self::deserialize(&mut crate::codec::deserializer(bytes)).unwrap_or_else(|error| Self {
             kind: ReportKind::Error,
-            chain: vec![format!("the plugin's error cannot be read: {error}")],
+            chain: vec![format!("the plugin's error report cannot be decoded: {error}")],
         })
     }
 

@@ -268,7 +268,10 @@ pub enum SchemaError {
         shape: Vec<usize>,
     },
     /// The arrays have more bytes than a slot may have.
-    #[error("with array {name:?} the slot is larger than the most a slot may have, {MAX_SLOT_BYTES} bytes")]
+    #[error(
+        "the arrays up to {name:?} have more than {MAX_SLOT_BYTES} bytes, the most that a slot may have; \
+         declare smaller arrays"
+    )]
     TooLarge {
         /// The name of the first array that no longer fits.
         name: String,

@@ -190,7 +190,7 @@ pub enum SlotError {
         found: Vec<usize>,
     },
     /// The producer took the array before.
-    #[error("array \"{}\" was already given out; keep its view, or write it once", array.name())]
+    #[error("array \"{}\" was already taken from the slot; keep its view, or write it only once", array.name())]
     Taken {
         /// The array as the schema declares it.
         array: ArraySpec,
@@ -255,7 +255,7 @@ mod tests {
             let again = slot.array::<f32, Ix2>("x").unwrap_err();
             assert_eq!(
                 again.to_string(),
-                "array \"x\" was already given out; keep its view, or write it once"
+                "array \"x\" was already taken from the slot; keep its view, or write it only once"
             );
         });
     }

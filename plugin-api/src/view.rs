@@ -1,5 +1,6 @@
 //! Views of an array's bytes: the one place that checks whether bytes are the array that a caller
-//! asks for. [`Slot`](crate::Slot) writes through these views, the host's `Batch` reads through them.
+//! asks for. [`Slot`](crate::Slot) writes through these views, the host's `Batch` reads through
+//! them.
 //!
 //! ```text
 //!   ArraySpec ── fit::<T, D>(rows) ──► element type and number of dimensions are as declared
@@ -42,11 +43,11 @@ pub enum ViewError {
 }
 
 impl ArraySpec {
-    /// Views the array's bytes as elements of type `T` with dimensions `D` (`Ix1` … `Ix6`, `IxDyn`),
-    /// without copying them.
+    /// Views the array's bytes as elements of type `T` with dimensions `D` (`Ix1` … `Ix6`,
+    /// `IxDyn`), without copying them.
     ///
-    /// The view has `rows` entries along the first axis, or the declared number if `rows` is `None`.
-    /// Bytes beyond the view are ignored.
+    /// The view has `rows` entries along the first axis, or the declared number if `rows` is
+    /// `None`. Bytes beyond the view are ignored.
     ///
     /// ```
     /// use cobuf_plugin_api::{ArraySpec, DType, ndarray::Ix2};

@@ -94,12 +94,12 @@ fn value_that_does_not_fit_is_refused_by_name() {
 fn floats_are_rounded_to_the_nearest() {
     assert_eq!(element::<f32>(0.1), Ok(0.1f32));
     assert_eq!(element::<f32>((1u64 << 24) + 1), Ok((1u64 << 24) as f32));
-    // Just above the middle of two neighbours: by more than an f32 can tell.
+    // Just above the middle of two neighbours: by less than an f32 can express.
     let above = |middle: f64| f64::from_bits(middle.to_bits() + 1);
     assert_eq!(element::<f16>(1.0 + 2f64.powi(-11)), Ok(f16::ONE));
     assert_eq!(element::<f16>(above(1.0 + 2f64.powi(-11))), Ok(f16::from_f32(1.0 + 2f32.powi(-10))));
     assert_eq!(element::<bf16>(above(1.0 + 2f64.powi(-8))), Ok(bf16::from_f32(1.0 + 2f32.powi(-7))));
-    // So close above the middle that even an f64 cannot tell.
+    // So close above the middle that even an f64 cannot express it.
     let (power, middle) = (1i64 << 60, (1i64 << 60) + (1 << 52));
     assert_eq!(element::<bf16>(middle), Ok(bf16::from_f32(power as f32)));
     assert_eq!(element::<bf16>(middle + 1), Ok(bf16::from_f32((power + (1 << 53)) as f32)));
@@ -179,7 +179,7 @@ fn misbehaviour_ends_at_the_given_attempt() {
 
 #[test]
 fn leaked_memory_is_resident() {
-    // Resident pages: size resident … (proc_pid_statm(5)).
+    // Resident pages: the second field, after size (proc_pid_statm(5)).
     let resident = || {
         let statm = fs::read_to_string("/proc/self/statm").unwrap();
         statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -187,7 +187,7 @@ fn leaked_memory_is_resident() {
     let before = resident();
     let leaking = Message { leak_bytes: Some(64 << 20), ..Message::default() };
     misbehave::misbehave(&leaking, 0).unwrap();
-    // What other tests of this process do at the same time is far less.
+    // Other tests of this process take far less at the same time.
     assert!(resident() > before + (48 << 20), "{before} {}", resident());
 }
 
@@ -195,7 +195,8 @@ fn leaked_memory_is_resident() {
 fn given_number_of_files_is_opened() {
     let opening = |number| Message { open_files: Some(number), ..Message::default() };
     assert!(misbehave::misbehave(&opening(3), 0).is_ok());
-    // More than may be open: `tests/limits.rs`, where no other test of the process suffers from it.
+    // More files than may be open at once: `tests/limits.rs`, because other tests of this process
+    // would suffer from it.
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! The split into training and test part: a fixed hash of a picture's path, so that no picture depends on another.
+//! The split into training and test part: a fixed hash of a picture's path, so that no picture
+//! depends on another.
 //!
-//! The path inside the folder, with `/` between its parts and in UTF-8, is hashed with FNV-1a in 64 bits; the upper and
-//! the lower half of the hash are XORed, as FNV's authors advise for fewer bits
-//! (<http://www.isthe.com/chongo/tech/comp/fnv/>). The picture is in the test part where these 32 bits, divided by
-//! 2^32, are below `test_fraction`. This is part of the format: a change moves pictures from one part to the other.
+//! The path inside the folder, with `/` between its parts and in UTF-8, is hashed with 64-bit
+//! FNV-1a. The upper and the lower half of the hash are XORed, as FNV's authors advise for fewer
+//! bits (<http://www.isthe.com/chongo/tech/comp/fnv/>). The picture is in the test part if these 32
+//! bits, divided by 2^32, are below `test_fraction`. The hash is part of the format: a change moves
+//! pictures from one part to the other.
 
 use crate::config::{Part, Split};
 
@@ -19,7 +21,7 @@ impl Split {
     }
 }
 
-/// A number from 0 to below 1 that belongs to a path for ever.
+/// A number from 0 to below 1 that never changes for a path.
 fn place(path: &str) -> f64 {
     let hash = fnv1a(path.as_bytes());
     let folded = (hash >> 32) as u32 ^ hash as u32;

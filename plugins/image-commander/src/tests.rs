@@ -79,7 +79,7 @@ fn messages_after_a_skip_are_those_of_the_whole_stream() {
     assert_eq!(commander.take(13).unwrap(), whole[17..]);
     let endless = Dictionary::new().with("folder", SAMPLES).with("batch_size", 4);
     let mut endless = CommanderHarness::<ImageCommander>::open(&endless, 7).unwrap();
-    // Asking for all in between would take years.
+    // Asking for all messages in between would take years.
     endless.skip(1 << 60).unwrap();
     assert!(endless.next_message().unwrap().is_some());
 }
@@ -157,7 +157,7 @@ fn labels_do_not_depend_on_the_part() {
         fs::create_dir(folder.path().join(class)).unwrap();
     }
     fs::write(folder.path().join("c/1.jpg"), "").unwrap();
-    // The one picture falls into one of the two parts.
+    // The one picture is in one of the two parts.
     let open = |part| {
         let config = config(folder.path().to_str().unwrap()).with("split", split(part));
         CommanderHarness::<ImageCommander>::open(&config, 0)

@@ -15,11 +15,13 @@
 //! See [`Config`]. `length = 100` alone gives an index that counts from 0 to 99 and wraps, forever.
 //!
 //! # Messages
-//! See [`Message`]: `index`, `epoch` and `batch` are integers, `items` is a list of integers. The last batch of an
-//! epoch is shorter where `batch_size` does not divide `length`, unless `drop_last` leaves it out.
+//! See [`Message`]: `index`, `epoch` and `batch` are integers, `items` is a list of integers. The
+//! last batch of an epoch is shorter if `batch_size` does not divide `length`; with `drop_last` it
+//! is left out.
 //!
-//! Each message follows from the configuration, the run's seed and the message's number in the stream alone; an epoch's
-//! order follows from the seed and the epoch's number. So a run can be resumed anywhere, without the epochs before.
+//! Each message follows from the configuration, the run's seed and the message's number in the
+//! stream alone. An epoch's order follows from the seed and the epoch's number. So a run can be
+//! resumed anywhere, without the epochs before.
 #![forbid(unsafe_code)]
 
 mod order;
@@ -32,17 +34,17 @@ use cobuf_plugin_api::prelude::*;
 use order::Order;
 use plan::Plan;
 
-/// What one batch is made of.
+/// The items of one batch.
 #[derive(Debug, Serialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 pub struct Message {
-    /// The place in the epoch of the batch's first item: `batch * batch_size`.
+    /// The position of the batch's first item in the epoch: `batch * batch_size`.
     index: u64,
     /// The number of the epoch, from 0.
     epoch: u64,
     /// The number of the batch in its epoch, from 0.
     batch: u64,
-    /// The numbers of the batch's items in the data set, each at least 0 and below `length`.
+    /// The numbers of the batch's items in the data set, each from 0 to below `length`.
     items: Vec<u64>,
 }
 
@@ -51,7 +53,8 @@ pub struct Message {
 pub struct IndexCommander {
     plan: Plan,
     shuffle: bool,
-    /// The order of the epoch that was asked for last: only a cache, as that of any epoch can be made at any time.
+    /// The order of the last epoch that was asked for. It is only a cache: any epoch's order can be
+    /// made at any time.
     order: Option<Order>,
 }
 
@@ -84,7 +87,7 @@ impl Commander for IndexCommander {
 }
 
 impl IndexCommander {
-    /// The order of an epoch, from the cache where it is the one that was asked for last.
+    /// The order of an epoch, from the cache if it is the last one that was asked for.
     fn order(&mut self, epoch: u64, context: &CommanderContext) -> Result<&Order> {
         let order = match self.order.take() {
             Some(order) if order.epoch() == epoch => order,
@@ -146,7 +149,7 @@ mod tests {
         commander.take(2).unwrap();
         commander.skip(11).unwrap();
         assert_eq!(commander.take(9).unwrap(), whole[11..]);
-        // Asking for all in between would take years.
+        // Asking for all messages in between would take years.
         commander.skip(1 << 60).unwrap();
         assert!(commander.next_message().unwrap().is_some());
     }
@@ -189,7 +192,7 @@ mod tests {
         let one_by_one = messages(&config, 3, 100);
         assert_eq!(messages(&config, 3, 100), one_by_one);
         assert_ne!(items(&messages(&config, 4, 100)), items(&one_by_one));
-        // In batches of 5 an epoch has the same order.
+        // With batches of 5 an epoch has the same order.
         assert_eq!(items(&messages(&config.with("batch_size", 5), 3, 20)), items(&one_by_one));
     }
 
@@ -223,7 +226,7 @@ mod tests {
             "2 epochs of 18446744073709551615 batches are more than a stream can have, \
              18446744073709551615; take fewer epochs, or leave epochs out for an endless stream"
         );
-        // Its cause follows, in std's words.
+        // The standard library's cause follows.
         assert!(refusal(length(u64::MAX).with("shuffle", true)).starts_with(
             "length 18446744073709551615 is too large to shuffle, which takes 8 bytes of memory for each item; \
              take a smaller length or shuffle = false: "

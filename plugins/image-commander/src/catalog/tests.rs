@@ -1,4 +1,4 @@
-//! Folders of all kinds.
+//! Catalogs of many kinds of folders.
 
 use super::*;
 use std::ffi::OsStr;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
-/// A folder with empty files at these paths; a path that ends in `/` is a folder.
+/// A folder with empty files at these paths. A path that ends in `/` is a folder.
 fn folder(paths: &[&str]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for path in paths {
@@ -54,7 +54,8 @@ fn pictures_are_found_in_byte_order() {
         "stray.jpg",
         "a/ü.png",
     ]);
-    // By bytes: "-" is before "/", digits before capitals before small letters before all that is not ASCII.
+    // Sorted by bytes: "-" is before "/", then come digits, capitals, small letters, and all that
+    // is not ASCII.
     assert_eq!(
         found(&folder),
         [

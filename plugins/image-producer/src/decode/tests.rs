@@ -1,4 +1,4 @@
-//! What becomes of files of each kind.
+//! The results for files of each kind.
 
 use super::*;
 use crate::fixtures::{Files, gradient, jpeg, jpeg_with_orientation, png, solid};
