@@ -137,7 +137,11 @@ fn content_depends_on_seed_and_sequence_only() {
 
     let mut worker = producer(&random()).with_seed(1);
     worker.produce(4, &message).unwrap();
-    assert_eq!(images(&worker.produce(5, &message).unwrap()), image(1, 5), "what came before matters");
+    assert_eq!(
+        images(&worker.produce(5, &message).unwrap()),
+        image(1, 5),
+        "an earlier message changed the content"
+    );
 }
 
 #[test]
