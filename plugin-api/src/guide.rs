@@ -7,7 +7,7 @@
 //! | [`schema`] | arrays, how to fill them, shorter batches |
 //! | [`commander`] | messages, their order, resumed runs |
 //! | [`randomness`] | the same bytes from the same seed |
-//! | [`errors`] | errors, panics, crashes and hangs, and how a run goes on after each |
+//! | [`errors`] | errors, panics, crashes and hangs, and how a run continues after each |
 //! | [`metadata_and_logs`] | further values of a batch, and records along the way |
 //! | [`testing`] | tests of a plugin and of a pipeline |
 //! | [`debugging`] | gdb, perf and valgrind on a worker |

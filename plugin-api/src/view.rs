@@ -104,7 +104,7 @@ impl<T: Element, D: Dimension> Fit<T, D> {
         ArrayViewMut::from_shape(self.dimensions, elements).map_err(memory)
     }
 
-    /// The number of bytes that the view needs; so many that no memory has them if it overflows.
+    /// The number of bytes that the view needs; `usize::MAX`, which no memory has, if it overflows.
     fn bytes(&self) -> usize {
         self.dimensions.size_checked().map_or(usize::MAX, |size| size.saturating_mul(size_of::<T>()))
     }

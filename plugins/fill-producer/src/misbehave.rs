@@ -2,7 +2,7 @@
 //!
 //! | field | misbehaviour | handled by |
 //! |---|---|---|
-//! | `leak_bytes` | keeps memory for ever | the host's memory limit, which ends the worker |
+//! | `leak_bytes` | keeps memory forever | the host's memory limit, which ends the worker |
 //! | `open_files` | opens many files | the system's limit, which the host sets: an error |
 //! | `error` | returns an error with a cause | the consumer, which gets it in place of the batch |
 //! | `panic` | panics | the plugin's boundary, which makes it an error |

@@ -1,4 +1,4 @@
-//! Whole streams, as a host would get them.
+//! Whole streams, as a host receives them.
 
 use std::collections::HashSet;
 use std::fs;

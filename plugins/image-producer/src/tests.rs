@@ -1,4 +1,4 @@
-//! Whole batches, as a host would get them.
+//! Whole batches, as a host receives them.
 
 use cobuf_plugin_api::ndarray::{Array3, Array4};
 use cobuf_plugin_api::testing::{ProducerHarness, TestBatch};
@@ -77,7 +77,7 @@ fn corrupt_file_fails_the_batch_by_name() {
         assert!(error.starts_with(&format!("picture {path:?} cannot be used: ")), "{error}");
         assert!(error.contains(reason), "{error}");
     }
-    assert!(producer.produce(1, &message(&[good])).is_ok(), "it goes on after an error");
+    assert!(producer.produce(1, &message(&[good])).is_ok(), "the producer stopped after an error");
 }
 
 #[test]
