@@ -1,4 +1,4 @@
-//! Builds a plugin's package with cargo and finds the library in cargo's own messages.
+//! Builds a plugin's package with cargo and finds the library in cargo's messages.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use super::error::PluginError;
 /// How many of cargo's last lines an error shows.
 const SHOWN_LINES: usize = 30;
 
-/// Builds the package in `folder`; gives the path of its `cdylib`. Cargo's lines go to the log as they come.
+/// Builds the package in `folder`; returns the path of its `cdylib`. Cargo's lines go to the log as
+/// they arrive.
 pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
     let failed = |reason: String| PluginError::Build { folder: folder.to_owned(), reason };
     let manifest = folder.join("Cargo.toml");
@@ -45,7 +46,8 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
-/// Reads both of cargo's streams to their ends: the library that it names, and what it says to people.
+/// Reads both of cargo's streams to their ends: standard output names the library, standard error
+/// is for people.
 fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
     let spoken =
         cargo.stderr.take().map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr))));
@@ -74,10 +76,11 @@ fn forward_lines(stderr: impl BufRead) -> Vec<String> {
     lines.inspect(|line| show(line)).collect()
 }
 
-/// A first build takes minutes: an application without a log is told on standard error, so that it does not look hung.
+/// A first build takes minutes. If the application has no log, the lines go to standard error, so
+/// that the application does not look hung.
 fn show(line: &str) {
     if line.trim_start().starts_with("Finished") {
-        // Where there was nothing to do, nothing is to be said.
+        // If cargo had nothing to do, this is its only line, and there is no need to show it.
         tracing::debug!(target: "cobuf::build", "{line}");
     } else if tracing::dispatcher::has_been_set() {
         tracing::info!(target: "cobuf::build", "{line}");
