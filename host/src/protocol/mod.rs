@@ -6,9 +6,10 @@
 //!    └───────── Event (datagrams: one socket, many writers) ◄──┘
 //!
 //!   role         what a forked process is for
-//!   setup        what a plugin's process is given, and what it may use
-//!   plan         what processes are started for
-//!   examination  what an examiner does for `cobuf check`, and what it notes; fingerprint: batches in a few numbers
+//!   setup        how a plugin's process is prepared, and its limits
+//!   plan         what all forked processes of a run need to know
+//!   examination  an examiner's task for `cobuf check`, and its notes
+//!   fingerprint  a batch as a few numbers, by which examinations compare batches
 //!   message      Request, Event, SetupFailure
 //!   channel      the two sockets
 //! ```
