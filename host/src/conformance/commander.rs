@@ -95,7 +95,10 @@ pub(super) fn first_messages(subject: &Subject<'_>, most: u64) -> Result<Vec<Dic
             Note::Commanded(Ok(Some(Given { message: Some(message), .. }))) => messages.push(message),
             Note::Commanded(Ok(None)) => break,
             Note::Commanded(Ok(Some(given))) => {
-                return Err(failed(format!("its message of {} bytes is not a dictionary, or too large to be sent to the host", given.bytes)));
+                return Err(failed(format!(
+                    "its message of {} bytes is not a dictionary, or too large to be sent to the host",
+                    given.bytes
+                )));
             }
             Note::Constructed(Err(report)) | Note::Commanded(Err(report)) => {
                 return Err(failed(told(&report)));

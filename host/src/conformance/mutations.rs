@@ -69,7 +69,9 @@ pub(super) fn of_message(good: Option<&Dictionary>) -> Vec<Mutation> {
             }
             Value::Float(_) => vec![("not a number", Value::Float(f64::NAN))],
             Value::String(_) => vec![("an empty text", Value::from(""))],
-            Value::List(_) => vec![("a list of wrong entries", Value::List(vec![Value::Null, Value::Int(-1)]))],
+            Value::List(_) => {
+                vec![("a list of wrong entries", Value::List(vec![Value::Null, Value::Int(-1)]))]
+            }
             _ => Vec::new(),
         };
         for (name, wrong) in others.chain(extremes) {

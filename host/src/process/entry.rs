@@ -104,7 +104,9 @@ fn probe(
         }
     };
     let sent = events.send(&Event::Probed { kind, config_schema, schema });
-    sent.map_err(|error| SetupFailure::Init(format!("the plugin's declarations cannot be sent to the host: {error}")))
+    sent.map_err(|error| {
+        SetupFailure::Init(format!("the plugin's declarations cannot be sent to the host: {error}"))
+    })
 }
 
 /// The name that `ps` and `top` show; the kernel keeps 15 bytes of it.

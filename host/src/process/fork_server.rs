@@ -172,8 +172,9 @@ impl ForkServer {
             }
             Request::Attach { sizes } => {
                 let file = receive_descriptor(&self.control)?;
-                let layout =
-                    Layout::new(sizes).ok_or_else(|| io::Error::other("the segment's sizes in the host's request have no valid layout"))?;
+                let layout = Layout::new(sizes).ok_or_else(|| {
+                    io::Error::other("the segment's sizes in the host's request have no valid layout")
+                })?;
                 let mapped = Segment::map(file, layout).map(|segment| self.segment = Some(segment));
                 self.events.send(&Event::Attached(mapped.map_err(|error| error.to_string())))?;
             }

@@ -56,7 +56,9 @@ pub enum CheckpointError {
         source: serde_json::Error,
     },
     /// The application's own state in the checkpoint cannot be written or read.
-    #[error("the application's state in the checkpoint cannot be converted; use the type that it was saved with")]
+    #[error(
+        "the application's state in the checkpoint cannot be converted; use the type that it was saved with"
+    )]
     Application {
         /// What is wrong with it.
         source: serde_json::Error,

@@ -99,7 +99,8 @@ fn take(step: &Step, plugin: &CommanderPlugin, child: &Child, walker: &mut Optio
         let opened = opened.map(|commander| *walker = Some(Walker { commander, ended: false }));
         return Note::Constructed(short(opened));
     }
-    let missing = || Report::from_error(&anyhow::anyhow!("there is no commander: it could not be constructed"));
+    let missing =
+        || Report::from_error(&anyhow::anyhow!("there is no commander: it could not be constructed"));
     let open = walker.as_mut().ok_or_else(missing);
     match step {
         Step::Open { .. } | Step::Close => {

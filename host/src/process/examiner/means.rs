@@ -28,7 +28,9 @@ pub(super) struct Notes<'a> {
 impl Notes<'_> {
     pub(super) fn note(&self, note: Note) -> Result<(), SetupFailure> {
         let sent = self.events.send(&Event::Examined { role: self.role, note: Box::new(note) });
-        sent.map_err(|error| SetupFailure::Init(format!("the examination's result cannot be sent to the host: {error}")))
+        sent.map_err(|error| {
+            SetupFailure::Init(format!("the examination's result cannot be sent to the host: {error}"))
+        })
     }
 }
 
