@@ -12,7 +12,7 @@ pub const MAX_WORKERS: usize = 1024;
 pub const MAX_SLOTS: usize = 16 * 1024;
 /// The number of slots for each worker if [`slots`](crate::HostBuilder::slots) is not set: one
 /// being filled, one ready, and two of slack, as in `concurrentbuffer`.
-pub const DEFAULT_SLOTS_PER_WORKER: usize = 4;
+pub(crate) const DEFAULT_SLOTS_PER_WORKER: usize = 4;
 /// The seed of a run if [`seed`](crate::HostBuilder::seed) is not set.
 pub const DEFAULT_SEED: u64 = 0;
 /// The default of [`message_capacity`](crate::HostBuilder::message_capacity): bytes that each slot
@@ -41,10 +41,10 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How many fork servers in a row may die with no batch delivered in between. Then the stream ends
 /// with an error.
-pub const MAX_FORK_SERVER_STARTS: u32 = 3;
+pub(crate) const MAX_FORK_SERVER_STARTS: u32 = 3;
 /// How many failed attempts at one message are kept, each with its log and stack: the first attempt
 /// and the latest ones.
-pub const KEPT_ATTEMPTS: usize = 32;
+pub(crate) const KEPT_ATTEMPTS: usize = 32;
 /// How many lines from the end of each worker's log an [`Attempt`](crate::Attempt) keeps.
 pub const KEPT_LOG_LINES: usize = 10;
 /// The most bytes of each of these log lines; longer lines are cut.
@@ -53,22 +53,22 @@ pub const KEPT_LOG_LINE_BYTES: usize = 500;
 pub const SAVE_EVERY: u64 = 64;
 /// The default of [`start_timeout`](crate::HostBuilder::start_timeout): how long
 /// [`start`](crate::HostBuilder::start) waits for plugins to be opened and constructed.
-pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// The default of [`stop_grace`](crate::HostBuilder::stop_grace): how long plugins may take to
 /// finish after the host stops. Processes that are left then are killed.
-pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(2);
 /// With how many messages at most a new producer is rehearsed before a swap. The rehearsal ends
 /// with the first message that the producer can do.
-pub const MAX_REHEARSED_MESSAGES: usize = 8;
+pub(crate) const MAX_REHEARSED_MESSAGES: usize = 8;
 /// How long a consumer waits while the application's own batches hold every slot, until the host
 /// logs a warning.
-pub const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 /// How many times in a row a worker may die before its plugin is constructed. Then the stream ends
 /// with an error.
 pub const MAX_FAILED_STARTS: u32 = 3;
 /// The wait before a worker is started again that died before its plugin was constructed. It
 /// doubles with each such death, up to [`MAX_RESTART_BACKOFF`].
-pub const RESTART_BACKOFF: Duration = Duration::from_millis(20);
+pub(crate) const RESTART_BACKOFF: Duration = Duration::from_millis(20);
 /// How long the processes of a dead fork server may take to end. Then the host ends the run.
 pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
 /// How many requests to the fork server may be unanswered. The socket for its answers holds about
@@ -90,15 +90,15 @@ pub(crate) const MEMORY_LOOK_AT_LEAST: Duration = Duration::from_millis(5);
 pub(crate) const MEMORY_LOOK_AT_MOST: Duration = Duration::from_millis(500);
 /// The longest wait before a worker is started again that dies repeatedly without completing a
 /// message. The first wait is [`RESTART_BACKOFF`].
-pub const MAX_RESTART_BACKOFF: Duration = Duration::from_millis(200);
-/// How long the throughput of each number of workers is measured if the number is found
-/// automatically ([`tune_workers`](crate::HostBuilder::tune_workers)).
-pub const TUNE_WINDOW: Duration = Duration::from_millis(500);
+pub(crate) const MAX_RESTART_BACKOFF: Duration = Duration::from_millis(200);
+/// How long the throughput of each number of workers is measured if the host finds the number
+/// ([`Workers::Auto`](crate::Workers::Auto)).
+pub(crate) const TUNE_WINDOW: Duration = Duration::from_millis(500);
 /// How many messages each worker must complete in one [`TUNE_WINDOW`]; if it completes fewer, the
 /// measurement is extended.
-pub const TUNE_MESSAGES_PER_WORKER: u64 = 3;
-/// How many workers for each CPU are tried at most if their number is found automatically and the
-/// pipeline file or command names no maximum.
+pub(crate) const TUNE_MESSAGES_PER_WORKER: u64 = 3;
+/// How many workers [`Workers::auto`](crate::Workers::auto) tries at most for each CPU that the
+/// process may use.
 pub const TUNED_WORKERS_PER_CPU: usize = 4;
 /// How long after its grace a fork server may take to end before it is killed.
 pub(crate) const SERVER_MARGIN: Duration = Duration::from_secs(1);
@@ -129,7 +129,7 @@ pub const DEFAULT_EXAMINATION_LIMIT: Duration = Duration::from_secs(30);
 /// other windows have as many messages as the first.
 pub const DEFAULT_SOAK: Duration = Duration::from_millis(200);
 /// How many messages of a commander an examination of its producer uses.
-pub const EXAMINED_MESSAGES: u64 = 8;
+pub(crate) const EXAMINED_MESSAGES: u64 = 8;
 /// How long a process looks repeatedly for something to do, while other processes may run, before
 /// it sleeps. It is as long as sleeping and being woken take; a longer wait cannot save more than
 /// that.

@@ -56,6 +56,8 @@ use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 pub use self::report::{Finding, Outcome, Report};
 use self::subject::{Settings, Subject, Tests};
 use crate::host::error::StartError;
+#[cfg(feature = "pipeline")]
+use crate::host::pipeline::{Pipeline, PipelineError};
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
@@ -108,8 +110,7 @@ impl Examination {
         self
     }
 
-    /// A commander, with its configuration. The producer is also given its first
-    /// [`EXAMINED_MESSAGES`] messages.
+    /// A commander, with its configuration. The producer is also given its first 8 messages.
     #[must_use]
     pub fn messages_of(mut self, commander: Plugin, config: Dictionary) -> Self {
         self.commander = Some((commander, config));
@@ -158,6 +159,31 @@ impl Examination {
     pub fn working_directory(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.working_directory = Some(folder.into());
         self
+    }
+
+    /// Applies a pipeline file's settings for the plugin: configuration, seed, message capacity and
+    /// working directory. A producer is also given the first 8 messages of the pipeline's commander.
+    ///
+    /// # Errors
+    /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
+    /// found.
+    #[cfg(feature = "pipeline")]
+    pub fn pipeline(self, pipeline: &Pipeline) -> Result<Self, PipelineError> {
+        let capacity = pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY);
+        let examination = self
+            .seed(pipeline.seed().unwrap_or(DEFAULT_SEED))
+            .message_capacity(capacity)
+            .working_directory(pipeline.folder());
+        Ok(match examination.plugin.manifest().map(|manifest| manifest.kind) {
+            Ok(kind @ PluginKind::Commander) => examination.config(pipeline.config(kind).clone()),
+            Ok(kind @ PluginKind::Producer) => {
+                let commander = pipeline.plugin(PluginKind::Commander).built()?;
+                let commanded = pipeline.config(PluginKind::Commander).clone();
+                examination.config(pipeline.config(kind).clone()).messages_of(commander, commanded)
+            }
+            // The examination's first finding says what is wrong with the file.
+            Err(_) => examination,
+        })
     }
 
     /// Makes all tests.

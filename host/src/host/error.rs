@@ -20,21 +20,9 @@ pub enum StartError {
         /// The plugin that is missing.
         kind: PluginKind,
     },
-    /// Two wishes exclude each other.
-    #[error("{0}")]
-    Contradiction(&'static str),
     /// A number is out of its range.
-    #[error("{what} is {value}, expected {least} to {most}")]
-    OutOfRange {
-        /// Which number.
-        what: &'static str,
-        /// The number that was given.
-        value: usize,
-        /// The least that it may be.
-        least: usize,
-        /// The most that it may be.
-        most: usize,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// A configuration cannot be written as a dictionary.
     #[error("the configuration of the {kind} cannot be sent")]
     Config {
@@ -105,4 +93,19 @@ pub enum StartError {
     /// The fork server died in the middle.
     #[error("the fork server died while the host was starting; was it killed, or out of memory?")]
     ForkServerDied,
+}
+
+/// A number that is out of its range. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is {value}, expected {least} to {most}")]
+#[non_exhaustive]
+pub struct OutOfRange {
+    /// Which number: `the number of workers`.
+    pub what: &'static str,
+    /// The number that was given.
+    pub value: usize,
+    /// The least that it may be.
+    pub least: usize,
+    /// The most that it may be.
+    pub most: usize,
 }

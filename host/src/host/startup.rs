@@ -23,7 +23,7 @@ use super::run_folder::RunFolder;
 use super::session::Session;
 use crate::plugin::Plugin;
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
-use crate::protocol::setup::WorkerInit;
+use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
@@ -60,7 +60,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         seed: builder.seed,
         // A replay ends with its last letter.
         limit: builder.limit.filter(|_| letters.is_none()),
-        init: builder.worker_init.clone(),
+        init: builder.process_setup.clone(),
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,
         done: history.earlier().clone(),
@@ -75,7 +75,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let segment = session.attach(sizes(numbers, schema))?;
-    let stream = Stream::new(segment, builder.deterministic, builder.on_failure, history);
+    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
     session.start_plugins(&stream, numbers.workers)?;
     session.into_host(stream, numbers, care, builder.stop_grace)
 }
@@ -116,7 +116,7 @@ pub(crate) fn plan_of_one(
         commander_config,
         producer_config,
         workers: 1,
-        init: WorkerInit { working_directory, ..WorkerInit::default() },
+        init: ProcessSetup { working_directory, ..ProcessSetup::default() },
         max_log_level: max_log_level(),
         run_folder: folder.path().to_owned(),
         ..Plan::default()

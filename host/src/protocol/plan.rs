@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::examination::Task;
 use super::role::Role;
-use super::setup::{WorkerInit, WorkerLimits};
+use super::setup::{ProcessSetup, WorkerLimits};
 use crate::plugin::copy::PluginPlan;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// The number of messages after which the stream ends, unless the commander ends it earlier.
     pub(crate) limit: Option<u64>,
-    pub(crate) init: WorkerInit,
+    pub(crate) init: ProcessSetup,
     pub(crate) limits: WorkerLimits,
     /// Whether each worker is pinned to one CPU.
     pub(crate) pin_workers: bool,

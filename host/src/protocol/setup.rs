@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The preparation of a plugin's process before it opens the plugin. Applies to the commander and
 /// the workers alike. By default, nothing is changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerInit {
+pub struct ProcessSetup {
     /// Environment variables to set, such as `OMP_NUM_THREADS`.
     pub env: BTreeMap<String, String>,
     /// The working directory; `None`, the default, means that of the host.
