@@ -20,7 +20,7 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
     if !manifest.is_file() {
         return Err(failed("it has no Cargo.toml; give a package's folder, or a .so file".to_owned()));
     }
-    tracing::debug!(target: "cobuf::build", package = %folder.display(), "building plugin");
+    tracing::debug!(target: "cobuf::build", package = %folder.display(), "building a plugin");
     let mut cargo = spawn_cargo(&manifest).map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
     })?;

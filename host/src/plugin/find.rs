@@ -49,8 +49,18 @@ pub fn plugin_path() -> Vec<PathBuf> {
 /// All plugins in these folders, in the order in which a name is looked for. Other files are left
 /// out.
 ///
+/// Reads the plugins' files in this process; no code of a plugin runs.
+///
 /// # Errors
 /// [`PluginError::Folder`] if a folder cannot be read.
+///
+/// # Example
+/// ```
+/// for plugin in cobuf_host::find_plugins(&cobuf_host::plugin_path())? {
+///     println!("{}: {}", plugin.name, plugin.path.display());
+/// }
+/// # Ok::<(), cobuf_host::PluginError>(())
+/// ```
 pub fn find_plugins(folders: &[PathBuf]) -> Result<Vec<FoundPlugin>, PluginError> {
     let mut found = Vec::new();
     for folder in folders {

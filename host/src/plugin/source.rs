@@ -12,6 +12,19 @@ use super::file::PluginFile;
 use super::find::{self, plugin_path};
 
 /// Where a plugin comes from.
+///
+/// The host's own process finds, builds, reads and checks a plugin. Only forked processes open it
+/// and run its code.
+///
+/// # Example
+/// ```
+/// use cobuf_host::Plugin;
+///
+/// let built = Plugin::file("target/release/libnoise.so");
+/// let package = Plugin::package("plugins/digits-producer");
+/// let named = Plugin::named("digits-producer");
+/// assert_eq!(Plugin::at("plugins/libnoise.so"), Plugin::file("plugins/libnoise.so"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plugin {
     /// The `.so` file of a `cdylib` that is already built.

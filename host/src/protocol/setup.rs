@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// The preparation of a plugin's process before it opens the plugin. Applies to the commander and
 /// the workers alike. By default, nothing is changed.
+///
+/// # Example
+/// ```
+/// use cobuf_host::{Host, ProcessSetup};
+///
+/// let env = [("OMP_NUM_THREADS".to_owned(), "1".to_owned())].into();
+/// let builder = Host::builder().process_setup(ProcessSetup { env, ..ProcessSetup::default() });
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessSetup {
     /// Environment variables to set, such as `OMP_NUM_THREADS`.
@@ -19,6 +27,15 @@ pub struct ProcessSetup {
 }
 
 /// The limits of one worker. By default there are none beyond the system's.
+///
+/// # Example
+/// ```
+/// use cobuf_host::{Host, WorkerLimits};
+///
+/// let memory_bytes = Some(2_000_000_000);
+/// let limits = WorkerLimits { memory_bytes, ..WorkerLimits::default() };
+/// let builder = Host::builder().worker_limits(limits);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerLimits {
     /// The most private memory, in bytes: memory that the worker has allocated and touched, without

@@ -24,6 +24,21 @@ const FORMAT: u32 = 1;
 ///
 /// A checkpoint is a `serde` value of some hundred bytes. [`write`](Self::write) and
 /// [`read`](Self::read) keep it in a file.
+///
+/// # Example
+/// ```no_run
+/// use cobuf_host::{Checkpoint, Host, HostBuilder, Source};
+///
+/// # fn settings() -> HostBuilder { Host::builder() }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = settings().start()?;
+/// host.checkpoint().write("run.checkpoint")?;
+/// drop(host);
+/// let checkpoint = Checkpoint::read("run.checkpoint")?;
+/// let host = settings().source(Source::Resume(checkpoint)).start()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     format: u32,

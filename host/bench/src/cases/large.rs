@@ -101,7 +101,7 @@ fn memset(memory: &mut [u8], window: Duration) -> f64 {
     gigabytes_a_second(filled, started.elapsed())
 }
 
-/// The same, but each slot goes to a reader when it is full, and comes back. No buffer between two
+/// The same, but each slot goes to a reader when it is full, and is returned. No buffer between two
 /// threads can do less.
 fn memset_for_reader(memory: &mut [u8], window: Duration) -> f64 {
     let (to_reader, full) = mpsc::channel();

@@ -91,7 +91,7 @@ impl OpenProducer {
 
     /// Drops the producer.
     pub(super) fn close(self) -> Result<(), Report> {
-        // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
+        // SAFETY: the instance comes from this module's `open`, and `self` is consumed here.
         result(unsafe { self.module.close()(self.instance) })
     }
 }
@@ -145,7 +145,7 @@ impl OpenCommander {
 
     /// Drops the commander.
     pub(crate) fn close(self) -> Result<(), Report> {
-        // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
+        // SAFETY: the instance comes from this module's `open`, and `self` is consumed here.
         result(unsafe { self.module.close()(self.instance) })
     }
 }

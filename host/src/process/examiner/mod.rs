@@ -1,5 +1,5 @@
-//! The examiner: a forked process that puts a plugin through a [`Task`] and notes the results,
-//! which the host judges.
+//! The examiner: a forked process that puts a plugin through a task of `protocol/examination.rs`
+//! and notes the results, which the host judges.
 //!
 //! ```text
 //!   producer   runs messages through a producer, in an arena

@@ -276,7 +276,7 @@ fn a_thread_that_cannot_stop_shows_where_it_is_blocked_and_its_process_can_be_re
     kill_process(child.pid(), Signal::KILL).unwrap();
     let dead =
         channel::wait(&mut [PollFd::new(&alive, PollFlags::IN)], Some(Instant::now() + LIMIT)).unwrap();
-    assert_eq!(dead, 1, "a traced thread is left that nobody waits for");
+    assert_eq!(dead, 1, "a traced thread is left that no process waits for");
 }
 
 /// Whether the states of all tasks, sorted, are these.

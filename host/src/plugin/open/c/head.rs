@@ -7,7 +7,7 @@ pub(super) const OK: c_int = 0;
 /// The value that a function of the host returns on failure.
 pub(super) const ERROR: c_int = 1;
 
-/// `cobuf_call`: the part of a [`Call`] that a plugin sees. A `Call` begins with it.
+/// `cobuf_call`: the part of a `Call` that a plugin sees. A `Call` begins with it.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct CallHead {
