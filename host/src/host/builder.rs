@@ -58,6 +58,7 @@ impl From<usize> for Workers {
 /// Where a run's messages come from. A run has exactly one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there is one for each host")]
 pub enum Source {
     /// The commander, from its first message on.
     #[default]

@@ -110,7 +110,18 @@ impl TryFrom<toml::Value> for NumberOfWorkers {
             _ => None,
         }
         .map(Self)
-        .ok_or_else(|| format!("{value} is wrong, expected a number or \"auto\""))
+        .ok_or_else(|| format!("{} is wrong, expected a number or \"auto\"", shown(&value)))
+    }
+}
+
+/// A value as it stands in the file, if it is a simple one.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => format!("{text:?}"),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(value) => value.to_string(),
+        other => format!("a value of type {}", other.type_str()),
     }
 }
 
