@@ -63,11 +63,11 @@ pub(crate) const MAX_REHEARSED_MESSAGES: usize = 8;
 /// How long a consumer waits while the application's own batches hold every slot, until the host
 /// logs a warning.
 pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
-/// How many times in a row a worker may die before its plugin is constructed. Then the stream ends
-/// with an error.
+/// How many times in a row a worker may die before its plugin is constructed. Then it is not
+/// started again; if this was the last worker, the stream ends with an error.
 pub const MAX_FAILED_STARTS: u32 = 3;
-/// The wait before a worker is started again that died before its plugin was constructed. It
-/// doubles with each such death, up to [`MAX_RESTART_BACKOFF`].
+/// The wait before a worker is started again that has died twice in a row without completing a
+/// message. It doubles with each further such death, up to [`MAX_RESTART_BACKOFF`].
 pub(crate) const RESTART_BACKOFF: Duration = Duration::from_millis(20);
 /// How long the processes of a dead fork server may take to end. Then the host ends the run.
 pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
@@ -89,7 +89,7 @@ pub(crate) const MEMORY_LOOK_AT_LEAST: Duration = Duration::from_millis(5);
 /// The longest time between two looks at the workers' memory.
 pub(crate) const MEMORY_LOOK_AT_MOST: Duration = Duration::from_millis(500);
 /// The longest wait before a worker is started again that dies repeatedly without completing a
-/// message. The first wait is [`RESTART_BACKOFF`].
+/// message.
 pub(crate) const MAX_RESTART_BACKOFF: Duration = Duration::from_millis(200);
 /// How long the throughput of each number of workers is measured if the host finds the number
 /// ([`Workers::Auto`](crate::Workers::Auto)).

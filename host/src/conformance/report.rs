@@ -20,11 +20,11 @@ pub struct Report {
 pub struct Finding {
     /// The test's name, such as `every-element`. It stays the same over versions.
     pub test: &'static str,
-    /// What the test asks for, in words.
+    /// The requirement that the test checks, in words.
     pub title: &'static str,
     /// Whether the plugin does it.
     pub outcome: Outcome,
-    /// What the test saw, or why it saw nothing.
+    /// The observation, or the reason why there is none.
     pub detail: String,
 }
 

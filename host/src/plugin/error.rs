@@ -53,7 +53,7 @@ pub enum PluginError {
     Build {
         /// The package's folder.
         folder: PathBuf,
-        /// What cargo said.
+        /// Cargo's message.
         reason: String,
     },
     /// The file is not a shared library, or not a complete one.
@@ -61,7 +61,7 @@ pub enum PluginError {
     Elf {
         /// The plugin's file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
     /// It is a shared library, but its manifest is not one that this host can read.
@@ -69,7 +69,7 @@ pub enum PluginError {
     Manifest {
         /// The plugin's file.
         path: PathBuf,
-        /// What is wrong with its manifest.
+        /// The defect of its manifest.
         source: ManifestError,
     },
     /// It is a plugin of the other kind.

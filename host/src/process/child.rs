@@ -19,7 +19,7 @@ use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::segment::memory::Segment;
 
-/// What a child's own part needs.
+/// The plan, plugin, configuration and logging that a child's own part needs.
 pub(crate) struct Child {
     pub(crate) plan: Rc<Plan>,
     pub(crate) plugin: PluginPlan,

@@ -28,7 +28,7 @@ const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGF
 /// How long a crashed process waits for its stack to be captured, in seconds.
 const PATIENCE_SECONDS: libc::time_t = 1;
 
-/// What the handler sends, and its destination. It is encoded in advance, because a crashed process
+/// The handler's message and its destination. It is encoded in advance, because a crashed process
 /// may not allocate.
 struct Message {
     socket: i32,

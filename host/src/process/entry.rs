@@ -1,5 +1,5 @@
-//! What every forked process does first and last: it binds its life to the fork server's, prepares,
-//! runs its part, and leaves without touching what belongs to its parents.
+//! The first and last steps of every forked process: it binds its life to the fork server's,
+//! prepares, runs its part, and leaves without touching what belongs to its parents.
 
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
@@ -25,7 +25,7 @@ const SETUP_FAILED: i32 = 3;
 /// The exit code of a process in which the host's own code panicked.
 const PANICKED: i32 = 101;
 
-/// What a child inherits from the fork server.
+/// The values that a child inherits from the fork server.
 pub(super) struct Inherited<'a> {
     pub(super) role: Role,
     /// For a commander or its rehearsal.

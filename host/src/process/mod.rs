@@ -7,7 +7,7 @@
 //!
 //!   launch       the host's end: starts a fork server, by exec or by fork
 //!   fork_server  forks, reaps, reports; kills all its processes when the host is gone
-//!   entry        what every forked process does first and last
+//!   entry        the first and last steps of every forked process
 //!   child        prepares a forked process as the user asked, and sends its logs to the host
 //!   crash        reports the crash of its own process to the host
 //!   commander    the commander's loop

@@ -52,7 +52,7 @@ fn produce(child: &Child, segment: &'static Segment, ready: impl Fn()) -> Result
     // see `worker::open`.
     let arena = Arena::new(&segment.layout().sizes.schema);
     let mut arena =
-        arena.map_err(|error| SetupFailure::Init(format!("there is no memory for a batch: {error}")))?;
+        arena.map_err(|error| SetupFailure::Init(format!("cannot map memory for a batch: {error}")))?;
     let mut failed = None;
     for (sequence, message) in segment.messages().take(MAX_REHEARSED_MESSAGES) {
         let seed = message_seed(child.plan.seed, sequence);

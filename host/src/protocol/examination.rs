@@ -167,7 +167,8 @@ pub(crate) struct Given {
     pub(crate) digest: u64,
 }
 
-/// What a process holds at the end of a window: memory in bytes, number of descriptors and threads.
+/// The resources of a process at the end of a window: memory in bytes, number of descriptors and
+/// threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) memory: u64,
@@ -180,7 +181,7 @@ pub(crate) struct Mark {
 pub(crate) struct Soaked {
     /// How often the action was repeated in each window.
     pub(crate) repetitions: u64,
-    /// What the process held after each window; the first window is the warm-up.
+    /// The process's resources after each window; the first window is the warm-up.
     pub(crate) marks: Vec<Mark>,
     /// The median time of one repetition in the warm-up.
     pub(crate) median_nanos: u64,

@@ -1,4 +1,4 @@
-//! What the forked processes of a run need to know.
+//! The settings that all forked processes of a run share.
 
 use std::path::PathBuf;
 
@@ -31,8 +31,8 @@ pub(crate) struct Plugins {
     pub(crate) candidate: Option<PluginPlan>,
 }
 
-/// What the forked processes of a run need to know. Except for the plugins, it stays the same over
-/// a run.
+/// The settings that all forked processes of a run share. Except for the plugins, they stay the
+/// same over a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) plugins: Plugins,

@@ -1,4 +1,4 @@
-//! What a forked process is for.
+//! The role of a forked process.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::segment::place::Place;
 
-/// What a forked process is for.
+/// The role of a forked process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// Opens a plugin, sends its declarations, and ends.

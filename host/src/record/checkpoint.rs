@@ -14,9 +14,9 @@ use super::state::StateAt;
 /// The version of a checkpoint's format.
 const FORMAT: u32 = 1;
 
-/// What a run has delivered, and the settings that identify the run. Another run can resume from it
-/// with any number of workers and slots, in order or in any order, and delivers every remaining
-/// batch exactly once.
+/// The messages that a run has delivered, and the settings that identify the run. Another run can
+/// resume from it with any number of workers and slots, in order or in any order, and delivers
+/// every remaining batch exactly once.
 ///
 /// A message is delivered once the application has dropped its [`Batch`](crate::Batch), has
 /// received its error, or the message was skipped. A batch that the application still holds is
@@ -67,7 +67,7 @@ pub enum CheckpointError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: serde_json::Error,
     },
     /// The application's own state in the checkpoint cannot be written or read.
@@ -75,7 +75,7 @@ pub enum CheckpointError {
         "the application's state in the checkpoint cannot be converted; use the type that it was saved with"
     )]
     Application {
-        /// What is wrong with it.
+        /// The reason.
         source: serde_json::Error,
     },
     /// The checkpoint was written by a version of cobuf with another format.

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// kept.
 const KEPT_VALUE_BYTES: usize = 80;
 
-/// What determines the content of a run's batches.
+/// The settings that determine the content of a run's batches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     seed: u64,

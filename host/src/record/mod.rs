@@ -1,14 +1,14 @@
-//! What is known of a run and of its processes: values without behaviour, some of which are in
-//! files of a stable format.
+//! Facts about a run and its processes: values without behaviour, some of which are in files of a
+//! stable format.
 //!
 //! ```text
 //!   identity    the plugins, configurations and seed that identify a run
 //!   ledger      which messages were delivered
-//!   state       what a commander saved, and where one begins
+//!   state       a commander's saved state, and where a commander begins
 //!   checkpoint  the three of them, as a file
 //!   letter      a message that was given up
 //!   death       how a process ended
-//!   policy      what the user chose to do about failures
+//!   policy      the user's choices for failures
 //!   raw_stack   the stacks of a process's threads, as addresses
 //! ```
 

@@ -1,9 +1,9 @@
-//! What the user chose to do about failures.
+//! The user's choices for failures.
 
 use cobuf_plugin_api::ReportKind;
 use serde::{Deserialize, Serialize};
 
-/// What happens to a batch that could not be produced. The default is [`Raise`](Self::Raise).
+/// The treatment of a batch that could not be produced. The default is [`Raise`](Self::Raise).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
@@ -17,7 +17,7 @@ pub enum OnFailure {
     Stop,
 }
 
-/// What happens to the stream if the commander fails.
+/// The treatment of the stream if the commander fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnCommanderFailure {

@@ -21,7 +21,7 @@ const BURN: Duration = Duration::from_millis(1);
 /// Bytes for whose random numbers a core takes about a millisecond.
 const RANDOM_BYTES: usize = 600_000;
 
-/// What the producer does, and whether a host or a plain loop has it do that.
+/// The producer's work, and whether a host or a plain loop has it done.
 #[derive(Clone, Copy)]
 enum Thing {
     Burn(By),

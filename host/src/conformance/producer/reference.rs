@@ -59,7 +59,7 @@ impl Reference {
     }
 }
 
-/// What the runs of a course are compared with.
+/// The results with which the runs of a course are compared.
 #[derive(Clone, Copy)]
 pub(super) enum Against {
     /// The first process's result for the message.

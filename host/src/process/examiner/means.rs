@@ -1,4 +1,5 @@
-//! What both kinds of examiner need: the way for notes, and what plugins are told about the host.
+//! The means of both kinds of examiner: the way for notes, and the facts about the host that
+//! plugins are given.
 
 use std::sync::atomic::AtomicU32;
 

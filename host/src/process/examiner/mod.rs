@@ -4,7 +4,7 @@
 //! ```text
 //!   producer   runs messages through a producer, in an arena
 //!   commander  takes a commander through steps
-//!   means      sends notes to the host; what plugins are told about the host
+//!   means      sends notes to the host; the facts about the host that plugins are given
 //!   soak       repeats one action and measures memory, descriptors and threads
 //! ```
 

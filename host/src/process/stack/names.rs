@@ -21,7 +21,7 @@ use super::symbols::Module;
 use crate::limits::MAX_STACK_FRAMES;
 use crate::record::raw_stack::{RawStack, RawThread};
 
-/// What the threads of a process were doing.
+/// The stacks of a process's threads, with the names of functions.
 ///
 /// Its text has one line for each thread, and under it one line for each function, innermost first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct Stack {
     pub left_out: u32,
 }
 
-/// What one thread was doing.
+/// The stack of one thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackThread {
     /// Its name, of which the kernel keeps 15 bytes.

@@ -96,7 +96,7 @@ struct Image {
     used: Option<Used>,
 }
 
-/// What is known of an image that has frames.
+/// The facts about an image that has frames.
 #[derive(Clone, Copy)]
 struct Used {
     /// Its index in [`RawStack::modules`](crate::record::raw_stack::RawStack::modules).

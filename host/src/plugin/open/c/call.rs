@@ -168,7 +168,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What a plugin reported in a call that succeeded.
+/// The values that a plugin reported in a call that succeeded.
 pub(super) struct Said {
     pub(super) arrays: Vec<ArraySpec>,
     pub(super) rows: Option<usize>,
