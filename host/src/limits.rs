@@ -103,4 +103,4 @@ pub(crate) const SPIN_LIMIT: Duration = Duration::from_micros(20);
 pub(crate) const SPIN_BELOW: Duration = Duration::from_micros(50);
 /// A commander that sleeps for want of free slots is woken once no more than this part of the slots hold queued messages: one in four
 /// is one for each worker, where nothing else is said.
-pub(crate) const LOW_BACKLOG_PART: u64 = 4;
+pub(crate) const LOW_BACKLOG_PART: usize = 4;

@@ -33,7 +33,6 @@ use crate::segment::fixture::segment;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::place::Place;
-use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::table::Supply;
 use crate::stream::batches::Batches;
@@ -45,7 +44,6 @@ use crate::stream::history::History;
 pub struct Slots {
     segment: Segment,
     supply: Supply,
-    scout: Scout,
     arrivals: Arrivals,
     commanding: VecDeque<Claim<Commanding>>,
     producing: VecDeque<Claim<claim::Producing>>,
@@ -61,7 +59,6 @@ impl Slots {
         Self {
             segment: segment(slots),
             supply: Supply::default(),
-            scout: Scout::default(),
             arrivals: Arrivals::new(slots),
             commanding: VecDeque::with_capacity(slots),
             producing: VecDeque::with_capacity(slots),
@@ -86,11 +83,7 @@ impl Slots {
     /// A worker claims the oldest message.
     pub fn claim_queued(&mut self) {
         let noted = &self.segment.worker_place(Place::FIRST).noted;
-        self.producing.push_back(there(self.segment.table().claim_queued(
-            Place::FIRST,
-            noted,
-            &mut self.scout,
-        )));
+        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted)));
     }
 
     /// The worker makes its batch ready.

@@ -27,7 +27,6 @@ use crate::segment::layout::{Layout, Sizes, Span};
 use crate::segment::memory::Segment;
 use crate::segment::place::Place;
 use crate::segment::recovery::Reclaimed;
-use crate::segment::search::Scout;
 use crate::segment::slot::{Outcome, SlotHeader};
 use crate::segment::table::Supply;
 use crate::segment::worker_place::WorkerPlace;
@@ -67,7 +66,6 @@ const EXTREMES: [u64; 12] = [
 struct World {
     stream: Arc<Stream>,
     supply: Supply,
-    scout: Scout,
     /// What the workers hold.
     producing: Vec<Claim<Producing>>,
     /// What the application holds.
@@ -124,8 +122,8 @@ impl World {
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
         let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
         stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
-        let (supply, scout) = (Supply::default(), Scout::default());
-        Self { stream: Arc::new(stream), supply, scout, producing: Vec::new(), batches: Vec::new() }
+        let supply = Supply::default();
+        Self { stream: Arc::new(stream), supply, producing: Vec::new(), batches: Vec::new() }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -169,7 +167,7 @@ impl World {
     fn claim(&mut self, worker: u8) {
         let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted, &mut self.scout));
+        self.producing.extend(self.stream.table().claim_queued(place, noted));
     }
 
     /// What a worker does when its plugin is done.

@@ -2,7 +2,7 @@
 
 use super::event::Event;
 use super::failpoint::Armed;
-use super::queue::{Head, Tail};
+use super::queue::Next;
 use super::shares::Shares;
 use super::sync::{AtomicU32, AtomicU64};
 
@@ -20,13 +20,12 @@ pub(crate) struct Control {
     pub(crate) stop: AtomicU32,
     /// Not 0 where the commander shall end before its next message.
     pub(crate) relieve_commander: AtomicU32,
-    /// How often messages may have been queued that the queue does not lead to: workers then look at all slots.
+    /// How often messages may have been queued again, see `queue`.
     pub(super) requeues: AtomicU32,
     /// Which messages the workers of each crew may take.
     pub(crate) shares: Shares,
     /// Where workers look for the oldest message.
-    pub(super) head: Head,
-    pub(super) tail: Tail,
+    pub(super) next: Next,
     /// The number of the next message to be queued: all before are queued, or were delivered by an earlier run.
     pub(super) commanded: AtomicU64,
     /// The last message that a consumer waits for: what comes after is not worth a wake. All, where they are taken as they come.
@@ -52,8 +51,7 @@ impl Control {
             relieve_commander: AtomicU32::new(0),
             requeues: AtomicU32::new(0),
             shares: Shares::new(),
-            head: Head(AtomicU64::new(0)),
-            tail: Tail(AtomicU64::new(0)),
+            next: Next(AtomicU64::new(0)),
             commanded: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
             end: AtomicU64::new(0),

@@ -87,8 +87,16 @@ impl Event {
     /// Says that the thing has changed; where somebody sleeps, wakes all waiters if that is worth it. `worth_it` sees all that a sleeper has
     /// written before it went to sleep; where it says no, a later notification must say yes that the sleepers cannot do without.
     pub(crate) fn notify_all_if(&self, worth_it: impl FnOnce() -> bool) {
-        if self.word.fetch_add(NOTIFICATION, Ordering::AcqRel) & ASLEEP != 0 && worth_it() {
+        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
             self.clear_and_wake();
+        }
+    }
+
+    /// Wakes all waiters, if one sleeps and that is worth it, though nothing has changed that they look at. `worth_it` sees all that a
+    /// sleeper has written before it went to sleep. Sequentially consistent with notifications, see `Table::is_backlog_low`.
+    pub(crate) fn wake_sleepers_if(&self, worth_it: impl FnOnce() -> bool) {
+        if self.word.load(Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
+            self.rouse();
         }
     }
 
@@ -109,7 +117,7 @@ impl Event {
     /// already: whoever reads it next then sees what this process has written before.
     fn sleep(&self, ticket: u32, timeout: Option<Duration>) {
         let asleep = ticket | ASLEEP;
-        if self.word.compare_exchange(ticket, asleep, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if self.word.compare_exchange(ticket, asleep, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             futex_wait(&self.word, asleep, timeout);
         }
     }

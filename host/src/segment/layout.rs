@@ -3,7 +3,7 @@
 //! ```text
 //!   0          header: magic, format, sizes │ control: events, counters
 //!   slots      SlotHeader × slots
-//!   hints      free set │ ready set │ queue
+//!   hints      free set │ ready set │ queued set
 //!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
 //!   payloads   slot 0: message │ outcome │ array │ array …   each from a 64-byte boundary
 //!              slot 1: …                                     each slot from a page boundary
@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use super::place::CREWS;
-use super::queue;
 use super::slot::SlotHeader;
 use super::slot_set;
 use super::worker_place::WorkerPlace;
@@ -58,10 +57,10 @@ impl Span {
 pub(crate) struct Layout {
     pub(crate) sizes: Sizes,
     pub(crate) slot_headers: usize,
-    /// Words of 8 bytes each, see `slot_set` and `queue`.
+    /// Words of 8 bytes each, see `slot_set`.
     pub(crate) free_set: Span,
     pub(crate) ready_set: Span,
-    pub(crate) queue: Span,
+    pub(crate) queued_set: Span,
     pub(crate) worker_places: usize,
     payloads: usize,
     stride: usize,
@@ -78,8 +77,8 @@ impl Layout {
         let hints = slot_headers + size_of::<SlotHeader>() * sizes.slots;
         let free_set = Span::of_words(hints, slot_set::words(sizes.slots));
         let ready_set = Span::of_words(free_set.end(), slot_set::words(sizes.slots));
-        let queue = Span::of_words(ready_set.end(), queue::entries(sizes.slots));
-        let worker_places = queue.end();
+        let queued_set = Span::of_words(ready_set.end(), slot_set::words(sizes.slots));
+        let worker_places = queued_set.end();
         let payloads =
             (worker_places + size_of::<WorkerPlace>() * WORKER_PLACES).next_multiple_of(SLOT_ALIGNMENT);
         let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
@@ -97,7 +96,7 @@ impl Layout {
             slot_headers,
             free_set,
             ready_set,
-            queue,
+            queued_set,
             worker_places,
             payloads,
             stride,
@@ -168,7 +167,7 @@ mod tests {
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
                 layout.free_set,
                 layout.ready_set,
-                layout.queue,
+                layout.queued_set,
                 Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKER_PLACES },
             ];
             for slot in 0..slots {

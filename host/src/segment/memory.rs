@@ -123,7 +123,11 @@ impl Segment {
             slots: self.slot_headers(),
             free: SlotSet(self.words(self.layout.free_set)),
             ready: SlotSet(self.words(self.layout.ready_set)),
-            queue: Queue { head: &control.head, tail: &control.tail, entries: self.words(self.layout.queue) },
+            queue: Queue {
+                set: SlotSet(self.words(self.layout.queued_set)),
+                next: &control.next,
+                requeues: &control.requeues,
+            },
         }
     }
 

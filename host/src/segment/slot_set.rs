@@ -17,7 +17,7 @@ pub(super) const fn words(slots: usize) -> usize {
     slots.div_ceil(BITS)
 }
 
-/// A set in shared memory. Anyone adds, one takes.
+/// A set in shared memory. Anyone adds and removes; one takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SlotSet<'a>(pub(super) &'a [AtomicU64]);
 
@@ -25,6 +25,48 @@ impl SlotSet<'_> {
     /// Adds a slot, after its word was changed.
     pub(super) fn add(self, slot: usize) {
         self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::AcqRel);
+    }
+
+    /// Takes a slot out, after its word was changed. Sequentially consistent with [`has_more_than`](Self::has_more_than): of those that
+    /// take slots out and then count, the last sees all of them gone.
+    pub(super) fn remove(self, slot: usize) {
+        self.0[slot / BITS].fetch_and(!(1 << (slot % BITS)), Ordering::SeqCst);
+    }
+
+    /// Whether a slot is in the set.
+    pub(super) fn has(self, slot: usize) -> bool {
+        self.0[slot / BITS].load(Ordering::Acquire) >> (slot % BITS) & 1 == 1
+    }
+
+    /// Whether there are more than so many.
+    pub(super) fn has_more_than(self, most: usize) -> bool {
+        let mut count = 0;
+        self.0.iter().any(|word| {
+            let bits = word.load(Ordering::SeqCst);
+            if bits != 0 {
+                count += bits.count_ones() as usize;
+            }
+            count > most
+        })
+    }
+
+    /// All slots of the set: those from this one on, then those before it.
+    pub(super) fn members_from(self, slot: usize) -> impl Iterator<Item = usize> {
+        let first = if slot / BITS < self.0.len() { slot / BITS } else { 0 };
+        let from = !0 << (slot % BITS);
+        let mut nth = 0;
+        std::iter::from_fn(move || {
+            let index = if first + nth < self.0.len() { first + nth } else { first + nth - self.0.len() };
+            let of_interest = match nth {
+                0 => from,
+                _ if nth == self.0.len() => !from,
+                _ if nth > self.0.len() => return None,
+                _ => !0,
+            };
+            nth += 1;
+            Some(Members { first: index * BITS, bits: self.0[index].load(Ordering::Acquire) & of_interest })
+        })
+        .flatten()
     }
 
     /// Whether there are any.
@@ -79,6 +121,25 @@ mod tests {
             let sorted: Vec<usize> = BTreeSet::from_iter(slots).into_iter().collect();
             prop_assert_eq!(taken, sorted, "each once, lowest first");
             prop_assert!(!set.has_any());
+        }
+
+        #[test]
+        fn each_member_is_found_once_from_any_slot_on(
+            slots in prop::collection::btree_set(0usize..300, 0..100),
+            removed in prop::collection::btree_set(0usize..300, 0..100),
+            from in 0usize..320,
+        ) {
+            let words: Vec<AtomicU64> = (0..words(300)).map(|_| AtomicU64::new(0)).collect();
+            let set = SlotSet(&words);
+            slots.iter().for_each(|&slot| set.add(slot));
+            removed.iter().for_each(|&slot| set.remove(slot));
+            let left: Vec<usize> = slots.difference(&removed).copied().collect();
+            let (before, behind): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&slot| slot < from);
+            let found: Vec<usize> = set.members_from(from).collect();
+            prop_assert_eq!(found, [behind, before].concat());
+            (0..300).for_each(|slot| assert_eq!(set.has(slot), left.contains(&slot)));
+            prop_assert!(!set.has_more_than(left.len()));
+            prop_assert!(left.is_empty() || set.has_more_than(left.len() - 1));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
 use super::sync::Ordering;
-use super::word::{Owner, SlotState, Snapshot};
+use super::word::{Owner, Snapshot};
 use crate::limits::LOW_BACKLOG_PART;
 
 /// The slots of a run and what is shared beside them.
@@ -74,17 +74,6 @@ impl Table<'_> {
 
     /// Queues the message that was written into the claimed slot.
     pub(crate) fn publish(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
-        let slot = claim.index;
-        self.queue_unentered(claim, sequence, message_bytes);
-        if self.queue.is_lapped() {
-            self.note_requeue();
-        }
-        self.queue.enter(slot);
-        self.control.queued.notify_one();
-    }
-
-    /// The message is queued, and no entry leads to it yet.
-    pub(super) fn queue_unentered(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
         let slot = &self.slots[claim.index];
         slot.message_bytes.store(message_bytes as u32, Ordering::Relaxed);
         slot.sequence.store(sequence + 1, Ordering::Relaxed);
@@ -92,8 +81,11 @@ impl Table<'_> {
         // From here on the message counts as queued, though its word does not say so yet: see `reclaim_commander`.
         self.control.commanded.store(sequence + 1, Ordering::Release);
         self.control.armed.pass(Failpoint::CommandCounted);
+        // Before the word: see `queue`.
+        self.queue.set.add(claim.index);
         expect_held(slot.word.transition_to_queued(claim.snapshot));
         self.control.armed.pass(Failpoint::CommandQueued);
+        self.control.queued.notify_one();
     }
 
     /// Gives the claimed slot back: no message came of it.
@@ -117,17 +109,7 @@ impl Table<'_> {
     /// Whether so few messages are queued that a sleeping commander is to be woken, to fill all free slots: waking it for each would cost
     /// more than its messages. Whoever gets there wakes it, be it by taking a message or by giving a slot back.
     pub(super) fn is_backlog_low(self) -> bool {
-        let low = self.slots.len() as u64 / LOW_BACKLOG_PART;
-        let is_queued = |slot: &SlotHeader| slot.word.load().is(SlotState::Writing, Owner::Nobody);
-        if self.queue.backlog() > low {
-            self.queue.settle(|index| self.slots.get(index).is_some_and(is_queued));
-        }
-        self.queue.backlog() <= low
-    }
-
-    /// Says that a message was queued that the queue does not lead to.
-    pub(super) fn note_requeue(self) {
-        self.control.requeues.fetch_add(1, Ordering::AcqRel);
+        !self.queue.set.has_more_than(self.slots.len() / LOW_BACKLOG_PART)
     }
 
     /// Makes the claimed slot's batch, or the report in its place, ready.

@@ -1,7 +1,6 @@
 //! Deaths of workers, and of the commander.
 
 use super::*;
-use crate::segment::sync::Ordering;
 
 /// One of two workers claims the message if there still is one, writes half of the array, and dies.
 #[test]
@@ -11,7 +10,7 @@ fn is_the_half_done_message_of_a_worker_that_died_done_once_by_another() {
         model.command_all(1);
         let living = start(&model, |model| model.produce_all(SECOND));
         let dying = start(&model, |model| {
-            let Some(mut claim) = model.claim_queued(&mut Worker::at(FIRST)) else { return };
+            let Some(mut claim) = model.claim_queued(FIRST) else { return };
             model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
         });
         dying.join().unwrap();
@@ -28,7 +27,7 @@ fn does_the_order_stay_where_a_worker_died() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let mut claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+        let mut claim = model.claim_queued(FIRST).unwrap();
         model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
         let living = start(&model, |model| model.produce_all(SECOND));
         model.bury_worker(FIRST, MAX_ATTEMPTS);
@@ -38,21 +37,20 @@ fn does_the_order_stay_where_a_worker_died() {
     });
 }
 
-/// Two of three messages were lost with their workers: they come first, and the queue does not lead to them any more.
+/// Two of three messages were lost with their workers: they come first.
 #[test]
 fn are_the_messages_of_dead_workers_found_before_later_ones() {
     check(|| {
         let model = Model::new(3);
         model.command_all(3);
         for place in [FIRST, SECOND] {
-            let _lost = model.claim_queued(&mut Worker::at(place)).unwrap();
+            let _lost = model.claim_queued(place).unwrap();
         }
         for place in [FIRST, SECOND] {
             model.bury_worker(place, MAX_ATTEMPTS);
         }
-        let mut worker = Worker::at(FIRST);
         for sequence in 0..3 {
-            let claim = model.claim_queued(&mut worker).unwrap();
+            let claim = model.claim_queued(FIRST).unwrap();
             assert_eq!(model.table().sequence(&claim), sequence);
         }
     });
@@ -64,10 +62,10 @@ fn is_a_message_found_that_came_and_was_lost_during_a_look() {
     check(|| {
         let model = Model::new(1);
         let living = start(&model, |model| {
-            let _held = model.wait_for_message(&mut Worker::at(SECOND)).unwrap();
+            let _held = model.wait_for_message(SECOND).unwrap();
         });
         model.command_until(&mut Supply::default(), 1);
-        let _lost = model.claim_queued(&mut Worker::at(FIRST));
+        let _lost = model.claim_queued(FIRST);
         model.bury_worker(FIRST, MAX_ATTEMPTS);
         living.join().unwrap();
     });
@@ -79,7 +77,7 @@ fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
     check(|| {
         let model = Model::new(1);
         let living = start(&model, |model| {
-            let _held = model.wait_for_message(&mut Worker::at(SECOND)).unwrap();
+            let _held = model.wait_for_message(SECOND).unwrap();
         });
         let dying = start(&model, |model| {
             let mut looks = 0;
@@ -103,7 +101,7 @@ fn survive_a_worker_that_dies_in_its_commit(known: bool) {
         let model = Model::new(1);
         model.command_all(1);
         let consumer = start(&model, |model| model.consume_in_order(1));
-        let mut claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+        let mut claim = model.claim_queued(FIRST).unwrap();
         model.fill(&mut claim);
         model.slots[claim.index].word.transition_to_ready(claim.snapshot, FIRST).unwrap();
         if known {
@@ -138,7 +136,7 @@ fn is_a_message_that_kills_its_workers_given_up_and_reported() {
         model.command_all(1);
         for place in [FIRST, SECOND] {
             let dying = start(&model, move |model| {
-                let mut claim = model.wait_for_message(&mut Worker::at(place)).unwrap();
+                let mut claim = model.wait_for_message(place).unwrap();
                 model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
             });
             dying.join().unwrap();
@@ -183,51 +181,6 @@ fn is_a_message_kept_whose_commander_died_after_it_was_queued() {
     survive_a_commander_that_dies(2, |model, claim| model.command(claim, 1));
 }
 
-/// It dies between the word and the queue's entry: no entry leads to its last message.
-#[test]
-fn is_a_message_kept_whose_commander_died_before_it_was_entered() {
-    survive_a_commander_that_dies(2, |model, claim| model.command_unentered(claim, 1));
-}
-
-/// It dies between the queue's entry and the tail, and a worker goes by that entry: the next commander's must not be written over it.
-#[test]
-fn is_a_message_kept_whose_commander_died_before_the_tail() {
-    check(|| {
-        let model = Model::new(4);
-        let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
-        model.command_until(&mut supply, 1);
-        model.command_unentered(table.claim_free(&mut supply).unwrap(), 1);
-        table.queue.enter(1);
-        model.control.tail.0.store(1, Ordering::Relaxed);
-        let mut claimed = vec![model.claim_queued(&mut worker).unwrap()];
-        claimed.extend(model.claim_queued(&mut worker));
-        model.bury_commander();
-        assert!(model.claim_queued(&mut worker).is_none());
-        model.command_until(&mut Supply::default(), 3);
-        claimed.extend(model.claim_queued(&mut worker));
-        let sequences: Vec<u64> = claimed.iter().map(|claim| table.sequence(claim)).collect();
-        assert_eq!(sequences, [0, 1, 2]);
-    });
-}
-
-/// Its last message was taken by a look at all slots and is done, and no entry ever led to it.
-#[test]
-fn does_the_queue_lead_to_the_next_message_where_the_last_one_was_never_entered() {
-    check(|| {
-        let model = Model::new(4);
-        let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
-        table.restore();
-        model.command_unentered(table.claim_free(&mut supply).unwrap(), 0);
-        let claim = model.claim_queued(&mut worker).unwrap();
-        model.produce(claim, &worker);
-        model.consume(model.next(true).unwrap());
-        model.bury_commander();
-        assert!(model.claim_queued(&mut worker).is_none());
-        model.command_until(&mut Supply::default(), 2);
-        assert_eq!(table.sequence(&model.claim_queued(&mut worker).unwrap()), 1);
-    });
-}
-
 /// It had taken all free slots from the set, and claimed one. That one is done and free again meanwhile; the next commander gets all.
 #[test]
 fn does_the_next_commander_get_the_slots_that_a_dead_one_had_come_upon() {
@@ -235,9 +188,8 @@ fn does_the_next_commander_get_the_slots_that_a_dead_one_had_come_upon() {
         let model = Model::new(3);
         model.command_until(&mut Supply::default(), 1);
         let others = start(&model, |model| {
-            let mut worker = Worker::at(FIRST);
-            let claim = model.claim_queued(&mut worker).unwrap();
-            model.produce(claim, &worker);
+            let claim = model.claim_queued(FIRST).unwrap();
+            model.produce(claim, FIRST);
             model.consume(model.next(true).unwrap());
         });
         model.bury_commander();
@@ -249,7 +201,7 @@ fn does_the_next_commander_get_the_slots_that_a_dead_one_had_come_upon() {
         (1..).zip(claims).for_each(|(sequence, claim)| model.command(claim, sequence));
         others.join().unwrap();
         for sequence in 1..4 {
-            let claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+            let claim = model.claim_queued(FIRST).unwrap();
             assert_eq!(model.table().sequence(&claim), sequence);
         }
     });

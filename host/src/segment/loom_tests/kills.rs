@@ -30,30 +30,26 @@ fn at_each_access(kills: impl Fn(usize) -> bool) {
 fn is_each_message_done_once_wherever_the_commander_dies() {
     let model = |access| {
         let model = Model::new(1);
-        let mut worker = Worker::at(FIRST);
-        let produce = |model: &Model, worker: &mut Worker| {
-            let claim = model.wait_for_message(worker).unwrap();
-            model.produce(claim, worker);
+        let produce = |model: &Model| {
+            let claim = model.wait_for_message(FIRST).unwrap();
+            model.produce(claim, FIRST);
         };
         let consume = |model: &Model, sequence| {
             assert_eq!(model.consume(model.next(true).unwrap()), sequence);
         };
         model.command_until(&mut Supply::default(), 1);
-        produce(&model, &mut worker);
+        produce(&model);
         consume(&model, 0);
-        let worker = start(&model, move |model| {
-            produce(model, &mut worker);
-            worker
-        });
+        let worker = start(&model, produce);
         let killed = is_killed_at(access, || model.command_until(&mut Supply::default(), 2));
         model.bury_commander();
         let mut supply = Supply::default();
         model.command_until(&mut supply, 2);
         consume(&model, 1);
-        let mut worker = worker.join().unwrap();
-        assert!(model.claim_queued(&mut worker).is_none());
+        worker.join().unwrap();
+        assert!(model.claim_queued(FIRST).is_none());
         model.command_until(&mut supply, 3);
-        produce(&model, &mut worker);
+        produce(&model);
         consume(&model, 2);
         assert_eq!(model.table().occupancy(), [1, 0, 0, 0]);
         killed
@@ -65,10 +61,10 @@ fn is_each_message_done_once_wherever_the_commander_dies() {
 #[test]
 fn is_each_message_done_once_wherever_two_commanders_die() {
     let model = |accesses: [usize; 2]| {
-        let (model, mut worker, mut done) = (Model::new(2), Worker::at(FIRST), 0);
+        let (model, mut done) = (Model::new(2), 0);
         let mut do_all = |model: &Model| {
-            while let Some(claim) = model.claim_queued(&mut worker) {
-                model.produce(claim, &worker);
+            while let Some(claim) = model.claim_queued(FIRST) {
+                model.produce(claim, FIRST);
             }
             while let Some(claim) = model.look(true).flatten() {
                 assert_eq!(model.consume(claim), done);
@@ -83,12 +79,9 @@ fn is_each_message_done_once_wherever_two_commanders_die() {
             assert_eq!(do_all(&model), model.table().commanded());
             killed
         });
-        // One at a time: a second one would write over the gap that the first is behind.
-        let mut supply = Supply::default();
-        for end in model.table().commanded() + 1..model.table().commanded() + 3 {
-            model.command_until(&mut supply, end);
-            assert_eq!(do_all(&model), end);
-        }
+        let end = model.table().commanded() + 2;
+        model.command_until(&mut Supply::default(), end);
+        assert_eq!(do_all(&model), end);
         assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
         killed
     };
@@ -106,9 +99,8 @@ fn is_each_message_done_once_wherever_a_worker_dies() {
         model.command_all(2);
         let living = start(&model, |model| model.produce_all(SECOND));
         let killed = is_killed_at(access, || {
-            let mut worker = Worker::at(FIRST);
-            if let Some(claim) = model.claim_queued(&mut worker) {
-                model.produce(claim, &worker);
+            if let Some(claim) = model.claim_queued(FIRST) {
+                model.produce(claim, FIRST);
             }
         });
         model.bury_worker(FIRST, MAX_ATTEMPTS);

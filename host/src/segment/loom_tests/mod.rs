@@ -43,9 +43,8 @@ use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::control::Control;
 use super::patience::Patience;
 use super::place::Place;
-use super::queue::{self, Queue};
+use super::queue::Queue;
 use super::recovery::Reclaimed;
-use super::search::Scout;
 use super::slot::{Outcome, SlotHeader};
 use super::slot_set::{self, SlotSet};
 use super::sync::AtomicU64;
@@ -100,7 +99,7 @@ struct Model {
     slots: Vec<SlotHeader>,
     free: Vec<AtomicU64>,
     ready: Vec<AtomicU64>,
-    entries: Vec<AtomicU64>,
+    queued: Vec<AtomicU64>,
     payloads: Vec<Payload>,
     /// Each worker's note, see `shares`.
     noted: [AtomicU64; PLACES],
@@ -114,18 +113,6 @@ struct Position {
     taken: u64,
 }
 
-/// What a worker's process knows.
-struct Worker {
-    place: Place,
-    scout: Scout,
-}
-
-impl Worker {
-    fn at(place: Place) -> Self {
-        Self { place, scout: Scout::default() }
-    }
-}
-
 impl Model {
     /// For consumers in order.
     fn new(slots: usize) -> Arc<Self> {
@@ -135,7 +122,7 @@ impl Model {
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
             free: zeroes(slot_set::words(slots)),
             ready: zeroes(slot_set::words(slots)),
-            entries: zeroes(queue::entries(slots)),
+            queued: zeroes(slot_set::words(slots)),
             payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
             noted: [0; PLACES].map(|_| {
                 // Where nobody cuts, there is nothing to note: a step less in each claim.
@@ -154,7 +141,11 @@ impl Model {
             slots: &self.slots,
             free: SlotSet(&self.free),
             ready: SlotSet(&self.ready),
-            queue: Queue { head: &self.control.head, tail: &self.control.tail, entries: &self.entries },
+            queue: Queue {
+                set: SlotSet(&self.queued),
+                next: &self.control.next,
+                requeues: &self.control.requeues,
+            },
         }
     }
 
@@ -183,12 +174,6 @@ impl Model {
         self.table().publish(claim, sequence, size_of::<u64>());
     }
 
-    /// Queues a message that no entry leads to yet.
-    fn command_unentered(&self, mut claim: Claim<Commanding>, sequence: u64) {
-        self.write(&mut claim, |contents| contents.message = message(sequence));
-        self.table().queue_unentered(claim, sequence, size_of::<u64>());
-    }
-
     /// Queues the messages before this one, unless it is stopped.
     fn command_until(&self, supply: &mut Supply, end: u64) {
         for sequence in self.table().commanded()..end {
@@ -204,7 +189,7 @@ impl Model {
 
     // A worker; see `process/worker.rs`.
 
-    fn wait_for_message(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
+    fn wait_for_message(&self, worker: Place) -> Option<Claim<Producing>> {
         let table = self.table();
         let (found, _) = self.control.queued.wait_for(&Patience::default(), None, || {
             if table.stop_requested() { Some(None) } else { self.claim_queued(worker).map(Some) }
@@ -212,8 +197,8 @@ impl Model {
         found.flatten()
     }
 
-    fn claim_queued(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
-        self.table().claim_queued(worker.place, &self.noted[worker.place.index()], &mut worker.scout)
+    fn claim_queued(&self, worker: Place) -> Option<Claim<Producing>> {
+        self.table().claim_queued(worker, &self.noted[worker.index()])
     }
 
     /// What the plugin does.
@@ -225,16 +210,16 @@ impl Model {
         }
     }
 
-    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
+    fn produce(&self, mut claim: Claim<Producing>, worker: Place) {
         self.fill(&mut claim);
-        self.table().commit(claim, outcome(worker.place, false));
+        self.table().commit(claim, outcome(worker, false));
     }
 
     /// Produces until the stop; gives the number of batches.
-    fn produce_all(&self, place: Place) -> u64 {
-        let (mut worker, mut produced) = (Worker::at(place), 0);
-        while let Some(claim) = self.wait_for_message(&mut worker) {
-            self.produce(claim, &worker);
+    fn produce_all(&self, worker: Place) -> u64 {
+        let mut produced = 0;
+        while let Some(claim) = self.wait_for_message(worker) {
+            self.produce(claim, worker);
             produced += 1;
         }
         produced

@@ -30,12 +30,11 @@ fn do_two_workers_produce_each_message_once() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let produce_one = |model: &Model, place| {
-            let mut worker = Worker::at(place);
-            let claim = model.wait_for_message(&mut worker).unwrap();
-            model.produce(claim, &worker);
+        let produce_one = |model: &Model, worker| {
+            let claim = model.wait_for_message(worker).unwrap();
+            model.produce(claim, worker);
         };
-        let workers = [FIRST, SECOND].map(|place| start(&model, move |model| produce_one(model, place)));
+        let workers = [FIRST, SECOND].map(|worker| start(&model, move |model| produce_one(model, worker)));
         model.consume_in_order(2);
         for worker in workers {
             worker.join().unwrap();
@@ -50,11 +49,11 @@ fn do_two_consumers_get_each_batch_once_as_they_come() {
         model.table().want(u64::MAX);
         let consume_any = |model: &Model| model.consume(model.next(false).unwrap());
         let consumers = [start(&model, consume_any), start(&model, consume_any)];
-        let (mut supply, mut worker) = (Supply::default(), Worker::at(FIRST));
+        let mut supply = Supply::default();
         for sequence in 0..2 {
             model.command(model.table().claim_free(&mut supply).unwrap(), sequence);
-            let claim = model.claim_queued(&mut worker).unwrap();
-            model.produce(claim, &worker);
+            let claim = model.claim_queued(FIRST).unwrap();
+            model.produce(claim, FIRST);
         }
         let [first, second] = consumers.map(|consumer| consumer.join().unwrap());
         assert_eq!(first + second, 1);
@@ -67,10 +66,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let [first, second] = [FIRST, SECOND].map(|place| {
-            let mut worker = Worker::at(place);
-            (model.claim_queued(&mut worker).unwrap(), worker)
-        });
+        let [first, second] = [FIRST, SECOND].map(|worker| (model.claim_queued(worker).unwrap(), worker));
         let consume = |model: &Model| {
             let mut sequences = 0;
             while let Some(claim) = model.next(true) {
@@ -81,7 +77,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
         let consumers = [start(&model, consume), start(&model, consume)];
         // What is ready before its turn must not be slept through when its turn comes.
         for (claim, worker) in [second, first] {
-            model.produce(claim, &worker);
+            model.produce(claim, worker);
         }
         let sequences: u64 = consumers.map(|consumer| consumer.join().unwrap()).iter().sum();
         assert_eq!(sequences, 1 + 2);

@@ -27,17 +27,15 @@ fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
         let model = model_of_two_crews();
         model.command_all(2);
         let old = start(&model, |model| {
-            let mut worker = Worker::at(FIRST);
-            while let Some(claim) = model.claim_queued(&mut worker) {
-                model.produce(claim, &worker);
+            while let Some(claim) = model.claim_queued(FIRST) {
+                model.produce(claim, FIRST);
             }
         });
         let first = model.table().cut(0, || model.noted[FIRST.index()].load(Ordering::SeqCst));
-        let mut worker = Worker::at(NEWCOMER);
         for _ in first..2 {
-            let claim = model.wait_for_message(&mut worker).unwrap();
+            let claim = model.wait_for_message(NEWCOMER).unwrap();
             assert!(model.table().sequence(&claim) >= first);
-            model.produce(claim, &worker);
+            model.produce(claim, NEWCOMER);
         }
         consume_cut_at(&model, first);
         old.join().unwrap();
@@ -52,15 +50,15 @@ fn is_the_cut_between_two_crews_exact() {
         let old = {
             let retire = retire.clone();
             start(&model, move |model| {
-                let (table, mut worker, mut produced) = (model.table(), Worker::at(FIRST), 0);
+                let (table, mut produced) = (model.table(), 0);
                 loop {
                     let (found, _) = model.control.queued.wait_for(&Patience::default(), None, || {
                         let retires = retire.load(Ordering::SeqCst) != 0;
-                        let claim = model.claim_queued(&mut worker);
+                        let claim = model.claim_queued(FIRST);
                         (claim.is_some() || retires || table.stop_requested()).then_some(claim)
                     });
                     let Some(claim) = found.flatten() else { return produced };
-                    model.produce(claim, &worker);
+                    model.produce(claim, FIRST);
                     produced += 1;
                 }
             })
