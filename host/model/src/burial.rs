@@ -3,7 +3,7 @@
 //! ```text
 //!   reap the dead ─► take back what it held ─► restore the hints, wake everyone ─► start the next incarnation
 //!                     worker: queue it again, or make its report ready
-//!                     commander: queue the message if it was counted, else free the slot; mend the queue's tail
+//!                     commander: queue the message if it was counted, else free the slot
 //! ```
 //!
 //! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
@@ -12,7 +12,6 @@
 use crate::mutations::Mutation;
 use crate::process::{Look, Notify, Pc, Process};
 use crate::protocol::{Model, Property, Run, alive};
-use crate::queue::SLOT_BITS;
 use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
 
 impl Model {
@@ -77,28 +76,36 @@ impl Run<'_> {
                 }
                 self.scan();
             }
+            Pc::RemoveBit => {
+                if !self.model.is(Mutation::NoRemoveOfGivenUp) {
+                    self.state.queued &= !(1 << me.slot);
+                }
+                self.go(Pc::StoreOutcome);
+            }
             Pc::StoreOutcome => {
                 self.store_outcome(1, me.number.into());
             }
             Pc::Commit | Pc::AddReady | Pc::LoadNumberLate => self.commit_step()?,
-            Pc::NoteRequeue => {
-                self.state.note_requeue();
-                self.restore();
-            }
-            Pc::MendTail => {
-                self.mend();
-                self.restore();
-            }
             Pc::RestoreWord => self.restore_word(),
+            Pc::RestoreHas => match self.state.queued >> me.slot & 1 == 1 {
+                true => self.restore_next(),
+                false => self.go(Pc::RestoreAgain),
+            },
+            Pc::RestoreAgain => match self.slot().word == me.seen {
+                true => self.go(Pc::RestoreBit),
+                false => self.restore_next(),
+            },
             Pc::RestoreBit => {
-                let ready = me.look.has(Look::READY);
-                let set = if ready { &mut self.state.ready } else { &mut self.state.free };
+                let set = match (me.look.has(Look::READY), me.look.has(Look::QUEUED)) {
+                    (true, _) => &mut self.state.ready,
+                    (_, true) => &mut self.state.queued,
+                    _ => &mut self.state.free,
+                };
                 *set |= 1 << me.slot;
                 self.restore_next();
             }
             Pc::RestoreRequeues => {
-                let enters = self.model.is(Mutation::EnterInsteadOfNote) && self.buries_commander();
-                if !self.model.is(Mutation::NoNoteInRestore) && !enters {
+                if !self.model.is(Mutation::NoNoteInRestore) {
                     self.state.note_requeue();
                 }
                 self.restored();
@@ -120,7 +127,7 @@ impl Run<'_> {
         let gives_up = !self.buries_commander() && !innocent && attempts >= most;
         let reload = self.buries_commander();
         self.go(match (gives_up, reload) {
-            (true, _) => Pc::StoreOutcome,
+            (true, _) => Pc::RemoveBit,
             (_, true) => Pc::ReloadSequence,
             _ => Pc::Swap,
         });
@@ -138,7 +145,7 @@ impl Run<'_> {
             let attempts =
                 seen.attempts() + u8::from(counts && !self.model.is(Mutation::RequeueWithoutAttempt));
             self.transition(Word::new(SlotState::Writing, None, attempts))?;
-            self.released(Pc::NoteRequeue);
+            self.restore();
         }
         Ok(())
     }
@@ -151,45 +158,38 @@ impl Run<'_> {
 
     /// Nothing is left of what the dead held.
     pub(crate) fn reclaimed(&mut self) {
-        match self.buries_commander() {
-            true => *self.me() = self.me().begins(Pc::MendTail),
-            false => self.restore(),
-        }
-    }
-
-    /// The dead commander may have written an entry that the tail does not count. One step: only commanders change either.
-    fn mend(&mut self) {
-        let entered = self.state.entries.iter().map(|entry| entry >> SLOT_BITS).max().unwrap_or(0);
-        if !self.model.is(Mutation::NoMendOfTail) {
-            self.state.tail = self.state.tail.max(entered);
-        }
-        if self.model.is(Mutation::EnterInsteadOfNote) {
-            self.enter_the_last();
-        }
+        self.restore();
     }
 
     // `restore`.
 
-    pub(crate) fn restore(&mut self) {
+    fn restore(&mut self) {
         *self.me() = self.me().begins(Pc::RestoreWord);
     }
 
     fn restore_word(&mut self) {
-        let state = self.slot().word.state();
+        let word = self.slot().word;
+        let (state, is_queued) = (word.state(), word.is(SlotState::Writing, None));
         let leaves_out = match self.model.mutation {
-            Some(Mutation::NoRestoreOfFree) => Some(SlotState::Free),
-            Some(Mutation::NoRestoreOfReady) => Some(SlotState::Ready),
-            _ => None,
+            Some(Mutation::NoRestoreOfFree) => state == SlotState::Free,
+            Some(Mutation::NoRestoreOfReady) => state == SlotState::Ready,
+            Some(Mutation::NoRestoreOfQueued) => is_queued,
+            _ => false,
         };
-        if leaves_out == Some(state) || !matches!(state, SlotState::Free | SlotState::Ready) {
+        if leaves_out || !is_queued && !matches!(state, SlotState::Free | SlotState::Ready) {
             return self.restore_next();
         }
         self.me().look.set(Look::READY, state == SlotState::Ready);
+        self.me().look.set(Look::QUEUED, is_queued);
+        if is_queued && !self.model.is(Mutation::RestoreWithoutLooking) {
+            self.me().seen = word;
+            return self.go(Pc::RestoreHas);
+        }
         self.go(Pc::RestoreBit);
     }
 
     fn restore_next(&mut self) {
-        self.me().look = Look::NOTHING;
+        (self.me().look, self.me().seen) = (Look::NOTHING, Word::NONE);
         self.me().slot += 1;
         let last = usize::from(self.me().slot) == self.model.config.slots;
         if last {

@@ -57,8 +57,8 @@ mod waiting;
 use std::time::Instant;
 
 use mutations::{
-    CAUGHT, CAUGHT_LATE, HARMLESS, HARMLESS_IN_SWAP, IN_FULL, Mutation, ONE_SLOT, RUNS, SMALL, STALE_ENTRY,
-    SWAP, SWAP_AND_DEATH, TWO_WORKERS,
+    CAUGHT, CAUGHT_LATE, HARMLESS, HARMLESS_IN_SWAP, IN_FULL, Mutation, ONE_SLOT, RUNS, SMALL, SWAP,
+    SWAP_AND_DEATH, TWO_WORKERS,
 };
 use protocol::{Config, Model, Property};
 use search::{Outcome, search};
@@ -119,12 +119,6 @@ fn does_each_message_come_once_through_two_workers_whoever_dies() {
 }
 
 #[test]
-fn does_each_message_come_once_where_an_entry_leads_to_a_later_one_that_was_not_entered() {
-    holds(STALE_ENTRY);
-    is_noticed(&[(Mutation::EnterInsteadOfNote, STALE_ENTRY, Property::NotStuck)]);
-}
-
-#[test]
 fn is_a_message_that_kills_its_workers_an_error_once_in_its_place() {
     holds(Config { max_attempts: 1, ..SMALL });
     holds(Config { max_attempts: 2, messages: 1, crashes: 2, ..ONE_SLOT });
@@ -147,17 +141,23 @@ fn is_the_cut_between_two_crews_exact_in_larger_runs() {
 #[test]
 #[ignore = "takes minutes and many gigabytes"]
 fn does_each_message_come_once_in_larger_runs() {
-    holds(Config { slots: 3, messages: 4, ..STALE_ENTRY });
+    holds(Config { slots: 3, messages: 4, crashes: 0, ..SMALL });
     holds(Config { workers: 2, messages: 3, crashes: 0, deterministic: false, ..SMALL });
     holds(Config { messages: 3, crashes: 2, ..SMALL });
 }
 
 fn is_noticed(mistakes: &[(Mutation, Config, Property)]) {
-    for &(mutation, config, expected) in mistakes {
-        let violation = run(config, Some(mutation), true).violation;
-        let Some(violation) = violation else { panic!("{mutation:?} is not noticed") };
-        assert_eq!(violation.property, expected, "{mutation:?} breaks something else:\n{}", violation.trace);
-    }
+    let wrong: Vec<String> = mistakes
+        .iter()
+        .filter_map(|&(mutation, config, expected)| match run(config, Some(mutation), true).violation {
+            None => Some(format!("{mutation:?} is not noticed")),
+            Some(violation) if violation.property != expected => {
+                Some(format!("{mutation:?} breaks something else:\n{}", violation.trace))
+            }
+            Some(_) => None,
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

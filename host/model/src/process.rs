@@ -67,8 +67,8 @@ pub(crate) enum Pc {
     Count,
     /// Mutated: the count after the look for sleepers.
     CountLate,
-    LoadHead,
-    LoadTail,
+    LoadAsleep,
+    CountQueued,
     HasAny,
     LoadWanted,
     ClearAsleep,
@@ -86,34 +86,33 @@ pub(crate) enum Pc {
     Swap,
     /// Mutated: the second store of a transition that is two stores.
     StoreOwner,
-    // A worker's way through the queue.
+    // A worker's look: what is expected, the next slot of the set, then each of them.
     LoadRequeues,
-    LoadUntil,
-    LoadFirst,
-    LoadEntry,
-    LoadEntryWord,
-    LoadEntrySequence,
-    Pass,
-    // `Queue::settle`.
-    SettleFirst,
-    SettleEntry,
-    SettleWord,
-    SettlePass,
+    LoadNext,
+    FirstBit,
+    FirstWord,
+    FirstSequence,
+    LoadBit,
+    /// Mutated: before the claim.
+    RemoveEarly,
+    // After its claim; the supervisor's too, before it gives a message up.
+    RemoveBit,
+    StoreNext,
     // Where the producer's code is swapped: a worker before its looks, and around its claim.
     LoadRetire,
     LoadShare,
     Glance,
     StoreNote,
     LookAgain,
+    AddBack,
     GiveBack,
     NoteRequeue,
     // The commander, holding a slot.
     WriteMessage,
     StoreSequence,
     StoreCommanded,
+    AddQueued,
     Queue,
-    Enter,
-    StoreTail,
     Abandon,
     StoreEnd,
     // A worker, holding a slot.
@@ -137,9 +136,11 @@ pub(crate) enum Pc {
     // The supervisor.
     Reap,
     ReloadSequence,
+    /// A worker's too, before it looks at each slot of the set.
     LoadCommanded,
-    MendTail,
     RestoreWord,
+    RestoreHas,
+    RestoreAgain,
     RestoreBit,
     RestoreRequeues,
     Restart,
@@ -149,18 +150,6 @@ pub(crate) enum Pc {
     Open,
     StoreRetire,
     Drain,
-}
-
-impl Pc {
-    /// A worker goes from entry to entry of the queue.
-    pub(crate) fn walks(self) -> bool {
-        matches!(self, Self::LoadEntry | Self::LoadEntryWord | Self::LoadEntrySequence)
-    }
-
-    /// Likewise whoever settles it.
-    pub(crate) fn settles(self) -> bool {
-        matches!(self, Self::SettleEntry | Self::SettleWord)
-    }
 }
 
 /// A process: its step, and the few values that it remembers. What it does not need any more is zeroed, so that
@@ -178,18 +167,20 @@ pub(crate) struct Process {
     pub(crate) best: u8,
     pub(crate) best_sequence: u8,
     pub(crate) best_seen: Word,
-    /// A worker that looks at all slots: what the queue has led it to. Who settles the queue: the entry's slot.
-    pub(crate) next: u8,
-    pub(crate) next_sequence: u8,
-    pub(crate) next_seen: Word,
-    /// A worker: the ticket plus one that led it to the slot; who settles the queue: of the last stale entry; 0 where none did.
-    pub(crate) ticket: u8,
-    /// A worker's next ticket in the queue; the head, as whoever asks for the backlog has seen it; the bits that the consumer has taken.
+    /// A worker's look: the slot that it begins at, and the sequence of the message that it expects; 0 if it expects none.
+    pub(crate) from: u8,
+    pub(crate) expects: u8,
+    /// A worker's look: how old the count of requeues is that it has read, see [`Next`](crate::queue::Next).
+    pub(crate) age: u8,
+    /// A worker's look: how many messages were commanded before it looked at each slot.
+    pub(crate) until: u8,
+    /// 1: a worker knows that what it claims is the oldest.
+    pub(crate) known: u8,
+    /// How many slots of the set a worker, or a process that counts them, has looked at; the bits that the consumer has taken.
     pub(crate) walk: u8,
     /// What it has seen in this look: see [`Look`].
     pub(crate) look: Look,
-    /// What it keeps from look to look: a commander's supply, or the consumer's arrivals, a bit for each slot; a worker's
-    /// [`Scout`](crate::queue::Scout).
+    /// What it keeps from look to look, a bit for each slot: a commander's supply, or the consumer's arrivals.
     pub(crate) hints: u8,
     /// The commander's next sequence number, a worker's message, the process that the supervisor buries, or itself
     /// while it cuts.
@@ -217,10 +208,11 @@ pub(crate) struct Look(u8);
 
 impl Look {
     pub(crate) const NOTHING: Self = Self(0);
-    /// The consumer has found something in the set; whoever asks for the backlog asks again; the commander knows what it writes over.
+    /// The consumer has found something in the set.
     pub(crate) const FOUND: u8 = 8;
-    /// The supervisor has found a ready slot, not a free one.
+    /// The supervisor has found a ready slot, or a queued one, not a free one.
     pub(crate) const READY: u8 = 16;
+    pub(crate) const QUEUED: u8 = 64;
     /// Mutated: somebody slept when it looked.
     pub(crate) const ASLEEP: u8 = 32;
 
@@ -242,10 +234,11 @@ impl Process {
             best: 0,
             best_sequence: 0,
             best_seen: Word::NONE,
-            next: 0,
-            next_sequence: 0,
-            next_seen: Word::NONE,
-            ticket: 0,
+            from: 0,
+            expects: 0,
+            age: 0,
+            until: 0,
+            known: 0,
             walk: 0,
             look: Look::NOTHING,
             hints: 0,
@@ -271,12 +264,13 @@ impl Process {
     /// Whether it is between the step that made a claim and the one that gives it up.
     pub(crate) fn holds(&self, index: usize) -> bool {
         let holding = match self.pc {
-            Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded | Pc::Queue => true,
+            Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded => true,
+            Pc::AddQueued | Pc::Queue => true,
             Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf | Pc::StoreOutcome => true,
-            Pc::LookAgain | Pc::GiveBack | Pc::Commit => true,
+            Pc::LookAgain | Pc::AddBack | Pc::GiveBack | Pc::Commit => true,
             Pc::StoreWanted | Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => true,
-            // The supervisor does these with what the dead commander held.
-            Pc::Abandon | Pc::ClearSequence => index != SUPERVISOR,
+            // The supervisor does these with what the dead held.
+            Pc::Abandon | Pc::ClearSequence | Pc::RemoveBit => index != SUPERVISOR,
             _ => self.notify == Notify::Claim,
         };
         holding && self.seen != Word::NONE

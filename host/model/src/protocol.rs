@@ -6,12 +6,12 @@
 
 use crate::mutations::Mutation;
 use crate::process::{Event, Notify, Pc, Process};
-use crate::queue::Scout;
+use crate::queue::{CURRENT, Next};
 use crate::reduction::{can_come_later, is_private};
 use crate::shares::Share;
 use crate::state::{
-    COMMANDER, CONSUMER, ENTRIES, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState,
-    State, WORKERS, Word, name,
+    COMMANDER, CONSUMER, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState, State,
+    WORKERS, Word, name,
 };
 use crate::swap::Swap;
 
@@ -30,6 +30,8 @@ pub(crate) enum Property {
     Whole,
     /// An error is in a batch's place exactly if as many workers died of its message as may.
     ErrorInItsPlace,
+    /// No message is queued that is older than the one that workers expect.
+    Oldest,
     /// Where the producer's code is swapped: a batch below the cut is of the old edition, every other of the new.
     Edition,
     /// The consumer sees the end after it has taken all messages.
@@ -57,10 +59,6 @@ pub(crate) struct Config {
     pub(crate) plugin_ends: bool,
     /// The backlog at which a sleeping commander is woken.
     pub(crate) low: u8,
-    /// Whether there was a death before the first message: workers have not yet heard of its requeue.
-    pub(crate) requeued: bool,
-    /// Whether workers may be killed too, not the commander alone.
-    pub(crate) workers_die: bool,
     /// Whether `wake_everyone` is one step.
     pub(crate) rouses_at_once: bool,
 }
@@ -109,8 +107,6 @@ impl Model {
                 *process = self.started(index, 0);
                 // What is before the swap's newcomers is at work already.
                 process.early &= self.crew_of(index);
-                let heard = Scout { has_heard: !self.config.requeued, until: 0 }.hints(false);
-                process.hints = if (FIRST_WORKER..CONSUMER).contains(&index) { heard } else { 0 };
             }
         }
         assert!(self.config.workers + self.config.newcomers <= WORKERS && self.config.newcomers <= 1);
@@ -122,9 +118,8 @@ impl Model {
             asleep: 0,
             free: (1 << self.config.slots) - 1,
             ready: 0,
-            head: 0,
-            tail: 0,
-            entries: [0; ENTRIES],
+            queued: 0,
+            next: Next::FIRST,
             wanted: if self.config.deterministic { 0 } else { u8::MAX },
             share: Share::FIRST_CREW,
             noted: [0; WORKERS],
@@ -151,11 +146,11 @@ impl Model {
 
     /// The one of equivalent states that the search keeps.
     pub(crate) fn canonical(&self, state: State) -> State {
-        match self.reduced {
-            true if self.config.workers == 2 && !self.swaps() => state.without_the_passed().canonical(),
-            true => state.without_the_passed(),
-            false => state,
+        if !self.reduced {
+            return state;
         }
+        let state = if self.is(Mutation::BelieveTheOld) { state } else { state.without_the_old() };
+        if self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
     }
 
     pub(crate) fn is(&self, mutation: Mutation) -> bool {
@@ -229,8 +224,7 @@ impl Model {
 
     /// A process's death, if there may be one.
     fn dies(&self, state: &State, index: usize) -> Option<(Step, Result<State, Property>)> {
-        let mortal =
-            index == COMMANDER || self.config.workers_die && (FIRST_WORKER..CONSUMER).contains(&index);
+        let mortal = (COMMANDER..CONSUMER).contains(&index);
         (mortal && state.crashes > 0 && alive(state, index))
             .then(|| (Step::Dies(index), self.checked(self.killed(state, index))))
     }
@@ -310,7 +304,25 @@ impl Model {
                 return Err(Property::Exclusive);
             }
         }
-        Ok(state)
+        if self.passes_one_over(&state) { Err(Property::Oldest) } else { Ok(state) }
+    }
+
+    /// Whether a queued message is older than the one that is expected. While one is queued again, it may be: until it is counted.
+    fn passes_one_over(&self, state: &State) -> bool {
+        let supervisor = &state.processes[SUPERVISOR];
+        let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
+        let counts = state.processes.iter().any(|process| process.pc == Pc::NoteRequeue);
+        // Mutated: what is between two stores looks queued.
+        let splits = state.processes.iter().any(|process| process.pc == Pc::StoreOwner);
+        if state.next.age != CURRENT || buries || counts || splits {
+            return false;
+        }
+        // The new crew expects nothing of the old one's.
+        let first = if state.share.is_open_for(1) { state.share.first() + 1 } else { 1 };
+        state.slots.iter().any(|slot| {
+            let sequence = slot.sequence.max(1);
+            slot.word.is(SlotState::Writing, None) && (first..state.next.sequence).contains(&sequence)
+        })
     }
 
     /// The stream was consumed, the commander has left, nothing is held.

@@ -14,7 +14,6 @@
 use crate::mutations::Mutation;
 use crate::process::{Event, FRESH, Notify, Pc, Process};
 use crate::protocol::{Model, alive};
-use crate::queue::Scout;
 use crate::state::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState, State};
 use crate::swap::Swap;
 
@@ -29,22 +28,29 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         // Payload and outcome, which only the holder touches.
         Pc::WriteMessage | Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf => true,
         Pc::StoreOutcome | Pc::ReadFirstHalf | Pc::ReadSecondHalf => true,
-        // Of the living, who hears of a requeue reads the count beside the commander; once that is dead, the supervisor does.
-        Pc::StoreCommanded => nobody_hears(model, state),
-        Pc::LoadUntil => commands_no_more(model, state, state.commanded),
-        Pc::LoadCommanded => true,
+        // The commander is dead, or has nothing left to count.
+        Pc::LoadCommanded => index == SUPERVISOR || commands_no_more(model, state),
         // What is, or is not, held by the dead stays so until the supervisor changes it; a dead commander sets no end.
         Pc::LoadWord | Pc::LoadSequence | Pc::LoadEnd if index == SUPERVISOR => true,
         Pc::ReloadSequence | Pc::Restart => true,
         // The end is set once.
         Pc::LoadEnd => state.end != 0,
         // Who would hear of it, or wait, is dead, and only the supervisor starts another.
-        Pc::NoteRequeue | Pc::RestoreRequeues if index == SUPERVISOR => !any_worker_lives(state),
+        Pc::RestoreRequeues | Pc::RestoreHas | Pc::RestoreAgain => !any_worker_lives(state),
         Pc::Count | Pc::Wake if index == SUPERVISOR && nobody_waits(state, process.notify) => true,
         // Only a worker changes what is queued, and there is no other.
-        Pc::LoadWord | Pc::LoadEntryWord | Pc::LoadSequence if is_only_worker(model, index) => {
+        Pc::LoadWord | Pc::FirstWord | Pc::LoadSequence | Pc::FirstSequence
+            if is_only_worker(model, index) =>
+        {
             word.is_some_and(|word| word.is(SlotState::Writing, None))
         }
+        // Likewise who alone removes slots from the set.
+        Pc::LoadBit | Pc::FirstBit if is_only_worker(model, index) => {
+            let slot = usize::from(process.from + process.walk) % model.config.slots;
+            state.queued >> slot & 1 == 1
+        }
+        // Only workers read or write it, and the age of what they know is the age of what is stored.
+        Pc::LoadNext | Pc::StoreNext if is_only_worker(model, index) => true,
         // Only the commander changes a free slot, only the consumer a ready one; and whether it has, no other notices,
         // since no other looks for either state, the supervisor after a death apart.
         Pc::LoadWord if index == COMMANDER => word.is_some_and(|word| word.is(SlotState::Free, None)),
@@ -56,7 +62,7 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
                 let other = &state.processes[other];
                 let late = model.is(Mutation::LoadNumberAfterCommit);
                 let will_look = match other.pc {
-                    Pc::LoadSequence | Pc::LoadEntrySequence => true,
+                    Pc::LoadSequence | Pc::FirstSequence => true,
                     Pc::AddReady | Pc::LoadNumberLate => late,
                     _ => false,
                 };
@@ -70,10 +76,11 @@ pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
         // Only workers of the old crew are told to retire, once.
         Pc::LoadRetire => state.swap == Swap::No || state.is_retired(index) || model.crew_of(index) == 1,
         // A commander that has ended waits for nothing.
-        Pc::LoadHead | Pc::HasAny | Pc::AddFree if state.processes[COMMANDER].pc == Pc::Ended => true,
-        // All that will be is entered; and passed.
-        Pc::LoadTail | Pc::LoadEntry | Pc::SettleEntry if commands_no_more(model, state, state.tail) => true,
-        Pc::LoadHead | Pc::LoadFirst | Pc::SettleFirst => state.head == model.config.messages,
+        Pc::LoadAsleep | Pc::CountQueued | Pc::HasAny | Pc::AddFree
+            if state.processes[COMMANDER].pc == Pc::Ended =>
+        {
+            true
+        }
         Pc::Count | Pc::ClearAsleep | Pc::Wake if has_ended(state, process.notify) => true,
         // The ticket is out of date, and will not be less so.
         Pc::Announce | Pc::CompareAndSleep => process.fresh & FRESH == 0,
@@ -95,9 +102,9 @@ fn buried(state: &State) -> Option<&Process> {
     buries.then(|| &state.processes[usize::from(supervisor.number)])
 }
 
-/// Whether the commander has come to its end, or so far with what it counts up.
-fn commands_no_more(model: &Model, state: &State, counted: u8) -> bool {
-    state.processes[COMMANDER].pc == Pc::Ended || counted == model.config.messages
+/// Whether the commander has counted its last message.
+fn commands_no_more(model: &Model, state: &State) -> bool {
+    state.processes[COMMANDER].pc == Pc::Ended || state.commanded == model.config.messages
 }
 
 fn any_worker_lives(state: &State) -> bool {
@@ -118,17 +125,9 @@ fn is_only_worker(model: &Model, index: usize) -> bool {
     model.config.workers == 1 && !model.swaps() && index == FIRST_WORKER
 }
 
-/// Whether no worker will read how many messages were commanded.
-fn nobody_hears(model: &Model, state: &State) -> bool {
-    let deaf = |worker: &Process| worker.pc != Pc::LoadUntil && Scout::of(worker).has_heard;
-    let workers = &state.processes[FIRST_WORKER..FIRST_WORKER + model.config.workers];
-    nothing_is_requeued(model, state) && workers.iter().all(deaf)
-}
-
-/// Whether there will be no requeue. Where nobody ever looked at all slots no entry is written over that nobody has passed.
+/// Whether there will be no requeue.
 fn nothing_is_requeued(model: &Model, state: &State) -> bool {
-    let in_order = model.config.crashes == 0 && !model.config.requeued;
-    nobody_dies(state) && !model.swaps() && (in_order || commands_no_more(model, state, state.tail))
+    nobody_dies(state) && !model.swaps()
 }
 
 /// Whether who alone waits for the event has ended.

@@ -51,33 +51,38 @@ impl Run<'_> {
             Pc::StoreSequence => {
                 self.slot().sequence = me.number + 1;
                 let counted = self.model.is(Mutation::CountBeforeSequence) || count_late;
-                self.go(if counted { Pc::Queue } else { Pc::StoreCommanded });
+                self.go(if counted { Pc::AddQueued } else { Pc::StoreCommanded });
             }
             Pc::StoreCommanded => {
                 self.state.commanded = me.number + 1;
                 match self.model.mutation {
                     Some(Mutation::CountBeforeSequence) => self.go(Pc::StoreSequence),
-                    Some(Mutation::CountAfterQueueing) => self.go(Pc::Enter),
+                    Some(Mutation::CountAfterQueueing) => self.notify(Notify::Publish),
                     Some(Mutation::NotifyBeforeQueueing) => {
                         self.notify(Notify::Publish);
                         self.keep_claim(me.slot, me.seen);
                     }
-                    Some(Mutation::EnterBeforeQueued) => self.go(Pc::Enter),
-                    _ => self.go(Pc::Queue),
+                    Some(Mutation::AddAfterQueueing) => self.go(Pc::Queue),
+                    _ => self.go(Pc::AddQueued),
+                }
+            }
+            Pc::AddQueued => {
+                if !self.model.is(Mutation::NoBitOfQueued) {
+                    self.state.queued |= 1 << me.slot;
+                }
+                match self.model.is(Mutation::AddAfterQueueing) {
+                    true => self.notify(Notify::Publish),
+                    false => self.go(Pc::Queue),
                 }
             }
             Pc::Queue => {
                 self.transition(me.seen.to(SlotState::Writing, None))?;
                 match self.model.mutation {
-                    Some(Mutation::EnterBeforeQueued) => self.notify(Notify::Publish),
+                    Some(Mutation::AddAfterQueueing) => self.released(Pc::AddQueued),
+                    Some(Mutation::NotifyBeforeQueueing) => self.next_message(),
                     _ if count_late => self.released(Pc::StoreCommanded),
-                    _ => self.released(Pc::Enter),
+                    _ => self.notify(Notify::Publish),
                 }
-            }
-            // The next entry takes the place of one that nobody has passed.
-            Pc::NoteRequeue => {
-                self.state.note_requeue();
-                self.go(Pc::Enter);
             }
             Pc::Abandon => {
                 self.free()?;
@@ -96,17 +101,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The queue leads to the message.
-    pub(crate) fn entered(&mut self) {
-        match self.model.mutation {
-            Some(Mutation::EnterBeforeQueued) => self.go(Pc::Queue),
-            Some(Mutation::NotifyBeforeQueueing) => self.next_message(),
-            _ => self.notify(Notify::Publish),
-        }
-    }
-
     pub(crate) fn published(&mut self) {
-        if self.model.is(Mutation::NotifyBeforeQueueing) { self.go(Pc::Queue) } else { self.next_message() }
+        match self.model.is(Mutation::NotifyBeforeQueueing) {
+            true => self.go(Pc::AddQueued),
+            false => self.next_message(),
+        }
     }
 
     fn next_message(&mut self) {

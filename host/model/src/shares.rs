@@ -29,7 +29,7 @@ impl Share {
         Self(first << 2 | 1)
     }
 
-    fn first(self) -> u8 {
+    pub(crate) fn first(self) -> u8 {
         self.0 >> 2
     }
 
@@ -111,15 +111,10 @@ impl Run<'_> {
         self.model.may_take(share, self.index, sequence)
     }
 
-    /// Whether, as far as it has seen, its share has no end.
-    pub(crate) fn my_share_is_open(&mut self) -> bool {
+    fn my_share_is_empty(&mut self) -> bool {
         let share = self.me().share;
-        !self.in_crew() || share.is_open_for(self.model.crew_of(self.index))
-    }
-
-    pub(crate) fn my_share_is_empty(&mut self) -> bool {
-        let share = self.me().share;
-        self.in_crew() && (share == Share::CLOSED || !self.my_share_is_open() && share.first() == 0)
+        let is_open = share.is_open_for(self.model.crew_of(self.index));
+        share == Share::CLOSED || !is_open && share.first() == 0
     }
 
     /// Begins `claim_queued`, or its next round.
@@ -139,6 +134,11 @@ impl Run<'_> {
     pub(crate) fn claim_in_crew(&mut self, next: Word) {
         self.slot().word = next;
         (self.me().seen, self.me().share) = (next, Share::FIRST_CREW);
+        self.go(Pc::RemoveBit);
+    }
+
+    /// The word is changed, the bit removed.
+    pub(crate) fn look_again(&mut self) {
         match self.model.mutation {
             Some(Mutation::NoSecondLook) => self.confirmed(),
             Some(Mutation::NoteAfterClaim) => self.go(Pc::StoreNote),
@@ -148,8 +148,8 @@ impl Run<'_> {
 
     /// The claim stands.
     fn confirmed(&mut self) {
-        let Process { slot, seen, ticket, .. } = *self.me();
-        *self.me() = Process { slot, seen, ticket, ..self.me().begins(Pc::LookAgain) };
+        let Process { slot, seen, known, age, best_sequence, .. } = *self.me();
+        *self.me() = Process { slot, seen, known, age, best_sequence, ..self.me().begins(Pc::LookAgain) };
         self.took();
     }
 
@@ -174,7 +174,10 @@ impl Run<'_> {
             Pc::LoadShare => self.wait(),
             Pc::Glance => {
                 self.me().share = share;
-                self.go(Pc::LoadRequeues);
+                match self.my_share_is_empty() {
+                    true => self.found_nothing(),
+                    false => self.go(Pc::LoadRequeues),
+                }
             }
             Pc::StoreNote => {
                 // Of no meaning any more once the cut is made.
@@ -192,10 +195,16 @@ impl Run<'_> {
                 }
             }
             Pc::LookAgain if !self.model.may_take(share, self.index, me.best_sequence) => {
-                self.go(Pc::GiveBack);
+                self.go(Pc::AddBack);
             }
             Pc::LookAgain if self.model.is(Mutation::NoteAfterSecondLook) => self.go(Pc::StoreNote),
             Pc::LookAgain => self.confirmed(),
+            Pc::AddBack => {
+                if !self.model.is(Mutation::NoBitOfGiveBack) {
+                    self.state.queued |= 1 << me.slot;
+                }
+                self.go(Pc::GiveBack);
+            }
             Pc::GiveBack => self.give_back()?,
             Pc::NoteRequeue => {
                 if !self.model.is(Mutation::NoNoteOfGiveBack) {

@@ -1,5 +1,5 @@
-//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`: `claim_free` and `claim_queued`, and the looks of
-//! `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
+//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`: `claim_free` and `claim_queued`, and the
+//! looks of `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
 //! free slot), and then the compare-and-swap.
 
 use crate::mutations::Mutation;
@@ -9,16 +9,17 @@ use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, Slot, SlotState, Word};
 
 impl Run<'_> {
     pub(crate) fn claim_step(&mut self) -> Result<(), Property> {
+        let supervises = self.index == SUPERVISOR;
         match self.me().pc {
             Pc::TakeFree => self.take_free(),
             Pc::TakeReady => self.take_ready(),
             Pc::LoadWord => self.load_word(),
             Pc::LoadSequence => self.load_sequence(),
             Pc::Swap => return self.swap(),
-            pc @ (Pc::LoadRequeues | Pc::LoadUntil | Pc::LoadFirst) => self.queue_step(pc),
-            pc @ (Pc::LoadEntry | Pc::LoadEntryWord | Pc::LoadEntrySequence) => self.queue_step(pc),
-            pc @ (Pc::Pass | Pc::Enter | Pc::StoreTail) => self.queue_step(pc),
-            pc @ (Pc::SettleFirst | Pc::SettleEntry | Pc::SettleWord | Pc::SettlePass) => self.queue_step(pc),
+            pc @ (Pc::LoadRequeues | Pc::LoadNext | Pc::LoadBit) => self.queue_step(pc),
+            pc @ (Pc::FirstBit | Pc::FirstWord | Pc::FirstSequence) => self.queue_step(pc),
+            pc @ (Pc::RemoveEarly | Pc::StoreNext) => self.queue_step(pc),
+            pc @ (Pc::LoadCommanded | Pc::RemoveBit) if !supervises => self.queue_step(pc),
             _ => return self.role_step(),
         }
         Ok(())
@@ -53,7 +54,7 @@ impl Run<'_> {
         }
     }
 
-    // A look at all slots.
+    // The supervisor's look at all slots.
 
     /// Looks at the slots from the first.
     pub(crate) fn scan(&mut self) {
@@ -72,10 +73,9 @@ impl Run<'_> {
         }
         self.me().slot = 0;
         let Process { best, best_sequence, best_seen, .. } = *self.me();
-        match self.index {
-            SUPERVISOR if best_seen == Word::NONE => self.reclaimed(),
-            SUPERVISOR => self.choose(best, best_seen, best_sequence),
-            _ => self.scanned(),
+        match best_seen {
+            Word::NONE => self.reclaimed(),
+            seen => self.choose(best, seen, best_sequence),
         }
     }
 
@@ -102,8 +102,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn before_claim(&mut self) -> Pc {
-        let early = self.model.is(Mutation::PassBeforeClaim) && self.me().ticket != 0;
-        if early { Pc::Pass } else { Pc::Swap }
+        if self.model.is(Mutation::RemoveBeforeClaim) { Pc::RemoveEarly } else { Pc::Swap }
     }
 
     fn wanted(&mut self, word: Word) -> bool {
@@ -122,7 +121,11 @@ impl Run<'_> {
             return self.arrives(wanted);
         }
         if !wanted {
-            return if self.index == COMMANDER { self.next_free() } else { self.scan_on() };
+            return match self.index {
+                COMMANDER => self.next_free(),
+                SUPERVISOR => self.scan_on(),
+                _ => self.look_on(),
+            };
         }
         self.me().seen = word;
         self.go(if self.index == COMMANDER { Pc::Swap } else { Pc::LoadSequence });
@@ -131,8 +134,8 @@ impl Run<'_> {
     fn load_sequence(&mut self) {
         let sequence = self.slot().sequence;
         let me = *self.me();
-        if self.in_crew() && !self.glanced_at_share_of(sequence) {
-            return self.scan_on();
+        if self.index != SUPERVISOR {
+            return self.read_queued(sequence);
         }
         // As `message_number` has it: none is read as the first.
         if me.best_seen == Word::NONE || sequence.max(1) < me.best_sequence.max(1) {
@@ -186,11 +189,7 @@ impl Run<'_> {
         }
         let slot = self.me().slot;
         for process in &mut self.state.processes {
-            let seen = [
-                (process.slot, &mut process.seen),
-                (process.best, &mut process.best_seen),
-                (process.next, &mut process.next_seen),
-            ];
+            let seen = [(process.slot, &mut process.seen), (process.best, &mut process.best_seen)];
             for (_, word) in seen.into_iter().filter(|(of, word)| *of == slot && **word != Word::NONE) {
                 *word = Word::STALE;
             }
@@ -201,8 +200,8 @@ impl Run<'_> {
         let split = self.model.is(Mutation::ClaimInTwoStores) && self.index != CONSUMER;
         let stored = if split { next.to(next.state(), None) } else { next };
         self.slot().word = stored;
-        let Process { slot, ticket, .. } = *self.me();
-        *self.me() = Process { ticket, ..self.me().begins(Pc::Swap) };
+        let Process { slot, known, age, best_sequence, .. } = *self.me();
+        *self.me() = Process { known, age, best_sequence, ..self.me().begins(Pc::Swap) };
         self.keep_claim(slot, next);
         if split { self.go(Pc::StoreOwner) } else { self.has_claimed() }
     }
@@ -215,7 +214,8 @@ impl Run<'_> {
                 self.go(Pc::StoreWanted);
             }
             CONSUMER => self.claimed(),
-            _ => self.took(),
+            _ if self.model.is(Mutation::RemoveBeforeClaim) => self.took(),
+            _ => self.go(Pc::RemoveBit),
         }
     }
 

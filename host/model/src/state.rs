@@ -3,9 +3,8 @@
 //! A state is some hundred bytes without padding, so that it is compared and hashed as bytes. Three counters of the
 //! shipped code grow with every use: an event's count, a slot's generation and the requeues. Each is only ever compared with an older
 //! value of itself for equality, so the model keeps, with whoever remembers an old value, whether it still is the
-//! current one ([`Process::fresh`], [`Word::STALE`], [`Scout`](crate::queue::Scout)). That is exact as long as 32 bits do not wrap between a
-//! look and the comparison, and without it hardly two histories would ever meet in one state. The queue's tickets are kept as they are:
-//! there is one for each message at most.
+//! current one ([`Process::fresh`], [`Word::STALE`]), or how old it is ([`Next`]). That is exact as long as the counters do not wrap between
+//! a look and the comparison, and without it hardly two histories would ever meet in one state.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -13,12 +12,11 @@ use std::hash::{Hash, Hasher};
 use bytemuck::NoUninit;
 
 use crate::process::Process;
-use crate::queue::{SLOT_BITS, SLOT_MASK};
+use crate::queue::Next;
 use crate::shares::Share;
 use crate::swap::Swap;
 
 pub(crate) const SLOTS: usize = 3;
-pub(crate) const ENTRIES: usize = SLOTS.next_power_of_two();
 pub(crate) const WORKERS: usize = 2;
 pub(crate) const MESSAGES: usize = 4;
 
@@ -149,10 +147,8 @@ pub(crate) struct State {
     /// The sets of slots, a bit each.
     pub(crate) free: u8,
     pub(crate) ready: u8,
-    pub(crate) head: u8,
-    pub(crate) tail: u8,
-    /// As shipped: the ticket plus one, and the slot.
-    pub(crate) entries: [u8; ENTRIES],
+    pub(crate) queued: u8,
+    pub(crate) next: Next,
     /// The number of the last message that is worth a wake of the consumer.
     pub(crate) wanted: u8,
     pub(crate) share: Share,
@@ -176,19 +172,6 @@ impl State {
         self.taken.count_ones() as u8
     }
 
-    /// Without the entries that no walk comes by any more, and that the tail counts: they are read as if there never was one.
-    pub(crate) fn without_the_passed(mut self) -> Self {
-        let walking = self.processes.iter().filter(|process| process.pc.walks() || process.pc.settles());
-        let walks = walking.map(|process| process.walk);
-        let passed = walks.fold(self.head.min(self.tail), u8::min);
-        for entry in &mut self.entries {
-            if *entry >> SLOT_BITS <= passed {
-                *entry = 0;
-            }
-        }
-        self
-    }
-
     /// The one of two states that differ in the two workers' names only: the workers run the same program. Where nothing is swapped.
     pub(crate) fn canonical(self) -> Self {
         let [first, last] = [FIRST_WORKER, SECOND_WORKER].map(|worker| self.processes[worker]);
@@ -203,7 +186,7 @@ impl State {
     fn exchanged(mut self) -> Self {
         self.processes.swap(FIRST_WORKER, SECOND_WORKER);
         for process in &mut self.processes {
-            for word in [&mut process.seen, &mut process.best_seen, &mut process.next_seen] {
+            for word in [&mut process.seen, &mut process.best_seen] {
                 *word = word.exchanged();
             }
         }
@@ -232,10 +215,8 @@ impl State {
         } else {
             format!(" {:?} {:?} noted {:?} retire {:b}", self.swap, self.share, self.noted, self.retire)
         };
-        let sets = format!("free {:b} ready {:b}", self.free, self.ready);
-        let entries: Vec<_> =
-            self.entries.iter().map(|entry| (entry >> SLOT_BITS, entry & SLOT_MASK)).collect();
-        let queue = format!("queue {}..{} {entries:?}", self.head, self.tail);
+        let sets = format!("free {:b} ready {:b} queued {:b}", self.free, self.ready, self.queued);
+        let queue = format!("{:?}", self.next);
         let asleep = format!("asleep {:03b} wanted {}", self.asleep, self.wanted);
         format!("[{slots}] commanded {commanded}{end} {sets} {queue} {asleep}{swap}")
     }
@@ -252,17 +233,9 @@ impl Hash for State {
         };
         self.processes.iter().for_each(|process| put(bytemuck::bytes_of(process)));
         self.slots.iter().for_each(|slot| put(bytemuck::bytes_of(slot)));
-        [&self.entries[..], &self.noted, &self.deaths].into_iter().for_each(&mut put);
-        put(&[
-            self.commanded,
-            self.end,
-            self.asleep,
-            self.free,
-            self.ready,
-            self.head,
-            self.tail,
-            self.wanted,
-        ]);
+        [&self.noted[..], &self.deaths].into_iter().for_each(&mut put);
+        put(bytemuck::bytes_of(&self.next));
+        put(&[self.commanded, self.end, self.asleep, self.free, self.ready, self.queued, self.wanted]);
         put(&[self.share.bits(), self.retire, self.swap as u8, self.taken, self.crashes]);
         hasher.write(&bytes);
     }

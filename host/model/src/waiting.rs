@@ -32,14 +32,20 @@ impl Run<'_> {
             Pc::CompareAndSleep => self.compare_and_sleep(),
             Pc::Count => self.count(),
             Pc::CountLate => self.count_late(),
-            Pc::LoadHead => {
-                self.me().walk = self.state.head;
-                self.go(Pc::LoadTail);
+            Pc::LoadAsleep => {
+                if self.is_asleep() {
+                    self.go(Pc::CountQueued)
+                } else {
+                    self.notified()
+                }
             }
-            Pc::LoadTail => self.load_tail(),
+            Pc::CountQueued => self.count_queued(),
             Pc::HasAny => {
-                let any = self.state.free != 0;
-                self.wakes_if(any);
+                if self.state.free != 0 {
+                    self.go(Pc::Count)
+                } else {
+                    self.notified()
+                }
             }
             Pc::LoadWanted => {
                 let sequence = self.me().best_sequence.saturating_sub(1);
@@ -169,10 +175,9 @@ impl Run<'_> {
 
     /// Notifies an event.
     pub(crate) fn notify(&mut self, notify: Notify) {
-        let Process { slot, seen, best_sequence, number, retires, hints, .. } = *self.me();
+        let Process { best_sequence, number, retires, hints, .. } = *self.me();
         let next = Process { number, retires, hints, notify, ..Process::at(Pc::Count) };
         *self.me() = match notify {
-            Notify::Claim => Process { slot, seen, ..next },
             Notify::Commit => Process { best_sequence, ..next },
             _ => next,
         };
@@ -197,7 +202,8 @@ impl Run<'_> {
 
     fn count(&mut self) {
         let (asleep, notify) = (self.is_asleep(), self.me().notify);
-        if self.model.is(Mutation::LookForSleepersBeforeCount) && !notify.rouses() {
+        let rouses = notify.rouses() || notify == Notify::Claim;
+        if self.model.is(Mutation::LookForSleepersBeforeCount) && !rouses {
             self.me().look.set(Look::ASLEEP, asleep);
             return self.go(Pc::CountLate);
         }
@@ -227,11 +233,10 @@ impl Run<'_> {
     fn wake_if(&mut self, asleep: bool) {
         let any_order = !self.model.config.deterministic;
         match self.me().notify {
-            notify if notify.rouses() => self.wakes_if(true),
+            notify if notify.rouses() || notify == Notify::Claim => self.wakes_if(true),
             _ if !asleep => self.notified(),
             Notify::Publish => self.go(Pc::WakeOne),
-            Notify::Release => self.go(Pc::LoadHead),
-            Notify::Claim => self.go(Pc::HasAny),
+            Notify::Release => self.go(Pc::CountQueued),
             // In any order all are wanted, for ever.
             Notify::Commit if !any_order => self.go(Pc::LoadWanted),
             _ => self.wakes_if(true),
@@ -246,25 +251,22 @@ impl Run<'_> {
         }
     }
 
-    /// The backlog is known, to a worker before it notifies, to whoever gives a slot back when somebody sleeps. It is asked for twice.
-    fn load_tail(&mut self) {
-        let backlog = self.state.tail.saturating_sub(self.me().walk);
-        self.me().walk = 0;
-        let low = match self.model.is(Mutation::WakeBelowLow) {
-            true => backlog < self.model.config.low,
-            false => backlog <= self.model.config.low,
-        };
-        if !self.me().look.has(Look::FOUND) {
-            self.me().look.set(Look::FOUND, true);
-            let settles = !low && !self.model.is(Mutation::NoSettling);
-            return self.go(if settles { Pc::SettleFirst } else { Pc::LoadHead });
+    /// The next slot of the set is counted, by a worker that has seen the commander sleep, or by the consumer that has freed a slot.
+    fn count_queued(&mut self) {
+        let me = *self.me();
+        self.me().best += self.state.queued >> me.walk & 1;
+        self.me().walk += 1;
+        if usize::from(self.me().walk) < self.model.config.slots {
+            return;
         }
-        self.me().look = Look::NOTHING;
-        let notify = self.me().notify;
-        match notify {
+        let low = match self.model.is(Mutation::WakeBelowLow) {
+            true => self.me().best < self.model.config.low,
+            false => self.me().best <= self.model.config.low,
+        };
+        (self.me().walk, self.me().best) = (0, 0);
+        match me.notify {
             Notify::Release => self.wakes_if(low),
-            Notify::Claim if self.model.is(Mutation::NoWakeByClaim) => self.notified(),
-            _ if low => self.notify(notify),
+            _ if low => self.go(Pc::HasAny),
             _ => self.notified(),
         }
     }
