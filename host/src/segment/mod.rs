@@ -23,7 +23,8 @@
 //!   clock       since when a slot is what it is
 //!   header      the segment's first bytes
 //!   layout      where everything lies, from schema and sizes
-//!   memory      the mapping itself (unsafe), payloads by claim
+//!   mapping     created under a name, mapped by a descriptor (unsafe)
+//!   memory      the segment's parts, and payloads by claim (unsafe)
 //! ```
 //!
 //! Invariant: a payload is touched only by the holder of a claim on its slot, and a claim is only ever made by a
@@ -38,6 +39,7 @@ pub(crate) mod failpoint;
 pub(crate) mod fixture;
 pub(crate) mod header;
 pub(crate) mod layout;
+pub(crate) mod mapping;
 pub(crate) mod memory;
 #[cfg(cobuf_loom)]
 mod mortal;
