@@ -9,9 +9,10 @@
 //! no step of its own: that an arrival is still there, and its number. So arrivals are a bit for each slot: what is left over once its
 //! message was taken leads nowhere.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Look, Notify, Pc, Process};
-use crate::protocol::{Property, Run};
 use crate::state::{SLOTS, Slot};
 
 impl Run<'_> {

@@ -9,10 +9,12 @@
 //! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
 //! everyone is woken in either case, since it may have died between setting the end and saying so.
 
+use crate::config::Property;
+use crate::model::{Model, Run, alive};
 use crate::mutations::Mutation;
 use crate::process::{Look, Notify, Pc, Process};
-use crate::protocol::{Model, Property, Run, alive};
-use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
+use crate::state::State;
+use crate::word::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, WORKERS, Word};
 
 impl Model {
     /// Any of the dead is next: the fork server has said that it was reaped.

@@ -41,6 +41,8 @@
 
 mod arrivals;
 mod burial;
+mod config;
+mod model;
 mod mutations;
 mod process;
 mod protocol;
@@ -48,19 +50,22 @@ mod queue;
 mod reduction;
 mod roles;
 mod search;
+mod share;
 mod shares;
 mod slots;
 mod state;
 mod swap;
 mod waiting;
+mod word;
 
 use std::time::Instant;
 
+use config::{Config, Property};
+use model::Model;
 use mutations::{
     CAUGHT, CAUGHT_LATE, HARMLESS, HARMLESS_IN_SWAP, IN_FULL, Mutation, ONE_SLOT, RUNS, SMALL, SWAP,
     SWAP_AND_DEATH, TWO_WORKERS,
 };
-use protocol::{Config, Model, Property};
 use search::{Outcome, search};
 
 fn run(config: Config, mutation: Option<Mutation>, reduced: bool) -> Outcome {

@@ -3,8 +3,8 @@
 use Mutation as M;
 use Property as P;
 
+use crate::config::{Config, Property};
 use crate::process::Notify;
-use crate::protocol::{Config, Property};
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

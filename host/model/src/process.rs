@@ -2,8 +2,8 @@
 
 use bytemuck::NoUninit;
 
-use crate::shares::Share;
-use crate::state::{SUPERVISOR, Word};
+use crate::share::Share;
+use crate::word::{SUPERVISOR, Word};
 
 /// The four events. Their words are a bit each in [`State::asleep`](crate::state::State) and, for who has read them,
 /// [`Process::fresh`].

@@ -4,99 +4,14 @@
 //! (commander, worker), `arrivals` (the consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any
 //! process's next step, or the death of the commander or a worker, may come next.
 
+use crate::config::Property;
+use crate::model::{Model, Run, Step, alive};
 use crate::mutations::Mutation;
-use crate::process::{Event, Notify, Pc, Process};
-use crate::queue::{CURRENT, Next};
+use crate::process::{Event, Pc, Process};
 use crate::reduction::{can_come_later, is_private};
-use crate::shares::Share;
-use crate::state::{
-    COMMANDER, CONSUMER, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState, State,
-    WORKERS, Word, name,
-};
-use crate::swap::Swap;
-
-/// What the shipped protocol promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Property {
-    /// A slot is touched by its holder only, and only its holder changes its word.
-    Exclusive,
-    /// The supervisor takes nothing from a process that lives.
-    OnlyFromTheDead,
-    /// No message is taken twice.
-    Once,
-    /// In deterministic mode, messages are taken in order.
-    InOrder,
-    /// A worker reads the message that was commanded, a consumer the array that belongs to it.
-    Whole,
-    /// An error is in a batch's place exactly if as many workers died of its message as may.
-    ErrorInItsPlace,
-    /// No message is queued that is older than the one that workers expect.
-    Oldest,
-    /// Where the producer's code is swapped: a batch below the cut is of the old edition, every other of the new.
-    Edition,
-    /// The consumer sees the end after it has taken all messages.
-    Complete,
-    /// When nobody can do anything any more, the stream was consumed, all slots are free, and a crew that was relieved has
-    /// ended; also where a swap that may come does not.
-    NotStuck,
-    /// Whatever happened: without further deaths, the stream can still be consumed.
-    CanFinish,
-}
-
-/// A run's parameters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Config {
-    pub(crate) slots: usize,
-    pub(crate) workers: usize,
-    /// The workers of the crew that relieves them, at any time; 0 where nothing is swapped.
-    pub(crate) newcomers: usize,
-    pub(crate) messages: u8,
-    pub(crate) crashes: u8,
-    /// After so many deaths a message is given up; with [`u8::MAX`] none is, and nobody counts.
-    pub(crate) max_attempts: u8,
-    pub(crate) deterministic: bool,
-    /// Whether the commander's plugin says that there is no next message, instead of a limit that is known before.
-    pub(crate) plugin_ends: bool,
-    /// The backlog at which a sleeping commander is woken.
-    pub(crate) low: u8,
-    /// Whether `wake_everyone` is one step.
-    pub(crate) rouses_at_once: bool,
-}
-
-/// What makes a state out of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Does(usize, Pc, Notify),
-    Dies(usize),
-    /// The supervisor begins the cut between two crews.
-    Cuts,
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::Does(process, pc, Notify::None) => write!(f, "{}: {pc:?}", name(process)),
-            Self::Does(process, pc, notify) => write!(f, "{}: {pc:?} ({notify:?})", name(process)),
-            Self::Cuts => write!(f, "THE CUT"),
-            Self::Dies(process) => write!(f, "{} IS KILLED", name(process)),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Model {
-    pub(crate) config: Config,
-    pub(crate) mutation: Option<Mutation>,
-    /// Whether steps that concern nobody else are taken at once; see `reduction`.
-    pub(crate) reduced: bool,
-}
-
-/// One process's next step, on a copy of the state.
-pub(crate) struct Run<'a> {
-    pub(crate) model: &'a Model,
-    pub(crate) state: State,
-    pub(crate) index: usize,
-}
+use crate::share::Share;
+use crate::state::{CURRENT, MESSAGES, Next, SLOTS, Slot, State, Swap};
+use crate::word::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState, WORKERS, Word};
 
 impl Model {
     pub(crate) fn first(&self) -> State {
@@ -132,18 +47,6 @@ impl Model {
         }
     }
 
-    /// A process at its start; the commander goes on at `commanded`.
-    pub(crate) fn started(&self, index: usize, commanded: u8) -> Process {
-        let pc = match index {
-            SUPERVISOR => Pc::Reap,
-            COMMANDER if !self.config.plugin_ends && commanded >= self.config.messages => Pc::StoreEnd,
-            _ => Pc::Ticket,
-        };
-        let early = self.swaps() && (FIRST_WORKER..CONSUMER).contains(&index);
-        let number = if index == COMMANDER { commanded } else { 0 };
-        Process { number, early: early.into(), ..Process::at(pc) }
-    }
-
     /// The one of equivalent states that the search keeps.
     pub(crate) fn canonical(&self, state: State) -> State {
         if !self.reduced {
@@ -151,10 +54,6 @@ impl Model {
         }
         let state = if self.is(Mutation::BelieveTheOld) { state } else { state.without_the_old() };
         if self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
-    }
-
-    pub(crate) fn is(&self, mutation: Mutation) -> bool {
-        self.mutation == Some(mutation)
     }
 
     /// All that can happen next, and what comes of it. Where the search is reduced, each way goes on over the steps that concern nobody
@@ -243,11 +142,6 @@ impl Model {
         next
     }
 
-    /// Whether a message may be given up.
-    pub(crate) fn gives_up(&self) -> bool {
-        self.config.max_attempts < u8::MAX
-    }
-
     fn sleepers(&self, state: &State, event: Event) -> impl Iterator<Item = usize> {
         let asleep = move |&index: &usize| {
             state.processes[index].pc == Pc::Asleep && self.waits_for(state, index) == Some(event)
@@ -278,17 +172,6 @@ impl Model {
             next.wake(sleeper);
             next.notified();
             found(next.state);
-        }
-    }
-
-    /// The event that a process waits for.
-    pub(crate) fn waits_for(&self, state: &State, index: usize) -> Option<Event> {
-        let early = state.processes[index].early == 1 && !self.is(Mutation::NewcomerWaitsOnQueued);
-        match index {
-            COMMANDER => Some(Event::Freed),
-            CONSUMER => Some(Event::Ready),
-            SUPERVISOR => None,
-            _ => Some(if early { Event::Opened } else { Event::Queued }),
         }
     }
 
@@ -332,9 +215,4 @@ impl Model {
         let relieved = state.swap != Swap::Cut || self.old_crew().all(ended);
         ended(CONSUMER) && ended(COMMANDER) && relieved && state.slots.iter().all(free)
     }
-}
-
-/// Whether it can be killed, and the supervisor must leave it alone.
-pub(crate) fn alive(state: &State, index: usize) -> bool {
-    !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
 }

@@ -8,49 +8,11 @@
 //!
 //! Each slot of the set has a word of its own here, so that what a worker sees of two slots may be of two moments.
 
-use bytemuck::NoUninit;
-
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::Run;
-use crate::state::{SlotState, State, Word};
-
-/// The word of `Next`. It names the count of requeues at which it was made. The model keeps how old that count is instead: 1 if it is the
-/// current one, 2 if there was one requeue since, and so on; so does [`Process::age`].
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) struct Next {
-    pub(crate) slot: u8,
-    /// The expected message's number plus one.
-    pub(crate) sequence: u8,
-    pub(crate) age: u8,
-}
-
-impl Next {
-    pub(crate) const FIRST: Self = Self { slot: 0, sequence: 1, age: CURRENT };
-    /// It expects nothing that a worker may still believe.
-    const OLD: u8 = u8::MAX;
-}
-
-/// The age of the current count.
-pub(crate) const CURRENT: u8 = 1;
-
-impl State {
-    /// `requeues` is counted: what was read of it is one older.
-    pub(crate) fn note_requeue(&mut self) {
-        let ages = self.processes.iter_mut().map(|process| &mut process.age).chain([&mut self.next.age]);
-        ages.filter(|age| **age != 0).for_each(|age| *age = age.saturating_add(1));
-    }
-
-    /// Without an expectation that no worker can believe any more: who reads the count from now on reads a later one.
-    pub(crate) fn without_the_old(mut self) -> Self {
-        let Next { age, .. } = self.next;
-        if age != CURRENT && !self.processes.iter().any(|process| process.age == age) {
-            (self.next.sequence, self.next.age) = (0, Next::OLD);
-        }
-        self
-    }
-}
+use crate::state::{CURRENT, Next};
+use crate::word::{SlotState, Word};
 
 impl Run<'_> {
     pub(crate) fn queue_step(&mut self, pc: Pc) {

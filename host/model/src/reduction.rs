@@ -11,11 +11,11 @@
 //!
 //! That no mutation escapes by it is checked on small runs, in full and reduced, by a test.
 
+use crate::model::{Model, alive};
 use crate::mutations::Mutation;
 use crate::process::{Event, FRESH, Notify, Pc, Process};
-use crate::protocol::{Model, alive};
-use crate::state::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState, State};
-use crate::swap::Swap;
+use crate::state::{State, Swap};
+use crate::word::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState};
 
 pub(crate) fn is_private(model: &Model, state: &State, index: usize) -> bool {
     let process = &state.processes[index];

@@ -1,10 +1,11 @@
 //! The programs of commander and worker once they hold a slot: `process/commander.rs` with `publish`, `abandon` and
 //! `end_stream`; `process/worker.rs` with `commit`.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, SlotState};
+use crate::word::{COMMANDER, CONSUMER, SUPERVISOR, SlotState};
 
 impl Run<'_> {
     /// What follows on a claim.

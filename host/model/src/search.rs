@@ -10,7 +10,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use indexmap::IndexSet;
 
-use crate::protocol::{Model, Property, Step};
+use crate::config::Property;
+use crate::model::{Model, Step};
 use crate::state::State;
 
 /// Hashes the bytes of a state at once.

@@ -6,90 +6,14 @@
 //!
 //! Where nothing is swapped the share word is a constant and no note is read, so that the workers' programs are without these steps.
 
-use bytemuck::NoUninit;
-
+use crate::config::Property;
+use crate::model::{Model, Run};
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Model, Property, Run};
-use crate::state::{CONSUMER, FIRST_WORKER, SlotState, State, Word};
-use crate::swap::Swap;
-
-/// The share word, as in `segment/shares.rs`.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) struct Share(u8);
-
-impl Share {
-    /// All messages are the first crew's.
-    pub(crate) const FIRST_CREW: Self = Self(0);
-    /// They are being cut.
-    pub(crate) const CLOSED: Self = Self(2);
-
-    pub(crate) fn open_for_newcomers(first: u8) -> Self {
-        Self(first << 2 | 1)
-    }
-
-    pub(crate) fn first(self) -> u8 {
-        self.0 >> 2
-    }
-
-    pub(crate) fn is_open_for(self, crew: u8) -> bool {
-        self.0 & 3 == crew
-    }
-
-    pub(crate) fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether a crew may take this message.
-    pub(crate) fn allows(self, crew: u8, message: u8) -> bool {
-        match self {
-            Self::CLOSED => false,
-            _ if self.is_open_for(crew) => message >= self.first(),
-            _ => message < self.first(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Share {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::CLOSED => write!(f, "closed"),
-            share => write!(f, "from {} on crew {}", share.first(), share.0 & 1),
-        }
-    }
-}
-
-impl State {
-    /// Whether the share word will not change any more.
-    pub(crate) fn shares_are_settled(&self) -> bool {
-        self.swap == Swap::No || self.share.is_open_for(1)
-    }
-
-    pub(crate) fn is_retired(&self, index: usize) -> bool {
-        self.retire >> index & 1 == 1
-    }
-}
+use crate::share::Share;
+use crate::word::{CONSUMER, FIRST_WORKER, SlotState, Word};
 
 impl Model {
-    pub(crate) fn swaps(&self) -> bool {
-        self.config.newcomers > 0
-    }
-
-    pub(crate) fn crew_of(&self, worker: usize) -> u8 {
-        u8::from(worker >= FIRST_WORKER + self.config.workers)
-    }
-
-    /// The workers of the crew that goes.
-    pub(crate) fn old_crew(&self) -> std::ops::Range<usize> {
-        FIRST_WORKER..FIRST_WORKER + self.config.workers
-    }
-
-    /// What a worker's batch is marked with.
-    pub(crate) fn edition(&self, worker: usize) -> u8 {
-        if self.swaps() { self.crew_of(worker) + 1 } else { 0 }
-    }
-
     fn may_take(&self, share: Share, worker: usize, sequence: u8) -> bool {
         let crew = self.crew_of(worker);
         let all = self.is(Mutation::NewCrewTakesAll) && crew == 1 && share.is_open_for(1);

@@ -2,10 +2,12 @@
 //! looks of `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
 //! free slot), and then the compare-and-swap.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Look, Pc, Process};
-use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, Slot, SlotState, Word};
+use crate::state::Slot;
+use crate::word::{COMMANDER, CONSUMER, SUPERVISOR, SlotState, Word};
 
 impl Run<'_> {
     pub(crate) fn claim_step(&mut self) -> Result<(), Property> {

@@ -6,109 +6,16 @@
 //! current one ([`Process::fresh`], [`Word::STALE`]), or how old it is ([`Next`]). That is exact as long as the counters do not wrap between
 //! a look and the comparison, and without it hardly two histories would ever meet in one state.
 
-use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use bytemuck::NoUninit;
 
 use crate::process::Process;
-use crate::queue::Next;
-use crate::shares::Share;
-use crate::swap::Swap;
+use crate::share::Share;
+use crate::word::{FIRST_WORKER, PROCESSES, SECOND_WORKER, SUPERVISOR, WORKERS, Word};
 
 pub(crate) const SLOTS: usize = 3;
-pub(crate) const WORKERS: usize = 2;
 pub(crate) const MESSAGES: usize = 4;
-
-/// Who runs, and the index of its [`Process`].
-pub(crate) const COMMANDER: usize = 0;
-pub(crate) const FIRST_WORKER: usize = 1;
-const SECOND_WORKER: usize = FIRST_WORKER + 1;
-pub(crate) const CONSUMER: usize = FIRST_WORKER + WORKERS;
-pub(crate) const SUPERVISOR: usize = CONSUMER + 1;
-pub(crate) const PROCESSES: usize = SUPERVISOR + 1;
-
-pub(crate) fn name(process: usize) -> String {
-    match process {
-        COMMANDER => "commander".to_owned(),
-        CONSUMER => "consumer".to_owned(),
-        SUPERVISOR => "supervisor".to_owned(),
-        worker => format!("worker {}", worker - FIRST_WORKER),
-    }
-}
-
-#[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SlotState {
-    Free,
-    Writing,
-    Ready,
-    Reading,
-}
-
-/// A value of a slot's word: state, owner, attempts. The owner is 0 for nobody, else the process's index plus one.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) struct Word(u8);
-
-impl Word {
-    /// Zero, as in fresh shared memory.
-    pub(crate) const FREE: Self = Self(0);
-    /// A remembered value of an older use, whose generation no word has any more.
-    pub(crate) const STALE: Self = Self(0xFE);
-    /// No value is remembered.
-    pub(crate) const NONE: Self = Self(0xFF);
-
-    pub(crate) const fn new(state: SlotState, owner: Option<usize>, attempts: u8) -> Self {
-        let owner = match owner {
-            None => 0,
-            Some(process) => process as u8 + 1,
-        };
-        assert!(owner < 7 && attempts < 8);
-        Self(state as u8 | owner << 2 | attempts << 5)
-    }
-
-    pub(crate) fn state(self) -> SlotState {
-        [SlotState::Free, SlotState::Writing, SlotState::Ready, SlotState::Reading][usize::from(self.0 & 3)]
-    }
-
-    /// The word with the two workers' names exchanged.
-    fn exchanged(self) -> Self {
-        let other = match self.owner() {
-            Some(worker @ (FIRST_WORKER | SECOND_WORKER)) => FIRST_WORKER + SECOND_WORKER - worker,
-            _ => return self,
-        };
-        if self == Self::NONE || self == Self::STALE { self } else { self.to(self.state(), Some(other)) }
-    }
-
-    pub(crate) fn owner(self) -> Option<usize> {
-        usize::from(self.0 >> 2 & 7).checked_sub(1)
-    }
-
-    pub(crate) fn attempts(self) -> u8 {
-        self.0 >> 5
-    }
-
-    pub(crate) fn is(self, state: SlotState, owner: Option<usize>) -> bool {
-        self.state() == state && self.owner() == owner
-    }
-
-    /// The value with another state and owner.
-    pub(crate) fn to(self, state: SlotState, owner: Option<usize>) -> Self {
-        Self::new(state, owner, self.attempts())
-    }
-}
-
-impl fmt::Debug for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owner = match (self.state(), self.owner()) {
-            (SlotState::Writing, None) => "(queued)".to_owned(),
-            (_, None) => String::new(),
-            (_, Some(process)) => format!("({})", name(process)),
-        };
-        write!(f, "{:?}{owner}/{}", self.state(), self.attempts())
-    }
-}
 
 /// A slot: its word, its numbers, its payload.
 #[repr(C)]
@@ -133,6 +40,38 @@ impl Slot {
     pub(crate) fn spoil_array(&mut self) {
         (self.halves, self.failed, self.edition) = ([0; 2], 0, 0);
     }
+}
+
+/// The word of `Next`. It names the count of requeues at which it was made. The model keeps how old that count is instead: 1 if it is the
+/// current one, 2 if there was one requeue since, and so on; so does [`Process::age`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) struct Next {
+    pub(crate) slot: u8,
+    /// The expected message's number plus one.
+    pub(crate) sequence: u8,
+    pub(crate) age: u8,
+}
+
+impl Next {
+    pub(crate) const FIRST: Self = Self { slot: 0, sequence: 1, age: CURRENT };
+    /// It expects nothing that a worker may still believe.
+    const OLD: u8 = u8::MAX;
+}
+
+/// The age of the current count.
+pub(crate) const CURRENT: u8 = 1;
+
+/// What the supervisor knows of the swap.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) enum Swap {
+    /// There is none, or it was given up.
+    No,
+    /// The newcomers are there.
+    Pending,
+    /// The cut was begun: the first crew goes.
+    Cut,
 }
 
 /// A state of the whole run. The last three are not in the shipped code: they are what the properties need.
@@ -219,6 +158,34 @@ impl State {
         let queue = format!("{:?}", self.next);
         let asleep = format!("asleep {:03b} wanted {}", self.asleep, self.wanted);
         format!("[{slots}] commanded {commanded}{end} {sets} {queue} {asleep}{swap}")
+    }
+}
+
+impl State {
+    /// `requeues` is counted: what was read of it is one older.
+    pub(crate) fn note_requeue(&mut self) {
+        let ages = self.processes.iter_mut().map(|process| &mut process.age).chain([&mut self.next.age]);
+        ages.filter(|age| **age != 0).for_each(|age| *age = age.saturating_add(1));
+    }
+
+    /// Without an expectation that no worker can believe any more: who reads the count from now on reads a later one.
+    pub(crate) fn without_the_old(mut self) -> Self {
+        let Next { age, .. } = self.next;
+        if age != CURRENT && !self.processes.iter().any(|process| process.age == age) {
+            (self.next.sequence, self.next.age) = (0, Next::OLD);
+        }
+        self
+    }
+}
+
+impl State {
+    /// Whether the share word will not change any more.
+    pub(crate) fn shares_are_settled(&self) -> bool {
+        self.swap == Swap::No || self.share.is_open_for(1)
+    }
+
+    pub(crate) fn is_retired(&self, index: usize) -> bool {
+        self.retire >> index & 1 == 1
     }
 }
 

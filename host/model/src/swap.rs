@@ -8,25 +8,13 @@
 //! the swap. From its cut on an old worker ends when it finds nothing, and is started again only where nobody of its crew is
 //! there and one has left a message.
 
-use bytemuck::NoUninit;
-
+use crate::config::Property;
+use crate::model::{Model, Run};
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Model, Property, Run};
-use crate::shares::Share;
-use crate::state::{CONSUMER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS};
-
-/// What the supervisor knows of the swap.
-#[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) enum Swap {
-    /// There is none, or it was given up.
-    No,
-    /// The newcomers are there.
-    Pending,
-    /// The cut was begun: the first crew goes.
-    Cut,
-}
+use crate::share::Share;
+use crate::state::{State, Swap};
+use crate::word::{CONSUMER, FIRST_WORKER, SUPERVISOR, SlotState, WORKERS};
 
 impl Model {
     /// The supervisor has seen the newcomers ready.

@@ -10,10 +10,11 @@
 //! lost, and what the process does then is what it does where the comparison fails. The patience before the sleep looks at the word
 //! only, and is left out for the same reason.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{FRESH, Look, Notify, Pc, Process, SLEEPER};
-use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, Word};
+use crate::word::{COMMANDER, CONSUMER, Word};
 
 impl Run<'_> {
     pub(crate) fn me(&mut self) -> &mut Process {
