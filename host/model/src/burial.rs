@@ -1,13 +1,15 @@
-//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and `restore`:
+//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and
+//! `restore`:
 //!
 //! ```text
-//!   reap the dead ─► take back what it held ─► restore the hints, wake everyone ─► start the next incarnation
-//!                     worker: queue it again, or make its report ready
-//!                     commander: queue the message if it was counted, else free the slot
+//!   reap ─► take back its slot ─► set the hints again, wake all ─► start the next incarnation
+//!            worker: queue its message again, or make its report ready
+//!            commander: queue the message if it was counted, else free the slot
 //! ```
 //!
-//! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
-//! everyone is woken in either case, since it may have died between setting the end and saying so.
+//! The next commander starts at the first message that was not counted, unless the stream's end is
+//! set. All processes are woken in either case, since the commander may have died after it set the
+//! end and before it notified the consumer.
 
 use crate::config::Property;
 use crate::model::{Model, Run, alive};
@@ -17,7 +19,7 @@ use crate::state::State;
 use crate::word::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, WORKERS, Word};
 
 impl Model {
-    /// Any of the dead is next: the fork server has said that it was reaped.
+    /// Any dead process is next: the fork server has said that it was reaped.
     pub(crate) fn reaps(&self, state: &State, mut found: impl FnMut(State)) {
         let robs = self.is(Mutation::ReclaimFromTheLiving) && state.crashes > 0;
         for index in COMMANDER..FIRST_WORKER + WORKERS {
@@ -51,7 +53,8 @@ impl Run<'_> {
     pub(crate) fn burial_step(&mut self) -> Result<(), Property> {
         let me = *self.me();
         match me.pc {
-            // Mutated: a commander that has set the end holds nothing, so nothing is done.
+            // Mutated: a commander that has set the end holds nothing, so the supervisor does
+            // nothing.
             Pc::LoadEnd if self.state.end == 0 => self.scan(),
             Pc::LoadEnd => self.go(Pc::Restart),
             Pc::ReloadSequence => {
@@ -118,11 +121,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A slot that the dead held was found.
+    /// The supervisor has found a slot that the dead process held.
     pub(crate) fn found_held(&mut self) {
         let innocent = !self.buries_commander() && self.was_cut_off();
         let attempts = self.me().seen.attempts() + u8::from(!innocent);
-        // Whether it is taken back with one attempt more.
+        // Whether the attempt is not counted.
         self.me().best = innocent.into();
         let more = u8::from(self.model.is(Mutation::OneAttemptTooMany));
         let most = self.model.config.max_attempts.saturating_add(more);
@@ -135,7 +138,7 @@ impl Run<'_> {
         });
     }
 
-    /// What the dead held is queued (again); its word was as seen.
+    /// Queues the message of the dead process (again); its word was as seen.
     pub(crate) fn take_back(&mut self) -> Result<(), Property> {
         self.only_from_the_dead()?;
         let seen = self.me().seen;
@@ -158,7 +161,7 @@ impl Run<'_> {
         if process.holds(owner) && process.slot == slot { Err(Property::OnlyFromTheDead) } else { Ok(()) }
     }
 
-    /// Nothing is left of what the dead held.
+    /// The dead process holds nothing any more.
     pub(crate) fn reclaimed(&mut self) {
         self.restore();
     }
@@ -226,7 +229,7 @@ impl Run<'_> {
         *self.me() = Process { number, ..Process::at(Pc::Restart) };
     }
 
-    /// Starts the next incarnation; a commander whose stream has its end stays away.
+    /// Starts the next incarnation, except for a commander whose stream has its end.
     fn restart(&mut self) {
         let index = usize::from(self.me().number);
         let commanded = match self.model.mutation {

@@ -1,4 +1,5 @@
-//! The model of a run, and one step of it: what the programs of all processes are written on.
+//! The model of a run, and one step of it. The programs of all processes are written on top of
+//! this.
 
 use crate::config::Config;
 use crate::mutations::Mutation;
@@ -6,7 +7,7 @@ use crate::process::{Event, Notify, Pc, Process};
 use crate::state::State;
 use crate::word::{COMMANDER, CONSUMER, FIRST_WORKER, SUPERVISOR, name};
 
-/// What makes a state out of another.
+/// A step from one state to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Does(usize, Pc, Notify),
@@ -30,7 +31,7 @@ impl std::fmt::Display for Step {
 pub(crate) struct Model {
     pub(crate) config: Config,
     pub(crate) mutation: Option<Mutation>,
-    /// Whether steps that concern nobody else are taken at once; see `reduction`.
+    /// Whether private steps are taken at once, see `reduction`.
     pub(crate) reduced: bool,
 }
 
@@ -54,12 +55,12 @@ impl Model {
         u8::from(worker >= FIRST_WORKER + self.config.workers)
     }
 
-    /// The workers of the crew that goes.
+    /// The workers of the old crew.
     pub(crate) fn old_crew(&self) -> std::ops::Range<usize> {
         FIRST_WORKER..FIRST_WORKER + self.config.workers
     }
 
-    /// What a worker's batch is marked with.
+    /// The edition of a worker's batches, plus one; 0 if there is no swap.
     pub(crate) fn edition(&self, worker: usize) -> u8 {
         if self.swaps() { self.crew_of(worker) + 1 } else { 0 }
     }
@@ -69,7 +70,7 @@ impl Model {
         self.config.max_attempts < u8::MAX
     }
 
-    /// A process at its start; the commander goes on at `commanded`.
+    /// A process at its start. A commander goes on at `commanded`.
     pub(crate) fn started(&self, index: usize, commanded: u8) -> Process {
         let pc = match index {
             SUPERVISOR => Pc::Reap,
@@ -93,7 +94,7 @@ impl Model {
     }
 }
 
-/// Whether it can be killed, and the supervisor must leave it alone.
+/// Whether the process can be killed, and the supervisor must leave it alone.
 pub(crate) fn alive(state: &State, index: usize) -> bool {
     !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
 }

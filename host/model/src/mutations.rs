@@ -1,4 +1,4 @@
-//! The protocol with one mistake in it, and which property must notice.
+//! The protocol with one mistake, and the property that must notice it.
 
 use Mutation as M;
 use Property as P;
@@ -28,13 +28,13 @@ pub(crate) enum Mutation {
     ClearAfterWake,
     NoWakeAfterClearing,
     NotifyBeforeQueueing,
-    // What is worth a wake.
+    // Notifications that wake no sleeper.
     NoWakeByClaim,
     WakeBelowLow,
     WakeBelowWanted,
     WantNothing,
     WantAfterLook,
-    // The sets.
+    // The sets of free and ready slots.
     AddBeforeFree,
     AddBeforeReady,
     NoBitOfFree,
@@ -59,7 +59,7 @@ pub(crate) enum Mutation {
     ExpectNothing,
     NoNoteInRestore,
     NoNoteOfGiveBack,
-    // Nobody is woken after a death.
+    // No process is woken after a death.
     NoWakeAfterWorker,
     NoWakeAfterCommander,
     NoWakeAtTheEnd,
@@ -75,7 +75,7 @@ pub(crate) enum Mutation {
     ClaimInTwoStores,
     SameGeneration,
     TakeTheOldest,
-    // What a commander's successor goes by.
+    // How a dead commander's successor goes on.
     CommanderSkipsOne,
     CommanderRepeatsOne,
     CountAfterQueueing,
@@ -134,7 +134,7 @@ pub(crate) const SMALL: Config = Config {
     low: 0,
     rouses_at_once: false,
 };
-/// The slot is used again: where most mistakes show.
+/// The slot is used again. Most mistakes show here.
 pub(crate) const ONE_SLOT: Config = Config { slots: 1, ..SMALL };
 const ANY: Config = Config { deterministic: false, ..ONE_SLOT };
 const ANY_TWO: Config = Config { slots: 2, ..ANY };
@@ -150,7 +150,7 @@ const TWO_WORKERS_TWO_MESSAGES: Config =
     Config { slots: 2, messages: 2, rouses_at_once: true, ..TWO_WORKERS };
 const TWO_WORKERS_NO_DEATH: Config = Config { workers: 2, crashes: 0, ..SMALL };
 
-/// In which run each mistake is noticed, and which property is the first that a shortest run breaks.
+/// The run in which each mistake is noticed, and the first property that a shortest run breaks.
 pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::NoCountInPublish, ONE_SLOT, P::NotStuck),
     (M::NoCountInRelease, ONE_SLOT, P::NotStuck),
@@ -220,7 +220,7 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::CutOffIsAnAttempt, Config { max_attempts: 1, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
 ];
 
-/// What takes gigabytes to be noticed.
+/// Mistakes whose runs take gigabytes.
 pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] =
     &[(M::AbandonKeepsSequence, LONG, P::Whole), (M::NoDrain, SWAP_AND_DEATH, P::NotStuck)];
 
@@ -229,18 +229,24 @@ pub(crate) const SWAP: Config =
     Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, rouses_at_once: true, ..SMALL };
 pub(crate) const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 
-/// What makes no difference here.
+/// Mistakes that make no difference here.
 ///
-/// - After a death nobody lacks the count of `freed`: whoever makes a slot known as free counts itself. (A stop, which is not modelled,
-///   needs it.)
-/// - Who has seen an older use of a slot and claims it by a newer one holds it all the same, and reads the sequence only
-///   then; it may have missed an older message for once. So the generation is a second line of defence.
-/// - Without the wake by a claim the commander is woken when the next batch is given back. An application that keeps its batch until it
-///   has the next would wait for ever; here each is given back at once.
-/// - What the consumer wants may be said after the look: its announcement fails where anything became ready in between.
-/// - A slot whose batch is ready may be another message's once its number is read: a higher one's, or nobody's. But then the batch was
-///   taken, and nobody waits for it.
-/// - A worker that expects nothing looks at each slot of the set, and takes the oldest all the same.
+/// - After a death no process needs the count of `freed`: the process that frees a slot counts
+///   itself. (A stop, which is not modelled, needs it.)
+/// - A worker that has seen an older use of a slot and claims it by a newer one holds it all the
+///   same, and reads the sequence only then. It may have missed an older message once. So the
+///   generation is a second line of defence.
+/// - Without the wake by a claim the commander is woken when the next batch is freed. An
+///   application that keeps its batch until it has the next would wait for ever. Here each batch is
+///   freed at once; loom's `commander_is_woken_by_the_process_that_makes_the_backlog_low` finds
+///   this mistake.
+/// - The consumer may store what it wants after its look: its announcement fails if a batch became
+///   ready in between.
+/// - After its batch is ready, a slot may hold another message, with a higher number, or none, when
+///   the worker reads the number. But then the consumer has taken the batch, and does not wait for
+///   it.
+/// - A worker that expects nothing looks at each slot of the set and claims the oldest message all
+///   the same.
 pub(crate) const HARMLESS: &[Mutation] = &[
     M::NoCountOfFreedForEveryone,
     M::SameGeneration,
@@ -251,19 +257,21 @@ pub(crate) const HARMLESS: &[Mutation] = &[
     M::ExpectNothing,
 ];
 
-/// What makes no difference in a swap, tried with one message and no death.
+/// Mistakes that make no difference in a swap with one message and no death.
 ///
-/// - A note after the claim is before the second look all the same; who dies in between has done nothing, and the message may be
-///   the new crew's.
-/// - After its cut the supervisor wakes everyone once more, when it has told the old crew to retire.
-/// - The end of an old worker wakes everyone, after all that it has given back. The wake saves waiting for it.
-/// - What is given back is not expected, and there is no other message.
+/// - A note after the claim is still before the second look. A worker that dies in between has done
+///   nothing, and the message may be the new crew's.
+/// - After its cut the supervisor wakes all processes once more, when it has told the old crew to
+///   retire.
+/// - The exit of an old worker wakes all processes, after all that it has given back, and sets the
+///   hints again. Wake and bit save waiting for it.
+/// - A message that is given back is not expected, and there is no other message.
 pub(crate) const HARMLESS_IN_SWAP: &[Mutation] =
     &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake, M::NoBitOfGiveBack, M::NoNoteOfGiveBack];
 
-/// The runs in which all that is harmless must be so.
+/// The runs in which harmless mistakes must break nothing.
 pub(crate) const RUNS: &[Config] = &[ONE_SLOT, ANY, TWO_WORKERS_NO_DEATH];
 
-/// The runs in which the full search must not see more than the reduced.
+/// The runs in which the full search must find no more than the reduced one.
 pub(crate) const IN_FULL: &[Config] =
     &[Config { crashes: 0, ..ONE_SLOT }, Config { messages: 1, ..ONE_SLOT }, Config { messages: 1, ..ANY }];

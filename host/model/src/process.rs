@@ -1,12 +1,12 @@
-//! A process of the model: the step that it does next, and what it remembers.
+//! A process of the model: its next step, and the values that it remembers.
 
 use bytemuck::NoUninit;
 
 use crate::share::Share;
 use crate::word::{SUPERVISOR, Word};
 
-/// The four events. Their words are a bit each in [`State::asleep`](crate::state::State) and, for who has read them,
-/// [`Process::fresh`].
+/// The four events. Each word is a bit in [`State::asleep`](crate::state::State) and, for a process
+/// that has read it, [`Process::fresh`].
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -16,7 +16,8 @@ pub(crate) enum Event {
     Opened,
 }
 
-/// Why an event is notified: which event, whom it wakes, and what comes next follow from it.
+/// Why an event is notified. The event, the processes that are woken and the next step follow from
+/// it.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) enum Notify {
@@ -42,19 +43,19 @@ impl Notify {
         }
     }
 
-    /// Whether it is `Event::rouse`, which wakes whether somebody says that it sleeps or not.
+    /// Whether it is `Event::rouse`, which wakes even if no process says that it sleeps.
     pub(crate) fn rouses(self) -> bool {
         matches!(self, Self::EveryoneQueued | Self::EveryoneFreed | Self::EveryoneReady)
     }
 }
 
-/// The step that a process does next. Each is at most one access to what processes share.
+/// The next step of a process. Each is at most one access to shared memory.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) enum Pc {
-    /// Killed, or a worker that retired; not reaped yet.
+    /// Killed, or a worker that retired. Not reaped yet.
     Dead,
-    /// Exited; of the consumer: has seen the end.
+    /// Exited. The consumer: has seen the end.
     Ended,
     /// A worker that is to be started.
     Due,
@@ -63,16 +64,16 @@ pub(crate) enum Pc {
     Announce,
     CompareAndSleep,
     Asleep,
-    // `Event::notify_one`, `Event::notify_all_if`, `Event::rouse`, and what is worth a wake.
+    // `Event::notify_one`, `Event::notify_all_if`, `Event::rouse`, and whether a wake is worth it.
     Count,
-    /// Mutated: the count after the look for sleepers.
+    /// Mutated: counts after the look for sleepers.
     CountLate,
     LoadAsleep,
     CountQueued,
     HasAny,
     LoadWanted,
     ClearAsleep,
-    /// Mutated: the bit after the wake.
+    /// Mutated: clears the bit after the wake.
     ClearLate,
     Wake,
     WakeOne,
@@ -86,7 +87,7 @@ pub(crate) enum Pc {
     Swap,
     /// Mutated: the second store of a transition that is two stores.
     StoreOwner,
-    // A worker's look: what is expected, the next slot of the set, then each of them.
+    // A worker's look: the expectation, the next slot of the set, then each of them.
     LoadRequeues,
     LoadNext,
     FirstBit,
@@ -95,10 +96,10 @@ pub(crate) enum Pc {
     LoadBit,
     /// Mutated: before the claim.
     RemoveEarly,
-    // After its claim; the supervisor's too, before it gives a message up.
+    // After its claim. The supervisor too, before it gives a message up.
     RemoveBit,
     StoreNext,
-    // Where the producer's code is swapped: a worker before its looks, and around its claim.
+    // In a swap: a worker before its looks and around its claim.
     LoadRetire,
     LoadShare,
     Glance,
@@ -107,7 +108,7 @@ pub(crate) enum Pc {
     AddBack,
     GiveBack,
     NoteRequeue,
-    // The commander, holding a slot.
+    // The commander, while it holds a slot.
     WriteMessage,
     StoreSequence,
     StoreCommanded,
@@ -115,7 +116,7 @@ pub(crate) enum Pc {
     Queue,
     Abandon,
     StoreEnd,
-    // A worker, holding a slot.
+    // A worker, while it holds a slot.
     ReadMessage,
     WriteFirstHalf,
     WriteSecondHalf,
@@ -130,13 +131,13 @@ pub(crate) enum Pc {
     ReadSecondHalf,
     ClearSequence,
     Free,
-    /// The commander's too.
+    /// The commander too.
     AddFree,
     LoadEnd,
     // The supervisor.
     Reap,
     ReloadSequence,
-    /// A worker's too, before it looks at each slot of the set.
+    /// A worker too, before it looks at each slot of the set.
     LoadCommanded,
     RestoreWord,
     RestoreHas,
@@ -152,53 +153,58 @@ pub(crate) enum Pc {
     Drain,
 }
 
-/// A process: its step, and the few values that it remembers. What it does not need any more is zeroed, so that
-/// states which differ in nothing else are one.
+/// A process: its step, and the few values that it remembers. Values that it needs no longer are
+/// zeroed, so that states that differ in nothing else are one.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) struct Process {
     pub(crate) pc: Pc,
     /// The slot that it looks at, or holds.
     pub(crate) slot: u8,
-    /// That slot's word, as it was seen, or as the claim says.
+    /// That slot's word, as the process saw it, or as its claim says.
     pub(crate) seen: Word,
-    /// The best of the slots looked at before: its number, its sequence, its word. The sequence of the slot that a worker chose, or of the
-    /// batch that it commits.
+    /// The best slot so far: its number, its sequence, its word. Also the sequence of the slot that
+    /// a worker chose, or of the batch that it commits.
     pub(crate) best: u8,
     pub(crate) best_sequence: u8,
     pub(crate) best_seen: Word,
-    /// A worker's look: the slot that it begins at, and the sequence of the message that it expects; 0 if it expects none.
+    /// A worker's look: the slot that it begins at, and the sequence of the message that it
+    /// expects; 0 if it expects none.
     pub(crate) from: u8,
     pub(crate) expects: u8,
-    /// A worker's look: how old the count of requeues is that it has read, see [`Next`](crate::queue::Next).
+    /// A worker's look: the age of the count of requeues that it has read, see
+    /// [`Next`](crate::state::Next).
     pub(crate) age: u8,
-    /// A worker's look: how many messages were commanded before it looked at each slot.
+    /// A worker's look: the number of messages that were commanded before it looked at each slot.
     pub(crate) until: u8,
-    /// 1: a worker knows that what it claims is the oldest.
+    /// 1: a worker knows that the message that it claims is the oldest.
     pub(crate) known: u8,
-    /// How many slots of the set a worker, or a process that counts them, has looked at; the bits that the consumer has taken.
+    /// How many slots of the set the process has looked at. For the consumer: the bits that it has
+    /// taken.
     pub(crate) walk: u8,
-    /// What it has seen in this look: see [`Look`].
+    /// What it has seen in this look, see [`Look`].
     pub(crate) look: Look,
-    /// What it keeps from look to look, a bit for each slot: a commander's supply, or the consumer's arrivals.
+    /// Its memory from look to look, a bit for each slot: a commander's supply, or the consumer's
+    /// arrivals.
     pub(crate) hints: u8,
-    /// The commander's next sequence number, a worker's message, the process that the supervisor buries, or itself
-    /// while it cuts.
+    /// The commander's next message, a worker's message, or the process that the supervisor buries.
+    /// The supervisor itself during its cut.
     pub(crate) number: u8,
-    /// Whether the event's word is as it was read: its count ([`FRESH`]), its bit then ([`SLEEPER`]).
+    /// Whether the event's word is as the process read it: its count ([`FRESH`]), and its bit then
+    /// ([`SLEEPER`]).
     pub(crate) fresh: u8,
     pub(crate) notify: Notify,
     /// A worker's glance at the share word.
     pub(crate) share: Share,
-    /// 1: a worker that has seen that it shall retire; the supervisor, that has said so.
+    /// 1: a worker that has seen that it must retire, or the supervisor that has said so.
     pub(crate) retires: u8,
     /// 1: a worker that waits for its share.
     pub(crate) early: u8,
 }
 
-/// The count is what it was when it was read.
+/// The count has not changed since it was read.
 pub(crate) const FRESH: u8 = 1;
-/// Somebody was asleep then.
+/// A process was asleep then.
 pub(crate) const SLEEPER: u8 = 2;
 
 /// What a process has seen in one look.
@@ -210,10 +216,10 @@ impl Look {
     pub(crate) const NOTHING: Self = Self(0);
     /// The consumer has found something in the set.
     pub(crate) const FOUND: u8 = 8;
-    /// The supervisor has found a ready slot, or a queued one, not a free one.
+    /// The supervisor has found a ready slot, or a queued one. If neither, a free one.
     pub(crate) const READY: u8 = 16;
     pub(crate) const QUEUED: u8 = 64;
-    /// Mutated: somebody slept when it looked.
+    /// Mutated: a process slept when it looked.
     pub(crate) const ASLEEP: u8 = 32;
 
     pub(crate) fn has(self, flag: u8) -> bool {
@@ -251,7 +257,7 @@ impl Process {
         }
     }
 
-    /// It begins something else: what it keeps from look to look stays.
+    /// Begins something else. Its memory from look to look stays.
     pub(crate) fn begins(&self, pc: Pc) -> Self {
         let Self { number, early, hints, .. } = *self;
         Self { number, early, hints, ..Self::at(pc) }
@@ -261,7 +267,7 @@ impl Process {
         bytemuck::bytes_of(self).try_into().expect("a process has as many bytes as it has")
     }
 
-    /// Whether it is between the step that made a claim and the one that gives it up.
+    /// Whether it is between the step that makes a claim and the one that gives it up.
     pub(crate) fn holds(&self, index: usize) -> bool {
         let holding = match self.pc {
             Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded => true,
@@ -269,7 +275,7 @@ impl Process {
             Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf | Pc::StoreOutcome => true,
             Pc::LookAgain | Pc::AddBack | Pc::GiveBack | Pc::Commit => true,
             Pc::StoreWanted | Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => true,
-            // The supervisor does these with what the dead held.
+            // The supervisor does these to the slot of a dead process.
             Pc::Abandon | Pc::ClearSequence | Pc::RemoveBit => index != SUPERVISOR,
             _ => self.notify == Notify::Claim,
         };

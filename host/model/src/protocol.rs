@@ -1,8 +1,9 @@
-//! The model: which steps can follow on a state, and what must hold in each.
+//! The steps that can follow a state, and the properties that must hold in each.
 //!
-//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, `search.rs`, what all share of it), `queue`, `roles`
-//! (commander, worker), `arrivals` (the consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any
-//! process's next step, or the death of the commander or a worker, may come next.
+//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`: looks and
+//! claims), `queue` (`search.rs`), `roles` (commander, worker), `arrivals` (the consumer), `burial`
+//! (the supervisor), and `shares` and `swap` (two crews). This module runs them: each process's
+//! next step, or the death of the commander or a worker, may come next.
 
 use crate::config::Property;
 use crate::model::{Model, Run, Step, alive};
@@ -20,7 +21,7 @@ impl Model {
         for (index, process) in processes.iter_mut().enumerate() {
             if index < FIRST_WORKER + self.config.workers + self.config.newcomers || index >= CONSUMER {
                 *process = self.started(index, 0);
-                // What is before the swap's newcomers is at work already.
+                // The workers before the newcomers are at work already.
                 process.early &= self.crew_of(index);
             }
         }
@@ -56,8 +57,8 @@ impl Model {
         if self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
     }
 
-    /// All that can happen next, and what comes of it. Where the search is reduced, each way goes on over the steps that concern nobody
-    /// else.
+    /// All that can happen next, and the resulting states. In a reduced search each way goes on
+    /// over private steps.
     pub(crate) fn successors(&self, state: &State, mut found: impl FnMut(&[Step], Result<State, Property>)) {
         let mut way = Vec::new();
         let mut goes = |step, next| {
@@ -69,7 +70,7 @@ impl Model {
         (0..PROCESSES).filter_map(|index| self.dies(state, index)).for_each(|(step, next)| goes(step, next));
     }
 
-    /// Takes private steps as long as there are any; who takes them may die before each.
+    /// Takes private steps as long as there are any. The process may die before each.
     fn goes_on(
         &self,
         way: &mut Vec<Step>,
@@ -92,12 +93,12 @@ impl Model {
         way.truncate(before);
     }
 
-    /// A process whose next step concerns nobody else.
+    /// A process whose next step is private.
     fn alone(&self, state: &State) -> Option<usize> {
         (0..PROCESSES).find(|&index| self.reduced && is_private(self, state, index))
     }
 
-    /// A process's next step, or its next steps where there is a choice.
+    /// A process's next step, or its next steps if there is a choice.
     fn does(&self, state: &State, index: usize, found: &mut impl FnMut(Step, Result<State, Property>)) {
         let process = &state.processes[index];
         let step = Step::Does(index, process.pc, process.notify);
@@ -121,14 +122,15 @@ impl Model {
         }
     }
 
-    /// A process's death, if there may be one.
+    /// A process's death, if it may die.
     fn dies(&self, state: &State, index: usize) -> Option<(Step, Result<State, Property>)> {
         let mortal = (COMMANDER..CONSUMER).contains(&index);
         (mortal && state.crashes > 0 && alive(state, index))
             .then(|| (Step::Dies(index), self.checked(self.killed(state, index))))
     }
 
-    /// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
+    /// The state after a SIGKILL. The process's memory is gone; its stores stay, and so does the
+    /// bit that says that it sleeps.
     fn killed(&self, state: &State, index: usize) -> State {
         let mut next = *state;
         next.processes[index] = Process::at(Pc::Dead);
@@ -159,7 +161,7 @@ impl Model {
         next.state
     }
 
-    /// One waiter of the event wakes, whichever.
+    /// Any one waiter of the event wakes.
     fn wakes_one(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
         let mut sleepers = self.sleepers(state, state.processes[index].notify.event()).peekable();
         if sleepers.peek().is_none() {
@@ -175,7 +177,7 @@ impl Model {
         }
     }
 
-    /// What must hold in every state.
+    /// Checks the properties of each state.
     fn checked(&self, state: State) -> Result<State, Property> {
         let holders = || state.processes.iter().enumerate().filter(|(index, process)| process.holds(*index));
         for (index, process) in holders() {
@@ -190,17 +192,18 @@ impl Model {
         if self.passes_one_over(&state) { Err(Property::Oldest) } else { Ok(state) }
     }
 
-    /// Whether a queued message is older than the one that is expected. While one is queued again, it may be: until it is counted.
+    /// Whether a queued message is older than the expected one. It may be until the requeue is
+    /// counted.
     fn passes_one_over(&self, state: &State) -> bool {
         let supervisor = &state.processes[SUPERVISOR];
         let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
         let counts = state.processes.iter().any(|process| process.pc == Pc::NoteRequeue);
-        // Mutated: what is between two stores looks queued.
+        // Mutated: a slot between two stores looks queued.
         let splits = state.processes.iter().any(|process| process.pc == Pc::StoreOwner);
         if state.next.age != CURRENT || buries || counts || splits {
             return false;
         }
-        // The new crew expects nothing of the old one's.
+        // The new crew expects no message of the old one's.
         let first = if state.share.is_open_for(1) { state.share.first() + 1 } else { 1 };
         state.slots.iter().any(|slot| {
             let sequence = slot.sequence.max(1);
@@ -208,7 +211,7 @@ impl Model {
         })
     }
 
-    /// The stream was consumed, the commander has left, nothing is held.
+    /// The stream was consumed, the commander has exited, and no slot is held.
     pub(crate) fn finished(&self, state: &State) -> bool {
         let ended = |index: usize| state.processes[index].pc == Pc::Ended;
         let free = |slot: &Slot| slot.word.state() == SlotState::Free;

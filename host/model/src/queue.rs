@@ -3,10 +3,12 @@
 //! ```text
 //!   requeues ─► next ─► first slot of the set: bit, word, number ─► as expected? claim it
 //!      no: commanded ─► bit, word, number of each slot of the set ─► claim the oldest
-//!   claimed ─► remove the bit ─► expect the next, if that was known to be the oldest ─► does the commander sleep? count the set
+//!   claimed ─► remove the bit ─► expect the next, if this one was the oldest for certain
+//!           ─► does the commander sleep? count the set
 //! ```
 //!
-//! Each slot of the set has a word of its own here, so that what a worker sees of two slots may be of two moments.
+//! Each slot of the set has a word of its own here. So the worker sees two slots at two moments, as
+//! it does in the shipped set if they are in two words.
 
 use crate::model::Run;
 use crate::mutations::Mutation;
@@ -73,7 +75,7 @@ impl Run<'_> {
         }
     }
 
-    /// The slot that a look comes to as this one.
+    /// The slot that a look comes to at this position.
     fn at(&mut self, nth: u8) -> u8 {
         let slots = self.model.config.slots as u8;
         (self.me().from + nth) % slots
@@ -90,7 +92,7 @@ impl Run<'_> {
         }
     }
 
-    /// A worker goes on behind a slot that it does not want, or not yet.
+    /// A worker goes on after a slot that it does not want, or not yet.
     pub(crate) fn look_on(&mut self) {
         self.me().seen = Word::NONE;
         self.walk_on(false);
@@ -101,7 +103,7 @@ impl Run<'_> {
         of_share && sequence.max(1) == self.me().expects
     }
 
-    /// A queued message was read in the look at each slot of the set.
+    /// A worker has read the number of a queued message in its look at each slot of the set.
     pub(crate) fn read_queued(&mut self, sequence: u8) {
         let me = *self.me();
         if self.in_crew() && !self.glanced_at_share_of(sequence) {
@@ -110,7 +112,7 @@ impl Run<'_> {
         if self.is_expected(sequence) {
             return self.found(me.slot, me.seen, sequence, true);
         }
-        // As `message_number` has it: none is read as the first.
+        // As in `message_number`: no number is read as the first.
         if me.best_seen == Word::NONE || sequence.max(1) < me.best_sequence.max(1) {
             (self.me().best, self.me().best_sequence, self.me().best_seen) = (me.slot, sequence, me.seen);
         }
@@ -130,7 +132,7 @@ impl Run<'_> {
         }
     }
 
-    /// A message was found; whether it is known to be the oldest.
+    /// A worker has found a message; `known` if it is the oldest for certain.
     fn found(&mut self, slot: u8, seen: Word, sequence: u8, known: bool) {
         let age = if known { self.me().age } else { 0 };
         self.choose(slot, seen, sequence);
@@ -138,7 +140,7 @@ impl Run<'_> {
         (self.me().from, self.me().expects, self.me().until, self.me().walk) = (0, 0, 0, 0);
     }
 
-    /// A claim stands.
+    /// The claim stands.
     pub(crate) fn took(&mut self) {
         self.me().notify = Notify::Claim;
         let known = self.me().known == 1 && !self.model.is(Mutation::ExpectNothing);

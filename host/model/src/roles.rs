@@ -1,5 +1,5 @@
-//! The programs of commander and worker once they hold a slot: `process/commander.rs` with `publish`, `abandon` and
-//! `end_stream`; `process/worker.rs` with `commit`.
+//! The programs of commander and worker while they hold a slot: `process/commander.rs` with
+//! `publish`, `abandon` and `end_stream`; `process/worker.rs` with `commit`.
 
 use crate::config::Property;
 use crate::model::Run;
@@ -8,7 +8,7 @@ use crate::process::{Notify, Pc, Process};
 use crate::word::{COMMANDER, CONSUMER, SUPERVISOR, SlotState};
 
 impl Run<'_> {
-    /// What follows on a claim.
+    /// The step after a claim.
     pub(crate) fn claimed(&mut self) {
         let over = self.me().number >= self.model.config.messages;
         self.go(match self.index {
@@ -149,7 +149,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// `commit`, by a worker, or by the supervisor for one: up to the transition all is the holder's.
+    /// `commit`, by a worker, or by the supervisor for a dead one. Up to the transition the slot is
+    /// the holder's.
     pub(crate) fn store_outcome(&mut self, failed: u8, worker: usize) {
         let edition = self.model.edition(worker);
         let slot = self.slot();
@@ -181,7 +182,7 @@ impl Run<'_> {
                     _ => self.notify(Notify::Commit),
                 }
             }
-            // Mutated: the slot may be another message's.
+            // Mutated: the slot may hold another message.
             _ => {
                 self.me().best_sequence = self.slot().sequence;
                 self.notify(Notify::Commit);
@@ -190,7 +191,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A worker looks for the next message; the supervisor, who has committed a report, goes on with its burial.
+    /// A worker looks for the next message. The supervisor, which has committed a report, goes on
+    /// with its burial.
     pub(crate) fn committed(&mut self) {
         if self.index == SUPERVISOR { self.reclaimed() } else { self.look() }
     }

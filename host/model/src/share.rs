@@ -1,4 +1,4 @@
-//! The share word, as in `segment/shares.rs`: which messages a crew may take.
+//! The share word, as in `segment/shares.rs`: the messages that a crew may claim.
 
 use bytemuck::NoUninit;
 
@@ -10,7 +10,7 @@ pub(crate) struct Share(u8);
 impl Share {
     /// All messages are the first crew's.
     pub(crate) const FIRST_CREW: Self = Self(0);
-    /// They are being cut.
+    /// The cut is being made.
     pub(crate) const CLOSED: Self = Self(2);
 
     pub(crate) fn open_for_newcomers(first: u8) -> Self {
@@ -29,7 +29,7 @@ impl Share {
         self.0
     }
 
-    /// Whether a crew may take this message.
+    /// Whether a crew may claim this message.
     pub(crate) fn allows(self, crew: u8, message: u8) -> bool {
         match self {
             Self::CLOSED => false,

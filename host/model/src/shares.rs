@@ -1,10 +1,11 @@
-//! Which messages the workers of a crew may take, step by step as in `segment/shares.rs` and `claim_queued`:
+//! A worker of one of two crews, step by step as in `segment/shares.rs` and `claim_queued`:
 //!
 //! ```text
 //!   worker   retire? ─► glance ─► look ─► note ─► claim ─► look again ─► hold it, or give it back and wake
 //! ```
 //!
-//! Where nothing is swapped the share word is a constant and no note is read, so that the workers' programs are without these steps.
+//! Without a swap the share word is constant and no process reads the notes, so the workers'
+//! programs are without these steps.
 
 use crate::config::Property;
 use crate::model::{Model, Run};
@@ -29,7 +30,7 @@ impl Run<'_> {
         self.model.swaps() && (FIRST_WORKER..CONSUMER).contains(&self.index)
     }
 
-    /// Whether what it has seen at a glance lets a worker take a message.
+    /// Whether the worker may claim a message by its glance at the share word.
     pub(crate) fn glanced_at_share_of(&mut self, sequence: u8) -> bool {
         let share = self.me().share;
         self.model.may_take(share, self.index, sequence)
@@ -46,7 +47,7 @@ impl Run<'_> {
         self.claim_anew(Pc::Glance);
     }
 
-    /// A queued message of its share was found.
+    /// A worker has found a queued message of its share.
     pub(crate) fn chosen(&mut self, sequence: u8) {
         use Mutation::{NoNote, NoteAfterClaim, NoteAfterSecondLook};
         self.me().best_sequence = sequence;
@@ -61,7 +62,7 @@ impl Run<'_> {
         self.go(Pc::RemoveBit);
     }
 
-    /// The word is changed, the bit removed.
+    /// The word is changed and the bit removed.
     pub(crate) fn look_again(&mut self) {
         match self.model.mutation {
             Some(Mutation::NoSecondLook) => self.confirmed(),
@@ -104,7 +105,7 @@ impl Run<'_> {
                 }
             }
             Pc::StoreNote => {
-                // Of no meaning any more once the cut is made.
+                // It has no meaning after the cut.
                 if !self.state.shares_are_settled() {
                     let noted = &mut self.state.noted[self.index - FIRST_WORKER];
                     *noted = me.best_sequence.max(1).max(*noted);
@@ -144,7 +145,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Cut off between the glance and the claim: the message may be the other crew's.
+    /// Gives a message back: the cut came between the glance and the claim, and the message may be
+    /// the other crew's.
     fn give_back(&mut self) -> Result<(), Property> {
         let attempts = self.me().seen.attempts() + u8::from(self.model.is(Mutation::GiveBackIsAnAttempt));
         self.transition(Word::new(SlotState::Writing, None, attempts))?;
@@ -154,7 +156,7 @@ impl Run<'_> {
 
     // The consumer.
 
-    /// Whose share a message is that is taken before the share word is opened again is checked when it is.
+    /// A message that is taken before the share word is opened is checked when it is opened.
     pub(crate) fn of_the_right_edition(&mut self, message: u8) -> Result<(), Property> {
         let share = self.state.share;
         let new = share.is_open_for(1) && message >= share.first();

@@ -1,6 +1,7 @@
-//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`: `claim_free` and `claim_queued`, and the
-//! looks of `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
-//! free slot), and then the compare-and-swap.
+//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`:
+//! `claim_free` and `claim_queued`, and the looks of `reclaim_worker` and `reclaim_commander`. A
+//! wrong word costs one load. A right one costs the load of its sequence too (not for a free slot),
+//! and then the compare-and-swap.
 
 use crate::config::Property;
 use crate::model::Run;
@@ -34,7 +35,7 @@ impl Run<'_> {
 
     // The commander's supply.
 
-    /// Looks at the first slot of the supply, or takes another.
+    /// Looks at the first slot of the supply, or takes another supply.
     pub(crate) fn next_free(&mut self) {
         let supply = self.me().hints;
         if supply == 0 {
@@ -45,7 +46,7 @@ impl Run<'_> {
         self.go(Pc::LoadWord);
     }
 
-    /// The load that finds nothing, or else the swap: in between bits can only be added.
+    /// The load that finds nothing, or else the swap. Bits can only be added in between.
     fn take_free(&mut self) {
         match std::mem::take(&mut self.state.free) {
             0 => self.wait(),
@@ -58,7 +59,7 @@ impl Run<'_> {
 
     // The supervisor's look at all slots.
 
-    /// Looks at the slots from the first.
+    /// Looks at all slots, from the first.
     pub(crate) fn scan(&mut self) {
         let me = self.me();
         (me.slot, me.seen) = (0, Word::NONE);
@@ -88,7 +89,7 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on with the slot that was looked for.
+    /// Goes on with the slot that was found.
     pub(crate) fn choose(&mut self, slot: u8, seen: Word, sequence: u8) {
         self.scan();
         (self.me().slot, self.me().seen) = (slot, seen);
@@ -139,7 +140,7 @@ impl Run<'_> {
         if self.index != SUPERVISOR {
             return self.read_queued(sequence);
         }
-        // As `message_number` has it: none is read as the first.
+        // As in `message_number`: no number is read as the first.
         if me.best_seen == Word::NONE || sequence.max(1) < me.best_sequence.max(1) {
             (self.me().best, self.me().best_sequence, self.me().best_seen) = (me.slot, sequence, me.seen);
         }
@@ -148,7 +149,7 @@ impl Run<'_> {
 
     // The compare-and-swap.
 
-    /// Claims the slot; the supervisor takes it back by it.
+    /// Claims the slot. The supervisor takes it back.
     fn swap(&mut self) -> Result<(), Property> {
         let (seen, stored) = (self.me().seen, self.slot().word);
         let blind = self.model.is(Mutation::ClaimWithoutComparing) && self.wanted(seen);
@@ -184,7 +185,7 @@ impl Run<'_> {
         *self.me() = Process { retires, fresh, hints, ..Process::at(pc) };
     }
 
-    /// The generation is bumped: who has seen an older word will not find it again.
+    /// Increments the generation. A process that remembers an older word will not find it again.
     fn new_use(&mut self) {
         if self.model.is(Mutation::SameGeneration) {
             return;
@@ -221,7 +222,8 @@ impl Run<'_> {
         }
     }
 
-    /// A transition by a holder, or by the supervisor for a dead one: nobody else changes the word.
+    /// A transition by the holder, or by the supervisor for a dead one. No other process changes
+    /// the word.
     pub(crate) fn transition(&mut self, next: Word) -> Result<(), Property> {
         let seen = self.me().seen;
         if self.slot().word != seen {
@@ -231,8 +233,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The transition to a free slot. Its word keeps the attempts, of which the next use knows nothing: so does the
-    /// model from here on.
+    /// The transition to a free slot. Its word keeps the attempts in the shipped code; the next use
+    /// resets them, and the model does so here.
     pub(crate) fn free(&mut self) -> Result<(), Property> {
         self.transition(Word::FREE)?;
         self.slot().message = 0;

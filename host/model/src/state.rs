@@ -1,10 +1,12 @@
-//! What a state of the run is: the shared memory, and where each process is in its program.
+//! A state of the run: the shared memory, and the position of each process in its program.
 //!
-//! A state is some hundred bytes without padding, so that it is compared and hashed as bytes. Three counters of the
-//! shipped code grow with every use: an event's count, a slot's generation and the requeues. Each is only ever compared with an older
-//! value of itself for equality, so the model keeps, with whoever remembers an old value, whether it still is the
-//! current one ([`Process::fresh`], [`Word::STALE`]), or how old it is ([`Next`]). That is exact as long as the counters do not wrap between
-//! a look and the comparison, and without it hardly two histories would ever meet in one state.
+//! A state has some hundred bytes without padding, so that it is compared and hashed as bytes.
+//! Three counters of the shipped code grow with each use: an event's count, a slot's generation and
+//! the requeues. The code compares each only with an older value of itself, for equality. So the
+//! model keeps, with each process that remembers an old value, whether it is still the current one
+//! ([`Process::fresh`], [`Word::STALE`]), or how old it is ([`Next`]). That is exact as long as a
+//! counter does not wrap between a look and the comparison. Without it hardly two histories would
+//! meet in one state.
 
 use std::hash::{Hash, Hasher};
 
@@ -26,24 +28,25 @@ pub(crate) struct Slot {
     pub(crate) sequence: u8,
     /// The message, which is its number plus one.
     pub(crate) message: u8,
-    /// The array that is made of the message, in two steps: the message twice.
+    /// The array for the message, written in two steps: the message twice.
     pub(crate) halves: [u8; 2],
-    /// 1: a report is in the batch's place. Stands for all numbers of an outcome.
+    /// 1: a report is in the batch's place. It stands for all numbers of an outcome.
     pub(crate) failed: u8,
-    /// The edition of the code that it was made by, plus one.
+    /// The edition of the code that made it, plus one.
     pub(crate) edition: u8,
 }
 
 impl Slot {
-    /// What is left of an array that nobody may read any more is made into something that is wrong for every message.
-    /// So no remains look right by chance, and states that differ in remains only are one.
+    /// Makes the rest of an array that no process may read any more wrong for each message. So no
+    /// rest is right by chance, and states that differ in rests only are one.
     pub(crate) fn spoil_array(&mut self) {
         (self.halves, self.failed, self.edition) = ([0; 2], 0, 0);
     }
 }
 
-/// The word of `Next`. It names the count of requeues at which it was made. The model keeps how old that count is instead: 1 if it is the
-/// current one, 2 if there was one requeue since, and so on; so does [`Process::age`].
+/// The word of `Next`. The shipped one has the count of requeues at which it was made. The model
+/// has the age of that count: 1 if it is the current one, 2 if there was one requeue since, and so
+/// on. So does [`Process::age`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) struct Next {
@@ -55,7 +58,7 @@ pub(crate) struct Next {
 
 impl Next {
     pub(crate) const FIRST: Self = Self { slot: 0, sequence: 1, age: CURRENT };
-    /// It expects nothing that a worker may still believe.
+    /// No worker can rely on this expectation any more.
     const OLD: u8 = u8::MAX;
 }
 
@@ -70,18 +73,19 @@ pub(crate) enum Swap {
     No,
     /// The newcomers are there.
     Pending,
-    /// The cut was begun: the first crew goes.
+    /// The cut has begun: the first crew retires.
     Cut,
 }
 
-/// A state of the whole run. The last three are not in the shipped code: they are what the properties need.
+/// A state of the whole run. The last three fields are not in the shipped code: the properties need
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) slots: [Slot; SLOTS],
     pub(crate) commanded: u8,
     /// The number of messages of the stream plus one; 0 before its end.
     pub(crate) end: u8,
-    /// A bit for each event: somebody sleeps.
+    /// A bit for each event: a process sleeps.
     pub(crate) asleep: u8,
     /// The sets of slots, a bit each.
     pub(crate) free: u8,
@@ -93,7 +97,7 @@ pub(crate) struct State {
     pub(crate) share: Share,
     /// For each worker, the least number above all messages that it has noted.
     pub(crate) noted: [u8; WORKERS],
-    /// A bit for each worker that shall end once nothing is left that it may take.
+    /// A bit for each worker that is to exit when nothing is left that it may claim.
     pub(crate) retire: u8,
     /// What the supervisor knows of the swap.
     pub(crate) swap: Swap,
@@ -111,7 +115,8 @@ impl State {
         self.taken.count_ones() as u8
     }
 
-    /// The one of two states that differ in the two workers' names only: the workers run the same program. Where nothing is swapped.
+    /// One of two states that differ in the two workers' names only: the workers run the same
+    /// program. Without a swap.
     pub(crate) fn canonical(self) -> Self {
         let [first, last] = [FIRST_WORKER, SECOND_WORKER].map(|worker| self.processes[worker]);
         if (first.pc as u8) < last.pc as u8 {
@@ -162,13 +167,14 @@ impl State {
 }
 
 impl State {
-    /// `requeues` is counted: what was read of it is one older.
+    /// Counts a requeue: each count that was read before is one older.
     pub(crate) fn note_requeue(&mut self) {
         let ages = self.processes.iter_mut().map(|process| &mut process.age).chain([&mut self.next.age]);
         ages.filter(|age| **age != 0).for_each(|age| *age = age.saturating_add(1));
     }
 
-    /// Without an expectation that no worker can believe any more: who reads the count from now on reads a later one.
+    /// Without an expectation that no worker can rely on: a worker that reads the count from now on
+    /// reads a later one.
     pub(crate) fn without_the_old(mut self) -> Self {
         let Next { age, .. } = self.next;
         if age != CURRENT && !self.processes.iter().any(|process| process.age == age) {

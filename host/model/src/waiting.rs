@@ -1,14 +1,15 @@
-//! Waiting and waking, step by step as in `segment/event.rs`, and what notifications are worth, as in `table.rs`.
+//! Waiting and waking, step by step as in `segment/event.rs`, and the notifications that are worth
+//! a wake, as in `table.rs`.
 //!
 //! ```text
-//!   waiter   ticket ─► look ─► announce, unless notified since ─► compare and sleep ─► (woken) ─► ticket …
-//!   waker    count; did somebody sleep? ─► is it worth it? ─► clear the bit ─► wake all
-//!                                      └─► notify one: wake one ─► nobody? ─┘
+//!   waiter   ticket ─► look ─► announce, unless notified since ─► compare and sleep ─► (woken) ─► ticket
+//!   waker    count; asleep? ─► is it worth it? ─► clear the bit ─► wake all
+//!                          └─► notify one: wake one ─► no sleeper? ─┘
 //! ```
 //!
-//! A sleeper gets on only by a wake: a futex may also return for no reason, but that could only hide a wake that was
-//! lost, and what the process does then is what it does where the comparison fails. The patience before the sleep looks at the word
-//! only, and is left out for the same reason.
+//! Only a wake ends a sleep. A futex may also return for no reason, but that could only hide a lost
+//! wake, and the process then does what it does if the comparison fails. The patience before the
+//! sleep looks at the word only, and is left out for the same reason.
 
 use crate::config::Property;
 use crate::model::Run;
@@ -78,7 +79,7 @@ impl Run<'_> {
 
     // The waiter.
 
-    /// The bit of the event that it waits for, or notifies.
+    /// The bit of the event that the process waits for, or notifies.
     fn bit(&mut self) -> u8 {
         let event = match self.me().notify {
             Notify::None => {
@@ -98,7 +99,7 @@ impl Run<'_> {
         self.state.asleep = if value { self.state.asleep | bit } else { self.state.asleep & !bit };
     }
 
-    /// Starts a look for something to do; a claim, if there was one, is over.
+    /// Starts a look for something to do. A claim, if there was one, is over.
     pub(crate) fn look(&mut self) {
         *self.me() = self.me().begins(Pc::Ticket);
     }
@@ -124,7 +125,7 @@ impl Run<'_> {
         }
     }
 
-    /// Nothing was found: sleeps.
+    /// Sleeps, as nothing was found.
     pub(crate) fn wait(&mut self) {
         let Process { fresh, .. } = *self.me();
         *self.me() = Process { fresh, ..self.me().begins(Pc::Ticket) };
@@ -137,7 +138,7 @@ impl Run<'_> {
         }
     }
 
-    /// The word is written also where somebody sleeps already.
+    /// Writes the word even if a process sleeps already.
     pub(crate) fn sleep(&mut self) {
         let silent = self.model.is(Mutation::SleepUnannounced);
         self.me().look = Look::NOTHING;
@@ -187,8 +188,8 @@ impl Run<'_> {
         }
     }
 
-    /// `wake_everyone` as one step, in the larger runs. Nothing is hidden by it: who is roused later is who
-    /// goes on later, and the events do not know of each other.
+    /// `wake_everyone` as one step, in the larger runs. It hides nothing: a process that is woken
+    /// later goes on later, and the events are independent.
     fn rouse_all(&mut self) {
         self.state.asleep = 0;
         for index in 0..self.state.processes.len() {
@@ -238,7 +239,7 @@ impl Run<'_> {
             _ if !asleep => self.notified(),
             Notify::Publish => self.go(Pc::WakeOne),
             Notify::Release => self.go(Pc::CountQueued),
-            // In any order all are wanted, for ever.
+            // In any order all batches are wanted.
             Notify::Commit if !any_order => self.go(Pc::LoadWanted),
             _ => self.wakes_if(true),
         }
@@ -252,7 +253,8 @@ impl Run<'_> {
         }
     }
 
-    /// The next slot of the set is counted, by a worker that has seen the commander sleep, or by the consumer that has freed a slot.
+    /// Counts the next slot of the set: a worker that has seen the commander sleep does, and the
+    /// consumer that has freed a slot.
     fn count_queued(&mut self) {
         let me = *self.me();
         self.me().best += self.state.queued >> me.walk & 1;
@@ -272,7 +274,7 @@ impl Run<'_> {
         }
     }
 
-    /// The event was notified: goes on with what comes after.
+    /// Goes on after a notification.
     pub(crate) fn notified(&mut self) {
         match std::mem::replace(&mut self.me().notify, Notify::None) {
             Notify::Publish => self.published(),
@@ -288,7 +290,7 @@ impl Run<'_> {
         }
     }
 
-    /// The claim goes on.
+    /// Keeps the claim.
     pub(crate) fn keep_claim(&mut self, slot: u8, seen: Word) {
         self.me().slot = slot;
         self.me().seen = seen;

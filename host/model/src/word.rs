@@ -32,7 +32,8 @@ pub(crate) enum SlotState {
     Reading,
 }
 
-/// A value of a slot's word: state, owner, attempts. The owner is 0 for nobody, else the process's index plus one.
+/// A value of a slot's word: state, owner, attempts. The owner is 0 for none, else the process's
+/// index plus one.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) struct Word(u8);
@@ -40,7 +41,7 @@ pub(crate) struct Word(u8);
 impl Word {
     /// Zero, as in fresh shared memory.
     pub(crate) const FREE: Self = Self(0);
-    /// A remembered value of an older use, whose generation no word has any more.
+    /// A remembered value of an older use. No word has its generation any more.
     pub(crate) const STALE: Self = Self(0xFE);
     /// No value is remembered.
     pub(crate) const NONE: Self = Self(0xFF);

@@ -1,12 +1,13 @@
 //! The segment's memory: created under a name, mapped by a descriptor.
 //!
 //! ```text
-//!   host         create under a unique name ─► open a descriptor ─► remove the name ─► map by the descriptor, reserve
-//!   any other    receives the descriptor ────────────────────────────────────────────► map by the descriptor
+//!   host        create under a name ─► open a descriptor ─► remove the name ─► map by it, reserve
+//!   any other   receive the descriptor ──────────────────────────────────────► map by it
 //! ```
 //!
-//! The name exists for the few system calls of [`create`] only, so no later death can leave one behind, and no child process can
-//! remove it. A new fork server maps the same memory by the same descriptor.
+//! The name exists for the few system calls of [`create`] only, so no later death can leave one
+//! behind, and no child process can remove it. A new fork server maps the same memory by the same
+//! descriptor.
 #![expect(unsafe_code, reason = "maps and unmaps memory")]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,7 +32,8 @@ pub(crate) enum SegmentError {
     Stranger,
 }
 
-/// Creates shared memory of so many bytes, all zero, that its user alone may open. It has a name only until this function returns.
+/// Creates shared memory of so many bytes, all zero, that its user alone may open. It has a name
+/// only until this function returns.
 pub(super) fn create(name: &str, bytes: usize) -> Result<OwnedFd, SegmentError> {
     let created = ShmemConf::new().os_id(name).size(bytes).create();
     let named = created.map_err(|source| SegmentError::Create { name: name.to_owned(), source })?;
@@ -57,7 +59,8 @@ impl Mapping {
             return Err(SegmentError::Stranger);
         }
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice; the file is at least as long, checked above.
+        // SAFETY: a new mapping at an address of the kernel's choice; the file is at least as long,
+        // checked above.
         let start = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, file, 0) }
             .map_err(failed("map"))?;
         let mapping = Self { start: start.cast(), bytes };
@@ -65,14 +68,16 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Asks for pages of 2 MB. The kernel gives them to shared memory that asks if `/dev/shm` is mounted with `huge=advise`: they are
-    /// reserved in a tenth of the time, and a process needs one page fault instead of 512.
+    /// Asks for pages of 2 MB. The kernel gives them to shared memory that asks if `/dev/shm` is
+    /// mounted with `huge=advise`: they are reserved in a tenth of the time, and a process needs
+    /// one page fault instead of 512.
     fn prefer_huge_pages(&self) {
         // SAFETY: the range is this mapping; the advice does not change its bytes.
         let _ = unsafe { madvise(self.start.cast(), self.bytes, Advice::LinuxHugepage) };
     }
 
-    /// Allocates every page now: too little memory is an error here instead of a SIGBUS in the middle of a run.
+    /// Allocates every page now: too little memory is an error here instead of a SIGBUS in the
+    /// middle of a run.
     pub(super) fn reserve(&self) -> Result<(), SegmentError> {
         // SAFETY: the range is this mapping; populating does not change its bytes.
         unsafe { madvise(self.start.cast(), self.bytes, Advice::LinuxPopulateWrite) }

@@ -1,8 +1,10 @@
-//! The segment: its parts as references, and payloads handed out by claim. The only place that turns shared memory into references.
+//! The segment: its parts as references, and payloads handed out by claim. The only place that
+//! turns shared memory into references.
 //!
 //! Invariants, upheld by [`Segment::create`] and [`Segment::map`]:
 //! - the mapping is at least `layout.bytes` long and stays until the `Segment` is dropped;
-//! - what is shared without a claim (header, slot headers, statistics) consists of atomics, for which any bytes are valid;
+//! - memory that is shared without a claim (header, slot headers, statistics) consists of atomics,
+//!   for which any bytes are valid;
 //! - payload bytes are reached through a claim only, which is exclusive across all processes.
 #![expect(unsafe_code, reason = "turns shared memory into references")]
 
@@ -29,18 +31,20 @@ use super::worker_place::WorkerPlace;
 /// A mapped segment.
 pub(crate) struct Segment {
     mapping: Mapping,
-    /// Leads to the same memory, for other processes to map.
+    /// The descriptor by which other processes map the same memory.
     file: OwnedFd,
     layout: Layout,
 }
 
-// SAFETY: the mapping is not tied to a thread; what is shared in it are atomics and payloads under exclusive claims.
+// SAFETY: the mapping is not tied to a thread; threads share atomics in it, and payloads under
+// exclusive claims.
 unsafe impl Send for Segment {}
 // SAFETY: as above: no method gives a reference to plain memory without a claim.
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Creates the segment, zeroed, with all of its memory reserved. Nobody else may have the name, which is gone afterwards.
+    /// Creates the segment, zeroed, with all of its memory reserved. Nobody else may have the name,
+    /// which is gone afterwards.
     pub(crate) fn create(name: &str, layout: Layout) -> Result<Self, SegmentError> {
         let segment = Self::at(mapping::create(name, layout.bytes)?, layout)?;
         segment.mapping.reserve()?;
@@ -50,7 +54,7 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Maps the segment that another process created.
+    /// Maps a segment that another process created.
     pub(crate) fn map(file: OwnedFd, layout: Layout) -> Result<Self, SegmentError> {
         let segment = Self::at(file, layout)?;
         let header = segment.header();
@@ -63,7 +67,7 @@ impl Segment {
         Ok(Self { mapping: Mapping::of(&file, layout.bytes)?, file, layout })
     }
 
-    /// What another process can map the segment from.
+    /// The descriptor by which another process can map the segment.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -87,39 +91,42 @@ impl Segment {
         }
     }
 
-    /// The places of all workers that there can be.
+    /// The places of all workers.
     pub(crate) fn worker_places(&self) -> &[WorkerPlace] {
-        // SAFETY: `Layout` puts as many `WorkerPlace`s there, aligned, inside the mapping; they are atomics.
+        // SAFETY: `Layout` puts as many `WorkerPlace`s there, aligned, inside the mapping; they are
+        // atomics.
         unsafe { self.shared(self.layout.worker_places, WORKER_PLACES) }
     }
 
-    /// The place of a worker that was started.
+    /// One worker's place.
     pub(crate) fn worker_place(&self, place: Place) -> &WorkerPlace {
         &self.worker_places()[place.index()]
     }
 
     /// The memory for a message, to write.
     pub(crate) fn message_mut<'a>(&'a self, claim: &'a mut Claim<Commanding>) -> &'a mut [u8] {
-        // SAFETY: the commander's claim is exclusive, and borrowed mutably for as long as the bytes are.
+        // SAFETY: the commander's claim is exclusive, and borrowed mutably for as long as the bytes
+        // are.
         unsafe { self.payload_mut(self.layout.message(claim.index())) }
     }
 
     /// The message in a claimed slot.
     pub(crate) fn message<'a>(&'a self, claim: &'a Claim<impl Role>) -> &'a [u8] {
         let written = self.table().message_bytes(claim);
-        // SAFETY: whoever holds the claim is alone with the slot, and nobody writes a message after it was queued.
+        // SAFETY: the claim is exclusive, and no process writes a message after it was queued.
         unsafe { self.payload(self.layout.message(claim.index()), written) }
     }
 
-    /// Copies of the messages in the slots, with their numbers, newest first. Nothing is claimed for it: what is copied while the commander
-    /// writes another one is left out.
+    /// Copies of the messages in the slots, with their numbers, newest first. It claims nothing. It
+    /// leaves out a message if the commander wrote another one to the slot meanwhile.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         let mut written = self.table().messages();
         written.sort_by_key(|message| std::cmp::Reverse(message.sequence));
         written.into_iter().filter_map(|Written { slot, snapshot, sequence, bytes }| {
             let span = self.layout.message(slot);
-            // SAFETY: the span lies inside the mapping. Another process may be writing there, which is why each byte is read for itself
-            // and none is believed before the slot's word was seen not to have changed.
+            // SAFETY: the span lies inside the mapping. Another process may write there, so each
+            // byte is read by itself, and none is used before the slot's word is seen not to have
+            // changed.
             let byte = |index: usize| unsafe { self.mapping.at(span.offset + index).read_volatile() };
             let copy: Vec<u8> = (0..bytes.min(span.bytes)).map(byte).collect();
             std::sync::atomic::fence(Ordering::Acquire);
@@ -131,7 +138,8 @@ impl Segment {
 
     /// The memory for metadata or a report, to write.
     pub(crate) fn outcome_mut<'a>(&'a self, claim: &'a mut Claim<Producing>) -> &'a mut [u8] {
-        // SAFETY: the producing claim is exclusive, and borrowed mutably for as long as the bytes are.
+        // SAFETY: the producing claim is exclusive, and borrowed mutably for as long as the bytes
+        // are.
         unsafe { self.payload_mut(self.layout.outcome(claim.index())) }
     }
 
@@ -142,7 +150,8 @@ impl Segment {
         unsafe { self.payload(self.layout.outcome(claim.index()), written) }
     }
 
-    /// The arrays of a claimed slot, for the plugin to write, valid as long as the claim is borrowed.
+    /// The arrays of a claimed slot, for the plugin to write, valid as long as the claim is
+    /// borrowed.
     pub(crate) fn raw_arrays(&self, claim: &mut Claim<Producing>) -> ArrayVec<RawArray, MAX_ARRAYS> {
         let raw = |span: Span| RawArray { data: self.mapping.at(span.offset), bytes: span.bytes };
         self.layout.arrays(claim.index()).map(raw).collect()
@@ -155,15 +164,16 @@ impl Segment {
         Some(unsafe { self.payload(span, span.bytes) })
     }
 
-    /// Writes bytes wherever it is, as a plugin's stray pointer does; what would be beyond the mapping is left out.
+    /// Writes bytes anywhere in the segment, as a plugin's stray pointer does. Bytes beyond the
+    /// mapping are left out.
     #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
     pub(crate) fn scribble(&self, offset: usize, bytes: &[u8]) {
         let count = bytes.len().min(self.layout.bytes.saturating_sub(offset));
         if count == 0 {
             return;
         }
-        // SAFETY: inside the mapping, cut above; every bytes are valid for what lies there. Tests are on one thread, and hold no
-        // payload meanwhile.
+        // SAFETY: inside the mapping, checked above; any bytes are valid there. Tests run on one
+        // thread, and hold no payload meanwhile.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.mapping.at(offset), count) };
     }
 
@@ -174,31 +184,35 @@ impl Segment {
     }
 
     fn slot_headers(&self) -> &[SlotHeader] {
-        // SAFETY: `Layout` puts as many `SlotHeader`s there, aligned, inside the mapping; they are atomics.
+        // SAFETY: `Layout` puts as many `SlotHeader`s there, aligned, inside the mapping; they are
+        // atomics.
         unsafe { self.shared(self.layout.slot_headers, self.layout.sizes.slots) }
     }
 
     fn words(&self, span: Span) -> &[AtomicU64] {
-        // SAFETY: callers pass a span of the layout's that is made of words: aligned, inside the mapping, atomics.
+        // SAFETY: callers pass a span of the layout's that is made of words: aligned, inside the
+        // mapping, atomics.
         unsafe { self.shared(span.offset, span.bytes / size_of::<u64>()) }
     }
 
     /// # Safety
-    /// At `offset` lie `count` values of `T` inside the mapping, aligned; `T` consists of atomics only.
+    /// At `offset` lie `count` values of `T` inside the mapping, aligned; `T` consists of atomics
+    /// only.
     unsafe fn shared<T>(&self, offset: usize, count: usize) -> &[T] {
         // SAFETY: by this function's contract; the mapping lives as long as `self`.
         unsafe { slice::from_raw_parts(self.mapping.at(offset).cast(), count) }
     }
 
     /// # Safety
-    /// The caller holds the slot's claim, and nobody writes to the span while the result lives.
+    /// The caller holds the slot's claim, and no process writes to the span while the result lives.
     unsafe fn payload(&self, span: Span, written: usize) -> &[u8] {
         // SAFETY: `Layout` puts the span inside the mapping; the rest by this function's contract.
         unsafe { slice::from_raw_parts(self.mapping.at(span.offset), written.min(span.bytes)) }
     }
 
     /// # Safety
-    /// The caller holds the slot's claim, and nobody else uses the span while the result lives.
+    /// The caller holds the slot's claim, and no other reference to the span is used while the
+    /// result lives.
     #[expect(clippy::mut_from_ref, reason = "exclusive by the claim, not by the borrow of the segment")]
     unsafe fn payload_mut(&self, span: Span) -> &mut [u8] {
         // SAFETY: `Layout` puts the span inside the mapping; the rest by this function's contract.

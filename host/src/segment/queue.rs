@@ -4,18 +4,22 @@
 //!   slot         0    1    2    3    4    5    6    7
 //!   message           98        95        97        96      95 was claimed last
 //!   set          .    x    .    .    .    x    .    x       x: a message is queued here
-//!                               └─ next: message 96, in the first slot of the set behind slot 3
+//!                               └─ next: message 96, in the first slot of the set after slot 3
 //! ```
 //!
-//! The commander fills free slots in ascending order, so the oldest message is mostly in the next slot of the set. If it is not, a
-//! worker reads the numbers of all messages in the set and takes the least.
+//! The commander fills free slots in ascending order, so the oldest message is usually in the next
+//! slot of the set. If it is not, a worker reads the numbers of all messages in the set and claims
+//! the least.
 //!
-//! Both are hints: the slot's word decides. The set holds every queued slot, because a slot is added before its word says "queued" and
-//! removed after a worker has claimed it. So no death loses a queued message, and the set is as large as the queue, except for slots that
-//! the commander is about to queue or that a worker has just claimed.
+//! Set and expectation are hints: the slot's word decides.
 //!
-//! What is expected next becomes wrong if a message is queued again. `requeues` counts that, and what is expected names the count at
-//! which it was found out.
+//! - The set has every queued slot, because a slot is added before its word says "queued" and
+//!   removed after a worker has claimed it. Its size is the length of the queue, except for slots
+//!   that the commander is about to queue or that a worker has just claimed. A death leaves no
+//!   other bits behind: the supervisor adds what it queues again and removes what it gives up.
+//! - The expectation says that no older message is queued. Only a message that is queued again
+//!   makes it wrong. `requeues` counts these messages, and workers ignore an expectation that was
+//!   made at an older count.
 
 use super::slot_set::SlotSet;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
@@ -23,7 +27,7 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 const NUMBER_BITS: u32 = 32;
 const SLOT_BITS: u32 = 16;
 
-/// Where the oldest message is expected. On a cache line of its own.
+/// The expectation, in one word. On a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Next(pub(super) AtomicU64);
@@ -33,7 +37,7 @@ pub(crate) struct Next(pub(super) AtomicU64);
 pub(crate) struct Queue<'a> {
     pub(super) set: SlotSet<'a>,
     pub(super) next: &'a Next,
-    /// How often messages may have been queued again.
+    /// How often a message may have been queued again.
     pub(super) requeues: &'a AtomicU32,
 }
 
@@ -56,7 +60,7 @@ impl Expected {
 }
 
 impl<'a> Queue<'a> {
-    /// What is expected.
+    /// The expectation at this moment.
     pub(super) fn expected(self) -> Expected {
         let requeues = self.requeues.load(Ordering::Acquire) as u16;
         let next = self.next.0.load(Ordering::Relaxed);
@@ -65,7 +69,7 @@ impl<'a> Queue<'a> {
         Expected { requeues, slot, number: holds.then_some(next as u32) }
     }
 
-    /// Notes that the message with this number was the oldest, and was in this slot.
+    /// Expects the next message, after the oldest one, with this number, was found in this slot.
     pub(super) fn expect_after(self, expected: Expected, slot: usize, sequence: u64) {
         let requeues = u64::from(expected.requeues) << (NUMBER_BITS + SLOT_BITS);
         let slot = u64::from((slot as u16).wrapping_add(1)) << NUMBER_BITS;
@@ -73,7 +77,7 @@ impl<'a> Queue<'a> {
         self.next.0.store(requeues | slot | number, Ordering::Relaxed);
     }
 
-    /// Says that a message was queued again: what workers expect may be wrong.
+    /// Counts that a message was queued again, so that no worker relies on an older expectation.
     pub(super) fn note_requeue(self) {
         self.requeues.fetch_add(1, Ordering::AcqRel);
     }

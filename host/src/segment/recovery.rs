@@ -1,6 +1,12 @@
-//! Recovery: what becomes of the slots of processes that died. For the supervisor, once they were reaped.
+//! Recovery: what happens to the slots of dead processes. Only the supervisor calls it, after they
+//! were reaped.
 //!
-//! Whoever is called dead here must be: taking a slot back from a living process tears its payload.
+//! ```text
+//!   reaped ─► take back its slots ─► restore: set the hints again from all words, wake all processes
+//! ```
+//!
+//! A process that is called dead here must be dead: taking a slot back from a living process tears
+//! its payload.
 
 use super::claim::{Claim, Producing};
 use super::clock;
@@ -9,25 +15,27 @@ use super::sync::Ordering;
 use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
 
-/// What became of a dead worker's slot.
+/// What happened to a dead worker's slot.
 #[derive(Debug)]
 pub(crate) enum Reclaimed {
     /// Its message is queued again.
     Requeued { sequence: u64, attempts: u32 },
-    /// Its message was tried often enough; the claim is now the supervisor's, to commit a report.
+    /// Its message had its last attempt. The supervisor now has the claim, to commit a report.
     GivenUp { claim: Claim<Producing>, sequence: u64, attempts: u32 },
 }
 
 impl Table<'_> {
-    /// After a death, and where somebody may have written over the hints: sets them all anew, and wakes everyone. The dead may have changed a
-    /// slot's word and not yet said so, taken hints that they did not come to follow, and swallowed a wake.
+    /// Sets all hints again from the slots' words, and wakes all processes. For every death, and if
+    /// a plugin may have written over the hints. A dead process may have changed a word without
+    /// adding the slot to a set, taken hints without using them, or received a wake that others
+    /// needed.
     pub(crate) fn restore(self) {
         for (index, slot) in self.slots.iter().enumerate() {
             let seen = slot.word.load();
             match (seen.state(), seen.owner()) {
                 (SlotState::Free, _) => self.free.add(index),
                 (SlotState::Ready, _) => self.ready.add(index),
-                // If a worker claims it meanwhile, it must stay out of the set.
+                // A slot that a worker claims meanwhile must stay out of the set.
                 (SlotState::Writing, Owner::Nobody)
                     if !self.queue.set.has(index) && slot.word.load() == seen =>
                 {
@@ -46,12 +54,13 @@ impl Table<'_> {
         self.oldest(held).map(|(.., sequence)| sequence)
     }
 
-    /// Whether a message is of a crew's share. Where a dead worker's is not, the worker was cut off, and died before it gave it back.
+    /// Whether a message belongs to a crew's share. If a dead worker's does not, the cut came
+    /// before the worker died, and it died before it gave the message back.
     pub(crate) fn is_of_share(self, crew: usize, sequence: u64) -> bool {
         self.control.shares.now().of(crew).contains(&sequence)
     }
 
-    /// Whether there is a message that only this crew may take.
+    /// Whether a queued message is left that only this crew may claim.
     pub(crate) fn has_work(self, crew: usize) -> bool {
         let share = self.control.shares.now().of(crew);
         let left = |snapshot: Snapshot, sequence| {
@@ -60,15 +69,16 @@ impl Table<'_> {
         self.oldest(left).is_some()
     }
 
-    /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`. Without them its
-    /// death was not the message's doing, and is no attempt.
+    /// Takes back a dead worker's slot: queues its message again, or gives it up after
+    /// `max_attempts`. Without `max_attempts` the message did not cause the death, so this was no
+    /// attempt.
     pub(crate) fn reclaim_worker(self, place: Place, max_attempts: Option<u32>) -> Option<Reclaimed> {
         let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Worker(place));
         let (index, snapshot, sequence) = self.oldest(held)?;
         let slot = &self.slots[index];
         let attempts = snapshot.attempts() + u32::from(max_attempts.is_some());
         if max_attempts.is_some_and(|most| attempts >= most) {
-            // The worker may have died before it did.
+            // The worker may have died before it removed the slot.
             self.queue.set.remove(index);
             let claim = Claim { index, snapshot, role: Producing { place } };
             return Some(Reclaimed::GivenUp { claim, sequence, attempts });
@@ -78,7 +88,8 @@ impl Table<'_> {
         Some(Reclaimed::Requeued { sequence, attempts })
     }
 
-    /// Takes back what the dead commander held. A message that it had counted as queued is queued, others never were.
+    /// Takes back the dead commander's slots. Queues a message that the commander had counted as
+    /// queued, and frees all other slots.
     pub(crate) fn reclaim_commander(self) {
         let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Commander);
         while let Some((index, snapshot, _)) = self.oldest(held) {

@@ -1,12 +1,13 @@
-//! Search: how a worker comes by the oldest queued message of its crew's share.
+//! Search: how a worker finds and claims the oldest queued message of its crew's share.
 //!
 //! ```text
-//!   next slot of the set: is it the expected message? ─► claim: note, compare-and-swap, is it still of this share?
-//!        └─ no: the least message of the set ──────────►┘
+//!   next slot of the set: the expected message? ─► note it, compare-and-swap, still of this share?
+//!        └─ no: the least message of the set ────►┘
 //! ```
 //!
-//! Invariant: no queued message is passed over for ever. A worker takes a message without a look at all others only if no older one can
-//! be queued, and expects its successor only if it knows that.
+//! Invariant: no queued message is passed over for ever. A worker claims a message without a look
+//! at all others only if no older one is queued. It expects the next one only if it knows that no
+//! older one is queued.
 
 use std::ops::Range;
 
@@ -27,8 +28,8 @@ struct Queued {
 }
 
 impl Table<'_> {
-    /// Claims the oldest queued message of its crew's share for the worker in a place. `noted` is the worker's own note of how far it has
-    /// come, see `shares`.
+    /// Claims the oldest queued message of the share of the worker's crew. `noted` is the worker's
+    /// note of the messages that it may have claimed, see `shares`.
     pub(crate) fn claim_queued(self, place: Place, noted: &AtomicU64) -> Option<Claim<Producing>> {
         let (shares, crew) = (&self.control.shares, place.crew());
         loop {
@@ -42,13 +43,13 @@ impl Table<'_> {
             if noted.load(Ordering::Relaxed) <= sequence {
                 noted.store(sequence.saturating_add(1), Ordering::SeqCst);
             }
-            // If another worker was faster, look again: each such loss is another's gain.
+            // If another worker was faster, look again: each loss is another worker's gain.
             let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, place) else {
                 continue;
             };
             self.queue.set.remove(index);
             if !shares.now().of(crew).contains(&sequence) {
-                // Cut off in between: the message is the other crew's.
+                // The cut came in between: the message is the other crew's.
                 self.queue.set.add(index);
                 self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
                 self.queue.note_requeue();
@@ -64,8 +65,8 @@ impl Table<'_> {
         }
     }
 
-    /// The oldest queued message of a share, and whether it is known that no older one of it is queued: one may have been queued
-    /// during the look.
+    /// The oldest queued message of a share, and whether no older one is queued for certain: the
+    /// commander may have queued one during the look.
     fn find_queued(self, messages: &Range<u64>, expected: Expected) -> Option<(Queued, bool)> {
         let queued = |index: usize| {
             let slot = self.slots.get(index)?;
@@ -78,7 +79,8 @@ impl Table<'_> {
         if let Some(next) = next.filter(|next| expected.is_oldest(next.sequence)) {
             return Some((next, true));
         }
-        // All messages before the last of these are queued by now, and in the set.
+        // All of these but the last were queued before the look begins. The last one may be queued
+        // during it.
         let commanded = self.commanded();
         let mut oldest: Option<Queued> = None;
         for found in self.queue.set.members_from(expected.slot).filter_map(queued) {

@@ -1,10 +1,11 @@
-//! Sets and queue, which only hint, and wakes that are not worth it.
+//! Sets and the queue, which are hints, and wakes that are not worth it.
 
 use super::*;
 
-/// The word of `ready` says that somebody sleeps before this consumer does: it wants what another took before.
+/// The word of `ready` says "asleep" before this consumer sleeps. The consumer wants the batch
+/// after the one that another took.
 #[test]
-fn is_a_consumer_woken_that_goes_to_sleep_beside_another() {
+fn consumer_that_goes_to_sleep_beside_another_is_woken() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
@@ -24,8 +25,9 @@ fn is_a_consumer_woken_that_goes_to_sleep_beside_another() {
     });
 }
 
-/// The commander sleeps or is about to, its only message is taken, and the slot comes back: it must wake.
-fn is_it_woken_once_its_slot_is_free(model: &Arc<Model>) {
+/// The commander sleeps or is about to. Its only message is claimed, and the slot is freed: the
+/// commander must wake.
+fn wakes_once_its_slot_is_free(model: &Arc<Model>) {
     let commander = start(model, |model| assert!(model.wait_for_free(&mut Supply::default()).is_some()));
     let worker = start(model, |model| model.produce_all(SECOND));
     let claim = model.next(true).unwrap();
@@ -36,21 +38,22 @@ fn is_it_woken_once_its_slot_is_free(model: &Arc<Model>) {
 }
 
 #[test]
-fn is_the_commander_woken_whose_message_was_given_up_before_it_was_passed() {
+fn commander_is_woken_if_a_worker_died_before_it_removed_the_slot_from_the_set() {
     check(|| {
         let model = Model::new(1);
         model.command_until(&mut Supply::default(), 1);
         let word = &model.slots[0].word;
         word.transition_to_producing(word.load(), FIRST).unwrap();
         model.bury_worker(FIRST, 1);
-        is_it_woken_once_its_slot_is_free(&model);
+        wakes_once_its_slot_is_free(&model);
     });
 }
 
-/// Four slots: two hold queued messages, one a batch of the application, one is held for ever. The commander sleeps or is about to, until
-/// there is a free slot, and one message or none is queued.
+/// Of four slots, two have queued messages, one has a batch of the application, and one is held for
+/// ever. The commander sleeps or is about to. It must wake once there is a free slot and at most
+/// one message is queued.
 #[test]
-fn is_the_commander_woken_by_whoever_brings_the_backlog_low() {
+fn commander_is_woken_by_the_process_that_makes_the_backlog_low() {
     check(|| {
         let model = Model::new(4);
         let mut supply = Supply::default();
@@ -71,9 +74,10 @@ fn is_the_commander_woken_by_whoever_brings_the_backlog_low() {
     });
 }
 
-/// A ready slot is told of twice, as after a death, and its batch is not wanted yet. What is left of that must not hide the next one.
+/// A ready slot is added twice, as after a death, and its batch is not wanted yet. The extra entry
+/// must not hide the next batch.
 #[test]
-fn is_the_next_batch_found_in_a_slot_that_was_told_of_twice() {
+fn next_batch_is_found_in_a_slot_that_was_added_twice() {
     check(|| {
         let model = Model::new(2);
         let mut supply = Supply::default();
@@ -92,9 +96,9 @@ fn is_the_next_batch_found_in_a_slot_that_was_told_of_twice() {
     });
 }
 
-/// The set says that a slot of its first word may be ready, and that one is not.
+/// The set has a slot in its first word that is not ready.
 #[test]
-fn is_a_batch_found_that_the_second_word_of_the_set_leads_to() {
+fn batch_in_the_second_word_of_the_set_is_found() {
     check(|| {
         let model = Model::new(65);
         let word = &model.slots[64].word;
@@ -107,9 +111,9 @@ fn is_a_batch_found_that_the_second_word_of_the_set_leads_to() {
     });
 }
 
-/// The set says that a slot may be free that is claimed.
+/// The set has a slot that is claimed.
 #[test]
-fn is_a_free_slot_found_behind_one_that_is_not() {
+fn free_slot_is_found_after_one_that_is_not_free() {
     check(|| {
         let model = Model::new(2);
         let held = model.table().claim_free(&mut Supply::default()).unwrap();
@@ -119,8 +123,9 @@ fn is_a_free_slot_found_behind_one_that_is_not() {
     });
 }
 
-/// Message 0 is in the second word of the set, message 1 in the first. A worker that looks at the second word before the first may see
-/// message 1 alone. It must not make others believe that message 0 is done.
+/// Message 0 is in the second word of the set, message 1 in the first. A worker that looks at the
+/// second word before the first may see message 1 alone. It must not make other workers believe
+/// that message 0 is done.
 #[test]
 fn message_is_not_passed_over_if_a_worker_misses_it_in_another_word_of_the_set() {
     check(|| {
@@ -147,7 +152,8 @@ fn message_is_not_passed_over_if_a_worker_misses_it_in_another_word_of_the_set()
     });
 }
 
-/// The supervisor sets the hints anew while a worker claims. A slot that stays in the set would keep the commander asleep.
+/// The supervisor sets the hints anew while a worker claims. A slot that stays in the set would
+/// keep the commander asleep.
 #[test]
 fn commander_is_woken_though_hints_are_restored_while_its_message_is_claimed() {
     check(|| {
@@ -160,13 +166,13 @@ fn commander_is_woken_though_hints_are_restored_while_its_message_is_claimed() {
         });
         model.table().restore();
         worker.join().unwrap();
-        is_it_woken_once_its_slot_is_free(&model);
+        wakes_once_its_slot_is_free(&model);
     });
 }
 
-/// A message is queued again while a worker looks: another worker takes it before later ones.
+/// A message is queued again while a worker looks. The next worker claims it before later ones.
 #[test]
-fn message_that_is_queued_again_during_a_look_is_taken_before_later_ones() {
+fn message_that_is_queued_again_during_a_look_is_claimed_before_later_ones() {
     check(|| {
         let model = Model::new(4);
         model.command_until(&mut Supply::default(), 4);

@@ -1,13 +1,15 @@
-//! Deaths at every access to shared memory, on the way of one message.
+//! Deaths at each access to shared memory, on the way of one message.
 //!
-//! Whoever is killed is reaped at once: the one thread goes on as the supervisor. All others run beside, before and after.
+//! A killed process is reaped at once: its thread goes on as the supervisor. All other processes
+//! run before, beside and after it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::segment::mortal::is_killed_at;
 
-/// Tries a model, which says whether somebody was killed; says whether that was so in one of its runs.
+/// Runs a model, which returns whether a process was killed. Returns whether one was killed in any
+/// of its runs.
 fn kills(model: impl Fn() -> bool + Send + Sync + 'static) -> bool {
     let killed = Arc::new(AtomicBool::new(false));
     check_large({
@@ -19,15 +21,16 @@ fn kills(model: impl Fn() -> bool + Send + Sync + 'static) -> bool {
     killed.load(Ordering::Relaxed)
 }
 
-/// Tries it with a death at the first access, at the second and so on, until the process ends before that in all runs.
+/// Runs it with a death at the first access, at the second and so on, until the process ends before
+/// that access in all runs.
 fn at_each_access(kills: impl Fn(usize) -> bool) {
     let accesses = (0..).take_while(|&access| kills(access)).count();
-    assert!(accesses > 1, "nobody was killed");
+    assert!(accesses > 1, "no process was killed");
 }
 
-/// The commander dies on the way of the second of three messages in one slot. The third comes when the worker has heard of the death.
+/// The commander dies on the way of the second of three messages in one slot.
 #[test]
-fn is_each_message_done_once_wherever_the_commander_dies() {
+fn each_message_is_done_once_at_whichever_access_the_commander_dies() {
     let model = |access| {
         let model = Model::new(1);
         let produce = |model: &Model| {
@@ -57,9 +60,10 @@ fn is_each_message_done_once_wherever_the_commander_dies() {
     at_each_access(|access| kills(move || model(access)));
 }
 
-/// Two commanders die, one after the other, each somewhere on the way of two messages. In between all is done that is queued: one thread.
+/// Two commanders die one after the other, each on the way of two messages. In between, all queued
+/// messages are done. One thread.
 #[test]
-fn is_each_message_done_once_wherever_two_commanders_die() {
+fn each_message_is_done_once_at_whichever_accesses_two_commanders_die() {
     let model = |accesses: [usize; 2]| {
         let (model, mut done) = (Model::new(2), 0);
         let mut do_all = |model: &Model| {
@@ -93,7 +97,7 @@ fn is_each_message_done_once_wherever_two_commanders_die() {
 
 /// A worker dies on the way of the first of two messages.
 #[test]
-fn is_each_message_done_once_wherever_a_worker_dies() {
+fn each_message_is_done_once_at_whichever_access_a_worker_dies() {
     let model = |access| {
         let model = Model::new(2);
         model.command_all(2);

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Commander, worker and consumer over so many slots, to the end of the stream and the stop of the host.
+/// Commander, worker and consumer with this many slots, to the end of the stream and the stop of
+/// the host.
 fn run_through(slots: usize, messages: u64) {
     check(move || {
         let model = Model::new(slots);
@@ -16,17 +17,17 @@ fn run_through(slots: usize, messages: u64) {
 }
 
 #[test]
-fn does_each_batch_come_once_and_in_order_through_one_slot() {
+fn each_batch_comes_once_and_in_order_through_one_slot() {
     run_through(1, 2);
 }
 
 #[test]
-fn does_each_batch_come_once_and_in_order_through_two_slots() {
+fn each_batch_comes_once_and_in_order_through_two_slots() {
     run_through(2, 2);
 }
 
 #[test]
-fn do_two_workers_produce_each_message_once() {
+fn two_workers_produce_each_message_once() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
@@ -43,7 +44,7 @@ fn do_two_workers_produce_each_message_once() {
 }
 
 #[test]
-fn do_two_consumers_get_each_batch_once_as_they_come() {
+fn two_consumers_get_each_batch_once_in_any_order() {
     check(|| {
         let model = Model::new(2);
         model.table().want(u64::MAX);
@@ -62,7 +63,7 @@ fn do_two_consumers_get_each_batch_once_as_they_come() {
 }
 
 #[test]
-fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
+fn two_consumers_get_each_batch_once_and_the_end_in_order() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
@@ -75,7 +76,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
             sequences
         };
         let consumers = [start(&model, consume), start(&model, consume)];
-        // What is ready before its turn must not be slept through when its turn comes.
+        // A batch that is ready before its turn must be found when its turn comes.
         for (claim, worker) in [second, first] {
             model.produce(claim, worker);
         }
@@ -86,7 +87,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
 }
 
 #[test]
-fn does_nobody_sleep_on_after_a_stop() {
+fn no_process_sleeps_after_a_stop() {
     check(|| {
         let model = Model::new(1);
         let held = model.table().claim_free(&mut Supply::default()).unwrap();

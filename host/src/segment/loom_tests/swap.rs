@@ -5,12 +5,13 @@ use crate::segment::sync::{AtomicU32, Ordering};
 
 fn model_of_two_crews() -> Arc<Model> {
     let model = Model::new(2);
-    // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.
+    // Loom knows which of two sequentially consistent stores a load must see, but a first value is
+    // no such store.
     model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
     model
 }
 
-/// Takes two batches, the new crew's from the message `first` on.
+/// Consumes two batches. From the message `first` on they are the new crew's.
 fn consume_cut_at(model: &Model, first: u64) {
     for sequence in 0..2 {
         let claim = model.next(true).unwrap();
@@ -19,10 +20,10 @@ fn consume_cut_at(model: &Model, first: u64) {
     }
 }
 
-/// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
-/// All messages are there before.
+/// The cut comes at any time between the old worker's looks and claims. All messages that it has
+/// not claimed by then are the new worker's. All messages are queued before.
 #[test]
-fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
+fn each_message_is_done_by_one_of_two_crews_wherever_the_cut_is() {
     check(|| {
         let model = model_of_two_crews();
         model.command_all(2);
@@ -43,7 +44,7 @@ fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
 }
 
 #[test]
-fn is_the_cut_between_two_crews_exact() {
+fn cut_between_two_crews_is_exact() {
     check_large(|| {
         let model = model_of_two_crews();
         let retire = Arc::new(AtomicU32::new(0));
@@ -82,7 +83,7 @@ fn is_the_cut_between_two_crews_exact() {
 }
 
 #[test]
-fn is_a_new_crew_woken_that_waits_for_the_cut() {
+fn new_crew_that_waits_for_the_cut_is_woken() {
     check(|| {
         let model = Model::new(1);
         let new = start(&model, |model| {
