@@ -139,4 +139,4 @@ pub(crate) const SPIN_LIMIT: Duration = Duration::from_micros(20);
 pub(crate) const SPIN_BELOW: Duration = Duration::from_micros(50);
 /// A commander that sleeps because no slot is free is woken once at most one in this many slots
 /// holds a queued message. With the default number of slots, one in four is one for each worker.
-pub(crate) const LOW_BACKLOG_PART: u64 = 4;
+pub(crate) const LOW_BACKLOG_PART: usize = 4;

@@ -35,7 +35,6 @@ use crate::segment::fixture::segment;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::place::Place;
-use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::table::Supply;
 use crate::stream::batches::Batches;
@@ -48,7 +47,6 @@ use crate::stream::history::History;
 pub struct Slots {
     segment: Segment,
     supply: Supply,
-    scout: Scout,
     arrivals: Arrivals,
     commanding: VecDeque<Claim<Commanding>>,
     producing: VecDeque<Claim<claim::Producing>>,
@@ -64,7 +62,6 @@ impl Slots {
         Self {
             segment: segment(slots),
             supply: Supply::default(),
-            scout: Scout::default(),
             arrivals: Arrivals::new(slots),
             commanding: VecDeque::with_capacity(slots),
             producing: VecDeque::with_capacity(slots),
@@ -89,11 +86,7 @@ impl Slots {
     /// A worker claims the oldest message.
     pub fn claim_queued(&mut self) {
         let noted = &self.segment.worker_place(Place::FIRST).noted;
-        self.producing.push_back(there(self.segment.table().claim_queued(
-            Place::FIRST,
-            noted,
-            &mut self.scout,
-        )));
+        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted)));
     }
 
     /// The worker makes its batch ready.

@@ -31,7 +31,6 @@ use crate::segment::layout::{Layout, Sizes, Span};
 use crate::segment::memory::Segment;
 use crate::segment::place::Place;
 use crate::segment::recovery::Reclaimed;
-use crate::segment::search::Scout;
 use crate::segment::slot::{Outcome, SlotHeader};
 use crate::segment::table::Supply;
 use crate::segment::worker_place::WorkerPlace;
@@ -71,7 +70,6 @@ const EXTREMES: [u64; 12] = [
 struct World {
     stream: Arc<Stream>,
     supply: Supply,
-    scout: Scout,
     /// The claims of the workers.
     producing: Vec<Claim<Producing>>,
     /// The batches that the application holds.
@@ -128,8 +126,8 @@ impl World {
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
         let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
         stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
-        let (supply, scout) = (Supply::default(), Scout::default());
-        Self { stream: Arc::new(stream), supply, scout, producing: Vec::new(), batches: Vec::new() }
+        let supply = Supply::default();
+        Self { stream: Arc::new(stream), supply, producing: Vec::new(), batches: Vec::new() }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -173,7 +171,7 @@ impl World {
     fn claim(&mut self, worker: u8) {
         let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted, &mut self.scout));
+        self.producing.extend(self.stream.table().claim_queued(place, noted));
     }
 
     /// A worker's work once its plugin is done.

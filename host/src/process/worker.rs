@@ -21,7 +21,6 @@ use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::place::Place;
-use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
 use crate::segment::worker_place::{Retire, WorkerPlace};
@@ -38,8 +37,8 @@ pub(super) fn run(
     let stop = child::stop_flag(segment);
     let info = WorkerInfo { worker: place.worker(), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
-    let (scout, patience, seed) = (Scout::default(), Patience::default(), child.plan.seed);
-    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, scout, patience };
+    let (patience, seed) = (Patience::default(), child.plan.seed);
+    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, patience };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -77,7 +76,6 @@ struct Worker {
     cpu_seconds: Option<u64>,
     /// The edition of the producer's code.
     edition: u32,
-    scout: Scout,
     patience: Patience,
 }
 
@@ -107,7 +105,7 @@ impl Worker {
             // Stored before the claim, so that a worker that is interrupted in between has never
             // held the message longer than this time says.
             place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-            let claim = table.claim_queued(self.place, &place.noted, &mut self.scout);
+            let claim = table.claim_queued(self.place, &place.noted);
             (claim.is_some() || retire == Retire::Drained).then_some(claim)
         });
         if waited > Duration::ZERO {
