@@ -11,7 +11,6 @@ use super::handle::Host;
 use super::launch::Launch;
 use super::run_folder::RunFolder;
 use crate::limits::{MAX_UNANSWERED, SERVER_MARGIN};
-use crate::plugin::PluginError;
 use crate::process::launch::{ForkServer, LaunchError, StartMethod};
 use crate::protocol::channel::{EventReceiver, Received, Watched};
 use crate::protocol::message::{Event, Request, SetupFailure};
@@ -115,7 +114,7 @@ impl Session {
             match self.next_event(&format!("the {kind} {}", self.plan.name(role)))? {
                 Event::Probed { config_schema, schema, .. } => answer = Some((config_schema, schema)),
                 Event::Exited { role: ended, how } if ended == role => {
-                    return answer.ok_or_else(|| self.died(role, how.to_string()));
+                    return answer.ok_or_else(|| self.failed(role, SetupFailure::Died(how)));
                 }
                 event => self.take_usual(event)?,
             }
@@ -243,29 +242,15 @@ impl Session {
                 }
                 Ok(())
             }
-            Event::SetupFailed { role, failure } => Err(self.setup_failed(role, failure)),
-            Event::Exited { role, how } => Err(self.died(role, how.to_string())),
-            Event::Started { role, pid: Err(reason) } => {
-                Err(StartError::Process { role: role.to_string(), reason })
-            }
+            Event::SetupFailed { role, failure } => Err(self.failed(role, failure)),
+            Event::Exited { role, how } => Err(self.failed(role, SetupFailure::Died(how))),
+            Event::Started { role, pid: Err(reason) } => Err(self.failed(role, SetupFailure::Init(reason))),
             _ => Ok(()),
         }
     }
 
-    fn setup_failed(&self, role: Role, failure: SetupFailure) -> StartError {
-        let (kind, plugin) = (role.kind(), self.plan.name(role).to_owned());
-        match failure {
-            SetupFailure::Plugin(source) => PluginError::Setup { kind, plugin, source }.into(),
-            SetupFailure::Load(reason) => {
-                let path = self.plan.plugin(role).map(|plugin| plugin.origin.clone()).unwrap_or_default();
-                PluginError::Load { path, reason }.into()
-            }
-            other => StartError::Process { role: role.to_string(), reason: other.into_text() },
-        }
-    }
-
-    fn died(&self, role: Role, how: String) -> StartError {
-        PluginError::Died { kind: role.kind(), plugin: self.plan.name(role).to_owned(), how }.into()
+    fn failed(&self, role: Role, failure: SetupFailure) -> StartError {
+        StartError::of_process(role, self.plan.plugin(role), failure)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cobuf_plugin_api::{Report, ReportKind};
+use cobuf_plugin_api::Report;
 
 use super::workers::backoff;
 use super::{Supervisor, count};
@@ -55,10 +55,7 @@ impl Commander {
     }
 
     pub(super) fn note_setup_failure(&mut self, failure: SetupFailure) {
-        self.failure.get_or_insert(match failure {
-            SetupFailure::Plugin(report) => report,
-            other => Report::from_host(ReportKind::Error, other.into_text()),
-        });
+        self.failure.get_or_insert_with(|| failure.into_report());
     }
 }
 

@@ -5,7 +5,6 @@ use cobuf_plugin_api::PluginKind;
 use super::Supervisor;
 use super::swap::{Stage, Swapping};
 use super::swap_error::{SwapError, differences, late};
-use crate::plugin::PluginError;
 use crate::protocol::message::{Request, SetupFailure};
 use crate::protocol::role::Role;
 use crate::record::death::Death;
@@ -81,22 +80,23 @@ impl Supervisor {
     /// Why the new plugin is not taken.
     pub(super) fn newcomer_error(&self, failure: Option<SetupFailure>, death: Death) -> SwapError {
         let Some(Swapping { wish, .. }) = &self.swapping else { return SwapError::Ended };
-        let (kind, plugin, path) = (wish.kind, wish.plugin.name.clone(), wish.plugin.origin.clone());
-        match (failure, death) {
-            (Some(SetupFailure::Load(reason)), _) => PluginError::Load { path, reason }.into(),
-            (Some(SetupFailure::Plugin(source)), _) => PluginError::Setup { kind, plugin, source }.into(),
-            (Some(SetupFailure::Schema(declared)), _) => {
+        let (kind, plugin) = (wish.kind, &wish.plugin);
+        let name = plugin.name.clone();
+        match failure.unwrap_or(SetupFailure::Died(death)) {
+            SetupFailure::Died(Death::Timeout { limit }) => late(&format!("the {kind} {name}"), limit),
+            SetupFailure::Schema(declared) => {
                 let expected = &self.stream.segment.layout().sizes.schema;
-                SwapError::Schema { plugin, differences: differences(&declared, expected) }
+                SwapError::Schema { plugin: name, differences: differences(&declared, expected) }
             }
-            (Some(SetupFailure::Message { sequence, report: source }), _) => {
-                SwapError::Rehearsal { kind, plugin, sequence, source }
+            SetupFailure::Message { sequence, report: source } => {
+                SwapError::Rehearsal { kind, plugin: name, sequence, source }
             }
-            (Some(failure @ SetupFailure::Init(_)), _) => {
-                SwapError::Process { role: format!("{kind} {plugin}"), reason: failure.into_text() }
-            }
-            (None, Death::Timeout { limit }) => late(&format!("the {kind} {plugin}"), limit),
-            (None, death) => PluginError::Died { kind, plugin, how: death.to_string() }.into(),
+            failure => match failure.into_plugin_error(kind, plugin) {
+                Ok(error) => error.into(),
+                Err(other) => {
+                    SwapError::Process { role: format!("{kind} {name}"), reason: other.into_text() }
+                }
+            },
         }
     }
 }

@@ -222,7 +222,7 @@ impl Supervisor {
             worker.life = Life::Off;
             return self.newcomer_died(setup_failure, death);
         }
-        let reason = setup_failure.map_or_else(|| death.to_string(), SetupFailure::into_text);
+        let reason = setup_failure.unwrap_or(SetupFailure::Died(death)).into_text();
         if !wanted {
             worker.life = Life::Off;
             return self.drain(crew, &reason);
