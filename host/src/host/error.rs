@@ -122,4 +122,9 @@ impl StartError {
             Self::Plugin,
         )
     }
+
+    /// The events of the processes cannot be read.
+    pub(crate) fn unreadable(source: std::io::Error) -> Self {
+        Self::Io { what: "read what the run's processes say", source }
+    }
 }

@@ -20,7 +20,7 @@ use crate::segment::failpoint::{Failpoint, Fault};
 use crate::segment::sync::Ordering;
 use crate::stream::batches::Batches;
 use crate::stream::delivery::Stream;
-use crate::stream::roster::{ProcessInfo, ProcessRole};
+use crate::stream::roster::ProcessInfo;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
 use crate::supervisor::mailbox::{Mailbox, Wish};
@@ -202,8 +202,7 @@ impl Host {
 
     /// The processes that run now: the fork server, the commander while it has messages to give, the workers.
     pub fn processes(&self) -> Vec<ProcessInfo> {
-        let server = ProcessInfo { role: ProcessRole::ForkServer, pid: self.fork_server_pid() };
-        [server].into_iter().chain(self.stream.roster.processes()).collect()
+        self.stream.roster.processes()
     }
 
     /// Has the next process that comes by this place fail, once: to test that an application, or cobuf, survives it.

@@ -20,7 +20,7 @@ use cobuf_plugin_api::PluginKind;
 use parking_lot::Mutex;
 
 use crate::plugin::{Plugin, PluginError};
-use crate::supervisor::mailbox::{Mailbox, Swap, Swapped, Wish};
+use crate::supervisor::mailbox::{Mailbox, SwapWish, Swapped, Wish};
 use crate::supervisor::swap_error::SwapError;
 
 /// The builds that callers wait for, so that a stop ends their waits. Cargo itself is left to come to its end.
@@ -76,6 +76,6 @@ pub(crate) fn swap(
     let plugin =
         file.plan(folder, number).map_err(|source| SwapError::Copy { folder: folder.to_owned(), source })?;
     let (answer, answered) = mpsc::channel();
-    mailbox.send(Wish::Swap(Box::new(Swap { kind, plugin, answer })));
+    mailbox.send(Wish::Swap(Box::new(SwapWish { kind, plugin, answer })));
     answered.recv().unwrap_or(Err(SwapError::Ended))
 }

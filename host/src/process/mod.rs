@@ -7,7 +7,7 @@
 //!
 //!   protocol     Request, Event, Plan: what is said
 //!   channel      the two sockets
-//!   launch       the host's end: starts a fork server, by exec or by fork
+//!   launch       the host's end: starts a fork server, by exec or by fork; connection: it and its sockets
 //!   fork_server  forks, reaps, reports; kills everyone when the host is gone
 //!   crash        has the host look at a process that crashes
 //!   entry        what every forked process does first and last; child: how it prepares, and its logs
@@ -24,6 +24,7 @@
 pub(crate) mod arena;
 pub(crate) mod child;
 mod commander;
+pub(crate) mod connection;
 mod crash;
 mod entry;
 mod examiner;

@@ -1,4 +1,4 @@
-//! Wishes to the supervisor from other threads of the application.
+//! Wishes to the supervisor from other threads of the application, and the answers to them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,14 +20,14 @@ pub(crate) enum Wish {
     /// That there are so many workers.
     Workers(usize),
     /// That a plugin takes another's place.
-    Swap(Box<Swap>),
+    Swap(Box<SwapWish>),
     /// That everything ends, within this time.
     Stop(Duration),
 }
 
 /// A plugin that is to take another's place.
 #[derive(Debug)]
-pub(crate) struct Swap {
+pub(crate) struct SwapWish {
     pub(crate) kind: PluginKind,
     pub(crate) plugin: PluginPlan,
     /// Gets what was swapped, or why the old plugin goes on. It is dropped without an answer at a stop.
@@ -57,12 +57,12 @@ impl Mailbox {
         Ok(Self { wishes: Mutex::new(Some(VecDeque::new())), flag })
     }
 
-    /// Sends a wish; it is dropped where nobody takes it any more.
+    /// Sends a wish; it is dropped if nobody takes wishes any more.
     pub(crate) fn send(&self, wish: Wish) {
         if let Some(wishes) = self.wishes.lock().as_mut() {
             wishes.push_back(wish);
         }
-        // It fails only where the counter is full: then the flag is up.
+        // It fails only if the counter is full: then the flag is up.
         let _ = rustix::io::write(&self.flag, &1_u64.to_ne_bytes());
     }
 
