@@ -35,6 +35,8 @@ pub(crate) mod supervision;
 mod swap;
 pub(crate) mod swap_error;
 mod swapping;
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests;
 pub(crate) mod tuner;
 mod watchdog;
 mod worker;

@@ -105,6 +105,9 @@ impl Supervision {
 
     /// When something is due even if nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.is_stopping() {
+            return self.stop_by;
+        }
         // If the fork server has enough to do, its answers say when there is time for more.
         let start = self.workforce.next_start().filter(|_| !self.run.link.is_busy());
         let others = [
