@@ -6,7 +6,7 @@ mod refusals;
 
 use std::fs;
 
-use cobuf_host::{Batch, Dictionary, Host, HostBuilder, Plugin, StartError};
+use cobuf_host::{Batch, Dictionary, Host, HostBuilder, Plugin, Source, StartError};
 use cobuf_plugin_api::manifest::API_VERSION;
 use common::{Delivered, Leaks, all_items, host, next_batch, repository};
 use refusals::{OtherApi, Package, bytes_of, file_of, folder, said, text, with_section};
@@ -165,7 +165,7 @@ fn asked_after_resume(commander: &Plugin, producer: &Plugin) -> u64 {
         (0..3).for_each(|_| drop(next_batch(&batches)));
         host.checkpoint()
     };
-    let host = run(commander.clone(), producer.clone()).resume(checkpoint).start().unwrap();
+    let host = run(commander.clone(), producer.clone()).source(Source::Resume(checkpoint)).start().unwrap();
     let items: Vec<Batch> = all_items(&host.batches()).take(1).map(Result::unwrap).collect();
     assert_eq!(items[0].sequence(), 3);
     asked(&items[0])

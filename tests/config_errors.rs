@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cobuf_host::{
-    CodecError, Dictionary, Host, HostBuilder, LaunchError, Plugin, PluginError, PluginKind, Report,
-    ReportKind, StartError, StartMethod, Value, WorkerInit, inspect, limits,
+    CodecError, Dictionary, Host, HostBuilder, Inspection, LaunchError, OutOfRange, Plugin, PluginError,
+    PluginKind, ProcessSetup, Report, ReportKind, StartError, StartMethod, Value, limits,
 };
 use common::{Leaks, all_items, array, arrays_config, filling, host, index, list, next_batch, plugin, small};
 use refusals::{
@@ -182,7 +182,7 @@ fn are_numbers_out_of_range_named_with_their_range() {
     let _leaks = Leaks::watch();
     let refused = |builder: HostBuilder, what: &str, value: usize, least: usize, most: usize| {
         let error = start_error(builder);
-        assert!(matches!(error, StartError::OutOfRange { .. }), "{error:?}");
+        assert!(matches!(error, StartError::OutOfRange(OutOfRange { .. })), "{error:?}");
         assert_eq!(error.to_string(), format!("{what} is {value}, expected {least} to {most}"));
     };
     for value in [0, limits::MAX_WORKERS + 1, usize::MAX] {
@@ -404,9 +404,9 @@ fn are_arrays_that_differ_from_process_to_process_refused() {
 #[test]
 fn is_a_working_directory_that_is_missing_named() {
     let _leaks = Leaks::watch();
-    let init = WorkerInit { working_directory: Some("/nowhere/at/all".into()), ..WorkerInit::default() };
+    let init = ProcessSetup { working_directory: Some("/nowhere/at/all".into()), ..ProcessSetup::default() };
     for method in [StartMethod::ForkServer, StartMethod::Fork] {
-        let error = start_error(good().worker_init(init.clone()).start_method(method));
+        let error = start_error(good().process_setup(init.clone()).start_method(method));
         assert!(matches!(error, StartError::Process { .. }), "{error:?}");
         assert_says(
             &error,
@@ -420,7 +420,7 @@ fn is_an_environment_variable_that_cannot_be_refused_by_name() {
     let _leaks = Leaks::watch();
     for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
         let env = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let error = start_error(good().worker_init(WorkerInit { env, ..WorkerInit::default() }));
+        let error = start_error(good().process_setup(ProcessSetup { env, ..ProcessSetup::default() }));
         assert!(matches!(error, StartError::Process { .. }), "{error:?}");
         let named = format!("the environment variable {name:?} cannot be set to {value:?}");
         assert_says(&error, &[&named, "expected a name without '=' and no zero bytes"]);
@@ -431,7 +431,7 @@ fn is_an_environment_variable_that_cannot_be_refused_by_name() {
 fn does_the_worker_s_preparation_reach_the_plugin() {
     let _leaks = Leaks::watch();
     let folder = folder();
-    let init = WorkerInit {
+    let init = ProcessSetup {
         env: BTreeMap::from([("COBUF_TEST_THREADS".to_owned(), "three = 3".to_owned())]),
         working_directory: Some(folder.path().to_owned()),
         nice: Some(7),
@@ -440,7 +440,7 @@ fn does_the_worker_s_preparation_reach_the_plugin() {
         .producer(odd_producer())
         .producer_config(Dictionary::new())
         .commander_config(list([Dictionary::new().with("variable", "COBUF_TEST_THREADS")]))
-        .worker_init(init)
+        .process_setup(init)
         .start()
         .unwrap();
     let told: Dictionary = next_batch(&host.batches()).metadata().unwrap();
@@ -458,8 +458,10 @@ fn does_the_worker_s_preparation_reach_the_plugin() {
 #[test]
 fn does_an_inspection_say_the_same_as_a_start() {
     let _leaks = Leaks::watch();
-    let fork_server = Some(Path::new(env!("CARGO_BIN_EXE_cobuf")));
-    let ask = |plugin: &Plugin, config: Dictionary| inspect(plugin, Some(&config), fork_server, None);
+    let fork_server = env!("CARGO_BIN_EXE_cobuf");
+    let ask = |plugin: &Plugin, config: Dictionary| {
+        Inspection::of(plugin.clone()).config(config).fork_server(fork_server).run()
+    };
     let error = ask(&plugin("fill-producer"), Dictionary::new()).unwrap_err();
     assert_says(
         &error,

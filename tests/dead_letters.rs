@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cobuf_host::{Batches, Dictionary, HostBuilder, OnFailure, ReportKind, StartError};
+use cobuf_host::{Batches, Dictionary, HostBuilder, OnFailure, ReportKind, Source, StartError};
 use common::{Leaks, all_items, array, arrays_config, filling, index, list, next_item};
 use refusals::{assert_says, folder, start_error};
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ fn does_a_second_run_add_to_the_file() {
     let sequences: Vec<Value> = lines(&path).iter().map(|line| line["sequence"].clone()).collect();
     assert_eq!(sequences, [json!(null), json!(3), json!(7), json!(9), json!(3), json!(7), json!(9)]);
     // Each comes once all the same.
-    let host = run(true).max_attempts(2).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).start().unwrap();
     assert_eq!(common::outline(&host.batches()), "3 7 !9");
 }
 
@@ -115,9 +115,9 @@ fn are_just_the_given_up_messages_produced_again_as_they_were_meant() {
     for deterministic in [true, false] {
         for workers in [1, 3] {
             // The second attempt at 3 and 7 succeeds; 9 fails again.
-            let builder = run(true).max_attempts(2).workers(workers).deterministic(deterministic);
+            let builder = run(true).max_attempts(2).workers(workers).ordered(deterministic);
             let builder = builder.on_failure(ReportKind::Error, OnFailure::Skip);
-            let host = builder.replay(&path).start().unwrap();
+            let host = builder.source(Source::Replay(path.clone())).start().unwrap();
             assert_eq!(contents(&host.batches()), expected);
             let statistics = host.statistics();
             assert_eq!((statistics.delivered, statistics.skipped, statistics.retries), (2, 1, 2));
@@ -129,7 +129,8 @@ fn are_just_the_given_up_messages_produced_again_as_they_were_meant() {
 fn can_a_replay_add_to_the_file_that_it_reads() {
     let _leaks = Leaks::watch();
     let (_folder, path) = letters();
-    let host = run(true).max_attempts(2).replay(&path).dead_letters(&path).start().unwrap();
+    let host =
+        run(true).max_attempts(2).source(Source::Replay(path.clone())).dead_letters(&path).start().unwrap();
     assert_eq!(common::outline(&host.batches()), "3 7 !9");
     assert_eq!(lines(&path).len(), 5);
 }
@@ -138,7 +139,7 @@ fn can_a_replay_add_to_the_file_that_it_reads() {
 fn are_letters_replayed_that_lie_behind_a_limit() {
     let _leaks = Leaks::watch();
     let (_folder, path) = letters();
-    let host = run(true).max_attempts(2).limit(5).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).limit(5).source(Source::Replay(path.clone())).start().unwrap();
     assert_eq!(common::outline(&host.batches()), "3 7 !9");
 }
 
@@ -151,7 +152,7 @@ fn is_there_nothing_to_replay_where_nothing_was_given_up() {
     assert_eq!(contents(&host.batches()).len(), 12);
     assert_eq!(lines(&path).len(), 1);
     for deterministic in [true, false] {
-        let host = run(false).deterministic(deterministic).replay(&path).start().unwrap();
+        let host = run(false).ordered(deterministic).source(Source::Replay(path.clone())).start().unwrap();
         assert!(next_item(&host.batches()).is_none());
     }
 }
@@ -174,7 +175,10 @@ fn is_another_run_s_file_refused_by_the_difference() {
         let whole = format!("the dead letters {} are another run's: {difference}", path.display());
         assert_says(&error, &[&whole]);
     }
-    assert_says(&start_error(run(true).seed(6).replay(&path)), &["the seed is 6, it was 5"]);
+    assert_says(
+        &start_error(run(true).seed(6).source(Source::Replay(path.clone()))),
+        &["the seed is 6, it was 5"],
+    );
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -186,9 +190,12 @@ fn is_a_file_that_cannot_be_had_an_error_of_the_start() {
     let error = start_error(run(true).dead_letters(&path));
     let reason = format!("cannot write the dead letters {}: No such file or directory", path.display());
     assert_says(&error, &[&reason]);
-    let error = start_error(run(true).replay(&path));
+    let error = start_error(run(true).source(Source::Replay(path.clone())));
     assert_says(&error, &[&reason.replace("write", "read")]);
-    assert_says(&start_error(run(true).replay(folder.path())), &["cannot read the dead letters "]);
+    assert_says(
+        &start_error(run(true).source(Source::Replay(folder.path().into()))),
+        &["cannot read the dead letters "],
+    );
 }
 
 #[test]
@@ -214,7 +221,7 @@ fn is_a_file_of_something_else_refused_by_its_line() {
     for (content, reason) in cases {
         let path = folder.path().join("other.jsonl");
         fs::write(&path, &content).unwrap();
-        let error = start_error(run(true).replay(&path));
+        let error = start_error(run(true).source(Source::Replay(path.clone())));
         assert!(matches!(error, StartError::DeadLetters(_)), "{error:?}");
         assert_says(&error, &["is no dead letter of cobuf", reason]);
         // A file that is not understood is not written to either.
@@ -229,7 +236,7 @@ fn is_a_letter_that_a_dying_host_has_half_written_left_out() {
     let (_folder, path) = letters();
     let whole = fs::read_to_string(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 20]).unwrap();
-    let host = run(true).max_attempts(2).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).start().unwrap();
     assert_eq!(common::outline(&host.batches()), "3 7");
     // The next run's letters begin on a line of their own.
     let host = run(true).dead_letters(&path).start().unwrap();
@@ -243,21 +250,12 @@ fn is_a_commander_that_dies_in_a_replay_replaced() {
     let _leaks = Leaks::watch();
     let (_folder, path) = letters();
     // One slot: the commander waits for the consumer after each message.
-    let host = run(true).max_attempts(2).workers(1).slots(1).replay(&path).start().unwrap();
+    let host =
+        run(true).max_attempts(2).workers(1).slots(1).source(Source::Replay(path.clone())).start().unwrap();
     let batches = host.batches();
     let first = common::next_batch(&batches);
     assert!(common::Process::commander(host.fork_server_pid()).kill());
     common::wait_until("the commander is replaced", || host.statistics().commander_restarts == 1);
     drop(first);
     assert_eq!(common::outline(&batches), "7 !9");
-}
-
-#[test]
-fn is_a_run_that_both_replays_and_resumes_refused() {
-    let _leaks = Leaks::watch();
-    let (_folder, path) = letters();
-    let checkpoint = run(true).start().unwrap().checkpoint();
-    let error = start_error(run(true).replay(&path).resume(checkpoint));
-    assert!(matches!(error, StartError::Contradiction(_)), "{error:?}");
-    assert_says(&error, &["a run either replays dead letters or resumes a checkpoint"]);
 }

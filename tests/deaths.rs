@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeSet, HashSet};
 
 use cobuf_host::{
-    Batch, Batches, Death, Dictionary, Exit, Host, ReportKind, StreamError, WorkerInit, limits,
+    Batch, Batches, Death, Dictionary, Exit, Host, ProcessSetup, ReportKind, StreamError, limits,
 };
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, array, filling, gated, index, next_item, small,
@@ -96,7 +96,7 @@ fn is_a_message_tried_again_after_its_worker_ended_itself() {
             3 if disturbed => abort(number),
             _ => random(number),
         };
-        let host = filling((0..15).map(message), &arrays()).workers(2).deterministic(deterministic);
+        let host = filling((0..15).map(message), &arrays()).workers(2).ordered(deterministic);
         let host = host.start().unwrap();
         let mut delivered = Delivered::of(&host.batches());
         delivered.sequences.sort_unstable();
@@ -141,9 +141,9 @@ fn does_a_message_that_kills_every_worker_become_the_error_of_its_batch() {
 /// A run whose workers cannot come back: their working directory is removed.
 fn without_return(gate: &Gate, workers: usize) -> Host {
     let folder = tempfile::tempdir().unwrap();
-    let init = WorkerInit { working_directory: Some(folder.path().to_owned()), ..WorkerInit::default() };
+    let init = ProcessSetup { working_directory: Some(folder.path().to_owned()), ..ProcessSetup::default() };
     let messages = (0..6).map(|number| gated(number, "with a folder", gate));
-    filling(messages, &small()).workers(workers).slots(6).worker_init(init).start().unwrap()
+    filling(messages, &small()).workers(workers).slots(6).process_setup(init).start().unwrap()
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn many_messages() -> impl Iterator<Item = Dictionary> {
 }
 
 fn run_under_fire(workers: usize, deterministic: bool) -> Delivered {
-    let host = filling(many_messages(), &arrays()).workers(workers).slots(6).deterministic(deterministic);
+    let host = filling(many_messages(), &arrays()).workers(workers).slots(6).ordered(deterministic);
     let host = host.start().unwrap();
     let seed = 0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()) << 8 ^ workers as u64;
     println!("{workers} workers, deterministic {deterministic}: seed {seed:#x}");

@@ -43,7 +43,7 @@ fn is_the_content_the_same_however_it_comes_about() {
         for deterministic in [true, false] {
             for method in [StartMethod::ForkServer, StartMethod::Fork] {
                 let run = || {
-                    let host = random(5).workers(workers).deterministic(deterministic).start_method(method);
+                    let host = random(5).workers(workers).ordered(deterministic).start_method(method);
                     host.start().unwrap()
                 };
                 let what = format!("{workers} workers, deterministic {deterministic}, {method:?}");

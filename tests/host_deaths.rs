@@ -47,8 +47,7 @@ fn is_all_that_a_killed_commander_had_commanded_delivered() {
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
         let endless = list([index(0)]).with("repeat", 0);
-        let host =
-            with_one_commander(endless).workers(2).slots(5).deterministic(deterministic).start().unwrap();
+        let host = with_one_commander(endless).workers(2).slots(5).ordered(deterministic).start().unwrap();
         wait_for_ready(&host, 5);
         let commander = Process::commander(host.fork_server_pid());
         assert!(commander.kill() && commander.wait_for_end(LONG));
@@ -71,7 +70,7 @@ fn is_what_a_killed_commander_had_commanded_still_produced() {
         logs.clear();
         let gate = Gate::new();
         let messages = list([gated(0, "at the gate", &gate)]).with("repeat", 0).with("sleep_seconds", 0.05);
-        let host = with_one_commander(messages).workers(1).slots(5).deterministic(deterministic);
+        let host = with_one_commander(messages).workers(1).slots(5).ordered(deterministic);
         let host = host.start().unwrap();
         logs.wait_for("at the gate");
         let commander = Process::commander(host.fork_server_pid());
@@ -151,7 +150,7 @@ fn do_waiting_consumers_learn_of_the_death_of_the_fork_server() {
     for deterministic in [true, false] {
         let executable = Removable::new();
         let host = filling([gated(0, "", &gate)], &small()).fork_server(executable.path()).workers(2);
-        let host = host.deterministic(deterministic).start().unwrap();
+        let host = host.ordered(deterministic).start().unwrap();
         drop(executable);
         let (sender, receiver) = mpsc::channel();
         for _ in 0..3 {

@@ -88,7 +88,7 @@ fn consume<'scope, T: Send + 'scope>(
 fn does_a_buffer_whose_consumer_pauses_use_no_cpu() {
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
-        let host = endless(3).slots(5).deterministic(deterministic).start().unwrap();
+        let host = endless(3).slots(5).ordered(deterministic).start().unwrap();
         wait_for_ready(&host, 5);
         let mut all = processes(&host, 3);
         all.extend(threads(1));

@@ -46,8 +46,7 @@ fn does_the_first_message_come_first_although_later_ones_are_ready_before_it() {
 fn is_what_is_ready_handed_over_in_any_order_while_the_first_is_not() {
     let _leaks = Leaks::watch();
     let gate = Gate::new();
-    let host =
-        filling(first_waits_for(&gate), &small()).workers(2).slots(4).deterministic(false).start().unwrap();
+    let host = filling(first_waits_for(&gate), &small()).workers(2).slots(4).ordered(false).start().unwrap();
     let batches = host.batches();
     let early: BTreeSet<u64> = (0..3).map(|_| next_batch(&batches).sequence()).collect();
     assert_eq!(early, BTreeSet::from([1, 2, 3]));
@@ -76,7 +75,7 @@ fn does_each_batch_go_to_one_of_several_threads() {
     const MESSAGES: u64 = 300;
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
-        let host = filling((0..MESSAGES).map(index), &small()).workers(2).deterministic(deterministic);
+        let host = filling((0..MESSAGES).map(index), &small()).workers(2).ordered(deterministic);
         let host = host.start().unwrap();
         let read = |batches: cobuf_host::Batches| {
             let batches = all_items(&batches).map(Result::unwrap);
@@ -163,7 +162,7 @@ fn may_batches_be_kept_and_dropped_in_any_order() {
 fn is_one_slot_enough() {
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
-        let host = filling((0..100).map(index), &small()).workers(3).slots(1).deterministic(deterministic);
+        let host = filling((0..100).map(index), &small()).workers(3).slots(1).ordered(deterministic);
         let host = host.start().unwrap();
         assert!(all_items(&host.batches()).map(|item| value(&item.unwrap())).eq(0..100));
     }

@@ -178,8 +178,7 @@ fn do_errors_hold_their_place_in_the_order() {
 #[test]
 fn does_no_error_get_lost_in_any_order() {
     let _leaks = Leaks::watch();
-    let host =
-        filling(every_third_fails(30), &small()).workers(3).slots(4).deterministic(false).start().unwrap();
+    let host = filling(every_third_fails(30), &small()).workers(3).slots(4).ordered(false).start().unwrap();
     let outline = outline(&host);
     let expected: BTreeSet<String> =
         (0..30).map(|n| if n % 3 == 2 { format!("!{n}") } else { n.to_string() }).collect();
@@ -264,7 +263,7 @@ fn is_an_error_or_panic_longer_than_a_slot_holds_cut() {
 fn error_after(count: u64, misbehaviour: &str, deterministic: bool) -> StreamError {
     let config = list((0..9).map(index)).with(misbehaviour, count);
     let builder = filling([], &small()).commander_config(config).workers(2).slots(2);
-    let host = builder.deterministic(deterministic).start().unwrap();
+    let host = builder.ordered(deterministic).start().unwrap();
     let mut batches = host.batches();
     let sequences: BTreeSet<u64> = (0..count).map(|_| next_batch(&batches).sequence()).collect();
     assert_eq!(sequences, BTreeSet::from_iter(0..count));

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use cobuf_host::{
-    Death, Dictionary, Exit, HostBuilder, OnFailure, ReportKind, StartError, StreamError, limits,
+    Death, Dictionary, Exit, HostBuilder, OnFailure, OutOfRange, ReportKind, StartError, StreamError, limits,
 };
 use common::{
     Gate, Leaks, Logs, Process, all_items, batch_error, filling, gated, index, next_batch, next_item,
@@ -120,7 +120,7 @@ fn is_a_number_of_attempts_that_cannot_be_counted_refused() {
     let _leaks = Leaks::watch();
     for attempts in [0, limits::MAX_ATTEMPTS + 1] {
         let error = filling([], &small()).max_attempts(attempts).start().unwrap_err();
-        assert!(matches!(error, StartError::OutOfRange { .. }), "{error:?}");
+        assert!(matches!(error, StartError::OutOfRange(OutOfRange { .. })), "{error:?}");
     }
 }
 
@@ -180,7 +180,7 @@ fn is_a_failure_of_each_kind_left_out_where_it_is_to_be_skipped() {
     for kind in ALL_KINDS {
         for deterministic in [true, false] {
             let builder = with_failure(kind).on_failure(kind, OnFailure::Skip);
-            let host = builder.deterministic(deterministic).start().unwrap();
+            let host = builder.ordered(deterministic).start().unwrap();
             let outline = outline(&host.batches());
             let expected = "0 1 3 4 !5 6 7";
             if deterministic {
@@ -200,7 +200,7 @@ fn does_a_stream_of_which_all_is_skipped_end() {
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
         let messages = (0..20).map(|number| failing(number, ReportKind::Error));
-        let builder = filling(messages, &small()).workers(2).slots(2).deterministic(deterministic);
+        let builder = filling(messages, &small()).workers(2).slots(2).ordered(deterministic);
         let host = builder.on_failure(ReportKind::Error, OnFailure::Skip).start().unwrap();
         assert!(next_item(&host.batches()).is_none());
         assert_eq!(host.statistics().skipped, 20);
@@ -213,7 +213,7 @@ fn does_a_failure_of_each_kind_end_the_stream_where_it_is_to_stop() {
     for kind in ALL_KINDS {
         for deterministic in [true, false] {
             let builder = with_failure(kind).on_failure(kind, OnFailure::Stop);
-            let host = builder.deterministic(deterministic).start().unwrap();
+            let host = builder.ordered(deterministic).start().unwrap();
             let (batches, others) = (host.batches(), host.batches());
             let mut items: Vec<_> = all_items(&batches).collect();
             // In any order the error of message 5 may have been before it.

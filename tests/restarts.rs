@@ -32,7 +32,7 @@ fn does_a_killed_commander_go_on_at_its_message() {
     let _leaks = Leaks::watch();
     let expected = undisturbed(60);
     for deterministic in [true, false] {
-        let host = random(60).deterministic(deterministic).start().unwrap();
+        let host = random(60).ordered(deterministic).start().unwrap();
         let batches = host.batches();
         let mut delivered = Delivered::default();
         for round in 0..5 {
@@ -130,7 +130,7 @@ fn does_a_run_go_on_after_its_fork_server_was_killed() {
     let leaks = Leaks::watch();
     let expected = undisturbed(60);
     for deterministic in [true, false] {
-        let host = random(60).deterministic(deterministic).start().unwrap();
+        let host = random(60).ordered(deterministic).start().unwrap();
         let batches = host.batches();
         let mut delivered = Delivered::default();
         for round in 0..3 {

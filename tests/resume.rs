@@ -3,7 +3,7 @@
 mod common;
 
 use cobuf_host::{
-    Batch, Checkpoint, CheckpointError, Dictionary, Host, HostBuilder, StartError, StreamError,
+    Batch, Checkpoint, CheckpointError, Dictionary, Host, HostBuilder, Source, StartError, StreamError,
 };
 use common::{Delivered, Gate, Leaks, all_items, array, filling, gated, index, list, next_batch, small};
 use proptest::prelude::*;
@@ -39,9 +39,9 @@ fn legs() -> impl Strategy<Value = Vec<Leg>> {
 }
 
 fn start(leg: &Leg, messages: u64, checkpoint: Option<Checkpoint>) -> Host {
-    let builder = random(messages).workers(leg.workers).slots(leg.slots).deterministic(leg.deterministic);
+    let builder = random(messages).workers(leg.workers).slots(leg.slots).ordered(leg.deterministic);
     match checkpoint {
-        Some(checkpoint) => builder.resume(read_again(&checkpoint)),
+        Some(checkpoint) => builder.source(Source::Resume(read_again(&checkpoint))),
         None => builder,
     }
     .start()
@@ -98,7 +98,7 @@ fn does_a_checkpoint_know_of_holes() {
         let first = gated(0, "", gate);
         std::iter::once(first).chain((1..8).map(index)).collect::<Vec<_>>()
     };
-    let host = filling(messages(&gate), &small()).workers(2).slots(8).deterministic(false).start().unwrap();
+    let host = filling(messages(&gate), &small()).workers(2).slots(8).ordered(false).start().unwrap();
     let batches = host.batches();
     // The first one waits; of the others one is kept.
     let mut others: Vec<Batch> = (0..7).map(|_| next_batch(&batches)).collect();
@@ -110,8 +110,8 @@ fn does_a_checkpoint_know_of_holes() {
     drop((kept, host));
     gate.open();
     for deterministic in [true, false] {
-        let host = filling(messages(&gate), &small()).resume(read_again(&checkpoint));
-        let host = host.deterministic(deterministic).workers(1).slots(2).start().unwrap();
+        let host = filling(messages(&gate), &small()).source(Source::Resume(read_again(&checkpoint)));
+        let host = host.ordered(deterministic).workers(1).slots(2).start().unwrap();
         let mut sequences = Delivered::of(&host.batches()).sequences;
         sequences.sort_unstable();
         assert_eq!(sequences, [0, 4]);
@@ -126,7 +126,7 @@ fn is_there_nothing_left_after_the_end() {
     assert_eq!(Delivered::of(&host.batches()).sequences.len(), 9);
     let checkpoint = host.checkpoint();
     drop(host);
-    let host = random(9).resume(checkpoint).start().unwrap();
+    let host = random(9).source(Source::Resume(checkpoint)).start().unwrap();
     assert!(all_items(&host.batches()).next().is_none());
 }
 
@@ -142,7 +142,7 @@ fn is_an_error_that_was_handed_over_delivered() {
     drop(items);
     let checkpoint = host.checkpoint();
     drop((batches, host));
-    let host = filling(messages(), &small()).resume(checkpoint).start().unwrap();
+    let host = filling(messages(), &small()).source(Source::Resume(checkpoint)).start().unwrap();
     assert_eq!(Delivered::of(&host.batches()).sequences, [4, 5]);
 }
 
@@ -154,7 +154,7 @@ fn does_a_limit_count_from_the_beginning_of_the_stream() {
     let checkpoint = host.checkpoint();
     drop(host);
     for (limit, expected) in [(5, 0), (10, 0), (15, 5)] {
-        let host = random(50).limit(limit).resume(checkpoint.clone()).start().unwrap();
+        let host = random(50).limit(limit).source(Source::Resume(checkpoint.clone())).start().unwrap();
         assert_eq!(Delivered::of(&host.batches()).sequences.len(), expected, "{limit}");
     }
 }
@@ -174,16 +174,16 @@ fn is_another_run_s_checkpoint_refused_with_the_difference_named() {
     drop(host);
     let and_then = "; start with what it was, or without the checkpoint";
     assert_eq!(
-        refusal(random(9).seed(3).resume(checkpoint.clone())),
+        refusal(random(9).seed(3).source(Source::Resume(checkpoint.clone()))),
         format!("the checkpoint is another run's: the seed is 3, it was 0{and_then}")
     );
     assert_eq!(
-        refusal(random(8).resume(checkpoint.clone())),
+        refusal(random(8).source(Source::Resume(checkpoint.clone()))),
         format!("the checkpoint is another run's: commander.repeat is 8, it was 9{and_then}")
     );
     let other_producer = random(9).producer(common::plugin("digits-producer"));
     assert_eq!(
-        refusal(other_producer.resume(checkpoint.clone())),
+        refusal(other_producer.source(Source::Resume(checkpoint.clone()))),
         format!(
             "the checkpoint is another run's: the producer is digits-producer, it was fill-producer{and_then}"
         )
@@ -191,7 +191,7 @@ fn is_another_run_s_checkpoint_refused_with_the_difference_named() {
     let mut newer: serde_json::Value = serde_json::to_value(&checkpoint).unwrap();
     newer["format"] = 2.into();
     assert_eq!(
-        refusal(random(9).resume(serde_json::from_value(newer).unwrap())),
+        refusal(random(9).source(Source::Resume(serde_json::from_value(newer).unwrap()))),
         "the checkpoint is of format 2, expected 1; resume it with the version of cobuf that wrote it"
     );
 }

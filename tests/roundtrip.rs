@@ -139,7 +139,7 @@ impl Case {
 
     /// Runs it, and checks all that can be known beforehand; gives the bytes of each batch's arrays.
     fn run(&self, workers: usize, slots: usize, deterministic: bool) -> BTreeMap<u64, Vec<Vec<u8>>> {
-        let host = self.host().workers(workers).slots(slots).deterministic(deterministic).start().unwrap();
+        let host = self.host().workers(workers).slots(slots).ordered(deterministic).start().unwrap();
         assert_eq!(host.schema(), &self.schema);
         let mut read = BTreeMap::new();
         for batch in all_items(&host.batches()).map(Result::unwrap) {

@@ -7,7 +7,7 @@ mod refusals;
 use std::time::Duration;
 
 use cobuf_host::{
-    Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError,
+    Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError, Source,
     StartError, StreamError, limits,
 };
 use common::{Leaks, Process, arrays_config, host, next_item, plugin, small, wait_until};
@@ -137,7 +137,7 @@ fn checkpoint_after(host: &Host, messages: u64) -> (Value, Vec<Said>) {
 }
 
 fn resumed(builder: HostBuilder, checkpoint: Value) -> HostBuilder {
-    builder.resume(serde_json::from_value::<Checkpoint>(checkpoint).unwrap())
+    builder.source(Source::Resume(serde_json::from_value::<Checkpoint>(checkpoint).unwrap()))
 }
 
 #[test]

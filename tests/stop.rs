@@ -124,7 +124,7 @@ fn do_waiting_consumers_end_when_another_thread_stops_the_host() {
     let _leaks = Leaks::watch();
     let gate = Gate::new();
     for deterministic in [true, false] {
-        let host = endless(gated(0, "", &gate)).deterministic(deterministic).start().unwrap();
+        let host = endless(gated(0, "", &gate)).ordered(deterministic).start().unwrap();
         let (sender, receiver) = mpsc::channel();
         for _ in 0..3 {
             let (mut batches, sender) = (host.batches(), sender.clone());

@@ -38,7 +38,7 @@ fn is_the_cut_exact_in_both_orders() {
     let faults = Faults::none();
     let editions = [edition(0), edition(1)];
     for deterministic in [true, false] {
-        let host = endless(&faults).deterministic(deterministic).start().unwrap();
+        let host = endless(&faults).ordered(deterministic).start().unwrap();
         assert_eq!(host.edition(), 0);
         let (collected, cuts) = read_while(&host, 20, || {
             let swaps = (1..=6).map(|number| host.swap_producer(&editions[number % 2]).unwrap());
@@ -80,7 +80,7 @@ fn does_the_old_code_finish_what_it_has_begun() {
     let (logs, gate) = (Logs::collect(), Gate::new());
     let messages =
         (0..4).map(|number| if number == 0 { gated(0, "old at the gate", &gate) } else { index(number) });
-    let host = given(&Faults::none(), messages, 1).deterministic(false).start().unwrap();
+    let host = given(&Faults::none(), messages, 1).ordered(false).start().unwrap();
     logs.wait_for("old at the gate");
     wait_for_ready(&host, 3);
     let first = host.swap_producer(&edition(1)).unwrap();
@@ -245,8 +245,7 @@ fn is_nothing_lost_or_mixed_up_whoever_dies_meanwhile() {
     let seed = std::process::id();
     println!("seed {seed}");
     let editions = [edition(0), edition(1)];
-    let host =
-        endless(&Faults::none()).deterministic(seed.is_multiple_of(2)).max_attempts(1000).start().unwrap();
+    let host = endless(&Faults::none()).ordered(seed.is_multiple_of(2)).max_attempts(1000).start().unwrap();
     let over = AtomicBool::new(false);
     let (collected, cuts) = read_while(&host, 50, || {
         thread::scope(|scope| {

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/refusals.rs"]
 mod refusals;
 
-use cobuf_host::{Batches, Dictionary, Host, HostBuilder, Plugin, SwapError};
+use cobuf_host::{Batches, Dictionary, Host, HostBuilder, Plugin, Source, SwapError};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, arrays_config, filling, gated, host, index, list, next_batch,
     next_item, plugin, small, wait_for_ready,
@@ -68,7 +68,7 @@ fn makers_of_the_whole(said: &[Said]) -> Vec<u64> {
 fn does_the_new_commander_go_on_with_the_state_at_the_very_message() {
     let _leaks = Leaks::watch();
     for deterministic in [true, false] {
-        let host = run().deterministic(deterministic).start().unwrap();
+        let host = run().ordered(deterministic).start().unwrap();
         let batches = host.batches();
         let mut said = read(&batches, 20);
         let mut cuts = Vec::new();
@@ -169,7 +169,7 @@ fn is_a_plugin_of_another_name_the_run_s_own_from_the_swap_on() {
     host.swap_commander(&another()).unwrap();
     let checkpoint = host.checkpoint();
     drop(host);
-    let resumed = run().commander(another()).resume(checkpoint).start().unwrap();
+    let resumed = run().commander(another()).source(Source::Resume(checkpoint)).start().unwrap();
     let rest = read(&resumed.batches(), COUNT);
     makers_of_the_whole(&[said, rest].concat());
 }

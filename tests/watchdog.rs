@@ -6,7 +6,9 @@ mod refusals;
 
 use std::time::Duration;
 
-use cobuf_host::{Death, Dictionary, Failpoint, Fault, HostBuilder, ReportKind, StartError, limits};
+use cobuf_host::{
+    Death, Dictionary, Failpoint, Fault, HostBuilder, OutOfRange, ReportKind, StartError, limits,
+};
 use common::{
     Delivered, Gate, Leaks, Logs, Process, all_items, batch_error, filling, gated, host, index, list,
     next_batch, next_item, plugin, repeating, small, wait_until,
@@ -43,7 +45,7 @@ fn is_a_producer_that_never_returns_ended_and_its_message_done_again() {
     };
     for deterministic in [true, false] {
         let undisturbed = Delivered::of(&watched((0..4).map(random)).start().unwrap().batches());
-        let host = watched((0..4).map(message)).workers(2).deterministic(deterministic).start().unwrap();
+        let host = watched((0..4).map(message)).workers(2).ordered(deterministic).start().unwrap();
         let mut delivered = Delivered::default();
         for batch in all_items(&host.batches()).map(Result::unwrap) {
             assert_eq!(batch.retries(), u32::from(batch.sequence() == 1));
@@ -63,7 +65,7 @@ fn is_the_last_batch_delivered_whose_worker_froze_before_it_said_so() {
     for deterministic in [true, false] {
         let gate = Gate::new();
         let last = gated(0, "the last", &gate);
-        let host = watched([last]).workers(1).deterministic(deterministic).start().unwrap();
+        let host = watched([last]).workers(1).ordered(deterministic).start().unwrap();
         host.arm(Failpoint::CommitReady, Fault::Freeze);
         gate.open();
         let batches = host.batches();
@@ -236,7 +238,10 @@ fn is_a_deadline_that_cannot_be_kept_refused() {
     let short = limits::MIN_TIMEOUT - Duration::from_millis(1);
     let builders = [watched([]).message_timeout(short), repeating().commander_timeout(short)];
     for error in builders.map(start_error) {
-        assert!(matches!(error, StartError::OutOfRange { value: 19, least: 20, .. }), "{error:?}");
+        assert!(
+            matches!(error, StartError::OutOfRange(OutOfRange { value: 19, least: 20, .. })),
+            "{error:?}"
+        );
     }
 }
 

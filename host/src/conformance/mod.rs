@@ -51,6 +51,8 @@ use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 pub use self::report::{Finding, Outcome, Report};
 use self::subject::{Settings, Subject, Tests};
 use crate::host::error::StartError;
+#[cfg(feature = "pipeline")]
+use crate::host::pipeline::{Pipeline, PipelineError};
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
@@ -147,6 +149,31 @@ impl Examination {
     pub fn working_directory(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.working_directory = Some(folder.into());
         self
+    }
+
+    /// Takes over what a pipeline file says of the plugin: configuration, seed, message capacity,
+    /// folder; a producer is given the first messages of the pipeline's commander.
+    ///
+    /// # Errors
+    /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
+    /// found.
+    #[cfg(feature = "pipeline")]
+    pub fn pipeline(self, pipeline: &Pipeline) -> Result<Self, PipelineError> {
+        let capacity = pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY);
+        let examination = self
+            .seed(pipeline.seed().unwrap_or(DEFAULT_SEED))
+            .message_capacity(capacity)
+            .working_directory(pipeline.folder());
+        Ok(match examination.plugin.manifest().map(|manifest| manifest.kind) {
+            Ok(kind @ PluginKind::Commander) => examination.config(pipeline.config(kind).clone()),
+            Ok(kind @ PluginKind::Producer) => {
+                let commander = pipeline.plugin(PluginKind::Commander).built()?;
+                let commanded = pipeline.config(PluginKind::Commander).clone();
+                examination.config(pipeline.config(kind).clone()).messages_of(commander, commanded)
+            }
+            // What is wrong with the file is the examination's first finding.
+            Err(_) => examination,
+        })
     }
 
     /// Makes all tests.

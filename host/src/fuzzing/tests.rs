@@ -98,7 +98,7 @@ fn do_impossible_numbers_of_a_batch_become_an_error_in_its_place() {
 /// The same run without an order.
 fn anyone(stream: Arc<Stream>) -> Arc<Stream> {
     let mut stream = Arc::into_inner(stream).unwrap();
-    stream.deterministic = false;
+    stream.ordered = false;
     Arc::new(stream)
 }
 

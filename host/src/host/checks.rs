@@ -5,8 +5,8 @@ use std::path::Path;
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::ManifestInfo;
 
-use super::builder::{HostBuilder, PluginChoice};
-use super::error::StartError;
+use super::builder::{HostBuilder, PluginChoice, Source, Workers, available_cpus};
+use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 use crate::limits;
 use crate::plugin::copy::PluginPlan;
@@ -56,17 +56,27 @@ impl ChosenPlugin {
 }
 
 impl HostBuilder {
-    pub(crate) fn numbers(&self) -> Result<Numbers, StartError> {
-        let most_workers = self.tune_workers_up_to.unwrap_or(1);
-        let most_workers = in_range("the most workers to try", most_workers, 1, limits::MAX_WORKERS)?;
-        let tuned = self.tune_workers_up_to.map(|_| most_workers);
-        let workers = self.workers.unwrap_or_else(|| if tuned.is_some() { 1 } else { available_cpus() });
+    pub(crate) fn numbers(&self) -> Result<Numbers, OutOfRange> {
+        let (workers, tune_up_to) = match self.workers {
+            None => (available_cpus().min(limits::MAX_WORKERS), None),
+            Some(Workers::Fixed(workers)) => (workers, None),
+            Some(Workers::Auto { from, up_to }) => (from, Some(up_to)),
+        };
         let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
-        let slots = self.slots.unwrap_or(workers.max(most_workers) * limits::DEFAULT_SLOTS_PER_WORKER);
+        let tune_up_to = tune_up_to
+            .map(|most| in_range("the most workers to try", most, 1, limits::MAX_WORKERS))
+            .transpose()?
+            .map(|most| most.max(workers));
+        let default_slots = tune_up_to.unwrap_or(workers) * limits::DEFAULT_SLOTS_PER_WORKER;
         Ok(Numbers {
             workers,
-            tune_up_to: tuned.map(|most| most.max(workers)),
-            slots: in_range("the number of slots", slots, 1, limits::MAX_SLOTS)?,
+            tune_up_to,
+            slots: in_range(
+                "the number of slots",
+                self.slots.unwrap_or(default_slots),
+                1,
+                limits::MAX_SLOTS,
+            )?,
             message_capacity: in_range(
                 "the message capacity in bytes",
                 self.message_capacity,
@@ -107,22 +117,17 @@ impl HostBuilder {
 
     /// What earlier runs have left to this one.
     pub(crate) fn inheritance(&self, identity: Identity) -> Result<Inheritance, StartError> {
-        let letters = self.replay.as_deref().map(|path| dead_letters::read(path, &identity)).transpose()?;
-        let (done, state) = match (&letters, &self.resume) {
-            (Some(_), Some(_)) => {
-                return Err(StartError::Contradiction(
-                    "a run either replays dead letters or resumes a checkpoint; give one of the two",
-                ));
-            }
-            (Some(letters), None) => {
-                let end = letters.last().map_or(0, |last| last.sequence.saturating_add(1));
-                (Ledger::all_but(letters.iter().map(|letter| letter.sequence), end), None)
-            }
-            (None, Some(checkpoint)) => {
+        let (done, state, letters) = match &self.source {
+            Source::Commander => (Ledger::default(), None, None),
+            Source::Resume(checkpoint) => {
                 checkpoint.check(&identity)?;
-                (checkpoint.done.clone(), checkpoint.commander.clone())
+                (checkpoint.done.clone(), checkpoint.commander.clone(), None)
             }
-            (None, None) => (Ledger::default(), None),
+            Source::Replay(path) => {
+                let letters = dead_letters::read(path, &identity)?;
+                let end = letters.last().map_or(0, |last| last.sequence.saturating_add(1));
+                (Ledger::all_but(letters.iter().map(|letter| letter.sequence), end), None, Some(letters))
+            }
         };
         let file = self.dead_letters.as_deref();
         let file = file.map(|path| DeadLetters::open(path, &identity)).transpose()?;
@@ -142,20 +147,11 @@ impl HostBuilder {
     }
 }
 
-/// The CPUs that this process may use.
-fn available_cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(limits::MAX_WORKERS)
-}
-
 pub(crate) fn in_range(
     what: &'static str,
     value: usize,
     least: usize,
     most: usize,
-) -> Result<usize, StartError> {
-    if (least..=most).contains(&value) {
-        Ok(value)
-    } else {
-        Err(StartError::OutOfRange { what, value, least, most })
-    }
+) -> Result<usize, OutOfRange> {
+    if (least..=most).contains(&value) { Ok(value) } else { Err(OutOfRange { what, value, least, most }) }
 }

@@ -23,21 +23,9 @@ pub enum StartError {
         /// The plugin that is missing.
         kind: PluginKind,
     },
-    /// Two wishes exclude each other.
-    #[error("{0}")]
-    Contradiction(&'static str),
     /// A number is out of its range.
-    #[error("{what} is {value}, expected {least} to {most}")]
-    OutOfRange {
-        /// Which number.
-        what: &'static str,
-        /// The number that was given.
-        value: usize,
-        /// The least that it may be.
-        least: usize,
-        /// The most that it may be.
-        most: usize,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// A configuration cannot be written as a dictionary.
     #[error("the configuration of the {kind} cannot be sent")]
     Config {
@@ -127,4 +115,19 @@ impl StartError {
     pub(crate) fn unreadable(source: std::io::Error) -> Self {
         Self::Io { what: "read what the run's processes say", source }
     }
+}
+
+/// A number that is out of its range. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is {value}, expected {least} to {most}")]
+#[non_exhaustive]
+pub struct OutOfRange {
+    /// Which number: `the number of workers`.
+    pub what: &'static str,
+    /// The number that was given.
+    pub value: usize,
+    /// The least that it may be.
+    pub least: usize,
+    /// The most that it may be.
+    pub most: usize,
 }

@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 
 use super::builder::HostBuilder;
 use super::checks::in_range;
-use super::error::StartError;
+use super::error::OutOfRange;
 use super::run_folder::RunFolder;
 use super::swap::Swaps;
 use crate::limits;
 use crate::plugin::Plugin;
 use crate::record::checkpoint::Checkpoint;
+#[cfg(feature = "failpoints")]
 use crate::segment::failpoint::{Failpoint, Fault};
 use crate::segment::sync::Ordering;
 use crate::stream::batches::Batches;
@@ -76,8 +77,8 @@ impl Host {
     /// after the message that they hold. Nothing is lost or done twice.
     ///
     /// # Errors
-    /// [`StartError::OutOfRange`].
-    pub fn set_workers(&self, workers: usize) -> Result<(), StartError> {
+    /// [`OutOfRange`]: the number stays as it is.
+    pub fn set_workers(&self, workers: usize) -> Result<(), OutOfRange> {
         let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
         self.stream.counters.workers.store(workers as u64, Ordering::Relaxed);
         self.mailbox.send(Wish::Workers(workers));
@@ -145,9 +146,9 @@ impl Host {
         self.stream.segment.layout().sizes.slots
     }
 
-    /// Whether batches come in the order of their messages.
-    pub fn deterministic(&self) -> bool {
-        self.stream.deterministic
+    /// Whether batches are delivered in the order of their messages.
+    pub fn ordered(&self) -> bool {
+        self.stream.ordered
     }
 
     /// What the run did so far.
@@ -155,7 +156,7 @@ impl Host {
         Statistics::of(&self.stream)
     }
 
-    /// What was delivered up to now, for [`HostBuilder::resume`]. At any moment, from any thread, also after a stop.
+    /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment, from any thread, also after a stop.
     pub fn checkpoint(&self) -> Checkpoint {
         self.stream.history.checkpoint()
     }
@@ -177,11 +178,13 @@ impl Host {
     }
 
     /// Has the next process that comes by this place fail, once: to test that an application, or cobuf, survives it.
+    #[cfg(feature = "failpoints")]
     pub fn arm(&self, point: Failpoint, fault: Fault) {
         self.stream.table().control.armed.arm(point, fault);
     }
 
     /// Whether nobody has come by the failpoint that was armed last.
+    #[cfg(feature = "failpoints")]
     pub fn is_armed(&self) -> bool {
         self.stream.table().control.armed.is_armed()
     }

@@ -6,6 +6,7 @@
 //!   startup     from the settings to a running host; session: the run between its first process and its host
 //!   handle      the running host
 //!   swap        what the application's thread does for a swap
+//!   pipeline    pipeline files
 //!   inspect     what a plugin declares, without a run
 //!   run_folder  the run's own folder, and what a dead run left
 //! ```
@@ -16,6 +17,8 @@ pub(crate) mod error;
 pub(crate) mod handle;
 pub(crate) mod inspect;
 pub(crate) mod launch;
+#[cfg(feature = "pipeline")]
+pub(crate) mod pipeline;
 pub(crate) mod run_folder;
 pub(crate) mod session;
 pub(crate) mod startup;

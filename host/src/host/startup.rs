@@ -25,7 +25,7 @@ use super::run_folder::RunFolder;
 use super::session::{Parts, Session};
 use crate::plugin::Plugin;
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
-use crate::protocol::setup::WorkerInit;
+use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
@@ -59,7 +59,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         seed: builder.seed,
         // A replay ends with its last letter.
         limit: builder.limit.filter(|_| letters.is_none()),
-        init: builder.worker_init.clone(),
+        init: builder.process_setup.clone(),
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,
         done: history.earlier().clone(),
@@ -72,7 +72,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let segment = session.attach(sizes(numbers, schema))?;
-    let stream = Arc::new(Stream::new(segment, builder.deterministic, builder.on_failure, history));
+    let stream = Arc::new(Stream::new(segment, builder.ordered, builder.on_failure, history));
     let Parts { folder, connection, plan, deadline } = session.into_parts();
     let supervised = Supervised {
         stream: stream.clone(),
@@ -126,7 +126,7 @@ pub(crate) fn plan_of_one(
         PluginKind::Commander => (Some(chosen), None),
         PluginKind::Producer => (None, Some(chosen)),
     };
-    let init = WorkerInit { working_directory, ..WorkerInit::default() };
+    let init = ProcessSetup { working_directory, ..ProcessSetup::default() };
     Ok(Plan { init, ..plan_of(commander, producer, folder)? })
 }
 

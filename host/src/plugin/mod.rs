@@ -14,6 +14,7 @@
 //! Invariant: the host's own process never opens a plugin; everything that it wants to know before the fork is in the
 //! manifest.
 
+#[cfg(feature = "build")]
 mod build;
 mod check;
 pub(crate) mod copy;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::ManifestInfo;
 
-use super::build;
+#[cfg(feature = "build")]
+use super::build::build;
 use super::error::PluginError;
 use super::file::PluginFile;
 use super::find::{self, plugin_path};
@@ -79,7 +80,7 @@ impl Plugin {
     pub fn built(&self) -> Result<Self, PluginError> {
         match self {
             Self::File(_) => Ok(self.clone()),
-            Self::Package(folder) => build::build(folder).map(Self::File),
+            Self::Package(folder) => build(folder).map(Self::File),
             Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
         }
     }
@@ -95,4 +96,14 @@ fn name_in(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
     let is_word = path.file_name() == Some(path.as_os_str()) && path.extension().is_none();
     is_word.then_some(text)
+}
+
+#[cfg(not(feature = "build"))]
+fn build(folder: &Path) -> Result<PathBuf, PluginError> {
+    Err(PluginError::Build {
+        folder: folder.to_owned(),
+        reason: "this application was built without cobuf-host's feature \"build\"; \
+                 build the package first and give its .so file, or turn the feature on"
+            .to_owned(),
+    })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::examination::Task;
 use super::role::Role;
-use super::setup::{WorkerInit, WorkerLimits};
+use super::setup::{ProcessSetup, WorkerLimits};
 use crate::plugin::copy::PluginPlan;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// The number of messages after which the stream ends, if the commander does not end it before.
     pub(crate) limit: Option<u64>,
-    pub(crate) init: WorkerInit,
+    pub(crate) init: ProcessSetup,
     pub(crate) limits: WorkerLimits,
     /// Whether each worker stays on one CPU.
     pub(crate) pin_workers: bool,

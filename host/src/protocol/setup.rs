@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a plugin's process does before it opens the plugin. Applies to commander and workers alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerInit {
+pub struct ProcessSetup {
     /// Environment variables to set, such as `OMP_NUM_THREADS`.
     pub env: BTreeMap<String, String>,
     /// The working directory; the host's where there is none.

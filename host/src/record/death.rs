@@ -69,15 +69,40 @@ pub enum Exit {
     Signal(i32),
 }
 
+/// The signals that end a process, with their names; see signal(7).
+const SIGNALS: [(i32, &str); 23] = [
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGABRT, "SIGABRT"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGKILL, "SIGKILL"),
+    (libc::SIGUSR1, "SIGUSR1"),
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGUSR2, "SIGUSR2"),
+    (libc::SIGPIPE, "SIGPIPE"),
+    (libc::SIGALRM, "SIGALRM"),
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGSTKFLT, "SIGSTKFLT"),
+    (libc::SIGXCPU, "SIGXCPU"),
+    (libc::SIGXFSZ, "SIGXFSZ"),
+    (libc::SIGVTALRM, "SIGVTALRM"),
+    (libc::SIGPROF, "SIGPROF"),
+    (libc::SIGIO, "SIGIO"),
+    (libc::SIGPWR, "SIGPWR"),
+    (libc::SIGSYS, "SIGSYS"),
+];
+
 /// `exit code 3`, `signal 9 (SIGKILL)`
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(signal) => match signal_hook::low_level::signal_name(*signal) {
-                Some(name) => write!(f, "signal {signal} ({name})"),
-                // signal-hook names the signals that can be caught.
-                None if *signal == libc::SIGKILL => write!(f, "signal 9 (SIGKILL)"),
+            Self::Signal(signal) => match SIGNALS.iter().find(|(number, _)| number == signal) {
+                Some((_, name)) => write!(f, "signal {signal} ({name})"),
                 None => write!(f, "signal {signal}"),
             },
         }

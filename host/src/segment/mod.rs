@@ -35,6 +35,7 @@ pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod event;
 pub(crate) mod failpoint;
+#[cfg(any(test, feature = "bench-parts"))]
 pub(crate) mod fixture;
 pub(crate) mod header;
 pub(crate) mod layout;

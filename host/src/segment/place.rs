@@ -16,6 +16,7 @@ pub(crate) struct Place(u32);
 
 impl Place {
     /// The place of worker 0 of crew 0.
+    #[cfg(any(test, feature = "bench-parts"))]
     pub(crate) const FIRST: Self = Self::new(0, 0);
 
     /// The place of the worker with this number in its crew.

@@ -39,7 +39,7 @@ pub enum WaitingFor {
 /// The consumers' common state.
 pub(crate) struct Stream {
     pub(crate) segment: Segment,
-    pub(crate) deterministic: bool,
+    pub(crate) ordered: bool,
     pub(crate) started: Instant,
     pub(crate) counters: Counters,
     pub(crate) history: History,
@@ -75,7 +75,7 @@ pub(crate) struct Counters {
 #[derive(Debug)]
 struct Position {
     arrivals: Arrivals,
-    /// In deterministic mode, the next message.
+    /// In ordered mode, the next message.
     next: u64,
     /// The number of slots taken so far.
     taken: u64,
@@ -97,19 +97,19 @@ struct Failure {
 impl Stream {
     pub(crate) fn new(
         segment: Segment,
-        deterministic: bool,
+        ordered: bool,
         on_failure: PerKind<OnFailure>,
         history: History,
     ) -> Self {
         let first = history.earlier().next_missing(0);
         segment.table().begin_at(first);
-        segment.table().want(if deterministic { first } else { u64::MAX });
+        segment.table().want(if ordered { first } else { u64::MAX });
         let arrivals = Arrivals::new(segment.layout().sizes.slots);
         let position =
             Position { arrivals, next: first, taken: 0, failure: None, failed: false, ended: false };
         Self {
             segment,
-            deterministic,
+            ordered,
             started: Instant::now(),
             counters: Counters::default(),
             history,
@@ -163,10 +163,10 @@ impl Stream {
         }
         // Read before the look at the slots: what was ready when the stream failed is then seen.
         let lost = position.failure.as_ref().is_some_and(|failure| !failure.after_commanded);
-        let wanted = if self.deterministic { Wanted::Sequence(position.next) } else { Wanted::Any };
+        let wanted = if self.ordered { Wanted::Sequence(position.next) } else { Wanted::Any };
         if let Some(claim) = position.arrivals.take(table, wanted) {
             position.taken += 1;
-            if self.deterministic {
+            if self.ordered {
                 position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
                 table.want(position.next);
             }
@@ -213,9 +213,9 @@ impl Stream {
         }
     }
 
-    /// The message that a consumer in deterministic mode wants next.
+    /// The message that a consumer in ordered mode wants next.
     pub(crate) fn wanted(&self) -> Option<u64> {
-        self.deterministic.then(|| self.position.lock().next)
+        self.ordered.then(|| self.position.lock().next)
     }
 
     /// The number of items that were taken.
@@ -254,21 +254,24 @@ impl Stream {
             return Some(Item::Batch(claim, outcome));
         }
         let encoded = self.segment.message(&claim);
+        let report = match impossible {
+            Some(text) => Report::from_host(ReportKind::Crash, text),
+            None => Report::decode(self.segment.outcome(&claim)),
+        };
+        let policy = self.on_failure.of(report.kind);
         let error = BatchError {
             sequence,
             worker: outcome.worker,
             edition: outcome.edition,
             // The commander's message was checked to be a dictionary when it was written.
             message: codec::decode("the message", encoded).unwrap_or_default(),
-            report: match impossible {
-                Some(text) => Report::from_host(ReportKind::Crash, text),
-                None => Report::decode(self.segment.outcome(&claim)),
-            },
+            report,
             attempts: attempts.into_iter().map(Into::into).collect(),
+            ends_stream: policy == OnFailure::Stop,
         };
         self.history.note_failure(&error, encoded);
         self.release(claim);
-        match self.on_failure.of(error.kind()) {
+        match policy {
             OnFailure::Raise => {}
             OnFailure::Skip => {
                 self.counters.skipped.fetch_add(1, Ordering::Relaxed);

@@ -49,6 +49,19 @@ pub enum StreamError {
     },
 }
 
+impl StreamError {
+    /// Whether this is the stream's last item. After any other error the stream goes on.
+    ///
+    /// An error of one batch is final only if the policy for it is
+    /// [`OnFailure::Stop`](crate::OnFailure::Stop).
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Batch(error) => error.ends_stream,
+            _ => true,
+        }
+    }
+}
+
 fn attempts_at(attempts: u32) -> String {
     if attempts > 1 { format!(", at each of {attempts} attempts") } else { String::new() }
 }
@@ -62,6 +75,8 @@ pub struct BatchError {
     pub(crate) message: Dictionary,
     pub(crate) report: Report,
     pub(crate) attempts: Vec<Attempt>,
+    /// Whether the failure policy ends the stream with this error.
+    pub(crate) ends_stream: bool,
 }
 
 impl BatchError {

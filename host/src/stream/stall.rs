@@ -51,7 +51,7 @@ pub struct SlotReport {
 pub struct StallReport {
     /// What a consumer waits for that finds nothing.
     pub waiting_for: WaitingFor,
-    /// The message whose batch is next, in deterministic mode.
+    /// The message whose batch is next, in ordered mode.
     pub wanted: Option<u64>,
     /// All slots.
     pub slots: Vec<SlotReport>,

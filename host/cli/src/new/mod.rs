@@ -135,7 +135,7 @@ fn plugin_api(folder: Option<&Path>) -> Result<String> {
     );
     let path = folder.canonicalize().with_context(wrong)?;
     let path = path.to_str().with_context(|| format!("{}, by a path that is UTF-8", wrong()))?;
-    Ok(format!("{{ path = {} }}", toml::Value::from(path)))
+    Ok(format!("{{ path = {} }}", serde_json::Value::from(path)))
 }
 
 /// Writes the files into a new folder: all of them, or none.
