@@ -1,5 +1,5 @@
-//! Questions to a fork server and its processes, one after the other, each with its answer: before a run has started anything, and for
-//! those that only ask.
+//! Questions to a fork server and its processes, one after the other: for a run before its first
+//! process, for `inspect`, and for the conformance tests.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Gives a run what it goes on with.
+    /// Hands everything over to a run.
     pub(super) fn into_parts(mut self) -> Parts {
         let Some((connection, folder)) = self.owned.take() else {
             unreachable!("a session is made into a run once")
@@ -73,7 +73,7 @@ impl Session {
         owned
     }
 
-    /// Has the next events wait for no longer than this from now on.
+    /// Limits the wait for the next events, from now on.
     pub(crate) fn give_time(&mut self, limit: Duration) {
         (self.deadline, self.limit) = (Instant::now() + limit, limit);
     }

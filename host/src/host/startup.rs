@@ -1,13 +1,14 @@
 //! From a builder to a running host, one checked step after the other.
 //!
 //! ```text
-//!   numbers ─► fork server ─► plugins' files ─► run folder, private copies       the two at the same time
-//!     ─► probes: configurations accepted? which arrays? ─► segment, as large as the schema wants       (session)
-//!     ─► commander and workers constructed, on this thread ─► the same loop on a thread of its own      (supervisor)
+//!   checks      numbers ─► fork server, and at the same time plugins' files ─► run folder, copies
+//!   session     probes: configurations accepted? which arrays? ─► segment, as large as they want
+//!   supervisor  commander and workers constructed, on this thread ─► the same loop on its own
 //! ```
 //!
-//! Each event has one reader: the session, which asks a question at a time, until the first process of the run is started; the supervisor
-//! from then on. An error at any step drops what was made before, which stops what runs and removes the run's folder.
+//! Each event has one reader: the session, which asks a question at a time, until the first process
+//! of the run is started; the supervisor from then on. An error at any step drops session or
+//! supervisor and folder, which ends all processes and removes the folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +35,8 @@ use crate::supervisor::starting::StartFailure;
 use crate::supervisor::supervision::Supervised;
 
 impl HostBuilder {
-    /// Checks everything, builds plugins that are packages, starts all processes and waits until every plugin is constructed.
+    /// Checks everything, builds plugins that are packages, starts all processes and waits until
+    /// every plugin is constructed.
     ///
     /// # Errors
     /// [`StartError`]; nothing of the run is left then.
@@ -91,7 +93,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
 fn not_started(failure: StartFailure, limit: Duration) -> StartError {
     match failure {
         StartFailure::Process { role, plugin, failure } => {
-            StartError::of_process(role, plugin.as_ref(), failure)
+            StartError::of_process(role, plugin.as_deref(), failure)
         }
         StartFailure::Late { waiting_for } => StartError::Timeout { waiting_for, limit },
         StartFailure::ServerDied => StartError::ForkServerDied,
@@ -99,7 +101,8 @@ fn not_started(failure: StartFailure, limit: Duration) -> StartError {
     }
 }
 
-/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the slots' arrays.
+/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the
+/// slots' arrays.
 pub(crate) fn declarations(
     plugin: &Plugin,
     config: Option<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! Swapping a plugin while a run goes on: what the application's thread does, and what it is told.
+//! The application's side of a swap: check and copy the plugin, ask the supervisor, wait for the
+//! answer.
 //!
 //! ```text
 //!   caller's thread                  supervisor                            processes
@@ -9,7 +10,8 @@
 //!   first message of the new ◄────── done
 //! ```
 //!
-//! Until the cut the old plugin is not touched: whatever fails before, it goes on, and the caller is told why.
+//! Until the cut the old plugin is not touched. If a step before it fails, the old plugin goes on,
+//! and the caller is told why.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -31,9 +33,11 @@ pub(crate) struct Swaps {
 }
 
 impl Swaps {
-    /// Swaps this plugin in, or the one that ran before if none is given; gives the first message that is its.
+    /// Swaps this plugin in, or the one that ran before if none is given; gives the first message
+    /// that is its.
     ///
-    /// Checks the plugin, copies it into the run's folder, has the supervisor swap it, and waits for what becomes of it.
+    /// Checks the plugin, copies it into the run's folder, has the supervisor swap it, and waits
+    /// for the answer.
     pub(crate) fn swap(
         &mut self,
         kind: PluginKind,

@@ -11,7 +11,8 @@ use crate::protocol::channel::{EventReceiver, Received, Watched};
 use crate::protocol::message::{Event, Request};
 use crate::segment::memory::Segment;
 
-/// The host's end of a run's processes. Dropping it kills the fork server, with all that came of it.
+/// The host's end of a run's processes. Dropping it kills the fork server, with all that came of
+/// it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     server: ForkServer,
@@ -39,7 +40,8 @@ impl Connection {
         self.server.attach(segment)
     }
 
-    /// Waits for the next event until the deadline, or until there is mail, or the fork server has ended.
+    /// Waits for the next event until the deadline, or until there is mail, or the fork server has
+    /// ended.
     pub(crate) fn receive(
         &mut self,
         mail: Option<BorrowedFd<'_>>,
@@ -53,14 +55,14 @@ impl Connection {
         self.server.kill();
     }
 
-    /// Ends everything at once: nothing is worth waiting for.
+    /// Ends all processes at once, without a grace.
     pub(crate) fn end(&self) {
         let _ = self.server.request(&Request::Stop { grace: Duration::ZERO });
         self.server.wait(SERVER_MARGIN);
     }
 
-    /// Hands over what the processes of a dead fork server have still said, until the last of them has ended: each has the events' socket
-    /// open as long as it lives. Whether they ended in time.
+    /// Hands over the last events of a dead fork server's processes, until the last process has
+    /// ended: each has the events' socket open as long as it lives. Whether they ended in time.
     pub(crate) fn wait_for_orphans(&mut self, limit: Duration, mut take: impl FnMut(Event)) -> bool {
         let deadline = Instant::now() + limit;
         loop {

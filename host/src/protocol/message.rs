@@ -18,17 +18,18 @@ use crate::segment::layout::Sizes;
 /// From the host to the fork server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// The first request. It may be larger than the sockets have room for: nobody else may be talking meanwhile.
+    /// The first request. It may be larger than the sockets have room for: nobody else may be
+    /// talking meanwhile.
     Configure(Box<Plan>),
-    /// The plugins of what is started from now on.
+    /// The plugins of the processes that are started from now on.
     Exchange(Box<Plugins>),
-    /// Map the segment, whose descriptor follows.
+    /// Map the segment. Its descriptor follows.
     Attach { sizes: Sizes },
     /// Fork a process. Only a commander, and its rehearsal, has a beginning.
     Start(Role, Option<Beginning>),
-    /// Say where the process is, and kill it; nothing, where it has ended.
+    /// Report the stack of the process, and kill it, unless it has ended.
     Kill(Role),
-    /// The host has told all processes to stop: wait for them, kill what is left, and end.
+    /// The host has told all processes to stop: wait for them, kill those that are left, and end.
     Stop { grace: Duration },
 }
 
@@ -41,7 +42,8 @@ pub(crate) enum Event {
     Attached(Result<(), String>),
     /// A process was forked, or why not.
     Started { role: Role, pid: Result<u32, String> },
-    /// A probe's answer: the configuration's JSON Schema, and the slots' schema of a configured producer.
+    /// A probe's answer: the configuration's JSON Schema, and the slots' schema of a configured
+    /// producer.
     Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
     /// What an examiner has seen.
     Examined { role: Role, note: Box<Note> },
@@ -67,7 +69,7 @@ pub(crate) enum Event {
     Log { role: Role, level: u8, target: String, message: String },
 }
 
-/// Why a plugin could not be set up: what its process said, or how it ended without a word.
+/// Why a plugin could not be set up: the failure that its process reported, or its death.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum SetupFailure {
     /// The loader refused it.
@@ -85,8 +87,8 @@ pub(crate) enum SetupFailure {
 }
 
 impl SetupFailure {
-    /// As the error of the plugin that the process opened, for start, swap and rehearsal alike; the failure itself if the plugin is not
-    /// to blame, or the caller has a better error for it.
+    /// As the error of the plugin that the process opened, for start, swap and rehearsal alike; the
+    /// failure itself if the plugin is not to blame, or the caller has a better error for it.
     pub(crate) fn into_plugin_error(
         self,
         kind: PluginKind,

@@ -12,8 +12,8 @@ pub(crate) struct WorkerPlace {
     pub(crate) wait_nanos: AtomicU64,
     /// Time in the producer.
     pub(crate) busy_nanos: AtomicU64,
-    /// When the worker last looked for a message, as `clock` says: it has held its slot for no longer. `u64::MAX` while it
-    /// does something that has no deadline.
+    /// When the worker last looked for a message, as `clock` says: it has held its slot for no
+    /// longer. `u64::MAX` while it does something that has no deadline.
     pub(crate) looked_nanos: AtomicU64,
     /// The least number above all messages that the worker has noted as its own, see `shares`.
     pub(crate) noted: AtomicU64,

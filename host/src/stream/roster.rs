@@ -38,7 +38,8 @@ struct Known {
 }
 
 impl Roster {
-    /// There is a fork server from now on: the first, or another one after all processes of the one before have ended.
+    /// There is a fork server from now on: the first, or another one after all processes of the one
+    /// before have ended.
     pub(crate) fn begin(&self, server: u32) {
         *self.0.lock() = Known { server: Some(server), children: Vec::new() };
     }

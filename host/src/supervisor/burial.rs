@@ -1,6 +1,7 @@
-//! What becomes of a dead worker's message: it is queued again, or given up with what is known of its attempts.
+//! The burial of a dead worker: its message is queued again, or given up with a summary of its
+//! attempts.
 //!
-//! The fork server has reaped the worker before: nobody writes to its slot any more.
+//! The fork server has reaped the worker before, so no process writes to its slot any more.
 
 use cobuf_plugin_api::Report;
 
@@ -15,7 +16,8 @@ use crate::segment::recovery::Reclaimed;
 use crate::segment::slot::Outcome;
 use crate::stream::failure::NotedAttempt;
 
-/// Takes back the slot that the dead worker held. Its death is an attempt at the message, unless the message is innocent.
+/// Takes back the slot that the dead worker held. Its death is an attempt at the message, unless
+/// the message is innocent.
 pub(super) fn reclaim(run: &mut Run, place: Place, worker: &Worker, death: Death, verdict: Option<Verdict>) {
     let table = run.stream.table();
     let Some(sequence) = table.held_by(place) else { return };
@@ -41,7 +43,8 @@ pub(super) fn reclaim(run: &mut Run, place: Place, worker: &Worker, death: Death
     }
 }
 
-/// Takes back the slot of a worker that died with the fork server, which is not its message's doing.
+/// Takes back the slot of a worker that died with the fork server. The message did not cause this
+/// death.
 pub(super) fn reclaim_innocent(run: &Run, place: Place) {
     if let Some(Reclaimed::Requeued { sequence, .. }) = run.stream.table().reclaim_worker(place, None) {
         count(&run.stream.counters.retries);
@@ -65,8 +68,8 @@ fn commit_failure(
     run.stream.table().commit(claim, outcome);
 }
 
-/// What all attempts at a message came to: `the worker was ended at each of 3 attempts, by exit code 3, exit code 3 and signal 9
-/// (SIGKILL)`, with the last line of the log.
+/// A summary of all attempts at a message: `the worker was ended at each of 3 attempts, by exit
+/// code 3, exit code 3 and signal 9 (SIGKILL)`, with the last line of the log.
 fn summary(number: u32, attempts: &[NotedAttempt]) -> String {
     let deaths: Vec<String> = attempts.iter().map(|attempt| attempt.death.to_string()).collect();
     let more = if number as usize > deaths.len() { "among others " } else { "" };
@@ -89,6 +92,8 @@ fn summary(number: u32, attempts: &[NotedAttempt]) -> String {
 
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::record::death::Exit;
 
@@ -101,7 +106,7 @@ mod tests {
     fn summary_names_how_each_attempt_ended() {
         let (code, killed) = (attempt(Exit::Code(3), &[]), attempt(Exit::Signal(9), &[]));
         assert_eq!(summary(1, &[]), "the worker was ended");
-        assert_eq!(summary(1, &[code.clone()]), "the worker was ended by exit code 3");
+        assert_eq!(summary(1, slice::from_ref(&code)), "the worker was ended by exit code 3");
         assert_eq!(
             summary(2, &[code.clone(), code.clone()]),
             "the worker was ended at each of 2 attempts by exit code 3"

@@ -1,11 +1,11 @@
 //! Which plugins run, and which copies of their files are kept for a roll-back.
 //!
 //! ```text
-//!   producer    new ─► the plan of the crew that comes   (in the place of the last but one, which is kept until the cut)
-//!   commander   new ─► the plan                          (in the place of the old one, which is kept for who would roll back)
+//!   producer    new ─► the plan of the crew that comes; the last but one is kept until the cut
+//!   commander   new ─► the plan; the old one is kept for a roll-back
 //! ```
 //!
-//! A file is removed once no process runs it any more and nobody can roll back to it.
+//! A file is removed once no process runs it and no caller can roll back to it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,10 @@ use crate::protocol::plan::ProducerPlan;
 /// The plugins beside those in the plan.
 #[derive(Debug, Default)]
 pub(super) struct Cast {
-    /// The producer whose place in the plan the new one has taken, until the cut.
+    /// The producer that the new one has displaced in the plan. It is kept until the cut.
     relic: Option<ProducerPlan>,
-    /// The commander whose place in the plan the new one has taken, until the new one is ready.
+    /// The commander that the new one has displaced in the plan. It is kept until the new one is
+    /// ready.
     relieved: Option<PluginPlan>,
     /// The run's copy of the commander before.
     commander_before: Option<PathBuf>,
@@ -45,10 +46,12 @@ impl Cast {
         run.plan.plugins.producers[crew] = self.relic.take();
     }
 
-    /// The producer that was brought in has taken the place of that of the old crew; gives the old one's file.
+    /// The producer that was brought in has taken the place of that of the old crew; gives the old
+    /// one's file.
     pub(super) fn cut(&mut self, run: &Run, old: usize) -> PathBuf {
         if let Some(relic) = self.relic.take() {
-            // No process runs it any more. It has stayed until now for a roll-back, and for the names in the stacks of its dead.
+            // No process runs it any more. It has stayed until now for a roll-back, and for the
+            // names in the stacks of its dead.
             remove(&relic.plugin.library);
         }
         run.plan.producer(old).map(|plugin| plugin.library.clone()).unwrap_or_default()
@@ -85,7 +88,8 @@ impl Cast {
     }
 }
 
-/// The run's folder is removed with everything in it, so that a file that cannot be removed does no harm.
+/// The run's folder is removed with everything in it, so that a file that cannot be removed does no
+/// harm.
 fn remove(library: &Path) {
     let _ = fs::remove_file(library);
 }

@@ -31,7 +31,7 @@ pub(super) enum CommanderLife {
     Done,
 }
 
-/// What ended a commander: what it said, and how its process ended.
+/// The loss of a commander: the failure that it reported, if any, and the end of its process.
 #[derive(Debug)]
 pub(super) struct CommanderLoss {
     pub(super) failure: Option<SetupFailure>,
@@ -95,7 +95,7 @@ impl Commander {
         due
     }
 
-    // What its process says.
+    // Reports of its process.
 
     pub(super) fn ready(&mut self) {
         if self.starting_since().is_some() {
@@ -138,7 +138,7 @@ impl Commander {
 
     // Deaths.
 
-    /// Takes back what it held, once it was reaped; gives what ended it, unless its work is done.
+    /// Takes back its slot, once it was reaped. Gives the loss, unless its work is done.
     pub(super) fn bury(&mut self, run: &Run, how: Death) -> Option<CommanderLoss> {
         let table = run.stream.table();
         table.reclaim_commander();
@@ -151,7 +151,8 @@ impl Commander {
         Some(CommanderLoss { failure, death: verdict.unwrap_or(how) })
     }
 
-    /// It was lost in the middle of its work: another one is started, or the stream ends, as the policy has it.
+    /// It was lost in the middle of its work: another one is started, or the stream ends, as the
+    /// policy has it.
     pub(super) fn lost(&mut self, run: &Run, loss: CommanderLoss, now: Instant) {
         let CommanderLoss { failure, death } = loss;
         let failure = failure.map(SetupFailure::into_report);
@@ -187,7 +188,7 @@ impl Commander {
         self.life = if wanted { CommanderLife::Due(now) } else { CommanderLife::Done };
     }
 
-    /// Ends the stream after what was commanded before.
+    /// Ends the stream after the messages that were commanded before.
     fn end_with(&mut self, run: &Run, failure: Option<Report>, death: Death, attempts: u32) {
         self.life = CommanderLife::Done;
         let (plugin, commanded) = (run.name(Role::Commander).to_owned(), run.stream.table().commanded());

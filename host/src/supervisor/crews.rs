@@ -3,10 +3,10 @@
 //! ```text
 //!   bring_in   the new crew is constructed, and waits for its cut
 //!   send_away  … or it is not taken: the old one goes on
-//!   cut        from one exact message on all are the new crew's; the old one does what was before, and ends
+//!   cut        messages from one number on are the new crew's; the old one does those before
 //! ```
 //!
-//! What a worker of a crew that goes leaves behind is done by its crew again.
+//! If a worker of a crew that goes dies with a message, its own crew does the message again.
 
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ impl Workforce {
         CREWS - 1 - self.current
     }
 
-    /// Whether the other crew is gone, and has left no message behind.
+    /// Whether the other crew has ended, with all of its messages done.
     pub(super) fn other_is_gone(&self, run: &Run) -> bool {
         let other = self.other();
         let left = self.crews[other].duty == Duty::Goes && run.stream.table().has_work(other);
@@ -56,8 +56,8 @@ impl Workforce {
         self.count(run);
     }
 
-    /// The crew that comes is not taken. Its workers that are still being constructed are killed, as this may take for ever; the start
-    /// timeout would do so later.
+    /// The crew that comes is not taken. Its workers that are still being constructed are killed,
+    /// as this may take for ever; the start timeout would do so later.
     pub(super) fn send_away(&mut self, run: &mut Run, now: Instant) {
         let crew = self.other();
         self.crews[crew].duty = Duty::Current;

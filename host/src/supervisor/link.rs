@@ -1,19 +1,20 @@
-//! The fork server as the supervisor's parts see it: what they ask of it, and which answers it owes.
+//! The fork server as the supervisor's parts see it: the requests to it, and the answers that it
+//! owes.
 //!
 //! ```text
 //!   parts ── ask, tell ──► orders ──► the supervisor sends them
 //!   supervisor ── answered ──► answers owed ──► is it busy? is it late?
 //! ```
 //!
-//! Orders are kept in their sequence and carried out once the parts have dealt with an event. So the parts can be tested without a
-//! process.
+//! Orders are kept in their sequence and carried out once the parts have dealt with an event. So
+//! the parts can be tested without a process.
 
 use std::time::Instant;
 
-use crate::limits::{MAX_UNANSWERED, SERVER_ANSWER_LIMIT};
+use crate::limits::{MAX_FORK_SERVER_STARTS, MAX_UNANSWERED, SERVER_ANSWER_LIMIT};
 use crate::protocol::message::Request;
 
-/// What the supervisor is to do with the fork server.
+/// An order to the supervisor about the fork server.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Send it a request. If it is gone, the next event says so.
@@ -22,7 +23,7 @@ pub(super) enum Order {
     KillServer,
 }
 
-/// What was asked of the fork server.
+/// The requests to the fork server.
 #[derive(Debug, Default)]
 pub(super) struct Link {
     orders: Vec<Order>,
@@ -40,7 +41,7 @@ impl Link {
         self.orders.push(Order::Send(request));
     }
 
-    /// Says what has no answer.
+    /// Sends a request that has no answer.
     pub(super) fn tell(&mut self, request: Request) {
         self.orders.push(Order::Send(request));
     }
@@ -67,7 +68,7 @@ impl Link {
         self.owed_since.map(|since| since + SERVER_ANSWER_LIMIT)
     }
 
-    /// What is to be done now, in this order.
+    /// Takes the orders, in their sequence.
     pub(super) fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)
     }
@@ -75,6 +76,26 @@ impl Link {
     /// A new fork server was asked for nothing yet.
     pub(super) fn renew(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Fork servers that died in a row, with no batch in between.
+#[derive(Debug, Default)]
+pub(super) struct ServerDeaths {
+    number: u32,
+    /// How many batches had been taken at the last death.
+    taken: u64,
+}
+
+impl ServerDeaths {
+    /// Counts one more; an error says why there is to be no other.
+    pub(super) fn count(&mut self, taken: u64) -> Result<(), String> {
+        self.number = if self.taken == taken { self.number + 1 } else { 1 };
+        self.taken = taken;
+        if self.number > MAX_FORK_SERVER_STARTS {
+            return Err(format!("{} of them died in a row, with no batch in between", self.number));
+        }
+        Ok(())
     }
 }
 

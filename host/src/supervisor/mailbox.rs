@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::swap_error::SwapError;
 use crate::plugin::copy::PluginPlan;
 
-/// What the application wants of a running host.
+/// A request of the application to a running host.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// That there are so many workers.
@@ -30,7 +30,8 @@ pub(crate) enum Wish {
 pub(crate) struct SwapWish {
     pub(crate) kind: PluginKind,
     pub(crate) plugin: PluginPlan,
-    /// Gets what was swapped, or why the old plugin goes on. It is dropped without an answer at a stop.
+    /// The caller waits here for the result, or for the reason why the old plugin goes on. Dropped
+    /// without an answer at a stop.
     pub(crate) answer: Sender<Result<Swapped, SwapError>>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Swapped {
 /// A queue of wishes, with a descriptor that is readable while there are any.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    /// `None` once nobody takes them any more.
+    /// `None` once the supervisor takes none any more.
     wishes: Mutex<Option<VecDeque<Wish>>>,
     flag: OwnedFd,
 }
@@ -57,7 +58,7 @@ impl Mailbox {
         Ok(Self { wishes: Mutex::new(Some(VecDeque::new())), flag })
     }
 
-    /// Sends a wish; it is dropped if nobody takes wishes any more.
+    /// Sends a wish; it is dropped if the supervisor has ended.
     pub(crate) fn send(&self, wish: Wish) {
         if let Some(wishes) = self.wishes.lock().as_mut() {
             wishes.push_back(wish);

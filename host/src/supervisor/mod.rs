@@ -1,26 +1,28 @@
-//! The supervisor: a thread of the application that reads what the run's processes say, and replaces what died or hangs.
+//! The supervisor: a thread of the application that reads the events of the run's processes, and
+//! replaces each process that dies or hangs.
 //!
 //! ```text
-//!   mod          the loop: one event, wish or deadline after the other; the fork server's launch and end
+//!   mod          the loop: one event, wish or deadline after the other
 //!   starting     when a start is over, and why one fails
 //!   supervision  the parts below and their interplay
-//!   swapping     carries out what a swap wants
+//!   swapping     carries out the actions of a swap
 //!   watchdog     deadlines: which process is late
 //!   tuner        finds the number of workers beyond which throughput does not rise
 //!   swap         a plugin takes another's place, at an exact message: how far that has come
 //!   cast         which plugins run, and which are kept for a roll-back
 //!   crews        the workers of one edition of the producer, beside those of the next
-//!   workforce    all workers; burial: what becomes of a dead one's message; worker: one of them
+//!   workforce    all workers; burial: takes a dead worker's message back; worker: one of them
 //!   commander    the commander's life
-//!   run          what the parts share; link: what they ask of the fork server
-//!   mailbox      wishes from other threads of the application; swap_error: why a swap is refused; plugin_logs
+//!   run          shared by all parts; link: their requests to the fork server
+//!   mailbox      wishes from other threads; swap_error: why a swap is refused; plugin_logs
 //! ```
 //!
-//! Each part is told what happened and what time it is, and leaves what is to be done with processes to this loop: so all of them are
-//! tested without a process.
+//! Each part is given an event and the time, and leaves all work with processes to this loop. So
+//! all parts are tested without a process.
 //!
-//! A death is handled in this order, which is what makes it safe: the fork server reaps; only then is the slot taken back; everyone is
-//! woken; only then is the next incarnation started, so that a slot held by "worker k" never belongs to two processes.
+//! A death is handled in this order: the fork server reaps the process; then its slot is taken
+//! back; then all processes are woken; then the next incarnation is started. So a slot held by
+//! "worker k" never belongs to two processes.
 
 mod burial;
 mod cast;
@@ -69,7 +71,8 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor of a run whose fork server has the plan and the segment, and has started nothing yet.
+    /// A supervisor of a run whose fork server has the plan and the segment, and has started
+    /// nothing yet.
     pub(crate) fn new(supervised: Supervised, connection: Connection) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new()?);
         let supervisor = Self { parts: Supervision::new(supervised, Instant::now()), connection, mailbox };
@@ -77,9 +80,11 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Starts the commander and all workers; returns once every plugin is constructed, on the caller's thread.
+    /// Starts the commander and all workers; returns once every plugin is constructed, on the
+    /// caller's thread.
     ///
-    /// The loop is that of the run: a process that dies once it was ready is replaced here as there.
+    /// The loop is that of the run: a process that dies once it was ready is replaced here as
+    /// there.
     pub(crate) fn start(&mut self, deadline: Instant) -> Result<(), StartFailure> {
         let mut starting = Starting::new(self.parts.first_roles());
         let started = self.start_all(&mut starting, deadline);
@@ -96,13 +101,13 @@ impl Supervisor {
             match self.receive(Some(deadline)).map_err(StartFailure::Unreadable)? {
                 Received::Event(event) => {
                     let event = starting.note(event).map_err(|(role, failure)| {
-                        let plugin = self.parts.run.plan.plugin(role).cloned();
+                        let plugin = self.parts.run.plan.plugin(role).cloned().map(Box::new);
                         StartFailure::Process { role, plugin, failure }
                     })?;
                     self.take(event);
                 }
                 Received::Closed => return Err(StartFailure::ServerDied),
-                // Nobody has wishes before there is a host.
+                // There are no wishes before there is a host.
                 Received::TimedOut | Received::Mail => {}
             }
             if starting.is_over() {
@@ -114,11 +119,12 @@ impl Supervisor {
         }
     }
 
-    /// Goes on on a thread of its own; it ends after a stop, or when nothing can be mended any more.
+    /// Goes on on a thread of its own; it ends after a stop, or if the run cannot go on.
     pub(crate) fn spawn(mut self) -> io::Result<(JoinHandle<()>, Arc<Mailbox>)> {
         let (mailbox, stream) = (self.mailbox.clone(), self.parts.run.stream.clone());
         let body = move || {
-            // Such as by the application's own subscriber of logs. The processes are gone with the supervisor.
+            // Such as a panic of the application's own subscriber of logs. The processes end with
+            // the supervisor.
             if panic::catch_unwind(AssertUnwindSafe(move || self.run())).is_err() {
                 let reason = "the thread that looks after the processes panicked".to_owned();
                 stream.fail_now(StreamError::ForkServerDied { reason });
@@ -132,7 +138,8 @@ impl Supervisor {
             self.parts.run.stream.fail_now(StreamError::ForkServerDied { reason });
         }
         self.connection.kill();
-        // They die at once; what a plugin has started in a group of its own may live on, and is not waited for.
+        // They die at once. A process that a plugin has started in a group of its own may live on,
+        // and is not waited for.
         let Self { parts, connection, .. } = self;
         connection.wait_for_orphans(SERVER_MARGIN, |event| parts.take(event, Moment::now()));
         parts.run.stream.roster.end();
@@ -158,7 +165,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits for what comes next, until the deadline or until something is due.
+    /// Waits for the next event or wish, until the deadline or until something is due.
     fn receive(&mut self, deadline: Option<Instant>) -> io::Result<Received> {
         let deadline = deadline.into_iter().chain(self.parts.next_deadline()).min();
         self.connection.receive(Some(self.mailbox.flag()), deadline)
@@ -184,8 +191,9 @@ impl Supervisor {
         }
     }
 
-    /// Starts another fork server in the place of one that ended, with all of its processes. What is ready or delivered stays as it is; the
-    /// new one maps the same segment, and forks a commander and workers that go on. An error says why the run cannot go on.
+    /// Starts another fork server in the place of one that ended, with all of its processes.
+    /// Batches that are ready or delivered stay as they are; the new one maps the same segment, and
+    /// forks a commander and workers that go on. An error says why the run cannot go on.
     fn replace_server(&mut self) -> Result<(), String> {
         let pid = self.connection.pid();
         tracing::error!(pid, "the fork server died, and all processes of the run with it");
@@ -200,7 +208,7 @@ impl Supervisor {
         let launched = Connection::open(care.start_method, care.fork_server.as_deref());
         let dead = std::mem::replace(connection, launched.map_err(|error| chain(&error))?);
         self.introduce_server();
-        // Only now is it reaped: nobody is told the number of a process that was.
+        // The old one is reaped only now: `Host::processes` never names a process that was reaped.
         drop(dead);
         // A fork server that dies at once is seen by the next receive.
         let run = &self.parts.run;

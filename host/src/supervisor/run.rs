@@ -1,4 +1,5 @@
-//! What the supervisor's parts share: the run's stream, its plan, how failures are met, and the link to the fork server.
+//! The common ground of the supervisor's parts: stream, plan, policies, and the link to the fork
+//! server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(crate) struct Care {
     pub(crate) fork_server: Option<PathBuf>,
 }
 
-/// What all parts use.
+/// Used by all parts.
 pub(super) struct Run {
     pub(super) stream: Arc<Stream>,
     pub(super) plan: Plan,
@@ -47,7 +48,8 @@ impl Run {
     }
 }
 
-/// A moment, by the host's clock and by the segment's. The parts are told it, and read no clock themselves.
+/// A moment, by the host's clock and by the segment's. The parts are told it, and read no clock
+/// themselves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) at: Instant,

@@ -1,4 +1,5 @@
-//! The start of a run: it is over once each of its first processes is known by its number and has its plugin constructed.
+//! The start of a run. It is over once, for each of the first processes, the number is known and
+//! the plugin is constructed.
 
 use std::io;
 
@@ -10,12 +11,12 @@ use crate::protocol::role::Role;
 #[derive(Debug)]
 pub(crate) enum StartFailure {
     /// The plugin of a process could not be set up.
-    Process { role: Role, plugin: Option<PluginPlan>, failure: SetupFailure },
-    /// The time was over: this is what was still waited for.
+    Process { role: Role, plugin: Option<Box<PluginPlan>>, failure: SetupFailure },
+    /// It took too long. The text names the processes that were still waited for.
     Late { waiting_for: String },
     /// The fork server died.
     ServerDied,
-    /// What the processes say cannot be read.
+    /// The events of the processes cannot be read.
     Unreadable(io::Error),
 }
 
@@ -23,9 +24,10 @@ pub(crate) enum StartFailure {
 #[derive(Debug)]
 pub(super) struct Starting {
     all: usize,
-    /// Whose plugin is not constructed yet.
+    /// Those with a plugin that is not constructed yet.
     unready: Vec<Role>,
-    /// Whose process number is not known yet. A process may be ready before the fork server has said its number.
+    /// Those with a process number that is not known yet. A process may be ready before the fork
+    /// server has said its number.
     unknown: Vec<Role>,
 }
 
@@ -38,14 +40,14 @@ impl Starting {
         self.unready.is_empty() && self.unknown.is_empty()
     }
 
-    /// What is waited for, for people.
+    /// The processes that are waited for, in words.
     pub(super) fn waiting_for(&self) -> String {
         format!("the construction of {} of {} plugin processes", self.unready.len(), self.all)
     }
 
-    /// Notes what was said, and passes it on; gives the failure if the start cannot come to its end any more. What happens to a process
-    /// after its plugin was constructed is no matter of the start: a commander with few messages may be done, a worker may have died of its
-    /// first one.
+    /// Notes an event, and passes it on; or gives the failure that ends the start. Once its plugin
+    /// is constructed, a process may end without failing the start: a commander with few messages
+    /// may be done, a worker may have died of its first one.
     pub(super) fn note(&mut self, event: Event) -> Result<Event, (Role, SetupFailure)> {
         match event {
             Event::Ready { role } => self.unready.retain(|&other| other != role),

@@ -1,4 +1,5 @@
-//! The parts of the supervisor and their interplay: which part is told of an event, and which acts on what another has found.
+//! The parts of the supervisor and their interplay: which part gets an event, and which part acts
+//! on the result.
 //!
 //! ```text
 //!   Event, Wish, time ──► workforce ── Incident ──┐
@@ -8,13 +9,14 @@
 //!                               └────► link ── Order ──► the supervisor's thread
 //! ```
 //!
-//! Nothing here waits, reads a clock or touches a process: the time is given, and what is to be done with the fork server is an order.
+//! Nothing here waits, reads a clock or touches a process: the time is a parameter, and work for
+//! the fork server is an order.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::commander::Commander;
-use super::link::{Link, Order};
+use super::link::{Link, Order, ServerDeaths};
 use super::mailbox::Wish;
 use super::plugin_logs::forward_log;
 use super::run::{Care, Moment, Run, count};
@@ -23,7 +25,7 @@ use super::swapping::Swapping;
 use super::tuner::{Tuner, produced};
 use super::watchdog::{self, Found, Watchdog};
 use super::workforce::{Incident, Workforce};
-use crate::limits::{MAX_FORK_SERVER_STARTS, SERVER_MARGIN};
+use crate::limits::SERVER_MARGIN;
 use crate::process::launch::StartMethod;
 use crate::process::stack::names;
 use crate::protocol::message::{Event, Request, SetupFailure};
@@ -52,9 +54,8 @@ pub(super) struct Supervision {
     swapping: Swapping,
     watchdog: Watchdog,
     tuner: Option<Tuner>,
-    /// Fork servers that died in a row, and how many batches had been taken then.
-    server_deaths: (u32, u64),
-    /// When what is left is killed, once everything is to end.
+    server_deaths: ServerDeaths,
+    /// During a stop: when the processes that are left are killed.
     stop_by: Option<Instant>,
 }
 
@@ -74,7 +75,7 @@ impl Supervision {
             swapping: Swapping::default(),
             watchdog,
             tuner: tune_up_to.map(|most| Tuner::new(workers, most, now)),
-            server_deaths: (0, 0),
+            server_deaths: ServerDeaths::default(),
             stop_by: None,
         }
     }
@@ -91,19 +92,19 @@ impl Supervision {
         self.stop_by.is_some()
     }
 
-    /// Whether what is left is to be killed now.
+    /// Whether the processes that are left are to be killed now.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.stop_by.is_some_and(|stop_by| stop_by <= now)
     }
 
-    /// What is to be done with the fork server now.
+    /// Takes the orders to the fork server.
     pub(super) fn take_orders(&mut self) -> Vec<Order> {
         self.run.link.take_orders()
     }
 
-    // What is due.
+    // Deadlines and starts.
 
-    /// When something is due even if nothing happens.
+    /// The time of the next work, if no event comes before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if self.is_stopping() {
             return self.stop_by;
@@ -123,7 +124,7 @@ impl Supervision {
         others.into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Starts, kills and swaps as is due.
     pub(super) fn look_around(&mut self, now: Moment) {
         if self.run.stream.table().stop_requested() {
             return;
@@ -164,7 +165,7 @@ impl Supervision {
         }
     }
 
-    // What the application wants.
+    // Wishes of the application.
 
     pub(super) fn grant(&mut self, wish: Wish, now: Instant) {
         match wish {
@@ -182,7 +183,7 @@ impl Supervision {
         self.stop_by = Some(now + grace + SERVER_MARGIN);
     }
 
-    // What the processes say.
+    // Events of the processes.
 
     pub(super) fn take(&mut self, event: Event, now: Moment) {
         let Moment { at, nanos } = now;
@@ -290,7 +291,7 @@ impl Supervision {
         }
     }
 
-    /// What follows on a process's death, once it was reaped.
+    /// Buries a process that was reaped.
     fn bury(&mut self, role: Role, how: Death, now: Instant) {
         match role {
             Role::Worker { place, .. } => {
@@ -312,7 +313,8 @@ impl Supervision {
         }
     }
 
-    /// The fork server died, and all processes with it: nobody writes to the segment any more. An error says why there is to be no other.
+    /// The fork server died, and all processes with it, so no process writes to the segment any
+    /// more. An error says why there is to be no other.
     pub(super) fn server_died(&mut self, now: Instant) -> Result<(), String> {
         self.tell_swap(swap::Event::ServerDied, now);
         let incident = self.workforce.bury_all(&self.run, now);
@@ -325,18 +327,12 @@ impl Supervision {
                         StartMethod::ForkServer"
                 .to_owned());
         }
-        let (deaths, taken_then) = self.server_deaths;
-        let taken = self.run.stream.taken();
-        let deaths = if taken == taken_then { deaths + 1 } else { 1 };
-        self.server_deaths = (deaths, taken);
-        if deaths > MAX_FORK_SERVER_STARTS {
-            return Err(format!("{deaths} of them died in a row, with no batch in between"));
-        }
+        self.server_deaths.count(self.run.stream.taken())?;
         count(&self.run.stream.counters.fork_server_restarts);
         Ok(())
     }
 
-    // What one part has found, and another acts on.
+    // From one part to another.
 
     fn tell_swap(&mut self, event: swap::Event, now: Instant) {
         let Self { run, workforce, commander, swapping, .. } = self;

@@ -1,14 +1,15 @@
-//! A plugin takes another's place while the run goes on: how far that has come, and what is to be done next.
+//! The state machine of a swap: a plugin takes another's place while the run goes on.
 //!
 //! ```text
-//!   both        Waiting ─► Rehearsing ─┐      a process that is thrown away; the run does not see it
+//!   both        Waiting ─► Rehearsing ─┐      in a process that is thrown away
 //!   producer    ┌──────────────────────┘
 //!               └► Constructing ─► cut        the new crew waits, the old one works until the cut
-//!   commander   └► Relieving ─► Beginning     the old one hands its state over, and ends between two messages
+//!   commander   └► Relieving ─► Beginning     the old one saves its state and ends, the new begins
 //! ```
 //!
-//! The machine knows neither workers nor processes: it is told what happened, and says what to do ([`Action`]). Whatever fails before
-//! the last step, the old plugin goes on: a crew that comes is sent away; an old commander is started again if it has ended.
+//! The machine knows neither workers nor processes: [`Swap::step`] takes an [`Event`] and gives
+//! [`Action`]s. If a step fails, the old plugin goes on: a crew that comes is sent away; an old
+//! commander that has ended is started again.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,8 @@ enum Stage {
     Constructing,
     /// The old commander is to end.
     Relieving,
-    /// The new commander was started, to give this message first. What it saves is believed once it is ready.
+    /// The new commander was started, to give this message first. The states that it saves count
+    /// once it is ready.
     Beginning { first: u64, saved: Vec<StateAt> },
 }
 
@@ -46,10 +48,10 @@ pub(super) struct Limits {
     pub(super) message: Option<Duration>,
 }
 
-/// What happened, as far as it is a swap's concern.
+/// An event that concerns the swap.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// Something, or nothing until a deadline: this is how things are now.
+    /// Something has changed, or the deadline has passed: the present situation.
     Look(Scene),
     /// The rehearsed plugin is constructed, and goes on to a message.
     RehearsalGoesOn(Role),
@@ -71,7 +73,7 @@ pub(super) enum Event {
     ServerDied,
 }
 
-/// How things are with those that a swap waits for.
+/// The present situation, as far as a swap waits for it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scene {
     /// Whether the crew of an earlier swap has ended, and left nothing behind.
@@ -85,7 +87,7 @@ pub(super) struct Scene {
     pub(super) stream_has_failed: bool,
 }
 
-/// What is to be done. After each of the last four the swap is over.
+/// An action to be carried out. After each of the last four the swap is over.
 #[derive(Debug)]
 pub(super) enum Action {
     /// Start the rehearsal.
@@ -104,9 +106,10 @@ pub(super) enum Action {
     BringBack,
     /// Make the cut, and answer.
     Cut,
-    /// The new commander is ready: answer, and keep what it has saved.
+    /// The new commander is ready: answer, and keep the states that it has saved.
     Relieved { first: u64, saved: Vec<StateAt> },
-    /// A crew of an earlier swap did not end within this time: answer with the message that it is at.
+    /// A crew of an earlier swap did not end within this time: answer with the message that it is
+    /// at.
     StillDraining(Duration),
     /// Answer why the plugin is not taken.
     Refuse(SwapError),
@@ -152,8 +155,8 @@ impl Swap {
         matches!(self.stage, Stage::Relieving | Stage::Beginning { .. })
     }
 
-    /// What a commander has saved. If the new one fails, the old one goes on with the state that it had itself: so what the new one saves
-    /// is kept until it is ready. Gives back what is another commander's.
+    /// Keeps a state that the new commander has saved until it is ready: if it fails, the old one
+    /// goes on with its own state. Gives back the state of another commander.
     pub(super) fn keep_state(&mut self, state: StateAt) -> Option<StateAt> {
         match &mut self.stage {
             Stage::Beginning { saved, .. } => {
@@ -164,7 +167,7 @@ impl Swap {
         }
     }
 
-    /// Takes what happened; gives what to do, in this order.
+    /// Takes an event; gives the actions, in their sequence.
     pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
         match event {
             Event::Look(scene) => self.look(scene, now),
@@ -257,7 +260,7 @@ impl Swap {
         }
     }
 
-    /// The old commander has ended, however that came about; or the new one has failed.
+    /// The old commander has ended, in whatever way; or the new one has failed.
     fn commander_left(&mut self, loss: CommanderLoss, commanded: u64, now: Instant) -> Vec<Action> {
         match self.stage {
             Stage::Relieving => self.begin(commanded, now),

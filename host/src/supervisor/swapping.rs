@@ -1,4 +1,4 @@
-//! Carries out what a swap wants: of workers, of the commander, of the plan, and of the caller, who is answered.
+//! Carries out the actions of a swap: on workers, commander and plan; and answers the caller.
 
 use cobuf_plugin_api::PluginKind;
 use std::time::Instant;
@@ -36,7 +36,8 @@ impl Swapping {
         self.swap = Some(Swap::new(wish, self.number, limits, expected, now));
     }
 
-    /// Drops the swap at a stop: its caller gets no answer, and knows by that.
+    /// Drops the swap at a stop. The caller's channel is closed without an answer, which the caller
+    /// takes for the end of the run.
     pub(super) fn forget(&mut self) {
         self.swap = None;
     }
@@ -79,7 +80,7 @@ impl Swapping {
         self.step(Event::Look(scene), run, workforce, commander, now)
     }
 
-    /// Tells the swap what happened, and does what it wants.
+    /// Gives the swap an event, and carries out its actions.
     pub(super) fn step(
         &mut self,
         event: Event,
@@ -117,7 +118,7 @@ impl Swapping {
         incident
     }
 
-    /// Starts what the swap needs next, with the new plugin.
+    /// Starts the processes that the swap needs next, with the new plugin.
     fn start(
         &mut self,
         action: Action,
@@ -168,7 +169,7 @@ impl Swapping {
         count(&run.stream.counters.swaps);
         let (version, first) = (&plugin.version, swapped.first);
         tracing::info!(plugin = plugin.name, %version, first, "the {kind} was swapped");
-        // If nobody waits for it any more, the application is gone.
+        // Nobody waits for it only if the application is gone.
         let _ = answer.send(Ok(swapped));
     }
 

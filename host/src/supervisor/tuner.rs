@@ -8,8 +8,8 @@
 //!        └─1─2───4──6──8────────16─ workers
 //! ```
 //!
-//! The rate is that of finished messages, whoever holds the run up: where that is the consumer, more workers bring nothing, and few are
-//! found.
+//! The rate is that of finished messages. If the consumer is the slowest part, more workers bring
+//! nothing, and few are found.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,7 +28,8 @@ pub(crate) struct Tuner {
     current: usize,
     /// Messages a second, by number of workers.
     rates: BTreeMap<usize, f64>,
-    /// When the present measurement began, and how many messages were finished then; none before all workers are ready.
+    /// When the present measurement began, and how many messages were finished then; none before
+    /// all workers are ready.
     window: Option<(Instant, u64)>,
     next_look: Option<Instant>,
 }
@@ -48,8 +49,8 @@ impl Tuner {
         self.next_look.is_some_and(|at| at <= now)
     }
 
-    /// Measures by the number of messages that are finished by now, which count once all workers are ready; gives the number of workers to
-    /// have from now on, if it is not their present one.
+    /// Measures by the number of messages that are finished by now, which count once all workers
+    /// are ready; gives the number of workers to have from now on, if it is not their present one.
     pub(super) fn measure(
         &mut self,
         workers: usize,
@@ -78,7 +79,8 @@ impl Tuner {
         (self.current != workers).then_some(self.current)
     }
 
-    /// Takes the rate of the present number of workers; gives the number to try next, or `None` once it is found.
+    /// Takes the rate of the present number of workers; gives the number to try next, or `None`
+    /// once it is found.
     fn learn(&mut self, rate: f64) -> Option<usize> {
         self.rates.insert(self.current, rate);
         let next = self.next_to_try();
@@ -106,7 +108,7 @@ impl Tuner {
     }
 }
 
-/// How many messages the workers in so many places have done, by what they say.
+/// How many messages the workers in so many places have done, by their own counts.
 pub(crate) fn produced(segment: &Segment, places: usize) -> u64 {
     let places = &segment.worker_places()[..places];
     // A plugin may have written over them.
@@ -117,7 +119,7 @@ pub(crate) fn produced(segment: &Segment, places: usize) -> u64 {
 mod tests {
     use super::*;
 
-    /// The number that is found where this is the rate, and how many were tried.
+    /// The number that is found if this is the rate, and how many were tried.
     fn search(most: usize, rate: impl Fn(usize) -> f64) -> (usize, usize) {
         let mut tuner = Tuner::new(1, most, Instant::now());
         while tuner.learn(rate(tuner.current)).is_some() {}

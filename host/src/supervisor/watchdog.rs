@@ -1,11 +1,14 @@
-//! Deadlines: which process is late. It is killed, after its stack was looked at; its message counts an attempt once it was reaped.
+//! Deadlines: which process is late. It is killed, after its stack was looked at; its message
+//! counts an attempt once it was reaped.
 //!
-//! A worker is late that has held one message for longer than the deadline; a commander, that has given none for so long although
-//! there is a free slot; either, whose plugin is constructed for longer than a start may take. A process that is stopped (SIGSTOP) may
-//! hold nothing and swallow wakes, or not have said yet that a batch is ready: if a message stays queued, or a batch ready, past the
-//! deadline, hints are set anew and everyone is woken, and a worker that does not even look for the queued message then is late, too.
+//! A worker is late that has held one message for longer than the deadline; a commander, that has
+//! given none for so long although there is a free slot; either, if its plugin is constructed for
+//! longer than a start may take. A process that is stopped (SIGSTOP) may hold nothing and swallow
+//! wakes, or not have said yet that a batch is ready: if a message stays queued, or a batch ready,
+//! past the deadline, hints are set anew and everyone is woken, and a worker that does not even
+//! look for the queued message then is late, too.
 //!
-//! The watchdog only looks, and says what it has found.
+//! The watchdog only looks, and reports ([`Found`]).
 
 use std::time::{Duration, Instant};
 
@@ -21,23 +24,24 @@ use crate::segment::word::{Owner, SlotState};
 /// The clock of the times in the segment moves this often at least.
 const CLOCK_STEP: Duration = Duration::from_millis(10);
 
-/// What a look has found.
+/// A process that is late, or a stall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A worker does not come back, at this message.
     Worker { place: Place, limit: Duration, about: Option<u64> },
     /// The commander does not come back.
     Commander { limit: Duration },
-    /// A wake or a hint may have gone to a process that was stopped, or died: hints are to be set anew, everyone to be woken.
+    /// A wake or a hint may have gone to a process that was stopped, or died: hints are to be set
+    /// anew, everyone to be woken.
     Stalled,
 }
 
-/// What the watchdog remembers from one look to the next.
+/// The watchdog's memory from one look to the next.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     next_look: Option<Instant>,
-    /// When everyone was last woken because a message stayed queued, by the segment's clock, and the crew that was current then: another
-    /// one has its own time to look.
+    /// When everyone was last woken because a message stayed queued, by the segment's clock, and
+    /// the crew that was current then: another one has its own time to look.
     woken: Option<(u64, usize)>,
     /// Since when the commander owes a message, which one, and whether it was woken for it.
     owed: Option<Owed>,
@@ -118,7 +122,8 @@ impl Watchdog {
         pause
     }
 
-    /// If a message stays queued for too long, has everyone woken; then finds those that were woken and did not look.
+    /// If a message stays queued for too long, has everyone woken; then finds those that were woken
+    /// and did not look.
     fn look_at_idle(
         &mut self,
         run: &Run,
@@ -197,7 +202,8 @@ fn time_left(run: &Run, place: Place, limit: Duration, now: Moment) -> Option<Du
     limit.checked_sub(held).filter(|left| !left.is_zero())
 }
 
-/// Finds the processes whose plugin is constructed for too long: it has as long as at the start of the host.
+/// Finds the processes with a plugin that is constructed for too long. The limit is that of the
+/// host's start.
 pub(super) fn late_starts(
     run: &Run,
     workforce: &Workforce,

@@ -1,4 +1,4 @@
-//! What is known of one worker, and what follows from it.
+//! One worker: its life over all of its incarnations, as plain data.
 //!
 //! ```text
 //!             ┌──────────── died: at once, or later each time ◄─────────┐
@@ -48,7 +48,8 @@ pub(super) enum Life {
     Off,
     /// It is to be started at this time.
     Due(Instant),
-    /// Its process was started then, and its plugin is being constructed; or constructed again, after a panic.
+    /// Its process was started then, and its plugin is being constructed; or constructed again,
+    /// after a panic.
     Starting(Instant),
     /// It produces.
     Ready,
@@ -192,7 +193,7 @@ impl Worker {
         self.setup_failure = Some(failure);
     }
 
-    /// Why it ended: what its process said, or how it died.
+    /// Why it ended: the failure that its process reported, or its death.
     pub(super) fn take_failure(&mut self, death: Death) -> SetupFailure {
         self.setup_failure.take().unwrap_or(SetupFailure::Died(death))
     }
@@ -208,14 +209,15 @@ impl Worker {
         self.log.push_back(line[..line.floor_char_boundary(KEPT_LOG_LINE_BYTES)].to_owned());
     }
 
-    /// What is known of an attempt that has just ended it.
+    /// The record of an attempt that has just ended it.
     pub(super) fn attempt(&self, worker: u32, death: Death) -> NotedAttempt {
         let log = self.log.iter().cloned().collect();
         NotedAttempt { worker, death, log, stack: self.stack.clone() }
     }
 }
 
-/// The pause before a process is started again that died so often in a row without having been of use.
+/// The pause before a process is started again that died so often in a row without having been of
+/// use.
 pub(super) fn backoff(useless_lives: u32) -> Duration {
     match useless_lives {
         0 | 1 => Duration::ZERO,

@@ -6,8 +6,9 @@
 //!    └───────────── bury ◄───────────┴───────────────────┘   ──► Incident, for others to act on
 //! ```
 //!
-//! A death is handled in this order: the fork server reaps; only then is the slot taken back; everyone is woken; only then is the next
-//! incarnation started. So a slot held by "worker k" never belongs to two processes.
+//! A death is handled in this order: the fork server reaps the process; then its slot is taken
+//! back; then all processes are woken; then the next incarnation is started. So a slot held by
+//! "worker k" never belongs to two processes.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
 use crate::segment::worker_place::Retire;
 
-/// What a death has led to beyond the workforce.
+/// A consequence of a death beyond the workforce.
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Incident {
@@ -48,7 +49,7 @@ impl Workforce {
         Self { workers: Vec::new(), crews, current: 0 }
     }
 
-    // Who is there.
+    // The crews.
 
     /// The number of workers that is wanted.
     pub(super) fn target(&self) -> usize {
@@ -134,7 +135,7 @@ impl Workforce {
         run.link.ask(Request::Start(worker.role(place), None), now);
     }
 
-    // What processes say.
+    // Reports of the processes.
 
     /// The plugin is constructed.
     pub(super) fn ready(&mut self, run: &Run, place: Place, nanos: u64) {
@@ -155,7 +156,8 @@ impl Workforce {
         self.after_death(run, place, Death::Exit(Exit::Code(0)), now)
     }
 
-    /// The process has got a signal by which code crashes, and waits to be killed. Of an earlier incarnation nothing is left to look at.
+    /// The process has got a signal by which code crashes, and waits to be killed. Of an earlier
+    /// incarnation nothing is left to look at.
     pub(super) fn crashed(&mut self, run: &mut Run, role: Role, place: Place, signal: i32, now: Instant) {
         let worker = self.worker_mut(place);
         if role == worker.role(place) {
@@ -194,7 +196,8 @@ impl Workforce {
 
     // Deaths.
 
-    /// What follows on a worker's death, once it was reaped.
+    /// Buries a worker that was reaped: takes its slot back, and has it started again if it is
+    /// wanted.
     pub(super) fn bury(&mut self, run: &mut Run, place: Place, how: Death, now: Instant) -> Option<Incident> {
         let worker = &mut self.workers[place.index()];
         let verdict = worker.verdict.take();
@@ -210,8 +213,8 @@ impl Workforce {
         self.after_death(run, place, death, now)
     }
 
-    /// A worker that was of use is started again at once, one that was of none later each time, and one that cannot be started, at last no
-    /// more.
+    /// A worker that was of use is started again at once, one that was of none later each time, and
+    /// one that cannot be started, at last no more.
     fn after_death(&mut self, run: &Run, place: Place, death: Death, now: Instant) -> Option<Incident> {
         let (crew, wanted) = (place.crew(), self.is_wanted(place));
         let duty = self.crews[crew].duty;
@@ -243,7 +246,8 @@ impl Workforce {
         lost.then_some(Incident::WorkersLost { reason })
     }
 
-    /// If a crew that goes has left a message behind, and nobody is left to do it, one of its workers is started again.
+    /// If a crew that goes has left a message behind, and has no worker to do it, one is started
+    /// again.
     pub(super) fn drain(&mut self, run: &Run, crew: usize, reason: &str, now: Instant) -> Option<Incident> {
         if self.crews[crew].duty != Duty::Goes || !self.is_gone(crew) || !run.stream.table().has_work(crew) {
             return None;
@@ -256,7 +260,7 @@ impl Workforce {
         None
     }
 
-    /// The fork server died, and all workers with it, which is none of their messages' doing.
+    /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
             burial::reclaim_innocent(run, place);

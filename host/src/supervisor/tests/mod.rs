@@ -1,4 +1,5 @@
-//! The supervisor's parts without a process: the test plays the fork server, the processes, the application and the clock.
+//! The supervisor's parts without a process: the test plays the fork server, the processes, the
+//! application and the clock.
 //!
 //! ```text
 //!   play.ready(role), dies(role, how), says(event) ──► parts ──► orders ──► play.alive, play.killed

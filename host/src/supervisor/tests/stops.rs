@@ -1,4 +1,5 @@
-//! A stop in the middle of everything: nothing is started any more, and what does not end by itself is killed after the grace.
+//! A stop in the middle of everything: nothing is started any more, and what does not end by itself
+//! is killed after the grace.
 
 use std::time::Duration;
 
