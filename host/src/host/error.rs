@@ -6,7 +6,10 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
 use crate::plugin::PluginError;
+use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
+use crate::protocol::message::SetupFailure;
+use crate::protocol::role::Role;
 use crate::record::checkpoint::CheckpointError;
 use crate::stream::dead_letters::DeadLettersError;
 
@@ -93,6 +96,25 @@ pub enum StartError {
     /// The fork server died in the middle.
     #[error("the fork server died while the host was starting; was it killed, or out of memory?")]
     ForkServerDied,
+}
+
+impl StartError {
+    /// A process of the start whose plugin could not be set up.
+    pub(crate) fn of_process(role: Role, plugin: Option<&PluginPlan>, failure: SetupFailure) -> Self {
+        let blamed = match plugin {
+            Some(plugin) => failure.into_plugin_error(role.kind(), plugin),
+            None => Err(failure),
+        };
+        blamed.map_or_else(
+            |other| Self::Process { role: role.to_string(), reason: other.into_text() },
+            Self::Plugin,
+        )
+    }
+
+    /// The events of the processes cannot be read.
+    pub(crate) fn unreadable(source: std::io::Error) -> Self {
+        Self::Io { what: "read what the run's processes say", source }
+    }
 }
 
 /// A number that is out of its range. Nothing was changed.

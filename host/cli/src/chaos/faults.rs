@@ -59,8 +59,10 @@ impl<'a> Faults<'a> {
     fn throw(&mut self) {
         let kind: f64 = self.dice.random();
         if kind < SERVER_SHARE {
-            // It is the first of them, and always there.
-            self.signal(self.host.processes()[0], Fault::Kill);
+            // It is the first of them, and there until the run is over.
+            if let Some(&server) = self.host.processes().first() {
+                self.signal(server, Fault::Kill);
+            }
         } else if kind < SERVER_SHARE + FAILPOINT_SHARE {
             self.arm();
         } else {
