@@ -162,7 +162,8 @@ impl Examination {
     }
 
     /// Applies a pipeline file's settings for the plugin: configuration, seed, message capacity and
-    /// working directory. A producer is also given the first 8 messages of the pipeline's commander.
+    /// working directory. A producer is also given the first 8 messages of the pipeline's
+    /// commander.
     ///
     /// # Errors
     /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
