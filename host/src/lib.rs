@@ -1,9 +1,9 @@
 //! The host of cobuf, the concurrent buffer.
 //!
-//! Code that is slow, crashes, leaks or is not thread-safe runs in worker processes. The arrays that
-//! it produces lie in shared memory, where the application reads them without a copy, in order or as
-//! they become ready. A worker that crashes or hangs is replaced and its message retried; every
-//! message is delivered exactly once.
+//! Code that is slow, crashes, leaks or is not thread-safe runs in worker processes. The arrays
+//! that it produces lie in shared memory, where the application reads them without a copy, in order
+//! or as they become ready. A worker that crashes or hangs is replaced and its message retried;
+//! every message is delivered exactly once.
 //!
 //! ```no_run
 //! use cobuf_host::{Dictionary, Host, Plugin, ndarray::Ix3};
@@ -27,26 +27,26 @@
 //!
 //! # A run's life
 //!
-//! 1. **Settings.** [`Host::builder`] collects them, [`HostBuilder::start`] checks that each number is
-//!    in its range. Defaults and maxima are in [`limits`].
-//! 2. **Fork server.** A process with a single thread is started from this executable, see [`init`].
-//!    It forks all other processes of the run, reaps them, and reports how they ended.
-//! 3. **Plugins.** A package is built. Each plugin's file is read, checked without running its code,
-//!    and copied into the run's own folder; later changes of the file do not matter.
+//! 1. **Settings.** [`Host::builder`] collects them, [`HostBuilder::start`] checks that each number
+//!    is in its range. Defaults and maxima are in [`limits`].
+//! 2. **Fork server.** A process with a single thread is started from this executable, see
+//!    [`init`]. It forks all other processes of the run, reaps them, and reports how they ended.
+//! 3. **Plugins.** A package is built. Each plugin's file is read, checked without running its
+//!    code, and copied into the run's own folder; later changes of the file do not matter.
 //! 4. **Probes.** For each plugin a process that is thrown away opens the copy and checks the
 //!    configuration. The producer's probe also answers which arrays a slot has.
 //! 5. **Segment.** Shared memory for all slots is created, reserved, and mapped by the fork server.
 //! 6. **Commander and workers.** They are forked, and open and construct their plugins. `start`
 //!    returns once all are ready; from then on the supervisor, a thread of the application, looks
 //!    after them.
-//! 7. **Stream.** The commander writes a message into a free slot, a worker fills the slot's arrays,
-//!    and the application takes the [`Batch`] and drops it, which frees the slot. Meanwhile the
-//!    supervisor replaces processes that died or missed a deadline, and swaps plugins.
+//! 7. **Stream.** The commander writes a message into a free slot, a worker fills the slot's
+//!    arrays, and the application takes the [`Batch`] and drops it, which frees the slot. Meanwhile
+//!    the supervisor replaces processes that died or missed a deadline, and swaps plugins.
 //! 8. **Stop.** At [`Host::stop`], or when the host is dropped, plugins get a time to finish; then
 //!    their processes are killed.
 //! 9. **What is left.** Nothing of the run: no process, no name in `/dev/shm`, no file, even if the
-//!    application is killed. Files that the application asked for stay: checkpoints and dead letters.
-//!    Batches that it holds stay valid.
+//!    application is killed. Files that the application asked for stay: checkpoints and dead
+//!    letters. Batches that it holds stay valid.
 //!
 //! # Settings
 //! A commander and a producer are required, each a [`Plugin`]. [`HostBuilder`] groups all settings,
@@ -54,37 +54,38 @@
 //! [`guide::pipeline_files`].
 //!
 //! # Batches
-//! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, which can be cloned for several
-//! threads. A [`Batch`] is a lease on its slot: views by name, number, message, metadata and rows.
-//! [`guide::embedding`] shows the loop.
+//! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, which can be cloned for
+//! several threads. A [`Batch`] is a lease on its slot: views by name, number, message, metadata
+//! and rows. [`guide::embedding`] shows the loop.
 //!
 //! # Processes
 //! The processes are the fork server, one commander, and workers. An application with threads is
-//! never forked, unless it asks for [`StartMethod::Fork`]. [`Host::set_workers`] changes the number of
-//! workers, [`Workers::auto`] finds it; see [`guide::tuning`].
+//! never forked, unless it asks for [`StartMethod::Fork`]. [`Host::set_workers`] changes the number
+//! of workers, [`Workers::auto`] finds it; see [`guide::tuning`].
 //!
 //! # Failures
-//! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place of
-//! its batch, and the stream goes on, unless [`OnFailure`] says otherwise. A process that dies is
-//! replaced; only [`Statistics`] and logs tell. [`HostBuilder::dead_letters`] keeps messages that were given
-//! up, [`Source::Replay`] produces them again. See [`guide::faults_and_policies`].
+//! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place
+//! of its batch, and the stream goes on, unless [`OnFailure`] says otherwise. A process that dies
+//! is replaced; only [`Statistics`] and logs tell. [`HostBuilder::dead_letters`] keeps messages
+//! that were given up, [`Source::Replay`] produces them again. See [`guide::faults_and_policies`].
 //!
 //! # Checkpoints
-//! [`Host::checkpoint`] says at any moment what was delivered; [`Source::Resume`] delivers exactly the
-//! rest, with any number of workers and slots, in either order. See [`guide::checkpoints`].
+//! [`Host::checkpoint`] says at any moment what was delivered; [`Source::Resume`] delivers exactly
+//! the rest, with any number of workers and slots, in either order. See [`guide::checkpoints`].
 //!
 //! # Swaps
 //! [`Host::swap_producer`] and [`Host::swap_commander`] replace a plugin at one exact message, and
 //! [`Host::roll_back`] brings the one before back. See [`guide::swapping`].
 //!
 //! # Logs
-//! The host writes with `tracing`. Records of plugins have the target `cobuf::plugin` and the fields
-//! `plugin` and `worker`. The subscriber's level at the start decides how verbose plugins are.
+//! The host writes with `tracing`. Records of plugins have the target `cobuf::plugin` and the
+//! fields `plugin` and `worker`. The subscriber's level at the start decides how verbose plugins
+//! are.
 //!
 //! # Features
-//! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers that
-//! crash or miss a deadline. `pipeline`: pipeline files. `failpoints`: processes that fail on purpose,
-//! for tests.
+//! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers
+//! that crash or miss a deadline. `pipeline`: pipeline files. `failpoints`: processes that fail on
+//! purpose, for tests.
 
 pub mod conformance;
 pub mod guide;
@@ -151,8 +152,8 @@ pub fn fuzz_segment(bytes: &[u8]) {
     fuzzing::play(bytes);
 }
 
-/// Makes this executable its own fork server. Call it first in `main`, before threads, arguments and
-/// files.
+/// Makes this executable its own fork server. Call it first in `main`, before threads, arguments
+/// and files.
 ///
 /// In the application's own process it only notes that it was called. In the process that a host
 /// starts from this executable it does not return: that process is the fork server. An application

@@ -108,8 +108,8 @@ impl Host {
         Self { stream, mailbox, supervisor, folder, stop_grace, swaps, builds: Builds::default() }
     }
 
-    /// The stream of batches. Each call gives another handle of the same stream: a batch goes to one
-    /// of them.
+    /// The stream of batches. Each call gives another handle of the same stream: a batch goes to
+    /// one of them.
     ///
     /// ```
     /// # fn consume(host: &cobuf_host::Host) {
@@ -129,8 +129,8 @@ impl Host {
         &self.stream.segment.layout().sizes.schema
     }
 
-    /// The number of workers that the host keeps alive, as set or found last. While workers start or
-    /// end, there may be fewer or more processes.
+    /// The number of workers that the host keeps alive, as set or found last. While workers start
+    /// or end, there may be fewer or more processes.
     pub fn workers(&self) -> usize {
         self.stream.counters.workers.load(Ordering::Relaxed) as usize
     }
@@ -138,8 +138,8 @@ impl Host {
     /// Changes the number of workers, 1 to [`limits::MAX_WORKERS`], and returns at once.
     ///
     /// The supervisor starts new workers. Surplus workers end after the message that they hold, so
-    /// nothing is lost. A search by [`Workers::Auto`](crate::Workers::Auto) that is not over may change
-    /// the number again.
+    /// nothing is lost. A search by [`Workers::Auto`](crate::Workers::Auto) that is not over may
+    /// change the number again.
     ///
     /// # Errors
     /// [`OutOfRange`]: the number stays as it is.
@@ -160,16 +160,16 @@ impl Host {
     /// Replaces the producer under the running stream, with the same configuration, and returns the
     /// number of the first batch that the new code makes.
     ///
-    /// Every batch before it comes from the old code, that one and all after it from the new code, in
-    /// either order of delivery; [`Batch::edition`](crate::Batch::edition) tells. Only the caller
-    /// waits. The call takes no batch, so the thread that takes the batches may make it. Swaps are done
-    /// one after the other.
+    /// Every batch before it comes from the old code, that one and all after it from the new code,
+    /// in either order of delivery; [`Batch::edition`](crate::Batch::edition) tells. Only the
+    /// caller waits. The call takes no batch, so the thread that takes the batches may make it.
+    /// Swaps are done one after the other.
     ///
-    /// The steps: the file is checked; a rehearsal in a process that is thrown away produces a message
-    /// of the stream; workers of the new code start beside the old ones; after the cut the old ones
-    /// end with the message that they hold. Meanwhile there are two workers of each number, and the
-    /// rehearsal is worker 0: a plugin that derives a port or a lock from its number must allow for
-    /// that. See [`guide::swapping`](crate::guide::swapping).
+    /// The steps: the file is checked; a rehearsal in a process that is thrown away produces a
+    /// message of the stream; workers of the new code start beside the old ones; after the cut the
+    /// old ones end with the message that they hold. Meanwhile there are two workers of each
+    /// number, and the rehearsal is worker 0: a plugin that derives a port or a lock from its
+    /// number must allow for that. See [`guide::swapping`](crate::guide::swapping).
     ///
     /// # Errors
     /// [`SwapError`]: the old producer goes on as if nothing had been asked for.
@@ -187,14 +187,14 @@ impl Host {
         self.swap(PluginKind::Producer, Some(plugin))
     }
 
-    /// Replaces the commander under the running stream, with the same configuration, and returns the
-    /// number of the first message that the new one makes.
+    /// Replaces the commander under the running stream, with the same configuration, and returns
+    /// the number of the first message that the new one makes.
     ///
-    /// The new commander is rehearsed beside the old one: it is asked for the next message. Then the
-    /// old one ends between two messages, and the new one goes on with the state that the old one
-    /// saves there, or reaches the message as after a restart. An old commander that does not return
-    /// within the start timeout is killed. From its end until the new one is ready no message is
-    /// made: batches come as long as slots are filled.
+    /// The new commander is rehearsed beside the old one: it is asked for the next message. Then
+    /// the old one ends between two messages, and the new one goes on with the state that the old
+    /// one saves there, or reaches the message as after a restart. An old commander that does not
+    /// return within the start timeout is killed. From its end until the new one is ready no
+    /// message is made: batches come as long as slots are filled.
     ///
     /// # Errors
     /// [`SwapError`]: the old commander goes on.
@@ -208,7 +208,8 @@ impl Host {
     /// Returns the first message of the plugin that is back, and waits as a swap does.
     ///
     /// # Errors
-    /// [`SwapError`]: the plugin that runs goes on. [`SwapError::NothingBefore`] if there was no swap.
+    /// [`SwapError`]: the plugin that runs goes on. [`SwapError::NothingBefore`] if there was no
+    /// swap.
     pub fn roll_back(&self, kind: PluginKind) -> Result<u64, SwapError> {
         self.swap(kind, None)
     }
@@ -233,8 +234,8 @@ impl Host {
         Ok(swapped.first)
     }
 
-    /// The edition of the producer that takes new messages: the number of swaps and roll-backs of the
-    /// producer so far.
+    /// The edition of the producer that takes new messages: the number of swaps and roll-backs of
+    /// the producer so far.
     pub fn edition(&self) -> u32 {
         self.stream.counters.edition.load(Ordering::Relaxed) as u32
     }
@@ -254,10 +255,11 @@ impl Host {
         Statistics::of(&self.stream)
     }
 
-    /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment, also
-    /// after a stop.
+    /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment,
+    /// also after a stop.
     ///
-    /// A batch counts as delivered once it is dropped. See [`guide::checkpoints`](crate::guide::checkpoints).
+    /// A batch counts as delivered once it is dropped. See
+    /// [`guide::checkpoints`](crate::guide::checkpoints).
     pub fn checkpoint(&self) -> Checkpoint {
         self.stream.history.checkpoint()
     }
@@ -272,15 +274,15 @@ impl Host {
         self.stream.counters.fork_server.load(Ordering::Relaxed) as u32
     }
 
-    /// The processes that run now: the fork server, the commander as long as it has messages to make,
-    /// the workers. For debuggers, profilers and tests.
+    /// The processes that run now: the fork server, the commander as long as it has messages to
+    /// make, the workers. For debuggers, profilers and tests.
     pub fn processes(&self) -> Vec<ProcessInfo> {
         let server = ProcessInfo { role: ProcessRole::ForkServer, pid: self.fork_server_pid() };
         [server].into_iter().chain(self.stream.roster.processes()).collect()
     }
 
-    /// Makes the next process that passes this place fail, once: to test that an application survives
-    /// it.
+    /// Makes the next process that passes this place fail, once: to test that an application
+    /// survives it.
     #[cfg(feature = "failpoints")]
     pub fn arm(&self, point: Failpoint, fault: Fault) {
         self.stream.table().control.armed.arm(point, fault);
@@ -292,8 +294,8 @@ impl Host {
         self.stream.table().control.armed.is_armed()
     }
 
-    /// Stops the run and waits until all of its processes are gone, at most a little longer than the
-    /// builder's [`stop_grace`](HostBuilder::stop_grace).
+    /// Stops the run and waits until all of its processes are gone, at most a little longer than
+    /// the builder's [`stop_grace`](HostBuilder::stop_grace).
     ///
     /// Waiting consumers see the end of the stream; a swap in progress ends with
     /// [`SwapError::Ended`]. A second call waits for the first one, and does nothing.

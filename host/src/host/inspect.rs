@@ -56,7 +56,8 @@ impl Inspection {
         self
     }
 
-    /// The fork server's executable, as [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
+    /// The fork server's executable, as
+    /// [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
     pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
         self.fork_server = Some(executable.into());
         self

@@ -16,8 +16,8 @@ use crate::segment::slot::Outcome;
 /// One batch: arrays in shared memory, with the message that they were made from.
 ///
 /// Nothing is copied: the arrays are views of the slot that the producer filled. Dropping the batch
-/// frees the slot. Batches may be kept, dropped in any order, sent to other threads, and outlive the
-/// host; as long as the application holds all slots, nothing new is produced.
+/// frees the slot. Batches may be kept, dropped in any order, sent to other threads, and outlive
+/// the host; as long as the application holds all slots, nothing new is produced.
 ///
 /// ```
 /// use cobuf_host::{Batch, Dictionary, ndarray::Ix3};
@@ -54,17 +54,18 @@ impl Batch {
         &self.stream.segment.layout().sizes.schema
     }
 
-    /// The number of rows, which are entries along the first axis. A shorter batch has fewer than the
-    /// schema says. `None` if the arrays do not share a first axis.
+    /// The number of rows, which are entries along the first axis. A shorter batch has fewer than
+    /// the schema says. `None` if the arrays do not share a first axis.
     pub fn rows(&self) -> Option<usize> {
         self.outcome.rows.or(self.schema().rows())
     }
 
-    /// The array `name`, with this batch's rows: elements of type `T`, dimensions `D` (`Ix1` … `Ix6`,
-    /// `IxDyn`).
+    /// The array `name`, with this batch's rows: elements of type `T`, dimensions `D` (`Ix1` …
+    /// `Ix6`, `IxDyn`).
     ///
     /// # Errors
-    /// [`ArrayError`] if there is no such array, or its element type or number of dimensions differs.
+    /// [`ArrayError`] if there is no such array, or its element type or number of dimensions
+    /// differs.
     pub fn array<T: Element, D: Dimension>(&self, name: &str) -> Result<ArrayView<'_, T, D>, ArrayError> {
         let index = self.schema().index_of(name).ok_or_else(|| ArrayError::Unknown {
             wanted: format!("called {name:?}"),
@@ -204,7 +205,8 @@ pub enum ArrayError {
         /// The number asked for.
         wanted: usize,
     },
-    /// The producer wrote bytes that are no elements of this type: a `bool` that is neither 0 nor 1.
+    /// The producer wrote bytes that are no elements of this type: a `bool` that is neither 0 nor
+    /// 1.
     #[error("the memory of array {array} cannot be read: {reason}")]
     Memory {
         /// The array as declared.

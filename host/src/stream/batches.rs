@@ -22,8 +22,8 @@ pub enum Next {
 
 /// The batches of a host, in order or as they become ready.
 ///
-/// As an iterator it waits for the next item. Clones draw from the same stream: each batch goes to one
-/// of them. A clone may be sent to another thread.
+/// As an iterator it waits for the next item. Clones draw from the same stream: each batch goes to
+/// one of them. A clone may be sent to another thread.
 ///
 /// ```
 /// use cobuf_host::{Batches, StreamError};
@@ -83,9 +83,9 @@ impl Batches {
 
 /// Waits for the next item; ends with the stream, or when the host is stopped or dropped.
 ///
-/// An error stands in the place of its batch; see [`StreamError::is_final`]. If the application holds
-/// every slot for a second, the wait logs a warning: only another thread can then end it, by dropping a
-/// batch or by stopping the host.
+/// An error stands in the place of its batch; see [`StreamError::is_final`]. If the application
+/// holds every slot for a second, the wait logs a warning: only another thread can then end it, by
+/// dropping a batch or by stopping the host.
 impl Iterator for Batches {
     type Item = Result<Batch, StreamError>;
 

@@ -6,8 +6,8 @@
 //!   {"sequence":17,"kind":"crash","message":{"path":"scan.png"},"error":["the worker …"],"attempts":[…],"encoded":"81a4…"}
 //! ```
 //!
-//! JSON, one line for each message. `message` is for people; `encoded` is the same in MessagePack, which
-//! loses nothing.
+//! JSON, one line for each message. `message` is for people; `encoded` is the same in MessagePack,
+//! which loses nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -127,8 +127,8 @@ impl DeadLetters {
     }
 }
 
-/// Writes a line at once: several threads, and a death in the middle, leave whole lines and at most a
-/// cut last one.
+/// Writes a line at once: several threads, and a death in the middle, leave whole lines and at most
+/// a cut last one.
 fn write_line(file: &mut File, line: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');

@@ -1,7 +1,7 @@
 //! The consumers' side of a run: which batch is next; whether the stream is over, and why.
 //!
-//! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and every
-//! [`Batch`](crate::Batch); the mapping lives as long as the last of them.
+//! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
+//! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
 use std::time::{Duration, Instant};
 
@@ -241,8 +241,8 @@ impl Stream {
         failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
     }
 
-    /// The item in a taken slot: a batch, or an error, whose slot is freed at once. `None` if the policy
-    /// skips the failure.
+    /// The item in a taken slot: a batch, or an error, whose slot is freed at once. `None` if the
+    /// policy skips the failure.
     fn open(&self, claim: Claim<Reading>) -> Option<Item> {
         let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
         // The slot does not count the last attempt at a message that was given up.

@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::Batch;
 
-/// A digest of the content of batches: their sequence numbers, and their arrays' names, element types,
-/// shapes and bytes.
+/// A digest of the content of batches: their sequence numbers, and their arrays' names, element
+/// types, shapes and bytes.
 ///
 /// Each batch is hashed (XXH3, 128 bits, <https://xxhash.com>) and the hashes are added up, so the
 /// order of delivery does not matter. The digest finds differences, not forgeries.

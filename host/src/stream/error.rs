@@ -15,7 +15,8 @@ pub enum StreamError {
     /// [`OnFailure::Stop`](crate::OnFailure::Stop).
     #[error(transparent)]
     Batch(Box<BatchError>),
-    /// The commander failed. All batches of its messages were delivered before; this is the last item.
+    /// The commander failed. All batches of its messages were delivered before; this is the last
+    /// item.
     #[error("the commander {plugin} failed after {commanded} messages")]
     Commander {
         /// The commander's name.
@@ -25,8 +26,8 @@ pub enum StreamError {
         /// Its error or panic.
         source: Report,
     },
-    /// The commander's process died as often as it may at one message. All batches of its messages were
-    /// delivered before; this is the last item.
+    /// The commander's process died as often as it may at one message. All batches of its messages
+    /// were delivered before; this is the last item.
     #[error("the commander {plugin} was ended after {commanded} messages by {death}{}", attempts_at(*attempts))]
     CommanderDied {
         /// The commander's name.
@@ -44,8 +45,8 @@ pub enum StreamError {
         /// What ended the last worker.
         reason: String,
     },
-    /// The fork server died, with all processes of the run, and cannot be replaced. This is the last
-    /// item.
+    /// The fork server died, with all processes of the run, and cannot be replaced. This is the
+    /// last item.
     #[error("the fork server died, and the workers with it, and cannot be replaced: {reason}")]
     ForkServerDied {
         /// Why it cannot be replaced.
@@ -115,19 +116,20 @@ impl BatchError {
         &self.message
     }
 
-    /// Whether the producer returned an error, panicked, crashed or missed its deadline. After several
-    /// attempts, the kind of the last one.
+    /// Whether the producer returned an error, panicked, crashed or missed its deadline. After
+    /// several attempts, the kind of the last one.
     pub fn kind(&self) -> ReportKind {
         self.report.kind
     }
 
-    /// The attempts that ended with their worker's death, in order; of more than 32, the first and the
-    /// last ones. Empty if the producer returned an error or panicked at the first attempt.
+    /// The attempts that ended with their worker's death, in order; of more than 32, the first and
+    /// the last ones. Empty if the producer returned an error or panicked at the first attempt.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// The producer's error and its causes, outermost first. For a crash or a missed deadline, one text.
+    /// The producer's error and its causes, outermost first. For a crash or a missed deadline, one
+    /// text.
     pub fn chain(&self) -> &[String] {
         &self.report.chain
     }

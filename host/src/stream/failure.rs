@@ -18,13 +18,13 @@ pub struct Attempt {
     pub death: Death,
     /// The last lines of the plugin's log in that worker, oldest first.
     pub log: Vec<String>,
-    /// The worker's stack, if the worker crashed or was killed at its deadline and the stack could be
-    /// captured.
+    /// The worker's stack, if the worker crashed or was killed at its deadline and the stack could
+    /// be captured.
     pub stack: Option<Stack>,
 }
 
-/// An attempt as the supervisor notes it. The stack's functions are named only if the message is given
-/// up, because naming takes a while and most messages succeed at the next attempt.
+/// An attempt as the supervisor notes it. The stack's functions are named only if the message is
+/// given up, because naming takes a while and most messages succeed at the next attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct NotedAttempt {
     pub(crate) worker: u32,

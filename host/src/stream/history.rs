@@ -1,8 +1,8 @@
 //! The part of a run's past that is not in the slots: delivered messages, failed attempts, and the
 //! commander's saved states.
 //!
-//! Consumers write to it when they release a batch, the supervisor after deaths. No thread waits while
-//! it holds one of the locks.
+//! Consumers write to it when they release a batch, the supervisor after deaths. No thread waits
+//! while it holds one of the locks.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,8 +30,8 @@ pub(crate) struct History {
     done: Mutex<Ledger>,
     /// The failed attempts at messages that are not delivered yet, by message.
     attempts: Mutex<BTreeMap<u64, Vec<NotedAttempt>>>,
-    /// States that commanders saved, by ascending message: the newest one that is not after any missing
-    /// message, and all newer ones.
+    /// States that commanders saved, by ascending message: the newest one that is not after any
+    /// missing message, and all newer ones.
     states: Mutex<VecDeque<StateAt>>,
     dead_letters: Option<DeadLetters>,
 }
@@ -63,8 +63,8 @@ impl History {
         self.done.lock().add(sequence);
     }
 
-    /// The delivered messages up to now, with a commander's state from which every missing message can be
-    /// asked for.
+    /// The delivered messages up to now, with a commander's state from which every missing message
+    /// can be asked for.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let done = self.done.lock().clone();
         let state = self.state_before(done.next_missing(0));

@@ -23,7 +23,8 @@ pub enum ProcessRole {
 pub struct ProcessInfo {
     /// The process's part in the run.
     pub role: ProcessRole,
-    /// The process number. The process may have ended by now, and its number may belong to another one.
+    /// The process number. The process may have ended by now, and its number may belong to another
+    /// one.
     pub pid: u32,
 }
 

@@ -74,8 +74,8 @@ impl StallReport {
         Self { waiting_for: stream.waiting_for(), wanted: stream.wanted(), slots }
     }
 
-    /// The slot with the oldest message that the application has not taken: an ordered stream waits for
-    /// it.
+    /// The slot with the oldest message that the application has not taken: an ordered stream waits
+    /// for it.
     pub fn oldest(&self) -> Option<&SlotReport> {
         let waiting = self.slots.iter().filter(|slot| slot.holder != Holder::Application);
         waiting.filter(|slot| slot.sequence.is_some()).min_by_key(|slot| slot.sequence)
