@@ -165,6 +165,8 @@ impl Host {
     /// caller waits. The call takes no batch, so the thread that takes the batches may make it.
     /// Swaps are done one after the other.
     ///
+    /// The plugin is a file, or a name that is looked up. For a package, give [`Plugin::built`].
+    ///
     /// The steps: the file is checked; a rehearsal in a process that is thrown away produces a
     /// message of the stream; workers of the new code start beside the old ones; after the cut the
     /// old ones end with the message that they hold. Meanwhile there are two workers of each
