@@ -238,7 +238,6 @@ fn are_the_processes_of_a_run_known_by_their_roles() {
     let gate = Gate::new();
     let messages = list([gated(0, "", &gate)]).with("repeat", 0);
     let host = filling([], &small()).commander_config(messages).workers(2).start().unwrap();
-    wait_until("all processes are known", || host.processes().len() == 4);
     let processes = host.processes();
     let roles: Vec<ProcessRole> = processes.iter().map(|process| process.role).collect();
     let worker = ProcessRole::Worker;

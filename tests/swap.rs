@@ -284,12 +284,15 @@ fn is_nothing_lost_or_mixed_up_whoever_dies_meanwhile() {
 }
 
 #[test]
-fn does_a_package_get_built_before_it_is_swapped_in() {
+fn package_is_swapped_in_once_it_was_built() {
     let _leaks = Leaks::watch();
     let builder = common::filling([index(3)], &common::small());
     let host = builder.commander_config(common::list([index(3)]).with("repeat", 0)).start().unwrap();
     let package = common::repository().join("plugins/fill-producer");
-    let cut = host.swap_producer(&Plugin::package(package)).unwrap();
+    let package = Plugin::package(package);
+    let error = host.swap_producer(&package).unwrap_err();
+    assert!(error.to_string().contains("call `plugin.built()?` first"), "{error}");
+    let cut = host.swap_producer(&package.built().unwrap()).unwrap();
     let batches = host.batches();
     let batch = std::iter::repeat_with(|| next_batch(&batches)).find(|batch| batch.edition() == 1).unwrap();
     assert_eq!(batch.sequence(), cut);

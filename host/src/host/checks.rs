@@ -16,7 +16,7 @@ use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
 use crate::stream::dead_letters::{self, DeadLetters};
 use crate::stream::history::History;
-use crate::supervisor::Care;
+use crate::supervisor::run::Care;
 
 /// The checked numbers of a run.
 #[derive(Debug, Clone, Copy)]

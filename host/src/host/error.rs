@@ -6,7 +6,10 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
 use crate::plugin::PluginError;
+use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
+use crate::protocol::message::SetupFailure;
+use crate::protocol::role::Role;
 use crate::record::checkpoint::CheckpointError;
 use crate::stream::dead_letters::DeadLettersError;
 
@@ -93,6 +96,25 @@ pub enum StartError {
     /// The fork server died during the start.
     #[error("the fork server died while the host was starting; was it killed, or out of memory?")]
     ForkServerDied,
+}
+
+impl StartError {
+    /// The error of a start at which a process could not set up its plugin.
+    pub(crate) fn of_process(role: Role, plugin: Option<&PluginPlan>, failure: SetupFailure) -> Self {
+        let blamed = match plugin {
+            Some(plugin) => failure.into_plugin_error(role.kind(), plugin),
+            None => Err(failure),
+        };
+        blamed.map_or_else(
+            |other| Self::Process { role: role.to_string(), reason: other.into_text() },
+            Self::Plugin,
+        )
+    }
+
+    /// The error of a start at which the processes' events cannot be read.
+    pub(crate) fn unreadable(source: std::io::Error) -> Self {
+        Self::Io { what: "read what the run's processes say", source }
+    }
 }
 
 /// A number that is out of its range. The setting stays as it was.

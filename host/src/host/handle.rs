@@ -1,6 +1,5 @@
 //! The host: a run's owner in the application.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::builder::HostBuilder;
 use super::checks::in_range;
 use super::error::OutOfRange;
 use super::run_folder::RunFolder;
-use super::swap::{self, Builds};
+use super::swap::Swaps;
 use crate::limits;
 use crate::plugin::Plugin;
 use crate::record::checkpoint::Checkpoint;
@@ -21,7 +20,7 @@ use crate::segment::failpoint::{Failpoint, Fault};
 use crate::segment::sync::Ordering;
 use crate::stream::batches::Batches;
 use crate::stream::delivery::Stream;
-use crate::stream::roster::{ProcessInfo, ProcessRole};
+use crate::stream::roster::ProcessInfo;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
 use crate::supervisor::mailbox::{Mailbox, Wish};
@@ -69,26 +68,6 @@ pub struct Host {
     stop_grace: Duration,
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
-    builds: Builds,
-}
-
-/// What is known of the swaps of a run.
-#[derive(Debug, Default)]
-struct Swaps {
-    /// How many were asked for.
-    count: u32,
-    /// The run's copies of the plugins before.
-    commander: Option<PathBuf>,
-    producer: Option<PathBuf>,
-}
-
-impl Swaps {
-    fn before(&mut self, kind: PluginKind) -> &mut Option<PathBuf> {
-        match kind {
-            PluginKind::Commander => &mut self.commander,
-            PluginKind::Producer => &mut self.producer,
-        }
-    }
 }
 
 impl Host {
@@ -104,8 +83,7 @@ impl Host {
         stop_grace: Duration,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
-        let swaps = Mutex::default();
-        Self { stream, mailbox, supervisor, folder, stop_grace, swaps, builds: Builds::default() }
+        Self { stream, mailbox, supervisor, folder, stop_grace, swaps: Mutex::default() }
     }
 
     /// The stream of batches. Each call gives another handle of the same stream: a batch goes to
@@ -216,24 +194,16 @@ impl Host {
         self.swap(kind, None)
     }
 
-    /// Swaps this plugin in, or that which ran before.
+    /// Swaps this plugin in, or the one that ran before.
     fn swap(&self, kind: PluginKind, plugin: Option<&Plugin>) -> Result<u64, SwapError> {
-        // Others may swap, or roll back, while it is built.
-        let built = plugin.map(|plugin| self.builds.build(plugin.clone())).transpose()?;
         let mut swaps = self.swaps.lock();
         let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
         let folder = folder.ok_or(SwapError::Ended)?;
-        let before = swaps.before(kind).clone().map(Plugin::File);
-        let plugin = built.or(before).ok_or(SwapError::NothingBefore { kind })?;
-        swaps.count += 1;
-        let swapped =
-            swap::swap(kind, &plugin, &folder, swaps.count, &self.mailbox).map_err(|error| match error {
-                // The folder is gone after a stop.
-                SwapError::Copy { .. } if self.stream.table().stop_requested() => SwapError::Ended,
-                other => other,
-            })?;
-        *swaps.before(kind) = Some(swapped.before);
-        Ok(swapped.first)
+        swaps.swap(kind, plugin, &folder, &self.mailbox).map_err(|error| match error {
+            // The folder is gone after a stop.
+            SwapError::Copy { .. } if self.stream.table().stop_requested() => SwapError::Ended,
+            other => other,
+        })
     }
 
     /// The edition of the producer that takes new messages: the number of swaps and roll-backs of
@@ -278,9 +248,11 @@ impl Host {
 
     /// The processes that run now: the fork server, the commander as long as it has messages to
     /// make, the workers. For debuggers, profilers and tests.
+    ///
+    /// All of them are known once [`start`](HostBuilder::start) has returned; after a stop there are
+    /// none.
     pub fn processes(&self) -> Vec<ProcessInfo> {
-        let server = ProcessInfo { role: ProcessRole::ForkServer, pid: self.fork_server_pid() };
-        [server].into_iter().chain(self.stream.roster.processes()).collect()
+        self.stream.roster.processes()
     }
 
     /// Makes the next process that passes this place fail, once: to test that an application
@@ -304,7 +276,6 @@ impl Host {
     pub fn stop(&self) {
         let mut running = self.supervisor.lock();
         let Some(supervisor) = running.take() else { return };
-        self.builds.stop();
         self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
         self.mailbox.send(Wish::Stop(self.stop_grace));

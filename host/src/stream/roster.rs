@@ -30,26 +30,46 @@ pub struct ProcessInfo {
 
 /// The processes that were forked and not yet reaped.
 #[derive(Debug, Default)]
-pub(crate) struct Roster(Mutex<Vec<(Role, u32)>>);
+pub(crate) struct Roster(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    server: Option<u32>,
+    children: Vec<(Role, u32)>,
+}
 
 impl Roster {
+    /// There is a fork server from now on: the first, or another one after all processes of the one
+    /// before have ended.
+    pub(crate) fn begin(&self, server: u32) {
+        *self.0.lock() = Known { server: Some(server), children: Vec::new() };
+    }
+
+    /// There is no process any more.
+    pub(crate) fn end(&self) {
+        *self.0.lock() = Known::default();
+    }
+
+    /// All processes of the fork server have ended; it is there until it is reaped.
+    pub(crate) fn bury_children(&self) {
+        self.0.lock().children.clear();
+    }
+
     pub(crate) fn insert(&self, role: Role, pid: u32) {
-        self.0.lock().push((role, pid));
+        self.0.lock().children.push((role, pid));
     }
 
     pub(crate) fn remove(&self, role: Role) {
-        self.0.lock().retain(|(known, _)| *known != role);
+        self.0.lock().children.retain(|(known, _)| *known != role);
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.lock().clear();
-    }
-
-    /// The commander, then the workers by number.
+    /// The fork server, the commander, then the workers by number.
     pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
-        let mut processes: Vec<ProcessInfo> = self.0.lock().iter().filter_map(info).collect();
-        processes.sort_by_key(|process| process.role);
-        processes
+        let known = self.0.lock();
+        let mut children: Vec<ProcessInfo> = known.children.iter().filter_map(info).collect();
+        children.sort_by_key(|process| process.role);
+        let server = known.server.map(|pid| ProcessInfo { role: ProcessRole::ForkServer, pid });
+        server.into_iter().chain(children).collect()
     }
 }
 

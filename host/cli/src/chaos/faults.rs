@@ -60,8 +60,10 @@ impl<'a> Faults<'a> {
     fn throw(&mut self) {
         let kind: f64 = self.dice.random();
         if kind < SERVER_SHARE {
-            // The first process is the fork server, which always runs.
-            self.signal(self.host.processes()[0], Fault::Kill);
+            // The first process is the fork server, which is there until the run is over.
+            if let Some(&server) = self.host.processes().first() {
+                self.signal(server, Fault::Kill);
+            }
         } else if kind < SERVER_SHARE + FAILPOINT_SHARE {
             self.arm();
         } else {
