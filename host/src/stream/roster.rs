@@ -39,18 +39,19 @@ struct Known {
 }
 
 impl Roster {
-    /// There is a fork server from now on: the first, or another one after all processes of the one
-    /// before have ended.
+    /// Notes a fork server: the first one, or another after all processes of the one before have
+    /// ended.
     pub(crate) fn begin(&self, server: u32) {
         *self.0.lock() = Known { server: Some(server), children: Vec::new() };
     }
 
-    /// There is no process any more.
+    /// Notes that no process is left.
     pub(crate) fn end(&self) {
         *self.0.lock() = Known::default();
     }
 
-    /// All processes of the fork server have ended; it is there until it is reaped.
+    /// Notes that all processes of the fork server have ended. The fork server stays until it is
+    /// reaped.
     pub(crate) fn bury_children(&self) {
         self.0.lock().children.clear();
     }
