@@ -4,7 +4,7 @@
 //!   builder     the settings; checks: numbers in their ranges, files of earlier runs
 //!   launch      how the fork server is started
 //!   startup     from the settings to a running host
-//!   session     the run between its first process and its host
+//!   session     questions to a fork server and its processes, before a run or without one
 //!   handle      the running host
 //!   swap        the part of a swap that the application's thread does
 //!   pipeline    pipeline files
