@@ -166,8 +166,7 @@ impl Examination {
     /// commander.
     ///
     /// # Errors
-    /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
-    /// found.
+    /// [`PipelineError::Plugin`] if the commander cannot be built or found.
     #[cfg(feature = "pipeline")]
     pub fn pipeline(self, pipeline: &Pipeline) -> Result<Self, PipelineError> {
         let capacity = pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY);
