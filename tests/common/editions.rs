@@ -1,5 +1,4 @@
 //! Runs whose producer can be swapped: builds of `edition_producer.rs`, and what their batches must be.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +7,10 @@ use std::path::{Path, PathBuf};
 use cobuf_host::ndarray::Ix1;
 use cobuf_host::{Batch, Dictionary, HostBuilder, Plugin};
 
-use super::common::{Process, host, index, list, plugin};
-use super::refusals::Package;
+use super::packages::Package;
+use super::{Process, host, index, list, plugin};
 
-const SOURCE: &str = include_str!("edition_producer.rs");
+const SOURCE: &str = include_str!("sources/edition_producer.rs");
 
 /// A build of the producer that fills in this number.
 pub(crate) fn edition(number: u64) -> Plugin {
