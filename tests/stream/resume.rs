@@ -1,10 +1,11 @@
 //! Whether a checkpoint, wherever it is made, leads to exactly what is missing: no batch twice, none lost.
 
 use crate::common::{
-    Delivered, Gate, Leaks, all_items, array, filling, gated, index, isolated, list, next_batch, small,
+    Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch,
+    random_stream, small,
 };
 use cobuf_host::{
-    Batch, Checkpoint, CheckpointError, Dictionary, Host, HostBuilder, StartError, StreamError,
+    Batch, Checkpoint, CheckpointError, Host, HostBuilder, StartError, StreamError,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -34,7 +35,8 @@ fn legs() -> impl Strategy<Value = Vec<Leg>> {
 }
 
 fn start(leg: &Leg, messages: u64, checkpoint: Option<Checkpoint>) -> Host {
-    let builder = random_stream(messages).workers(2).slots(6).workers(leg.workers).slots(leg.slots).deterministic(leg.deterministic);
+    let builder =
+        random_stream(messages).workers(leg.workers).slots(leg.slots).deterministic(leg.deterministic);
     match checkpoint {
         Some(checkpoint) => builder.resume(read_again(&checkpoint)),
         None => builder,
