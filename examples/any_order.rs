@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
         .producer(Plugin::package(plugins.join("fill-producer")))
         .producer_config(ProducerConfig { arrays: vec![ArraySpec::new("x", DType::I64, [4])] })
         .workers(4)
-        .deterministic(false)
+        .ordered(false)
         .start()?;
 
     let started = Instant::now();

@@ -42,7 +42,7 @@ fn start(deterministic: bool) -> Host {
         .producer_config(small())
         .workers(WORKERS)
         .slots(SLOTS)
-        .deterministic(deterministic)
+        .ordered(deterministic)
         .start();
     host.expect("the plugins can be started")
 }

@@ -36,16 +36,16 @@
 //! # Processes
 //! A fork server, one commander process, and workers. The fork server is a process of its own ([`init`]), so that an
 //! application with threads is never forked; [`StartMethod::Fork`] forks the application instead. None of them
-//! outlives the host. [`Host::set_workers`] changes the number of workers, [`HostBuilder::tune_workers`] finds it.
+//! outlives the host. [`Host::set_workers`] changes the number of workers, [`Workers::auto`] finds it.
 //!
 //! # Failures
 //! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place of its batch; the stream goes on,
 //! unless [`OnFailure`] says otherwise. A worker, commander or fork server that dies is replaced, and nobody can tell but by
 //! [`Statistics`]. A commander's own error ends the stream, after everything that it had commanded; see [`OnCommanderFailure`].
-//! [`HostBuilder::dead_letters`] keeps what was given up, [`HostBuilder::replay`] produces it again.
+//! [`HostBuilder::dead_letters`] keeps what was given up, [`Source::Replay`] produces it again.
 //!
 //! # Checkpoints
-//! [`Host::checkpoint`] says at any moment what was delivered; [`HostBuilder::resume`] delivers exactly what is missing, with any number
+//! [`Host::checkpoint`] says at any moment what was delivered; [`Source::Resume`] delivers exactly what is missing, with any number
 //! of workers and slots, in either order.
 //!
 //! # Logs
@@ -54,58 +54,48 @@
 
 pub mod conformance;
 pub mod limits;
+#[cfg(feature = "bench-parts")]
 #[doc(hidden)]
 pub mod parts;
 
-mod batch;
-mod batches;
-mod builder;
-mod checkpoint;
-mod dead_letters;
-mod digest;
-mod error;
-mod failure;
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
-mod history;
 mod host;
-mod identity;
-mod inspect;
-mod ledger;
 mod plugin;
-mod plugin_logs;
 mod process;
-mod roster;
-mod run_folder;
+mod protocol;
+mod record;
 mod segment;
-mod stack;
-mod stall;
-mod startup;
-mod statistics;
 mod stream;
 mod supervisor;
-mod swap;
+mod text;
 
-pub use batch::{ArrayError, Batch};
-pub use batches::Batches;
-pub use builder::HostBuilder;
-pub use checkpoint::{Checkpoint, CheckpointError};
-pub use dead_letters::DeadLettersError;
-pub use digest::ContentDigest;
-pub use error::{BatchError, StartError, StreamError};
-pub use failure::{Attempt, Death, OnCommanderFailure, OnFailure};
-pub use host::Host;
-pub use inspect::{Declarations, inspect};
+pub use host::builder::{HostBuilder, Source, Workers};
+pub use host::error::{OutOfRange, StartError};
+pub use host::handle::Host;
+pub use host::inspect::{Declarations, Inspection};
+#[cfg(feature = "pipeline")]
+pub use host::pipeline::{Pipeline, PipelineError, set_entry};
 pub use plugin::{FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, find_plugins, plugin_path};
 pub use process::launch::{LaunchError, StartMethod};
-pub use process::protocol::{Exit, WorkerInit, WorkerLimits};
-pub use roster::{ProcessInfo, ProcessRole};
+pub use process::stack::names::{Stack, StackThread};
+pub use protocol::setup::{ProcessSetup, WorkerLimits};
+pub use record::checkpoint::{Checkpoint, CheckpointError};
+pub use record::death::{Death, Exit};
+pub use record::policy::{OnCommanderFailure, OnFailure};
+#[cfg(feature = "failpoints")]
 pub use segment::failpoint::{Failpoint, Fault};
-pub use stack::{Stack, StackThread};
-pub use stall::{Holder, SlotReport, StallReport};
-pub use statistics::{LimitedBy, Occupancy, Statistics};
-pub use stream::{Next, WaitingFor};
-pub use swap::SwapError;
+pub use stream::batch::{ArrayError, Batch};
+pub use stream::batches::{Batches, Next};
+pub use stream::dead_letters::DeadLettersError;
+pub use stream::delivery::WaitingFor;
+pub use stream::digest::ContentDigest;
+pub use stream::error::{BatchError, StreamError};
+pub use stream::failure::Attempt;
+pub use stream::roster::{ProcessInfo, ProcessRole};
+pub use stream::stall::{Holder, SlotReport, StallReport};
+pub use stream::statistics::{LimitedBy, Occupancy, Statistics};
+pub use supervisor::swap_error::SwapError;
 
 pub use cobuf_plugin_api::codec::CodecError;
 pub use cobuf_plugin_api::manifest::ManifestError;

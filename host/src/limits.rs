@@ -8,7 +8,7 @@ pub const MAX_WORKERS: usize = 1024;
 pub const MAX_SLOTS: usize = 16 * 1024;
 /// Slots for each worker, where their number is not given: one being filled, one ready, two of slack, as in
 /// `concurrentbuffer`.
-pub const DEFAULT_SLOTS_PER_WORKER: usize = 4;
+pub(crate) const DEFAULT_SLOTS_PER_WORKER: usize = 4;
 /// The seed of a run, where none is given.
 pub const DEFAULT_SEED: u64 = 0;
 /// Bytes for each slot's message, where nothing else is said.
@@ -23,15 +23,15 @@ pub const OUTCOME_CAPACITY: usize = 64 * 1024;
 /// commander is started that dies at one message.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
 /// The most attempts that can be asked for: a slot's word counts no further.
-pub const MAX_ATTEMPTS: u32 = crate::segment::word::MAX_COUNTED_ATTEMPTS;
+pub const MAX_ATTEMPTS: u32 = 16_383;
 /// The shortest deadline of a message: the clock that it is measured by moves every 1 to 10 ms.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
 /// The longest deadline that is counted: whoever asks for more wants none, and a clock's time can still be added to it.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How often in a row a fork server may die, with no batch delivered in between, until the stream ends.
-pub const MAX_FORK_SERVER_STARTS: u32 = 3;
+pub(crate) const MAX_FORK_SERVER_STARTS: u32 = 3;
 /// How many failed attempts at a message are kept, with log and stack: the first, and the last ones.
-pub const KEPT_ATTEMPTS: usize = 32;
+pub(crate) const KEPT_ATTEMPTS: usize = 32;
 /// How many of the last lines of a plugin's log an [`Attempt`](crate::Attempt) keeps, of each worker.
 pub const KEPT_LOG_LINES: usize = 10;
 /// The most bytes of each of them; the rest is cut.
@@ -39,17 +39,17 @@ pub const KEPT_LOG_LINE_BYTES: usize = 500;
 /// How many messages a commander that saves its state gives from one saving to the next.
 pub const SAVE_EVERY: u64 = 64;
 /// How long [`start`](crate::HostBuilder::start) waits for plugins to be opened and constructed.
-pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long plugins may take to finish once the host stops; what is left then is killed.
-pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(2);
 /// How many messages a new producer is rehearsed with, until it can do one.
-pub const MAX_REHEARSED_MESSAGES: usize = 8;
+pub(crate) const MAX_REHEARSED_MESSAGES: usize = 8;
 /// How long a consumer waits, with every slot held by the application's own batches, before it says so in the log.
-pub const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 /// How often in a row a worker may die before its plugin is constructed, until it is given up.
 pub const MAX_FAILED_STARTS: u32 = 3;
 /// The wait before a worker that died before its plugin was constructed is started again; doubled each time.
-pub const RESTART_BACKOFF: Duration = Duration::from_millis(20);
+pub(crate) const RESTART_BACKOFF: Duration = Duration::from_millis(20);
 /// How long the processes of a dead fork server may take to end, before the host gives the run up.
 pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
 /// How many requests may be without an answer: the socket that answers come by holds some 250, and whoever writes to a full one waits.
@@ -67,11 +67,11 @@ pub(crate) const MEMORY_LOOK_AT_LEAST: Duration = Duration::from_millis(5);
 /// As above.
 pub(crate) const MEMORY_LOOK_AT_MOST: Duration = Duration::from_millis(500);
 /// The longest such wait of a worker that dies again and again without having done a message.
-pub const MAX_RESTART_BACKOFF: Duration = Duration::from_millis(200);
+pub(crate) const MAX_RESTART_BACKOFF: Duration = Duration::from_millis(200);
 /// How long the throughput of one number of workers is measured, where the number is found automatically.
-pub const TUNE_WINDOW: Duration = Duration::from_millis(500);
+pub(crate) const TUNE_WINDOW: Duration = Duration::from_millis(500);
 /// How many messages each worker must have done in that time; otherwise it is measured for longer.
-pub const TUNE_MESSAGES_PER_WORKER: u64 = 3;
+pub(crate) const TUNE_MESSAGES_PER_WORKER: u64 = 3;
 /// How many workers are tried at most where their number is found automatically and nothing else is said, for each CPU.
 pub const TUNED_WORKERS_PER_CPU: usize = 4;
 /// How long past its grace a fork server may take to end, before it is killed.
@@ -83,19 +83,22 @@ pub(crate) const MAX_LOG_BYTES: usize = 32 * 1024;
 /// The most bytes of an error report in an event.
 pub(crate) const MAX_REPORT_BYTES: usize = 32 * 1024;
 /// The most threads in the stack of one process; the main thread is the first.
+#[cfg(feature = "stacks")]
 pub(crate) const MAX_STACK_THREADS: usize = 16;
 /// The most frames in a thread's stack, innermost first: an endless recursion is known from these.
 pub(crate) const MAX_STACK_FRAMES: usize = 64;
 /// The most bytes of all files' names in a stack; with the frames of all threads it is below half of an event.
+#[cfg(feature = "stacks")]
 pub(crate) const MAX_STACK_NAME_BYTES: usize = 32 * 1024;
 /// The most bytes that are read of one file's unwind tables; they are commonly a tenth of the file or less.
+#[cfg(feature = "stacks")]
 pub(crate) const MAX_UNWIND_TABLE_BYTES: u64 = 96 * 1024 * 1024;
 /// How long each process of an examination may take, where nothing else is said.
 pub const DEFAULT_EXAMINATION_LIMIT: Duration = Duration::from_secs(30);
 /// How long an examination looks for leaks in the first of its windows, where nothing else is said; the others have as many messages.
 pub const DEFAULT_SOAK: Duration = Duration::from_millis(200);
 /// How many messages of a commander an examination of its producer takes.
-pub const EXAMINED_MESSAGES: u64 = 8;
+pub(crate) const EXAMINED_MESSAGES: u64 = 8;
 /// How long a process looks again and again for something to do, while others may run, before it sleeps. As long as it takes to sleep and
 /// be woken: by waiting for longer nobody can win more than that.
 pub(crate) const SPIN_LIMIT: Duration = Duration::from_micros(20);

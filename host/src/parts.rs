@@ -13,45 +13,32 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::{Job, LogSink, WorkerInfo};
-use cobuf_plugin_api::{ArraySpec, DType, Dictionary, PluginKind, Schema, StopFlag, codec, message_seed};
+use cobuf_plugin_api::{Dictionary, PluginKind, StopFlag, codec, message_seed};
 
-use crate::batches::Batches;
-use crate::conformance::examiner::arena::Arena;
-use crate::failure::PerKind;
-use crate::history::History;
-use crate::identity::Identity;
-use crate::ledger::Ledger;
-use crate::limits::{DEFAULT_SEED, MIN_MESSAGE_CAPACITY};
+use crate::limits::DEFAULT_SEED;
 use crate::plugin::Plugin;
 use crate::plugin::open::{Logging, OpenProducer, ProducerPlugin};
+use crate::process::arena::Arena;
+use crate::record::identity::Identity;
+use crate::record::ledger::Ledger;
+use crate::record::policy::PerKind;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{self, Claim, Commanding, Reading};
 use crate::segment::event::Event;
-use crate::segment::layout::{Layout, Sizes};
+use crate::segment::fixture::segment;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
+use crate::segment::place::Place;
 use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::table::Supply;
-use crate::stream::Stream;
-
-/// A segment of so many slots, with one array of 16 bytes each.
-pub(crate) fn segment(slots: usize) -> Segment {
-    static SEGMENTS: AtomicU32 = AtomicU32::new(0);
-    let number = SEGMENTS.fetch_add(1, Ordering::Relaxed);
-    let name = format!("/cobuf-parts-{}-{number}", std::process::id());
-    let schema =
-        Schema::new([ArraySpec::new("x", DType::U8, [16])]).unwrap_or_else(|error| panic!("{error}"));
-    let layout = Layout::new(Sizes { slots, message_capacity: MIN_MESSAGE_CAPACITY, schema });
-    let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
-    let segment = Segment::create(&name, layout).unwrap_or_else(|error| panic!("no segment: {error}"));
-    segment.table().begin_at(0);
-    segment
-}
+use crate::stream::batches::Batches;
+use crate::stream::delivery::Stream;
+use crate::stream::history::History;
 
 /// All slots of a run and who holds them. Each step takes the slot that has waited longest for it.
 #[derive(Debug)]
@@ -98,8 +85,12 @@ impl Slots {
 
     /// A worker claims the oldest message.
     pub fn claim_queued(&mut self) {
-        let noted = &self.segment.worker_place(0).noted;
-        self.producing.push_back(there(self.segment.table().claim_queued(0, noted, &mut self.scout)));
+        let noted = &self.segment.worker_place(Place::FIRST).noted;
+        self.producing.push_back(there(self.segment.table().claim_queued(
+            Place::FIRST,
+            noted,
+            &mut self.scout,
+        )));
     }
 
     /// The worker makes its batch ready.

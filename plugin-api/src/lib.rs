@@ -34,6 +34,8 @@ pub mod report;
 pub mod testing;
 
 mod commander;
+#[cfg(test)]
+mod commander_tests;
 mod dictionary;
 mod dtype;
 mod export;

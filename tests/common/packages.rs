@@ -136,6 +136,16 @@ fn repository_manifest() -> Table {
     text.parse().expect("cargo reads it too")
 }
 
+/// The settings of the repository's dev profile, as variables for cargo.
+pub(crate) fn profile_variables() -> Vec<(String, String)> {
+    let profile = repository_manifest()["profile"]["dev"].as_table().expect("it is a table").clone();
+    let variable = |(key, value): (String, Value)| {
+        let name = format!("CARGO_PROFILE_DEV_{}", key.replace('-', "_").to_uppercase());
+        (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    profile.into_iter().map(variable).collect()
+}
+
 fn table<'a>(parent: &'a mut Table, name: &str) -> &'a mut Table {
     parent.get_mut(name).and_then(Value::as_table_mut).unwrap_or_else(|| panic!("there is a table {name}"))
 }

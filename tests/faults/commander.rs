@@ -1,15 +1,9 @@
 //! A commander that dies or fails: it is restarted at its message, or the stream ends there.
 
-use crate::common::{
-    Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
-    random_stream, small, wait_for_ready, wait_until,
-};
-use cobuf_host::{
-    Death, Dictionary, Exit, Failpoint, Fault, HostBuilder, Next, OnCommanderFailure, ReportKind,
-    StreamError, WaitingFor,
-};
-use std::collections::BTreeSet;
-use std::thread;
+use crate::common::{Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch, random_stream, small, wait_for_ready, wait_until};
+use cobuf_host::{Death, Dictionary, Exit, Failpoint, Fault, HostBuilder, Next, OnCommanderFailure, ReportKind, StreamError, WaitingFor};
+use std::collections::{BTreeSet};
+use std::{thread};
 
 const KILLED: Death = Death::Exit(Exit::Signal(9));
 
@@ -35,7 +29,7 @@ fn killed_commander_goes_on_at_its_message() {
     let _leaks = isolated!();
     let expected = Delivered::of(&random_stream(60).workers(2).slots(6).start().unwrap().batches());
     for deterministic in [true, false] {
-        let host = random_stream(60).workers(2).slots(6).deterministic(deterministic).start().unwrap();
+        let host = random_stream(60).workers(2).slots(6).ordered(deterministic).start().unwrap();
         let batches = host.batches();
         let mut delivered = Delivered::default();
         for round in 0..5 {
@@ -115,7 +109,7 @@ fn messages_of_a_killed_commander_are_delivered() {
     for deterministic in [true, false] {
         let endless = list([index(0)]).with("repeat", 0);
         let host =
-            with_one_commander(endless).workers(2).slots(5).deterministic(deterministic).start().unwrap();
+            with_one_commander(endless).workers(2).slots(5).ordered(deterministic).start().unwrap();
         wait_for_ready(&host, 5);
         let commander = Process::commander(host.fork_server_pid());
         assert!(commander.kill() && commander.wait_for_end(LONG));
@@ -138,7 +132,7 @@ fn messages_of_a_killed_commander_are_still_produced() {
         logs.clear();
         let gate = Gate::new();
         let messages = list([gated(0, "at the gate", &gate)]).with("repeat", 0).with("sleep_seconds", 0.05);
-        let host = with_one_commander(messages).workers(1).slots(5).deterministic(deterministic);
+        let host = with_one_commander(messages).workers(1).slots(5).ordered(deterministic);
         let host = host.start().unwrap();
         logs.wait_for("at the gate");
         let commander = Process::commander(host.fork_server_pid());

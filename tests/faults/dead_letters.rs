@@ -2,10 +2,10 @@
 
 use crate::common::refusals::{assert_says, folder, start_error};
 use crate::common::{all_items, array, arrays_config, filling, index, isolated, list, next_item};
-use cobuf_host::{Batches, Dictionary, HostBuilder, OnFailure, ReportKind, StartError};
+use cobuf_host::{Batches, Dictionary, HostBuilder, OnFailure, ReportKind, Source, StartError};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap};
+use std::{fs};
 use std::path::{Path, PathBuf};
 
 /// Twelve messages of random content. While `disturbed`, 3 and 7 kill their worker once; 9 is an error each time.
@@ -97,7 +97,7 @@ fn second_run_adds_to_the_file() {
     let sequences: Vec<Value> = lines(&path).iter().map(|line| line["sequence"].clone()).collect();
     assert_eq!(sequences, [json!(null), json!(3), json!(7), json!(9), json!(3), json!(7), json!(9)]);
     // Each comes once all the same.
-    let host = run(true).max_attempts(2).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7 !9");
 }
 
@@ -110,9 +110,9 @@ fn replay_produces_just_the_given_up_messages() {
     for deterministic in [true, false] {
         for workers in [1, 3] {
             // The second attempt at 3 and 7 succeeds; 9 fails again.
-            let builder = run(true).max_attempts(2).workers(workers).deterministic(deterministic);
+            let builder = run(true).max_attempts(2).workers(workers).ordered(deterministic);
             let builder = builder.on_failure(ReportKind::Error, OnFailure::Skip);
-            let host = builder.replay(&path).start().unwrap();
+            let host = builder.source(Source::Replay(path.clone())).start().unwrap();
             assert_eq!(contents(&host.batches()), expected);
             let statistics = host.statistics();
             assert_eq!((statistics.delivered, statistics.skipped, statistics.retries), (2, 1, 2));
@@ -124,7 +124,7 @@ fn replay_produces_just_the_given_up_messages() {
 fn replay_can_add_to_the_file_that_it_reads() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
-    let host = run(true).max_attempts(2).replay(&path).dead_letters(&path).start().unwrap();
+    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).dead_letters(&path).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7 !9");
     assert_eq!(lines(&path).len(), 5);
 }
@@ -133,7 +133,7 @@ fn replay_can_add_to_the_file_that_it_reads() {
 fn letters_beyond_the_limit_are_replayed() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
-    let host = run(true).max_attempts(2).limit(5).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).limit(5).source(Source::Replay(path.clone())).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7 !9");
 }
 
@@ -146,7 +146,7 @@ fn empty_file_replays_nothing() {
     assert_eq!(contents(&host.batches()).len(), 12);
     assert_eq!(lines(&path).len(), 1);
     for deterministic in [true, false] {
-        let host = run(false).deterministic(deterministic).replay(&path).start().unwrap();
+        let host = run(false).ordered(deterministic).source(Source::Replay(path.clone())).start().unwrap();
         assert!(next_item(&host.batches()).is_none());
     }
 }
@@ -169,7 +169,7 @@ fn file_of_another_run_is_refused_by_the_difference() {
         let whole = format!("the dead letters {} are another run's: {difference}", path.display());
         assert_says(&error, &[&whole]);
     }
-    assert_says(&start_error(run(true).seed(6).replay(&path)), &["the seed is 6, it was 5"]);
+    assert_says(&start_error(run(true).seed(6).source(Source::Replay(path.clone()))), &["the seed is 6, it was 5"]);
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -181,9 +181,9 @@ fn inaccessible_file_fails_the_start() {
     let error = start_error(run(true).dead_letters(&path));
     let reason = format!("cannot write the dead letters {}: No such file or directory", path.display());
     assert_says(&error, &[&reason]);
-    let error = start_error(run(true).replay(&path));
+    let error = start_error(run(true).source(Source::Replay(path.clone())));
     assert_says(&error, &[&reason.replace("write", "read")]);
-    assert_says(&start_error(run(true).replay(folder.path())), &["cannot read the dead letters "]);
+    assert_says(&start_error(run(true).source(Source::Replay(folder.path().into()))), &["cannot read the dead letters "]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn file_of_another_kind_is_refused_by_its_line() {
     for (content, reason) in cases {
         let path = folder.path().join("other.jsonl");
         fs::write(&path, &content).unwrap();
-        let error = start_error(run(true).replay(&path));
+        let error = start_error(run(true).source(Source::Replay(path.clone())));
         assert!(matches!(error, StartError::DeadLetters(_)), "{error:?}");
         assert_says(&error, &["is no dead letter of cobuf", reason]);
         // A file that is not understood is not written to either.
@@ -224,7 +224,7 @@ fn half_written_letter_is_left_out() {
     let (_folder, path) = letters();
     let whole = fs::read_to_string(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 20]).unwrap();
-    let host = run(true).max_attempts(2).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7");
     // The next run's letters begin on a line of their own.
     let host = run(true).dead_letters(&path).start().unwrap();
@@ -238,21 +238,11 @@ fn commander_that_dies_in_a_replay_is_replaced() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
     // One slot: the commander waits for the consumer after each message.
-    let host = run(true).max_attempts(2).workers(1).slots(1).replay(&path).start().unwrap();
+    let host = run(true).max_attempts(2).workers(1).slots(1).source(Source::Replay(path.clone())).start().unwrap();
     let batches = host.batches();
     let first = crate::common::next_batch(&batches);
     assert!(crate::common::Process::commander(host.fork_server_pid()).kill());
     crate::common::wait_until("the commander is replaced", || host.statistics().commander_restarts == 1);
     drop(first);
     assert_eq!(crate::common::outline(&batches), "7 !9");
-}
-
-#[test]
-fn run_that_replays_and_resumes_is_refused() {
-    let _leaks = isolated!();
-    let (_folder, path) = letters();
-    let checkpoint = run(true).start().unwrap().checkpoint();
-    let error = start_error(run(true).replay(&path).resume(checkpoint));
-    assert!(matches!(error, StartError::Contradiction(_)), "{error:?}");
-    assert_says(&error, &["a run either replays dead letters or resumes a checkpoint"]);
 }

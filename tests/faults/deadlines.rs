@@ -1,16 +1,10 @@
 //! Deadlines: a process that misses one is killed and replaced; one that is only slow is left alone.
 
-use crate::common::packages::odd_host;
-use crate::common::refusals::start_error;
-use crate::common::{
-    Delivered, Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, list,
-    next_batch, next_item, repeating, small, wait_for_ready, wait_until,
-};
-use cobuf_host::{
-    Death, Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, ReportKind, StartError,
-    StreamError, limits,
-};
-use std::time::Duration;
+use crate::common::packages::{odd_host};
+use crate::common::refusals::{start_error};
+use crate::common::{Delivered, Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, list, next_batch, next_item, repeating, small, wait_for_ready, wait_until};
+use cobuf_host::{Death, Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, OutOfRange, ReportKind, StartError, StreamError, limits};
+use std::time::{Duration};
 
 /// Longer than what is done at once takes, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -42,7 +36,7 @@ fn hanging_producer_is_killed_and_its_message_retried() {
     };
     for deterministic in [true, false] {
         let undisturbed = Delivered::of(&watched((0..4).map(random)).start().unwrap().batches());
-        let host = watched((0..4).map(message)).workers(2).deterministic(deterministic).start().unwrap();
+        let host = watched((0..4).map(message)).workers(2).ordered(deterministic).start().unwrap();
         let mut delivered = Delivered::default();
         for batch in all_items(&host.batches()).map(Result::unwrap) {
             assert_eq!(batch.retries(), u32::from(batch.sequence() == 1));
@@ -62,7 +56,7 @@ fn last_batch_is_delivered_if_its_worker_froze_before_the_wake() {
     for deterministic in [true, false] {
         let gate = Gate::new();
         let last = gated(0, "the last", &gate);
-        let host = watched([last]).workers(1).deterministic(deterministic).start().unwrap();
+        let host = watched([last]).workers(1).ordered(deterministic).start().unwrap();
         host.arm(Failpoint::CommitReady, Fault::Freeze);
         gate.open();
         let batches = host.batches();
@@ -234,7 +228,7 @@ fn impossible_deadline_is_refused() {
     let short = limits::MIN_TIMEOUT - Duration::from_millis(1);
     let builders = [watched([]).message_timeout(short), repeating().commander_timeout(short)];
     for error in builders.map(start_error) {
-        assert!(matches!(error, StartError::OutOfRange { value: 19, least: 20, .. }), "{error:?}");
+        assert!(matches!(error, StartError::OutOfRange(OutOfRange { value: 19, least: 20, .. })), "{error:?}");
     }
 }
 

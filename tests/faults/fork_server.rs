@@ -1,20 +1,17 @@
 //! A fork server that dies or hangs: it is replaced with all its processes, or the stream ends.
 
-use crate::common::{
-    Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
-    next_item, random_stream, small, wait_for_ready, wait_until,
-};
+use crate::common::{Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch, next_item, random_stream, small, wait_for_ready, wait_until};
 use cobuf_host::{ProcessRole, StartMethod, StreamError};
-use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
+use std::path::{PathBuf};
+use std::sync::{mpsc};
+use std::{thread};
 
 #[test]
 fn run_goes_on_after_its_fork_server_was_killed() {
     let leaks = isolated!();
     let expected = Delivered::of(&random_stream(60).workers(2).start().unwrap().batches());
     for deterministic in [true, false] {
-        let host = random_stream(60).workers(2).slots(6).deterministic(deterministic).start().unwrap();
+        let host = random_stream(60).workers(2).slots(6).ordered(deterministic).start().unwrap();
         let batches = host.batches();
         let mut delivered = Delivered::default();
         for round in 0..3 {
@@ -178,7 +175,7 @@ fn waiting_consumers_learn_of_the_death_of_the_fork_server() {
     for deterministic in [true, false] {
         let executable = Removable::new();
         let host = filling([gated(0, "", &gate)], &small()).fork_server(executable.path()).workers(2);
-        let host = host.deterministic(deterministic).start().unwrap();
+        let host = host.ordered(deterministic).start().unwrap();
         drop(executable);
         let (sender, receiver) = mpsc::channel();
         for _ in 0..3 {

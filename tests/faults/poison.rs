@@ -1,16 +1,11 @@
 //! What becomes of a message that cannot be produced: how it was tried, and what the policy makes of it.
 
-use crate::common::{
-    Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, next_batch, next_item,
-    outline, small, wait_until,
-};
-use cobuf_host::{
-    Death, Dictionary, Exit, HostBuilder, OnFailure, ReportKind, StartError, StreamError, limits,
-};
-use rustix::process::Signal;
+use crate::common::{Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, next_batch, next_item, outline, small, wait_until};
+use cobuf_host::{Death, Dictionary, Exit, HostBuilder, OnFailure, OutOfRange, ReportKind, StartError, StreamError, limits};
+use rustix::process::{Signal};
 use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::Duration;
+use std::{thread};
+use std::time::{Duration};
 
 /// Longer than a message takes that is done at once, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -117,7 +112,7 @@ fn impossible_number_of_attempts_is_refused() {
     let _leaks = isolated!();
     for attempts in [0, limits::MAX_ATTEMPTS + 1] {
         let error = filling([], &small()).max_attempts(attempts).start().unwrap_err();
-        assert!(matches!(error, StartError::OutOfRange { .. }), "{error:?}");
+        assert!(matches!(error, StartError::OutOfRange(OutOfRange { .. })), "{error:?}");
     }
 }
 
@@ -177,7 +172,7 @@ fn failure_of_each_kind_is_skipped_on_request() {
     for kind in ALL_KINDS {
         for deterministic in [true, false] {
             let builder = with_failure(kind).on_failure(kind, OnFailure::Skip);
-            let host = builder.deterministic(deterministic).start().unwrap();
+            let host = builder.ordered(deterministic).start().unwrap();
             let outline = outline(&host.batches());
             let expected = "0 1 3 4 !5 6 7";
             if deterministic {
@@ -197,7 +192,7 @@ fn stream_ends_if_every_message_is_skipped() {
     let _leaks = isolated!();
     for deterministic in [true, false] {
         let messages = (0..20).map(|number| failing(number, ReportKind::Error));
-        let builder = filling(messages, &small()).workers(2).slots(2).deterministic(deterministic);
+        let builder = filling(messages, &small()).workers(2).slots(2).ordered(deterministic);
         let host = builder.on_failure(ReportKind::Error, OnFailure::Skip).start().unwrap();
         assert!(next_item(&host.batches()).is_none());
         assert_eq!(host.statistics().skipped, 20);
@@ -210,7 +205,7 @@ fn failure_of_each_kind_stops_the_stream_on_request() {
     for kind in ALL_KINDS {
         for deterministic in [true, false] {
             let builder = with_failure(kind).on_failure(kind, OnFailure::Stop);
-            let host = builder.deterministic(deterministic).start().unwrap();
+            let host = builder.ordered(deterministic).start().unwrap();
             let (batches, others) = (host.batches(), host.batches());
             let mut items: Vec<_> = all_items(&batches).collect();
             // In any order the error of message 5 may have been before it.

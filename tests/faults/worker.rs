@@ -1,14 +1,8 @@
 //! Workers that die: killed in the middle of a message, killed by it, or killed at random.
 
-use crate::common::dice::Dice;
-use crate::common::{
-    Delivered, Gate, Logs, Process, all_items, array, filling, gated, index, isolated, next_item,
-    random_stream, small, wait_for_ready, wait_until,
-};
-use cobuf_host::{
-    Batch, Batches, Death, Dictionary, Exit, Failpoint, Fault, Host, ReportKind, StreamError, WorkerInit,
-    limits,
-};
+use crate::common::dice::{Dice};
+use crate::common::{Delivered, Gate, Logs, Process, all_items, array, filling, gated, index, isolated, next_item, random_stream, small, wait_for_ready, wait_until};
+use cobuf_host::{Batch, Batches, Death, Dictionary, Exit, Failpoint, Fault, Host, ProcessSetup, ReportKind, StreamError, limits};
 use std::collections::{BTreeSet, HashSet};
 
 /// Messages whose batches have random content.
@@ -95,7 +89,7 @@ fn message_is_retried_after_its_worker_exits() {
             3 if disturbed => abort(number),
             _ => random(number),
         };
-        let host = filling((0..15).map(message), &arrays()).workers(2).deterministic(deterministic);
+        let host = filling((0..15).map(message), &arrays()).workers(2).ordered(deterministic);
         let host = host.start().unwrap();
         let mut delivered = Delivered::of(&host.batches());
         delivered.sequences.sort_unstable();
@@ -140,9 +134,9 @@ fn message_that_kills_every_worker_becomes_an_error() {
 /// A run whose workers cannot come back: their working directory is removed.
 fn without_return(gate: &Gate, workers: usize) -> Host {
     let folder = tempfile::tempdir().unwrap();
-    let init = WorkerInit { working_directory: Some(folder.path().to_owned()), ..WorkerInit::default() };
+    let init = ProcessSetup { working_directory: Some(folder.path().to_owned()), ..ProcessSetup::default() };
     let messages = (0..6).map(|number| gated(number, "with a folder", gate));
-    filling(messages, &small()).workers(workers).slots(6).worker_init(init).start().unwrap()
+    filling(messages, &small()).workers(workers).slots(6).process_setup(init).start().unwrap()
 }
 
 #[test]
@@ -254,7 +248,7 @@ fn many_messages() -> impl Iterator<Item = Dictionary> {
 }
 
 fn run_under_fire(workers: usize, deterministic: bool) -> Delivered {
-    let host = filling(many_messages(), &arrays()).workers(workers).slots(6).deterministic(deterministic);
+    let host = filling(many_messages(), &arrays()).workers(workers).slots(6).ordered(deterministic);
     let host = host.start().unwrap();
     println!("{workers} workers, deterministic {deterministic}");
     let mut killer = Killer::new(&host);

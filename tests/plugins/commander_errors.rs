@@ -1,17 +1,17 @@
 //! Errors, panics and exits of a commander come after the batches of its messages.
 
-use crate::common::packages::odd_commander;
+use crate::common::packages::{odd_commander};
 use crate::common::refusals::{assert_says, said};
 use crate::common::{Gate, Process, filling, gated, index, isolated, list, next_batch, next_item, small};
 use cobuf_host::{Death, Dictionary, Exit, Next, ReportKind, StreamError, limits};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet};
 
 /// The error that ends a stream of these many batches; nothing comes after it.
 #[track_caller]
 fn error_after(count: u64, misbehaviour: &str, deterministic: bool) -> StreamError {
     let config = list((0..9).map(index)).with(misbehaviour, count);
     let builder = filling([], &small()).commander_config(config).workers(2).slots(2);
-    let host = builder.deterministic(deterministic).start().unwrap();
+    let host = builder.ordered(deterministic).start().unwrap();
     let mut batches = host.batches();
     let sequences: BTreeSet<u64> = (0..count).map(|_| next_batch(&batches).sequence()).collect();
     assert_eq!(sequences, BTreeSet::from_iter(0..count));

@@ -2,8 +2,8 @@
 
 use crate::common::refusals::{assert_contains, assert_says, good, setup_error, start_error};
 use crate::common::{array, arrays_config, host, isolated, list, plugin, small};
-use cobuf_host::{CodecError, Dictionary, HostBuilder, PluginKind, ReportKind, StartError, Value, limits};
-use std::collections::BTreeMap;
+use cobuf_host::{CodecError, Dictionary, HostBuilder, OutOfRange, PluginKind, ReportKind, StartError, Value, limits};
+use std::collections::{BTreeMap};
 
 #[track_caller]
 fn producer_says(config: Dictionary) -> String {
@@ -141,7 +141,7 @@ fn numbers_out_of_range_are_named_with_their_range() {
     let _leaks = isolated!();
     let refused = |builder: HostBuilder, what: &str, value: usize, least: usize, most: usize| {
         let error = start_error(builder);
-        assert!(matches!(error, StartError::OutOfRange { .. }), "{error:?}");
+        assert!(matches!(error, StartError::OutOfRange(OutOfRange { .. })), "{error:?}");
         assert_eq!(error.to_string(), format!("{what} is {value}, expected {least} to {most}"));
     };
     for value in [0, limits::MAX_WORKERS + 1, usize::MAX] {

@@ -1,14 +1,13 @@
 //! Plugins whose manifest says that this host cannot run them.
 
-use crate::common::packages::documented;
-use crate::common::packages::{OtherApi, Package};
+use crate::common::packages::{OtherApi, Package, documented};
 use crate::common::refusals::{assert_says, bytes_of, file_of, folder, refusal_of, said, start_error, text};
 use crate::common::{host, isolated, plugin};
 use cobuf_host::{PluginError, PluginKind, StartError};
-use object::read::elf::ElfFile64;
+use object::read::elf::{ElfFile64};
 use object::{Object, ObjectSection};
-use std::fs;
-use std::path::PathBuf;
+use std::{fs};
+use std::path::{PathBuf};
 
 /// The bytes of a plugin that works.
 fn good() -> Vec<u8> {

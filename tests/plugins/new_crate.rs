@@ -1,11 +1,15 @@
-//! Is what `cobuf new` makes a plugin, as it is: outside of this repository, with nothing edited?
+//! `cobuf new` makes a plugin that works unedited, outside of this repository.
+//!
+//! `.ci/run` does the same with release builds, which share nothing with the builds of the tests.
 
+use crate::common::packages::{profile_variables, target};
+use crate::harness::plugins::{library};
 use crate::common::{cobuf, isolated, repository, succeed};
-use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
+use serde_json::{Value};
+use std::{fs};
+use std::path::{Path};
 use std::process::{Command, Stdio};
-use tempfile::TempDir;
+use tempfile::{TempDir};
 
 fn cobuf_in(folder: &Path) -> Command {
     let mut command = cobuf();
@@ -19,14 +23,12 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-/// All new crates are built in one target folder, which is kept: their dependencies are the same.
+/// New crates are built in the repository's target folder with the repository's profile, so that
+/// they share their dependencies with the other packages of tests.
 fn in_new_crate(command: &mut Command, folder: &Path) {
     command.current_dir(folder).stdin(Stdio::null()).env_remove("RUST_LOG");
-    command.env("CARGO_TARGET_DIR", target()).env("CARGO_NET_OFFLINE", "true").env("CARGO_INCREMENTAL", "0");
-}
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-crates")
+    command.env("CARGO_TARGET_DIR", target()).env("CARGO_NET_OFFLINE", "true");
+    command.envs(profile_variables());
 }
 
 /// What a command said that must be refused: one line.
@@ -54,8 +56,8 @@ fn report(new_crate: &Path, pipeline: &str) -> Value {
     report
 }
 
-/// The new crate is made, tested and run by the commands that a reader of its README types; then what cargo builds of it is
-/// loaded, from both profiles.
+/// The new crate is made, tested and run by the commands that a reader of its README types; then the
+/// files that cargo builds of it are loaded.
 fn try_out(kind: &str, name: &str, tests: &str, partner: &str) {
     let folder = folder();
     let api = repository().join("plugin-api");
@@ -71,20 +73,15 @@ fn try_out(kind: &str, name: &str, tests: &str, partner: &str) {
     let digest = report(&new_crate, &format!("{name}.toml"))["content_digest"].clone();
 
     let pipeline = fs::read_to_string(new_crate.join(format!("{name}.toml"))).unwrap();
-    for (profile, arguments) in [("debug", &[][..]), ("release", &["--release"])] {
-        succeed(cargo(&new_crate).args(["build", "--workspace"]).args(arguments));
-        let library = |package: &str| {
-            let file = format!("lib{}.so", package.replace('-', "_"));
-            format!("plugin = {:?}", target().join(profile).join(file))
-        };
-        let of_files = pipeline
-            .replace("plugin = \".\"", &library(name))
-            .replace("plugin = \"./commander\"", &library(partner))
-            .replace("plugin = \"./producer\"", &library(partner));
-        assert!(!of_files.contains("\"."), "{of_files}");
-        fs::write(new_crate.join("of-files.toml"), of_files).unwrap();
-        assert_eq!(report(&new_crate, "of-files.toml")["content_digest"], digest, "{profile}");
-    }
+    succeed(cargo(&new_crate).args(["build", "--workspace"]));
+    let library = |package: &str| format!("plugin = {:?}", target().join("debug").join(library(package)));
+    let of_files = pipeline
+        .replace("plugin = \".\"", &library(name))
+        .replace("plugin = \"./commander\"", &library(partner))
+        .replace("plugin = \"./producer\"", &library(partner));
+    assert!(!of_files.contains("\"."), "{of_files}");
+    fs::write(new_crate.join("of-files.toml"), of_files).unwrap();
+    assert_eq!(report(&new_crate, "of-files.toml")["content_digest"], digest);
 }
 
 #[test]

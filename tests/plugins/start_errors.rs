@@ -3,19 +3,13 @@
 
 use crate::common::packages::{odd_commander, odd_producer};
 use crate::common::refusals::{assert_contains, assert_says, folder, good, setup_error, start_error, text};
-use crate::common::{
-    all_items, application, array, arrays_config, filling, index, isolated, list, next_batch, plugin,
-    run_as_application, small, test_name,
-};
-use cobuf_host::{
-    Dictionary, Host, LaunchError, Plugin, PluginError, PluginKind, ReportKind, StartError, StartMethod,
-    Value, WorkerInit, inspect, limits,
-};
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use crate::common::{COBUF, all_items, application, array, arrays_config, filling, index, isolated, list, next_batch, plugin, run_as_application, small, test_name};
+use cobuf_host::{Dictionary, Host, Inspection, LaunchError, Plugin, PluginError, PluginKind, ProcessSetup, ReportKind, StartError, StartMethod, Value, limits};
+use std::collections::{BTreeMap};
+use std::{fs};
+use std::os::unix::fs::{PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration};
 
 #[test]
 fn lack_of_shared_memory_names_needed_and_free_bytes() {
@@ -186,9 +180,9 @@ fn arrays_that_differ_between_processes_are_refused() {
 #[test]
 fn missing_working_directory_is_named() {
     let _leaks = isolated!();
-    let init = WorkerInit { working_directory: Some("/nowhere/at/all".into()), ..WorkerInit::default() };
+    let init = ProcessSetup { working_directory: Some("/nowhere/at/all".into()), ..ProcessSetup::default() };
     for method in [StartMethod::ForkServer, StartMethod::Fork] {
-        let error = start_error(good().worker_init(init.clone()).start_method(method));
+        let error = start_error(good().process_setup(init.clone()).start_method(method));
         assert!(matches!(error, StartError::Process { .. }), "{error:?}");
         assert_says(
             &error,
@@ -202,7 +196,7 @@ fn impossible_environment_variable_is_refused_by_name() {
     let _leaks = isolated!();
     for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
         let env = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let error = start_error(good().worker_init(WorkerInit { env, ..WorkerInit::default() }));
+        let error = start_error(good().process_setup(ProcessSetup { env, ..ProcessSetup::default() }));
         assert!(matches!(error, StartError::Process { .. }), "{error:?}");
         let named = format!("the environment variable {name:?} cannot be set to {value:?}");
         assert_says(&error, &[&named, "expected a name without '=' and no zero bytes"]);
@@ -213,7 +207,7 @@ fn impossible_environment_variable_is_refused_by_name() {
 fn process_setup_reaches_the_plugin() {
     let _leaks = isolated!();
     let folder = folder();
-    let init = WorkerInit {
+    let init = ProcessSetup {
         env: BTreeMap::from([("COBUF_TEST_THREADS".to_owned(), "three = 3".to_owned())]),
         working_directory: Some(folder.path().to_owned()),
         nice: Some(7),
@@ -222,7 +216,7 @@ fn process_setup_reaches_the_plugin() {
         .producer(odd_producer())
         .producer_config(Dictionary::new())
         .commander_config(list([Dictionary::new().with("variable", "COBUF_TEST_THREADS")]))
-        .worker_init(init)
+        .process_setup(init)
         .start()
         .unwrap();
     let told: Dictionary = next_batch(&host.batches()).metadata().unwrap();
@@ -240,8 +234,9 @@ fn process_setup_reaches_the_plugin() {
 #[test]
 fn inspection_gives_the_same_errors_as_a_start() {
     let _leaks = isolated!();
-    let fork_server = Some(Path::new(crate::common::COBUF));
-    let ask = |plugin: &Plugin, config: Dictionary| inspect(plugin, Some(&config), fork_server, None);
+    let ask = |plugin: &Plugin, config: Dictionary| {
+        Inspection::of(plugin.clone()).config(config).fork_server(COBUF).run()
+    };
     let error = ask(&plugin("fill-producer"), Dictionary::new()).unwrap_err();
     assert_says(
         &error,

@@ -41,7 +41,7 @@ fn content_is_the_same_for_any_workers_order_method_and_deaths() {
         for deterministic in [true, false] {
             for method in [StartMethod::ForkServer, StartMethod::Fork] {
                 let run = || {
-                    let host = random(5).workers(workers).deterministic(deterministic).start_method(method);
+                    let host = random(5).workers(workers).ordered(deterministic).start_method(method);
                     host.start().unwrap()
                 };
                 let what = format!("{workers} workers, deterministic {deterministic}, {method:?}");

@@ -3,13 +3,10 @@
 //! Each test looks at the processes before and after a second in which nothing happens. What is allowed is far from what
 //! polling would take, and far above what a busy machine could add.
 
-use crate::common::{
-    Gate, Logs, Process, arrays_config, filling, gated, index, isolated, list, small, wait_for_ready,
-    wait_until,
-};
+use crate::common::{Gate, Logs, Process, arrays_config, filling, gated, index, isolated, list, small, wait_for_ready, wait_until};
 use cobuf_host::{Host, HostBuilder};
-use std::thread;
-use std::time::Duration;
+use std::{thread};
+use std::time::{Duration};
 
 /// How long nothing happens.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -86,7 +83,7 @@ fn consume<'scope, T: Send + 'scope>(
 fn buffer_uses_no_cpu_while_its_consumer_pauses() {
     let _leaks = isolated!();
     for deterministic in [true, false] {
-        let host = endless(3).slots(5).deterministic(deterministic).start().unwrap();
+        let host = endless(3).slots(5).ordered(deterministic).start().unwrap();
         wait_for_ready(&host, 5);
         let mut all = processes(&host, 3);
         all.extend(threads(1));

@@ -1,14 +1,11 @@
 //! In which order batches are handed over, to whom, and what a consumer that must wait is told.
 
-use crate::common::{
-    Gate, LONG, Logs, all_items, filling, gated, host, index, isolated, list, next_batch, next_item, plugin,
-    small, wait_for_ready,
-};
-use cobuf_host::ndarray::Ix1;
+use crate::common::{Gate, LONG, Logs, all_items, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
+use cobuf_host::ndarray::{Ix1};
 use cobuf_host::{Batch, Dictionary, Holder, Next, WaitingFor};
-use std::collections::BTreeSet;
-use std::sync::mpsc;
-use std::thread;
+use std::collections::{BTreeSet};
+use std::sync::{mpsc};
+use std::{thread};
 use std::time::{Duration, Instant};
 
 /// Four messages, of which the first waits for the gate.
@@ -43,8 +40,7 @@ fn first_message_comes_first_although_later_ones_are_ready() {
 fn ready_batches_come_in_any_order_while_the_first_is_not_ready() {
     let _leaks = isolated!();
     let gate = Gate::new();
-    let host =
-        filling(first_waits_for(&gate), &small()).workers(2).slots(4).deterministic(false).start().unwrap();
+    let host = filling(first_waits_for(&gate), &small()).workers(2).slots(4).ordered(false).start().unwrap();
     let batches = host.batches();
     let early: BTreeSet<u64> = (0..3).map(|_| next_batch(&batches).sequence()).collect();
     assert_eq!(early, BTreeSet::from([1, 2, 3]));
@@ -73,7 +69,7 @@ fn each_batch_goes_to_one_of_several_threads() {
     const MESSAGES: u64 = 300;
     let _leaks = isolated!();
     for deterministic in [true, false] {
-        let host = filling((0..MESSAGES).map(index), &small()).workers(2).deterministic(deterministic);
+        let host = filling((0..MESSAGES).map(index), &small()).workers(2).ordered(deterministic);
         let host = host.start().unwrap();
         let read = |batches: cobuf_host::Batches| {
             let batches = all_items(&batches).map(Result::unwrap);
@@ -160,7 +156,7 @@ fn batches_can_be_held_and_dropped_in_any_order() {
 fn one_slot_is_enough() {
     let _leaks = isolated!();
     for deterministic in [true, false] {
-        let host = filling((0..100).map(index), &small()).workers(3).slots(1).deterministic(deterministic);
+        let host = filling((0..100).map(index), &small()).workers(3).slots(1).ordered(deterministic);
         let host = host.start().unwrap();
         assert!(all_items(&host.batches()).map(|item| value(&item.unwrap())).eq(0..100));
     }

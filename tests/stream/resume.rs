@@ -1,14 +1,9 @@
 //! Whether a checkpoint, wherever it is made, leads to exactly what is missing: no batch twice, none lost.
 
-use crate::common::{
-    Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch,
-    random_stream, small,
-};
-use cobuf_host::{
-    Batch, Checkpoint, CheckpointError, Host, HostBuilder, StartError, StreamError,
-};
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use crate::common::{Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch, random_stream, small};
+use cobuf_host::{Batch, Checkpoint, CheckpointError, Host, HostBuilder, Source, StartError, StreamError};
+use proptest::prelude::{*};
+use proptest::test_runner::{TestRunner};
 
 /// As it is after it was written and read.
 fn read_again(checkpoint: &Checkpoint) -> Checkpoint {
@@ -36,9 +31,9 @@ fn legs() -> impl Strategy<Value = Vec<Leg>> {
 
 fn start(leg: &Leg, messages: u64, checkpoint: Option<Checkpoint>) -> Host {
     let builder =
-        random_stream(messages).workers(leg.workers).slots(leg.slots).deterministic(leg.deterministic);
+        random_stream(messages).workers(leg.workers).slots(leg.slots).ordered(leg.deterministic);
     match checkpoint {
-        Some(checkpoint) => builder.resume(read_again(&checkpoint)),
+        Some(checkpoint) => builder.source(Source::Resume(read_again(&checkpoint))),
         None => builder,
     }
     .start()
@@ -100,7 +95,7 @@ fn checkpoint_remembers_holes() {
         let first = gated(0, "", gate);
         std::iter::once(first).chain((1..8).map(index)).collect::<Vec<_>>()
     };
-    let host = filling(messages(&gate), &small()).workers(2).slots(8).deterministic(false).start().unwrap();
+    let host = filling(messages(&gate), &small()).workers(2).slots(8).ordered(false).start().unwrap();
     let batches = host.batches();
     // The first one waits; of the others one is kept.
     let mut others: Vec<Batch> = (0..7).map(|_| next_batch(&batches)).collect();
@@ -112,8 +107,8 @@ fn checkpoint_remembers_holes() {
     drop((kept, host));
     gate.open();
     for deterministic in [true, false] {
-        let host = filling(messages(&gate), &small()).resume(read_again(&checkpoint));
-        let host = host.deterministic(deterministic).workers(1).slots(2).start().unwrap();
+        let host = filling(messages(&gate), &small()).source(Source::Resume(read_again(&checkpoint)));
+        let host = host.ordered(deterministic).workers(1).slots(2).start().unwrap();
         let mut sequences = Delivered::of(&host.batches()).sequences;
         sequences.sort_unstable();
         assert_eq!(sequences, [0, 4]);
@@ -128,7 +123,7 @@ fn checkpoint_of_an_ended_stream_leaves_nothing() {
     assert_eq!(Delivered::of(&host.batches()).sequences.len(), 9);
     let checkpoint = host.checkpoint();
     drop(host);
-    let host = random_stream(9).resume(checkpoint).start().unwrap();
+    let host = random_stream(9).source(Source::Resume(checkpoint)).start().unwrap();
     assert!(all_items(&host.batches()).next().is_none());
 }
 
@@ -144,7 +139,7 @@ fn raised_error_counts_as_delivered() {
     drop(items);
     let checkpoint = host.checkpoint();
     drop((batches, host));
-    let host = filling(messages(), &small()).resume(checkpoint).start().unwrap();
+    let host = filling(messages(), &small()).source(Source::Resume(checkpoint)).start().unwrap();
     assert_eq!(Delivered::of(&host.batches()).sequences, [4, 5]);
 }
 
@@ -156,7 +151,7 @@ fn limit_counts_from_the_beginning_of_the_stream() {
     let checkpoint = host.checkpoint();
     drop(host);
     for (limit, expected) in [(5, 0), (10, 0), (15, 5)] {
-        let host = random_stream(50).limit(limit).resume(checkpoint.clone()).start().unwrap();
+        let host = random_stream(50).limit(limit).source(Source::Resume(checkpoint.clone())).start().unwrap();
         assert_eq!(Delivered::of(&host.batches()).sequences.len(), expected, "{limit}");
     }
 }
@@ -176,16 +171,16 @@ fn checkpoint_of_another_run_is_refused_by_the_difference() {
     drop(host);
     let and_then = "; start with what it was, or without the checkpoint";
     assert_eq!(
-        refusal(random_stream(9).seed(3).resume(checkpoint.clone())),
+        refusal(random_stream(9).seed(3).source(Source::Resume(checkpoint.clone()))),
         format!("the checkpoint is another run's: the seed is 3, it was 0{and_then}")
     );
     assert_eq!(
-        refusal(random_stream(8).resume(checkpoint.clone())),
+        refusal(random_stream(8).source(Source::Resume(checkpoint.clone()))),
         format!("the checkpoint is another run's: commander.repeat is 8, it was 9{and_then}")
     );
     let other_producer = random_stream(9).producer(crate::common::plugin("digits-producer"));
     assert_eq!(
-        refusal(other_producer.resume(checkpoint.clone())),
+        refusal(other_producer.source(Source::Resume(checkpoint.clone()))),
         format!(
             "the checkpoint is another run's: the producer is digits-producer, it was fill-producer{and_then}"
         )
@@ -193,7 +188,7 @@ fn checkpoint_of_another_run_is_refused_by_the_difference() {
     let mut newer: serde_json::Value = serde_json::to_value(&checkpoint).unwrap();
     newer["format"] = 2.into();
     assert_eq!(
-        refusal(random_stream(9).resume(serde_json::from_value(newer).unwrap())),
+        refusal(random_stream(9).source(Source::Resume(serde_json::from_value(newer).unwrap()))),
         "the checkpoint is of format 2, expected 1; resume it with the version of cobuf that wrote it"
     );
 }

@@ -1,14 +1,14 @@
 //! What was written is what is read: random schemas, random messages, every byte.
 
 use crate::common::{Leaks, all_items, array, filling, index, isolated};
-use bytemuck::NoUninit;
+use bytemuck::{NoUninit};
 use cobuf_host::half::{bf16, f16};
-use cobuf_host::ndarray::IxDyn;
+use cobuf_host::ndarray::{IxDyn};
 use cobuf_host::{ArraySpec, Batch, DType, Dictionary, Element, HostBuilder, Schema, Value};
 use proptest::collection::{btree_set, vec};
-use proptest::prelude::*;
+use proptest::prelude::{*};
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap};
 
 /// Each case starts two hosts.
 const CASES: u32 = 24;
@@ -136,7 +136,7 @@ impl Case {
 
     /// Runs it, and checks all that can be known beforehand; gives the bytes of each batch's arrays.
     fn run(&self, workers: usize, slots: usize, deterministic: bool) -> BTreeMap<u64, Vec<Vec<u8>>> {
-        let host = self.host().workers(workers).slots(slots).deterministic(deterministic).start().unwrap();
+        let host = self.host().workers(workers).slots(slots).ordered(deterministic).start().unwrap();
         assert_eq!(host.schema(), &self.schema);
         let mut read = BTreeMap::new();
         for batch in all_items(&host.batches()).map(Result::unwrap) {

@@ -3,13 +3,10 @@
 use crate::common::packages::{OtherApi, Package};
 use crate::common::refusals::{assert_says, start_error};
 use crate::common::{Process, arrays_config, host, isolated, next_item, plugin, small, wait_until};
-use cobuf_host::{
-    Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError,
-    StartError, StreamError, limits,
-};
-use serde::Deserialize;
-use serde_json::Value;
-use std::time::Duration;
+use cobuf_host::{Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError, Source, StartError, StreamError, limits};
+use serde::{Deserialize};
+use serde_json::{Value};
+use std::time::{Duration};
 
 const SOURCE: &str = include_str!("../common/sources/stateful_commander.rs");
 
@@ -133,7 +130,7 @@ fn checkpoint_after(host: &Host, messages: u64) -> (Value, Vec<Said>) {
 }
 
 fn resumed(builder: HostBuilder, checkpoint: Value) -> HostBuilder {
-    builder.resume(serde_json::from_value::<Checkpoint>(checkpoint).unwrap())
+    builder.source(Source::Resume(serde_json::from_value::<Checkpoint>(checkpoint).unwrap()))
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn run(method: StartMethod, deterministic: bool) -> Vec<u64> {
     let arrays = [array("image", "f32", &[12, 284, 284, 3]), array("mask", "u8", &[12, 284, 284])];
     let host = filling((0..MESSAGES).map(message), &arrays)
         .workers(WORKERS)
-        .deterministic(deterministic)
+        .ordered(deterministic)
         .start_method(method)
         .start()
         .unwrap();

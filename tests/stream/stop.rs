@@ -1,12 +1,9 @@
 //! Stopping: at any moment, from any thread, whatever the plugins do, and as often as one likes.
 
-use crate::common::{
-    Delivered, Gate, LONG, Logs, Process, array, filling, gated, host, index, isolated, list, next_batch,
-    next_item, plugin, small, wait_for_ready,
-};
+use crate::common::{Delivered, Gate, LONG, Logs, Process, array, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
 use cobuf_host::{Dictionary, Host, HostBuilder, Next, StartMethod};
-use std::sync::mpsc;
-use std::thread;
+use std::sync::{mpsc};
+use std::{thread};
 use std::time::{Duration, Instant};
 
 /// A grace that nobody uses up who stops when asked.
@@ -121,7 +118,7 @@ fn waiting_consumers_end_when_another_thread_stops_the_host() {
     let _leaks = isolated!();
     let gate = Gate::new();
     for deterministic in [true, false] {
-        let host = endless(gated(0, "", &gate)).deterministic(deterministic).start().unwrap();
+        let host = endless(gated(0, "", &gate)).ordered(deterministic).start().unwrap();
         let (sender, receiver) = mpsc::channel();
         for _ in 0..3 {
             let (mut batches, sender) = (host.batches(), sender.clone());

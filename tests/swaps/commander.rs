@@ -1,13 +1,10 @@
 //! The commander is swapped under a running stream: the new one goes on at the very message, with the old one's state.
 
 use crate::common::packages::{Package, odd_commander};
-use crate::common::refusals::assert_says;
-use crate::common::{
-    Delivered, Gate, Logs, Process, arrays_config, filling, gated, host, index, isolated, list, next_batch,
-    next_item, plugin, small, wait_for_ready,
-};
-use cobuf_host::{Batches, Dictionary, Host, HostBuilder, Plugin, SwapError};
-use serde::Deserialize;
+use crate::common::refusals::{assert_says};
+use crate::common::{Delivered, Gate, Logs, Process, arrays_config, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
+use cobuf_host::{Batches, Dictionary, Host, HostBuilder, Plugin, Source, SwapError};
+use serde::{Deserialize};
 
 const SOURCE: &str = include_str!("../common/sources/stateful_commander.rs");
 
@@ -65,7 +62,7 @@ fn makers_of_the_whole(said: &[Said]) -> Vec<u64> {
 fn new_commander_goes_on_with_the_state_at_the_exact_message() {
     let _leaks = isolated!();
     for deterministic in [true, false] {
-        let host = run().deterministic(deterministic).start().unwrap();
+        let host = run().ordered(deterministic).start().unwrap();
         let batches = host.batches();
         let mut said = read(&batches, 20);
         let mut cuts = Vec::new();
@@ -167,7 +164,7 @@ fn plugin_of_another_name_belongs_to_the_run_after_the_swap() {
     host.swap_commander(&another()).unwrap();
     let checkpoint = host.checkpoint();
     drop(host);
-    let resumed = run().commander(another()).resume(checkpoint).start().unwrap();
+    let resumed = run().commander(another()).source(Source::Resume(checkpoint)).start().unwrap();
     let rest = read(&resumed.batches(), COUNT);
     makers_of_the_whole(&[said, rest].concat());
 }

@@ -1,13 +1,11 @@
 //! The producer's code is swapped under a running stream: exactly at one message, with nothing lost, done twice or left behind.
 
-use crate::common::dice::Dice;
+use crate::common::dice::{Dice};
 use crate::common::editions::{Collected, Faults, copies, edition, endless, footprint, given};
-use crate::common::{
-    Gate, Logs, Process, gated, index, isolated, next_batch, next_item, wait_for_ready, wait_until,
-};
+use crate::common::{Gate, Logs, Process, gated, index, isolated, next_batch, next_item, wait_for_ready, wait_until};
 use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration};
 use std::{fs, thread};
 
 /// Reads a stream while `meanwhile` runs on this thread, and then until so many batches of its last edition have come.
@@ -33,7 +31,7 @@ fn cut_is_exact_in_both_orders() {
     let faults = Faults::none();
     let editions = [edition(0), edition(1)];
     for deterministic in [true, false] {
-        let host = endless(&faults).deterministic(deterministic).start().unwrap();
+        let host = endless(&faults).ordered(deterministic).start().unwrap();
         assert_eq!(host.edition(), 0);
         let (collected, cuts) = read_while(&host, 20, || {
             let swaps = (1..=6).map(|number| host.swap_producer(&editions[number % 2]).unwrap());
@@ -75,7 +73,7 @@ fn old_code_finishes_its_messages() {
     let (logs, gate) = (Logs::collect(), Gate::new());
     let messages =
         (0..4).map(|number| if number == 0 { gated(0, "old at the gate", &gate) } else { index(number) });
-    let host = given(&Faults::none(), messages, 1).deterministic(false).start().unwrap();
+    let host = given(&Faults::none(), messages, 1).ordered(false).start().unwrap();
     logs.wait_for("old at the gate");
     wait_for_ready(&host, 3);
     let first = host.swap_producer(&edition(1)).unwrap();
@@ -248,7 +246,7 @@ fn deaths_during_a_swap_lose_and_mix_nothing() {
     let mut dice = Dice::of_process();
     let deterministic = dice.throw(2) == 0;
     let editions = [edition(0), edition(1)];
-    let host = endless(&Faults::none()).deterministic(deterministic).max_attempts(1000).start().unwrap();
+    let host = endless(&Faults::none()).ordered(deterministic).max_attempts(1000).start().unwrap();
     let over = AtomicBool::new(false);
     let (collected, cuts) = read_while(&host, 50, || {
         thread::scope(|scope| {

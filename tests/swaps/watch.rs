@@ -1,17 +1,16 @@
 //! `cobuf watch`: plugins whose sources change are built and swapped under a running stream.
 
-use crate::common::packages::Package;
-use crate::common::packages::target;
+use crate::common::packages::{Package, target};
 use crate::common::refusals::{bytes_of, text};
 use crate::common::{LONG, Process, cobuf, isolated, plugin};
-use cobuf_plugin_api::prelude::*;
-use serde_json::Value;
+use cobuf_plugin_api::prelude::{*};
+use serde_json::{Value};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration};
 use std::{fs, thread};
 
 /// A producer whose batches hold a number.

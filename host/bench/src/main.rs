@@ -5,7 +5,7 @@
 //!   a case ──► rounds: each thing once, then each again … ──► samples ──► figures, baselines, ratios, goals ──► report
 //!
 //!   args        the command line
-//!   cases       the cases, a module each
+//!   case        what a case is; cases: a module each
 //!   consumer    takes the batches of a host
 //!   plugins     where the plugins of the cases come from
 //!   report      what is printed
@@ -22,6 +22,7 @@
 //! A goal that is missed is a finding, not an error. Every figure and every ratio but those called computed is measured in this run.
 
 mod args;
+mod case;
 mod cases;
 mod consumer;
 mod memory;
@@ -44,7 +45,7 @@ use cobuf::measure::plan::Plan;
 use cobuf::progress::{log_to_stderr, say};
 
 use self::args::Args;
-use self::cases::Case;
+use self::case::Case;
 use self::plugins::Plugins;
 use self::report::{CaseReport, Report};
 

@@ -1,12 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::{PluginKind, limits};
-use serde::Deserialize;
+use cobuf_host::{PluginKind, Workers, limits};
 
 /// A concurrent buffer: producer plugins in worker processes fill shared-memory slots with arrays.
 #[derive(Debug, Parser)]
@@ -102,7 +100,7 @@ pub(crate) struct RunArgs {
     pub(crate) batches: Option<u64>,
     /// The number of worker processes, or "auto" to find the number beyond which throughput does not rise. One for each CPU, where
     /// neither this nor the pipeline says.
-    #[arg(long, value_name = "N|auto")]
+    #[arg(long, value_name = "N|auto", value_parser = workers)]
     pub(crate) workers: Option<Workers>,
     /// The number of slots. Four for each worker, where neither this nor the pipeline says.
     #[arg(long, value_name = "N")]
@@ -110,10 +108,10 @@ pub(crate) struct RunArgs {
     /// The run's seed.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Batches in the order of their messages (the default).
-    #[arg(long, conflicts_with = "any_order")]
-    pub(crate) deterministic: bool,
-    /// Batches as they are ready.
+    /// Deliver batches in the order of their messages (the default). --deterministic is its old name.
+    #[arg(long, alias = "deterministic", conflicts_with = "any_order")]
+    pub(crate) ordered: bool,
+    /// Deliver batches as they become ready.
     #[arg(long)]
     pub(crate) any_order: bool,
     /// Write now and then to this file what was delivered, so that --resume can go on after whatever happens.
@@ -181,33 +179,14 @@ pub(crate) struct ChaosArgs {
     pub(crate) json: bool,
 }
 
-/// How many workers there shall be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "toml::Value")]
-pub(crate) enum Workers {
-    Number(usize),
-    Auto,
-}
-
-impl FromStr for Workers {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            number => number
-                .parse()
-                .map(Self::Number)
-                .map_err(|_| format!("{number:?} is wrong, expected a number or \"auto\"")),
-        }
-    }
-}
-
-impl TryFrom<toml::Value> for Workers {
-    type Error = String;
-
-    fn try_from(value: toml::Value) -> Result<Self, String> {
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse()
+/// `--workers`: a number, or `auto`.
+fn workers(text: &str) -> Result<Workers, String> {
+    match text {
+        "auto" => Ok(Workers::auto()),
+        number => number
+            .parse()
+            .map(Workers::Fixed)
+            .map_err(|_| format!("{number:?} is wrong, expected a number or \"auto\"")),
     }
 }
 

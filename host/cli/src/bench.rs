@@ -10,11 +10,11 @@ use cobuf::measure::figure::Figure;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
 use cobuf::progress::say;
-use cobuf_host::{LimitedBy, StreamError};
+use cobuf_host::{LimitedBy, Pipeline, StreamError};
 use serde::Serialize;
 
 use crate::args::BenchArgs;
-use crate::pipeline::Pipeline;
+use crate::pipeline;
 use crate::report::bytes_of;
 
 /// What all runs showed; what is a list has an entry a run.
@@ -27,6 +27,8 @@ struct BenchReport {
     pipeline: String,
     workers: usize,
     slots: usize,
+    ordered: bool,
+    /// The name of `ordered` in reports of before, for programs that read them.
     deterministic: bool,
     batches: Vec<u64>,
     errors: Vec<u64>,
@@ -38,7 +40,7 @@ struct BenchReport {
 struct Run {
     workers: usize,
     slots: usize,
-    deterministic: bool,
+    ordered: bool,
     first_batch: Duration,
     batches: u64,
     errors: u64,
@@ -63,8 +65,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
 fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let path = &args.pipeline;
     say(&format!("measuring {}, for about {} s", path.display(), args.seconds));
-    let pipeline = Pipeline::read_to_measure(path, args)?.built()?;
-    let rounds = plan.rounds(&[()], |(), window| run(&pipeline, window))?;
+    let pipeline = pipeline::read(path, &args.set)?.built()?;
+    let rounds = plan.rounds(&[()], |(), window| run(&pipeline, args, window))?;
     let runs = &rounds[0];
     let samples = |of: fn(&Run) -> f64| runs.iter().map(of).collect();
     let last = &runs[runs.len() - 1];
@@ -74,7 +76,8 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
         pipeline: path.display().to_string(),
         workers: last.workers,
         slots: last.slots,
-        deterministic: last.deterministic,
+        ordered: last.ordered,
+        deterministic: last.ordered,
         batches: runs.iter().map(|run| run.batches).collect(),
         errors: runs.iter().map(|run| run.errors).collect(),
         limited_by: runs.iter().map(|run| run.limited_by).collect(),
@@ -88,9 +91,9 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
 }
 
 /// One run, to its end or for so long from its first batch on.
-fn run(pipeline: &Pipeline, window: Duration) -> Result<Run> {
+fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration) -> Result<Run> {
     let started = Instant::now();
-    let host = pipeline.clone().into_builder()?.start()?;
+    let host = pipeline::builder_to_measure(pipeline, args)?.start()?;
     let (mut batches, mut errors, mut bytes) = (0, 0, 0);
     let (mut first, mut last) = (started, started);
     for item in host.batches() {
@@ -118,7 +121,7 @@ fn run(pipeline: &Pipeline, window: Duration) -> Result<Run> {
     Ok(Run {
         workers: host.workers(),
         slots: host.slots(),
-        deterministic: host.deterministic(),
+        ordered: host.ordered(),
         first_batch: first - started,
         batches,
         errors,
@@ -136,7 +139,7 @@ impl Run {
 
 impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = if self.deterministic { "in order" } else { "in any order" };
+        let order = if self.ordered { "in order" } else { "in any order" };
         let Self { machine, pipeline, workers, slots, .. } = self;
         write!(
             f,

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cobuf_host::conformance::{Examination, Finding, Outcome, Report};
-use cobuf_host::{Dictionary, Plugin};
+use cobuf_host::{Dictionary, Pipeline, Plugin};
 
 use crate::args::CheckArgs;
-use crate::pipeline::Pipeline;
 
 /// The exit code where a test failed.
 const FAILED: u8 = 1;
@@ -27,10 +26,9 @@ fn examination(args: &CheckArgs) -> Result<Examination> {
     let plugin = Plugin::at(&args.plugin).built()?;
     let limit = Duration::try_from_secs_f64(args.time_limit).context("the time limit is wrong")?;
     let soak = Duration::try_from_secs_f64(args.soak).context("the soak time is wrong")?;
-    let mut examination = Examination::of(plugin.clone()).time_limit(limit).soak(soak);
+    let mut examination = Examination::of(plugin).time_limit(limit).soak(soak);
     if let Some(path) = &args.pipeline {
-        let pipeline = Pipeline::read_file(path)?;
-        examination = pipeline.into_examination(&plugin, examination)?;
+        examination = examination.pipeline(&Pipeline::read(path)?)?;
     }
     if let Some(seed) = args.seed {
         examination = examination.seed(seed);

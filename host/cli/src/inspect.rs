@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use cobuf_host::{Declarations, Dictionary, ManifestInfo, Plugin};
+use cobuf_host::{Declarations, Dictionary, Inspection, ManifestInfo, Plugin};
 
 use crate::args::InspectArgs;
-use crate::pipeline;
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     let config = read_config(args)?;
@@ -14,7 +13,14 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     let manifest = plugin.manifest()?;
     let working_directory =
         args.config.as_ref().and_then(|file| Some(file.canonicalize().ok()?.parent()?.to_owned()));
-    let declared = cobuf_host::inspect(&plugin, config.as_ref(), None, working_directory)?;
+    let mut inspection = Inspection::of(plugin);
+    if let Some(config) = config {
+        inspection = inspection.config(config);
+    }
+    if let Some(folder) = working_directory {
+        inspection = inspection.working_directory(folder);
+    }
+    let declared = inspection.run()?;
     let text = if args.json { as_json(&manifest, &declared)? } else { as_text(&manifest, &declared)? };
     // A reader that has seen enough, such as `head`, is no error.
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -35,7 +41,7 @@ fn read_config(args: &InspectArgs) -> Result<Option<Dictionary>> {
         None => None,
     };
     for setting in &args.set {
-        pipeline::set_entry(config.get_or_insert_default(), setting)?;
+        cobuf_host::set_entry(config.get_or_insert_default(), setting)?;
     }
     Ok(config)
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use cobuf_host::{Occupancy, Statistics};
 use indicatif::{ProgressBar, ProgressStyle};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The bar that log lines are written above of, while there is one.
 static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
@@ -21,10 +24,18 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
         1 => "info,cobuf_host=debug,cobuf::plugin=debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let colours = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBar);
-    lines.with_ansi(colours).with_target(false).without_time().init();
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let filter = asked.as_deref().unwrap_or(default).parse::<Targets>();
+    let wrong = filter.as_ref().err().map(ToString::to_string);
+    let lines = fmt::layer().with_writer(AboveBar).with_ansi(io::stderr().is_terminal());
+    let lines = lines.with_target(false).without_time();
+    let filter = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::WARN));
+    Registry::default().with(lines).with(filter).init();
+    if let Some(reason) = wrong {
+        tracing::warn!(
+            "RUST_LOG cannot be read: {reason}; expected levels such as info, or target=level, with commas"
+        );
+    }
 }
 
 /// Writes each log line with the bar out of the way.

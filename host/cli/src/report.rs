@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) swaps: u64,
     pub(crate) workers: usize,
     pub(crate) slots: usize,
+    pub(crate) ordered: bool,
+    /// The name of `ordered` in reports of before, for programs that read them.
     pub(crate) deterministic: bool,
     /// Waiting times; the workers' all together.
     pub(crate) consumer_wait_seconds: f64,
@@ -79,7 +81,7 @@ impl Report {
         course: &Course,
         statistics: &Statistics,
         elapsed: Duration,
-        deterministic: bool,
+        ordered: bool,
     ) -> Self {
         Self {
             batches: tally.batches,
@@ -100,7 +102,8 @@ impl Report {
             swaps: statistics.swaps,
             workers: statistics.workers,
             slots: statistics.slots.total(),
-            deterministic,
+            ordered,
+            deterministic: ordered,
             consumer_wait_seconds: statistics.consumer_wait.as_secs_f64(),
             worker_wait_seconds: statistics.worker_wait.as_secs_f64(),
             commander_wait_seconds: statistics.commander_wait.as_secs_f64(),
@@ -134,7 +137,7 @@ pub(crate) fn bytes_of(batch: &Batch) -> u64 {
 /// Several lines for people.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = if self.deterministic { "in order" } else { "in any order" };
+        let order = if self.ordered { "in order" } else { "in any order" };
         let interrupted = if self.interrupted { " (stopped early)" } else { "" };
         let per_second = |n: u64| if self.seconds > 0.0 { n as f64 / self.seconds } else { 0.0 };
         let mb = self.bytes as f64 / 1e6;

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use cobuf_host::{Batch, Checkpoint, Host, Next, StreamError};
+use cobuf_host::{Batch, Checkpoint, Host, Next, PluginKind, Source, StreamError};
 
 use crate::args::{ReportFormat, RunArgs};
-use crate::pipeline::Pipeline;
+use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
 use cobuf::progress::{Progress, say};
@@ -28,9 +28,9 @@ const FAILED: u8 = 1;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     let checkpoints = Checkpoints::new(args)?;
-    let pipeline = Pipeline::read(args)?;
-    let plugins = pipeline.plugins();
-    let mut builder = pipeline.into_builder()?;
+    let pipeline = pipeline::read(&args.pipeline, &args.set)?;
+    let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
+    let mut builder = pipeline::builder_to_run(&pipeline.built()?, args)?;
     if let Some(code) = signals.exit_code() {
         return Ok(code); // while plugins were built
     }
@@ -38,13 +38,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(path) = &args.resume {
         let checkpoint = Checkpoint::read(path)?;
         tally = checkpoint.application_state()?.unwrap_or_default();
-        builder = builder.resume(checkpoint);
+        builder = builder.source(Source::Resume(checkpoint));
     }
     if let Some(path) = &args.replay {
-        builder = builder.replay(path);
-    }
-    if let Some(path) = &args.dead_letters {
-        builder = builder.dead_letters(path);
+        builder = builder.source(Source::Replay(path.clone()));
     }
     let started = Instant::now();
     let host = builder.start()?;
@@ -62,12 +59,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     // The first one before anything is delivered, so that there is one whenever the run is killed.
     consumer.checkpoints.write(&host, &consumer.tally)?;
     let (report, unwritten, interrupted) = thread::scope(|scope| -> Result<_> {
-        let _watching = args.watch.then(|| watch::start(scope, &host, plugins)).transpose()?;
+        let _watching = args.watch.then(|| watch::start(scope, &host, plugins.to_vec())).transpose()?;
         consumer.consume();
         let unwritten = !consumer.write_checkpoint();
         let Consumer { tally, course, .. } = consumer;
-        let (statistics, deterministic) = (host.statistics(), host.deterministic());
-        let report = Report::new(&tally, &course, &statistics, started.elapsed(), deterministic);
+        let (statistics, ordered) = (host.statistics(), host.ordered());
+        let report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
         // A swap that is going on ends with it.
         host.stop();
         Ok((report, unwritten, course.interrupted))

@@ -9,13 +9,14 @@
 use cobuf_plugin_api::{Dictionary, Report, ReportKind, SavedState};
 
 use super::declarations::told;
+use super::growth;
 use super::lifecycle::{closed, openings, soak, time};
 use super::report::{Outcome, Verdict};
 use super::room::{Course, Room};
-use super::task::{Given, Note, Step, Task};
-use super::{Subject, Tests, growth};
-use crate::error::StartError;
+use super::subject::{Subject, Tests};
+use crate::host::error::StartError;
 use crate::plugin::PluginError;
+use crate::protocol::examination::{Given, Note, Step, Task};
 
 /// How many messages are compared.
 const MESSAGES: u64 = 64;

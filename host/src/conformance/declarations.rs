@@ -6,9 +6,9 @@ use serde_json::Value as Json;
 use super::mutations::{self, Mutation, STRANGER};
 use super::report::{Outcome, Verdict};
 use super::room::{Course, Room};
-use super::task::{Note, Task};
-use super::{Subject, Tests};
-use crate::error::StartError;
+use super::subject::{Subject, Tests};
+use crate::host::error::StartError;
+use crate::protocol::examination::{Note, Task};
 
 pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
     let mut schema = Json::Null;

@@ -1,7 +1,7 @@
 //! Does a process have more and more of something? Judged from looks at it after equally much work.
 
 use super::report::{Outcome, Verdict};
-use super::task::{Mark, Soaked};
+use crate::protocol::examination::{Mark, Soaked};
 
 /// The looks that count: the first windows fill caches and pools.
 const COUNTED: usize = 4;

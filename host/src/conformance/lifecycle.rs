@@ -2,11 +2,12 @@
 //! again, and how long does it take?
 
 use super::declarations::told;
+use super::growth;
 use super::report::Verdict;
 use super::room::{Course, Room};
-use super::task::{Note, Soak, Task};
-use super::{Subject, growth};
-use crate::error::StartError;
+use super::subject::Subject;
+use crate::host::error::StartError;
+use crate::protocol::examination::{Note, Soak, Task};
 
 /// Whether the plugin's object was dropped.
 pub(super) fn closed(course: &Course) -> Verdict {

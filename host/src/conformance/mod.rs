@@ -4,9 +4,8 @@
 //!   Examination ── the plugin's file, a configuration, messages ──► tests, one after the other
 //!     each: room (a fork server) ── Task ──► examiner (a forked process, which opens the plugin) ── Notes ──► Verdict
 //!
-//!   task, fingerprint        what is said between the two
-//!   room                     the host's end; whatever dies or hangs there is one test's finding
-//!   examiner                 the process's end
+//!   room                     the host's end (the process's is `process/examiner`); whatever dies or hangs there is one test's finding
+//!   subject                  the plugin that is examined, and the tests that were made
 //!   declarations, lifecycle  the tests of both kinds of plugin; producer and commander: those of one
 //!   mutations                wrong configurations and messages, made from good ones
 //!   growth                   what is a leak
@@ -34,8 +33,6 @@
 
 mod commander;
 mod declarations;
-pub(crate) mod examiner;
-mod fingerprint;
 mod growth;
 mod lifecycle;
 mod mutations;
@@ -43,7 +40,7 @@ mod plain_loop;
 mod producer;
 mod report;
 mod room;
-pub(crate) mod task;
+mod subject;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,27 +48,25 @@ use std::time::Duration;
 use cobuf_plugin_api::manifest::ManifestInfo;
 use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 
-use self::report::Verdict;
 pub use self::report::{Finding, Outcome, Report};
-use crate::error::StartError;
+use self::subject::{Settings, Subject, Tests};
+use crate::host::error::StartError;
+#[cfg(feature = "pipeline")]
+use crate::host::pipeline::{Pipeline, PipelineError};
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
-use crate::plugin::{Interface, Plugin, PluginError, PluginFile};
+use crate::plugin::file::PluginFile;
+use crate::plugin::interface::Interface;
+use crate::plugin::{Plugin, PluginError};
 
 /// What is to be examined, and how.
 #[derive(Debug, Clone)]
 pub struct Examination {
     plugin: Plugin,
-    config: Option<Dictionary>,
     messages: Vec<Dictionary>,
     commander: Option<(Plugin, Dictionary)>,
-    message_capacity: usize,
-    seed: u64,
-    time_limit: Duration,
-    soak: Duration,
-    fork_server: Option<PathBuf>,
-    working_directory: Option<PathBuf>,
+    settings: Settings,
 }
 
 impl Examination {
@@ -79,22 +74,24 @@ impl Examination {
     pub fn of(plugin: Plugin) -> Self {
         Self {
             plugin,
-            config: None,
             messages: Vec::new(),
             commander: None,
-            message_capacity: DEFAULT_MESSAGE_CAPACITY,
-            seed: DEFAULT_SEED,
-            time_limit: DEFAULT_EXAMINATION_LIMIT,
-            soak: DEFAULT_SOAK,
-            fork_server: None,
-            working_directory: None,
+            settings: Settings {
+                config: None,
+                message_capacity: DEFAULT_MESSAGE_CAPACITY,
+                seed: DEFAULT_SEED,
+                time_limit: DEFAULT_EXAMINATION_LIMIT,
+                soak: DEFAULT_SOAK,
+                fork_server: None,
+                working_directory: None,
+            },
         }
     }
 
     /// The configuration to examine it with; the empty one where none is given.
     #[must_use]
     pub fn config(mut self, config: Dictionary) -> Self {
-        self.config = Some(config);
+        self.settings.config = Some(config);
         self
     }
 
@@ -115,43 +112,68 @@ impl Examination {
     /// The bytes that a commander's message may have; [`DEFAULT_MESSAGE_CAPACITY`] where nothing is said.
     #[must_use]
     pub fn message_capacity(mut self, bytes: usize) -> Self {
-        self.message_capacity = bytes;
+        self.settings.message_capacity = bytes;
         self
     }
 
     /// The run's seed that the plugin is told.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.settings.seed = seed;
         self
     }
 
     /// How long each of the processes may take; [`DEFAULT_EXAMINATION_LIMIT`] where nothing is said.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = limit;
+        self.settings.time_limit = limit;
         self
     }
 
     /// How long the first of five windows takes in which leaks are looked for; [`DEFAULT_SOAK`] where nothing is said.
     #[must_use]
     pub fn soak(mut self, window: Duration) -> Self {
-        self.soak = window;
+        self.settings.soak = window;
         self
     }
 
     /// The executable to use as fork server, as [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
     #[must_use]
     pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
-        self.fork_server = Some(executable.into());
+        self.settings.fork_server = Some(executable.into());
         self
     }
 
     /// The folder that the plugin works in; this process's where nothing is said.
     #[must_use]
     pub fn working_directory(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.working_directory = Some(folder.into());
+        self.settings.working_directory = Some(folder.into());
         self
+    }
+
+    /// Takes over what a pipeline file says of the plugin: configuration, seed, message capacity,
+    /// folder; a producer is given the first messages of the pipeline's commander.
+    ///
+    /// # Errors
+    /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
+    /// found.
+    #[cfg(feature = "pipeline")]
+    pub fn pipeline(self, pipeline: &Pipeline) -> Result<Self, PipelineError> {
+        let capacity = pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY);
+        let examination = self
+            .seed(pipeline.seed().unwrap_or(DEFAULT_SEED))
+            .message_capacity(capacity)
+            .working_directory(pipeline.folder());
+        Ok(match examination.plugin.manifest().map(|manifest| manifest.kind) {
+            Ok(kind @ PluginKind::Commander) => examination.config(pipeline.config(kind).clone()),
+            Ok(kind @ PluginKind::Producer) => {
+                let commander = pipeline.plugin(PluginKind::Commander).built()?;
+                let commanded = pipeline.config(PluginKind::Commander).clone();
+                examination.config(pipeline.config(kind).clone()).messages_of(commander, commanded)
+            }
+            // What is wrong with the file is the examination's first finding.
+            Err(_) => examination,
+        })
     }
 
     /// Makes all tests.
@@ -166,7 +188,7 @@ impl Examination {
             Ok(file) => file,
             Err(error @ (PluginError::Read { .. } | PluginError::Build { .. })) => return Err(error.into()),
             Err(refusal) => {
-                let detail = crate::startup::explain(&refusal);
+                let detail = crate::text::chain(&refusal);
                 report.findings.push(Finding { test, title, outcome: Outcome::Failed, detail });
                 return Ok(report);
             }
@@ -193,29 +215,25 @@ impl Examination {
     /// Where it cannot be started, or the producer fails.
     pub fn plain_loop(&self, processes: usize, time: Duration) -> Result<f64, StartError> {
         // Each of them takes that long if all goes well.
-        let patient = Self { time_limit: self.time_limit.saturating_add(time), ..self.clone() };
+        let mut patient = self.clone();
+        patient.settings.time_limit = self.settings.time_limit.saturating_add(time);
         let subject = patient.subject(patient.plugin.resolve(Some(PluginKind::Producer))?)?;
         plain_loop::messages_a_second(&subject, processes, time)
     }
 
-    /// How long is waited for what a verdict needs, such as a commander's end: by the time limit alone, so that a slow machine finds the
-    /// same, and well below it, so that who is only slow is not killed.
-    fn patience(&self) -> Duration {
-        self.time_limit / 10
-    }
-
     fn subject(&self, file: PluginFile) -> Result<Subject<'_>, StartError> {
         let kind = file.manifest.kind;
-        let config = codec::encode("the configuration", &self.config.clone().unwrap_or_default());
+        let config = codec::encode("the configuration", &self.settings.config.clone().unwrap_or_default());
         let config = config.map_err(|source| StartError::Config { kind, source })?;
         let mut messages = self.messages.clone();
         if let Some((commander, commanded)) = self.commander.as_ref().filter(|_| kind == PluginKind::Producer)
         {
-            let examination = Self { config: Some(commanded.clone()), commander: None, ..self.clone() };
+            let mut examination = Self { commander: None, ..self.clone() };
+            examination.settings.config = Some(commanded.clone());
             let subject = examination.subject(commander.resolve(Some(PluginKind::Commander))?)?;
             messages.extend(commander::first_messages(&subject, EXAMINED_MESSAGES)?);
         }
-        Ok(Subject { settings: self, file, config, messages })
+        Ok(Subject { settings: &self.settings, file, config, messages })
     }
 }
 
@@ -227,45 +245,4 @@ fn described(manifest: &ManifestInfo) -> String {
         Interface::C => format!("cobuf.h {api_version}"),
     };
     format!("{kind} {name} {version}, {built_for}, {target}")
-}
-
-/// The plugin that is examined, with what it is given.
-struct Subject<'a> {
-    settings: &'a Examination,
-    file: PluginFile,
-    /// Encoded.
-    config: Vec<u8>,
-    messages: Vec<Dictionary>,
-}
-
-/// The tests that were made.
-struct Tests<'a> {
-    subject: &'a Subject<'a>,
-    findings: Vec<Finding>,
-}
-
-impl Tests<'_> {
-    /// Makes a test, unless one that it needs did not pass.
-    fn make(
-        &mut self,
-        test: &'static str,
-        title: &'static str,
-        needs: &[&str],
-        body: impl FnOnce(&Subject<'_>) -> Result<Verdict, StartError>,
-    ) -> Result<(), StartError> {
-        let stands = |outcome| matches!(outcome, Outcome::Passed | Outcome::Warned);
-        let missing = self.findings.iter().find(|one| needs.contains(&one.test) && !stands(one.outcome));
-        let Verdict { outcome, detail } = match missing {
-            Some(missing) => {
-                Verdict::skipped(format!("it needs {:?}, which {}", missing.test, was(missing.outcome)))
-            }
-            None => body(self.subject)?,
-        };
-        self.findings.push(Finding { test, title, outcome, detail });
-        Ok(())
-    }
-}
-
-fn was(outcome: Outcome) -> &'static str {
-    if outcome == Outcome::Skipped { "was skipped" } else { "failed" }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use cobuf_plugin_api::codec;
 
-use super::Subject;
 use super::room::Room;
-use super::task::{Note, Task};
-use crate::error::StartError;
+use super::subject::Subject;
+use crate::host::error::StartError;
+use crate::protocol::examination::{Note, Task};
 
 /// The messages a second of so many processes together.
 pub(super) fn messages_a_second(

@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use cobuf_plugin_api::PluginKind;
 
-use super::Subject;
-use super::task::{Note, Task};
-use crate::builder::HostBuilder;
-use crate::builder::checks::ChosenPlugin;
-use crate::error::StartError;
-use crate::failure::Death;
-use crate::process::protocol::{Event, Exit, Plan, Request, Role, SetupFailure};
-use crate::stack::{self, Stack};
-use crate::startup::session::Session;
-use crate::startup::{create_run_folder, plan_of_one};
+use super::subject::Subject;
+use crate::host::checks::ChosenPlugin;
+use crate::host::error::StartError;
+use crate::host::launch::Launch;
+use crate::host::session::Session;
+use crate::host::startup::{create_run_folder, plan_of_one};
+use crate::process::stack::names::{self, Stack};
+use crate::protocol::examination::{Note, Task};
+use crate::protocol::message::{Event, Request, SetupFailure};
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
 
 /// How long a process may take to end once it is killed.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
@@ -61,9 +64,8 @@ impl Room {
         plan.seed = settings.seed;
         // Thousands of messages may be produced; nobody reads what they log.
         plan.max_log_level = 0;
-        let mut builder = HostBuilder::new();
-        builder.fork_server = settings.fork_server.clone();
-        let session = Session::open(Session::launch(&builder)?, plan.clone(), folder, &builder)?;
+        let launch = Launch::by(settings.fork_server.as_deref());
+        let session = Session::open(launch.start()?, plan.clone(), folder, &launch)?;
         Ok(Self { session, plan, kind: subject.file.manifest.kind, limit: settings.time_limit, next: 0 })
     }
 
@@ -123,7 +125,7 @@ impl Room {
             }
             Event::Stack { role, stack: Ok(raw) } => {
                 if let Some(course) = course_of(role, first, courses) {
-                    course.stack = Some(stack::resolve(&raw));
+                    course.stack = Some(names::resolve(&raw));
                 }
             }
             Event::Exited { role, how } => {

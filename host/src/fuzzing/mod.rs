@@ -17,24 +17,28 @@ use std::time::Duration;
 use cobuf_plugin_api::{ArraySpec, DType, Dictionary, Report, ReportKind, Schema, codec};
 use ndarray::IxDyn;
 
-use crate::batch::Batch;
-use crate::digest::ContentDigest;
-use crate::error::StreamError;
-use crate::failure::{OnFailure, PerKind};
-use crate::history::History;
-use crate::identity::Identity;
-use crate::ledger::Ledger;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+use crate::record::identity::Identity;
+use crate::record::ledger::Ledger;
+use crate::record::policy::{OnFailure, PerKind};
 use crate::segment::claim::{Claim, Producing};
+use crate::segment::header::Header;
 use crate::segment::layout::{Layout, Sizes, Span};
-use crate::segment::memory::{Header, Segment, WorkerPlace};
+use crate::segment::memory::Segment;
+use crate::segment::place::Place;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::search::Scout;
 use crate::segment::slot::{Outcome, SlotHeader};
 use crate::segment::table::Supply;
-use crate::stall::StallReport;
-use crate::statistics::Statistics;
-use crate::stream::{Next, Stream};
+use crate::segment::worker_place::WorkerPlace;
+use crate::stream::batch::Batch;
+use crate::stream::delivery::Item;
+use crate::stream::delivery::Stream;
+use crate::stream::digest::ContentDigest;
+use crate::stream::error::StreamError;
+use crate::stream::history::History;
+use crate::stream::stall::StallReport;
+use crate::stream::statistics::Statistics;
 
 /// Few, so that random steps meet in one slot.
 const SLOTS: usize = 3;
@@ -163,7 +167,7 @@ impl World {
     }
 
     fn claim(&mut self, worker: u8) {
-        let place = u32::from(worker) % WORKERS;
+        let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
         self.producing.extend(self.stream.table().claim_queued(place, noted, &mut self.scout));
     }
@@ -192,26 +196,33 @@ impl World {
     /// A consumer takes what there is, looks at all of it, and keeps a batch.
     fn poll(&mut self) {
         match self.stream.poll() {
-            Next::Item(Ok(batch)) => {
+            Ok(Item::Batch(claim, outcome)) => {
+                let batch = Batch::new(self.stream.clone(), claim, outcome);
                 look_at(&batch);
                 self.batches.push(batch);
             }
-            Next::Item(Err(error)) => say(&error),
-            Next::Pending(waiting_for) => drop(format!("{waiting_for:?}")),
-            Next::Ended => {}
+            Ok(Item::Error(error)) => say(&error),
+            Ok(Item::End) => {}
+            Err(waiting_for) => drop(format!("{waiting_for:?}")),
         }
     }
 
     /// What the supervisor does after a worker's death.
     fn bury(&mut self, choices: u8) {
-        let worker = u32::from(choices >> 1) % WORKERS;
+        let place = Place::at(usize::from(choices >> 1) % WORKERS as usize);
         let max_attempts = (choices & 1 == 0).then_some(2);
-        match self.stream.table().reclaim_worker(worker, max_attempts) {
+        match self.stream.table().reclaim_worker(place, max_attempts) {
             Some(Reclaimed::GivenUp { mut claim, .. }) => {
                 let bytes = Report::from_host(ReportKind::Crash, "dead".to_owned()).encode(OUTCOME_CAPACITY);
                 self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-                let outcome =
-                    Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker, edition: 0 };
+                let outcome = Outcome {
+                    failed: true,
+                    bytes: bytes.len(),
+                    rows: None,
+                    nanos: 0,
+                    worker: place.worker(),
+                    edition: 0,
+                };
                 self.stream.table().commit(claim, outcome);
             }
             Some(Reclaimed::Requeued { .. }) | None => {}

@@ -3,6 +3,7 @@
 use super::*;
 use crate::segment::control::Control;
 use crate::segment::failpoint::{Failpoint, Fault};
+use crate::segment::place::Place;
 use proptest::prelude::*;
 use std::thread;
 
@@ -37,7 +38,7 @@ impl World {
     /// The text of the next item, which is an error in the place of a batch.
     fn error(&self) -> String {
         match self.stream.poll() {
-            Next::Item(Err(StreamError::Batch(error))) => {
+            Ok(Item::Error(StreamError::Batch(error))) => {
                 assert_eq!(error.kind(), ReportKind::Crash);
                 error.chain().join(": ")
             }
@@ -97,7 +98,7 @@ fn do_impossible_numbers_of_a_batch_become_an_error_in_its_place() {
 /// The same run without an order.
 fn anyone(stream: Arc<Stream>) -> Arc<Stream> {
     let mut stream = Arc::into_inner(stream).unwrap();
-    stream.deterministic = false;
+    stream.ordered = false;
     Arc::new(stream)
 }
 
@@ -133,7 +134,7 @@ fn does_a_failpoint_spare_the_host() {
 fn is_a_sleeper_woken_by_a_stop_though_the_word_that_it_sleeps_was_written_over() {
     let world = World::after(&[1]);
     let waits = world.stream.clone();
-    let consumer = thread::spawn(move || matches!(waits.next(None), Next::Ended));
+    let consumer = thread::spawn(move || matches!(waits.next(None), Ok(Item::End)));
     let header = world.areas()[0];
     thread::sleep(Duration::from_millis(100));
     // Behind magic and format; an event is one word.
@@ -152,10 +153,10 @@ fn is_a_sleeper_woken_by_a_stop_though_the_word_that_it_sleeps_was_written_over(
 #[test]
 fn is_a_dead_workers_slot_found_whose_message_lost_its_number() {
     let world = World::after(&[1, 0, 2, 0]);
-    assert_eq!(world.stream.table().held_by(0), Some(0));
-    assert_eq!(world.stream.table().held_by(1), None);
+    assert_eq!(world.stream.table().held_by(Place::at(0)), Some(0));
+    assert_eq!(world.stream.table().held_by(Place::at(1)), None);
     world.write(world.areas()[1], SlotHeader::SEQUENCE, &0u64.to_ne_bytes());
-    assert_eq!(world.stream.table().held_by(0), Some(0));
+    assert_eq!(world.stream.table().held_by(Place::at(0)), Some(0));
 }
 
 #[test]
@@ -165,7 +166,8 @@ fn is_a_message_nested_beyond_all_depth_an_error_within_a_small_stack() {
         nested.extend(nest.iter().copied().cycle().take(MESSAGE_CAPACITY - 3));
         let world = World::with_ready(SlotHeader::MESSAGE_BYTES, &(MESSAGE_CAPACITY as u32).to_ne_bytes());
         world.write(world.areas()[3], 0, &nested);
-        let Next::Item(Ok(batch)) = world.stream.poll() else { panic!() };
+        let Ok(Item::Batch(claim, outcome)) = world.stream.poll() else { panic!() };
+        let batch = Batch::new(world.stream.clone(), claim, outcome);
         let reader = thread::Builder::new().stack_size(1 << 20);
         let read = move || batch.message::<Dictionary>().map(|message| message.to_string());
         assert!(reader.spawn(read).unwrap().join().unwrap().is_err());

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use cargo_metadata::{CrateType, Message};
+use cargo_metadata::{CrateType, Message, MetadataCommand};
 
-use super::PluginError;
+use super::error::PluginError;
 
 /// How many of cargo's last lines an error shows.
 const SHOWN_LINES: usize = 30;
@@ -38,6 +38,9 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.arg("build").arg("--lib").arg("--manifest-path").arg(manifest);
+    if let Some([plugin, application]) = packages_with_application(manifest) {
+        command.args(["-p", &plugin, "-p", &application]);
+    }
     command.arg("--message-format=json-render-diagnostics");
     if !cfg!(debug_assertions) {
         command.arg("--release");
@@ -45,10 +48,29 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
+/// The names of the plugin's package and of this application's, if `cargo run` started the application
+/// and both are members of one workspace.
+///
+/// Named together they share the features of their common dependencies. Named alone, the plugin would
+/// want fewer features of some, so that cargo compiled these and all that depends on them once more.
+/// The application's library is up to date, as cargo has just built it.
+fn packages_with_application(manifest: &Path) -> Option<[String; 2]> {
+    let application = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().ok()?;
+    let plugin = manifest.canonicalize().ok()?;
+    let package = |file: &Path| metadata.packages.iter().find(|package| package.manifest_path == *file);
+    let application = package(&application)?;
+    application.targets.iter().any(|target| target.is_lib()).then_some(())?;
+    Some([package(&plugin)?, application].map(|package| package.name.to_string()))
+}
+
 /// Reads both of cargo's streams to their ends: the library that it names, and what it says to people.
 fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
-    let spoken =
-        cargo.stderr.take().map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr))));
+    let folder = manifest.parent().unwrap_or(manifest).to_owned();
+    let spoken = cargo
+        .stderr
+        .take()
+        .map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
     let messages = cargo.stdout.take().map(BufReader::new);
     let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
     let library = messages
@@ -69,9 +91,22 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
     (ours && is_plugin).then(|| library.into_std_path_buf())
 }
 
-fn forward_lines(stderr: impl BufRead) -> Vec<String> {
+fn forward_lines(stderr: impl BufRead, folder: &Path) -> Vec<String> {
+    let mut compiles = false;
     let lines = stderr.lines().map_while(Result::ok);
-    lines.inspect(|line| show(line)).collect()
+    lines
+        .inspect(|line| {
+            if !compiles && line.trim_start().starts_with("Compiling") {
+                compiles = true;
+                show(&format!(
+                    "building the plugin {}; the first build compiles its dependencies too, which can take \
+                     some minutes",
+                    folder.display()
+                ));
+            }
+            show(line);
+        })
+        .collect()
 }
 
 /// A first build takes minutes: an application without a log is told on standard error, so that it does not look hung.

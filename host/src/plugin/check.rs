@@ -5,8 +5,9 @@ use std::path::Path;
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::{API_VERSION, ManifestInfo};
 
+use super::error::PluginError;
 use super::interface::Interface;
-use super::{PluginError, cpu, elf};
+use super::{cpu, elf};
 
 /// Checks the plugin's file; of this kind, where one is asked for.
 pub(super) fn check(

@@ -8,8 +8,10 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::ManifestInfo;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Interface, PluginError, check};
-use crate::process::protocol::PluginPlan;
+use super::check;
+use super::copy::PluginPlan;
+use super::error::PluginError;
+use super::interface::Interface;
 
 /// How long a file may keep changing before it is given up.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);

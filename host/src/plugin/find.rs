@@ -14,13 +14,8 @@ use std::path::{Path, PathBuf};
 
 use cobuf_plugin_api::manifest::{MANIFEST_MAGIC, ManifestInfo};
 
-use super::{PluginError, check, elf, file};
-
-/// The environment variable with the folders in which plugins are looked for by name, separated as in `PATH`.
-pub const PLUGIN_PATH: &str = "COBUF_PLUGIN_PATH";
-
-/// How many names an error shows.
-const SHOWN_NAMES: usize = 6;
+use super::error::{PLUGIN_PATH, PluginError};
+use super::{check, elf, file};
 
 /// A plugin that was found in a folder.
 #[derive(Debug)]
@@ -86,25 +81,6 @@ pub(super) fn by_name(name: &str, folders: &[PathBuf]) -> Result<PathBuf, Plugin
         folders: folders.to_vec(),
         there: nearest_first(name, names),
     })
-}
-
-/// Where somebody looked for a plugin, and what is there instead; a part of an error's text.
-pub(super) fn describe_search(folders: &[PathBuf], there: &[String]) -> String {
-    let how = "the path of a .so file, or of a cargo package's folder";
-    if folders.is_empty() {
-        return format!("{PLUGIN_PATH} is not set; set it to the folders with your plugins, or give {how}");
-    }
-    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    let looked = format!("looked in {} ({PLUGIN_PATH})", folders.join(", "));
-    if there.is_empty() {
-        return format!("{looked}, where there are no plugins; build them, or give {how}");
-    }
-    let shown = there[..there.len().min(SHOWN_NAMES)].join(", ");
-    let more = match there.len().saturating_sub(SHOWN_NAMES) {
-        0 => String::new(),
-        more => format!(" and {more} others"),
-    };
-    format!("{looked}, where there are {shown}{more}; give one of these, or {how}")
 }
 
 /// The plugins in a folder, in the order in which a name is looked for.

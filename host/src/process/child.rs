@@ -2,41 +2,22 @@
 //! part, and leave without touching what belongs to its parents.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::OnceLock;
 
 use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::LogSink;
 use cobuf_plugin_api::{PluginKind, Report, StopFlag};
-use rustix::process::Pid;
 
-use super::channel::EventSender;
-use super::protocol::{Beginning, Event, Plan, PluginPlan, Role, SetupFailure};
-use super::{commander, crash, rehearsal, system, worker};
-use crate::conformance::examiner;
+use super::system;
 use crate::limits::MAX_LOG_BYTES;
-use crate::plugin::open::{CommanderPlugin, LoadError, Logging, ProducerPlugin};
-use crate::segment::failpoint;
+use crate::plugin::copy::PluginPlan;
+use crate::plugin::open::{LoadError, Logging};
+use crate::protocol::channel::EventSender;
+use crate::protocol::message::{Event, SetupFailure};
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
 use crate::segment::memory::Segment;
-use crate::segment::shares::worker_of;
-
-/// The exit code of a process whose plugin could not be set up.
-const SETUP_FAILED: i32 = 3;
-/// The exit code of a process in which the host's own code panicked.
-const PANICKED: i32 = 101;
-
-/// What a child has from the fork server.
-pub(super) struct Inherited<'a> {
-    pub(super) role: Role,
-    /// Of a commander, or its rehearsal.
-    pub(super) beginning: Beginning,
-    pub(super) plan: Rc<Plan>,
-    pub(super) segment: Option<Segment>,
-    pub(super) events: &'a EventSender,
-    pub(super) parent: Pid,
-}
 
 /// A child's own means.
 pub(crate) struct Child {
@@ -47,53 +28,8 @@ pub(crate) struct Child {
     pub(crate) logging: Logging,
 }
 
-/// Runs the child's part and ends its process.
-pub(super) fn run(inherited: Inherited<'_>) -> ! {
-    system::die_with(inherited.parent);
-    // Nothing may unwind into the fork server's loop, of which this process has a copy.
-    let code = panic::catch_unwind(AssertUnwindSafe(|| play(inherited))).unwrap_or(PANICKED);
-    system::leave(code)
-}
-
-fn play(inherited: Inherited<'_>) -> i32 {
-    let Inherited { role, beginning, plan, segment, events, .. } = inherited;
-    let Ok(events) = events.duplicate() else { return PANICKED };
-    system::close_others([events.as_fd()]);
-    let _ = rustix::thread::set_name(process_name(role).as_c_str());
-    // The mapping stays until the process ends, and so may everything that borrows it.
-    let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));
-    failpoint::may_fail();
-    let Reporter { events, .. } = REPORTER.get_or_init(|| Reporter { events, role });
-    let failure =
-        match prepare(role, plan).and_then(|child| play_role(role, beginning, child, segment, events)) {
-            Ok(()) => return 0,
-            Err(failure) => failure,
-        };
-    let _ = events.send(&Event::SetupFailed { role, failure });
-    SETUP_FAILED
-}
-
-fn play_role(
-    role: Role,
-    beginning: Beginning,
-    child: Child,
-    segment: Option<&'static Segment>,
-    events: &EventSender,
-) -> Result<(), SetupFailure> {
-    let attached = || segment.ok_or_else(|| SetupFailure::Init("no segment is attached".to_owned()));
-    match role {
-        Role::Probe { kind, configured } => probe(kind, configured, &child, events),
-        Role::Rehearsal { kind, .. } => rehearsal::run(kind, role, &child, attached()?, events, beginning),
-        Role::Examiner { .. } => {
-            crash::report_crashes(events, role);
-            examiner::run(&child, events, role)
-        }
-        Role::Commander => commander::run(child, attached()?, events, beginning),
-        Role::Worker { place, incarnation } => worker::run(child, attached()?, events, place, incarnation),
-    }
-}
-
-fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
+/// Prepares the process as the user asked.
+pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure> {
     let init = &plan.init;
     if let Some((name, value)) = init.env.iter().find(|(name, value)| !can_be_variable(name, value)) {
         return Err(SetupFailure::Init(format!(
@@ -128,8 +64,7 @@ fn limit(role: Role, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
     if let Role::Worker { place, .. } = role
         && plan.pin_workers
     {
-        system::pin(worker_of(place) as usize)
-            .map_err(|error| ("cannot keep the worker on one CPU", error))?;
+        system::pin(place.worker() as usize).map_err(|error| ("cannot keep the worker on one CPU", error))?;
     }
     Ok(())
 }
@@ -137,30 +72,6 @@ fn limit(role: Role, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
 /// Whether the system takes this as an environment variable; the standard library panics where it does not.
 fn can_be_variable(name: &str, value: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
-}
-
-/// Opens a plugin and says what it declares.
-fn probe(
-    kind: PluginKind,
-    configured: bool,
-    child: &Child,
-    events: &EventSender,
-) -> Result<(), SetupFailure> {
-    let (PluginPlan { library, interface, .. }, config) = (&child.plugin, &child.config);
-    let (config_schema, schema) = match kind {
-        PluginKind::Producer => {
-            let plugin = ProducerPlugin::open(library, *interface, child.logging)?;
-            let schema = configured.then(|| plugin.schema(config)).transpose()?;
-            (plugin.config_schema()?, schema)
-        }
-        PluginKind::Commander => {
-            let plugin = CommanderPlugin::open(library, child.logging)?;
-            configured.then(|| plugin.check(config)).transpose()?;
-            (plugin.config_schema()?, None)
-        }
-    };
-    let sent = events.send(&Event::Probed { kind, config_schema, schema });
-    sent.map_err(|error| SetupFailure::Init(format!("what the plugin declares cannot be sent: {error}")))
 }
 
 impl From<LoadError> for SetupFailure {
@@ -173,6 +84,11 @@ impl From<Report> for SetupFailure {
     fn from(report: Report) -> Self {
         Self::Plugin(report.shortened(crate::limits::MAX_REPORT_BYTES))
     }
+}
+
+/// Where a process's logs go from now on, and what they are said to come from.
+pub(super) fn report_as(role: Role, events: EventSender) -> &'static EventSender {
+    &REPORTER.get_or_init(|| Reporter { events, role }).events
 }
 
 struct Reporter {
@@ -202,15 +118,4 @@ pub(super) fn stop_flag(segment: &'static Segment) -> StopFlag {
 #[cfg(cobuf_loom)]
 pub(super) fn stop_flag(_segment: &'static Segment) -> StopFlag {
     unreachable!("no process runs under loom")
-}
-
-/// As `ps` and `top` show it; the kernel keeps 15 bytes.
-fn process_name(role: Role) -> std::ffi::CString {
-    let name = match role {
-        Role::Probe { .. } | Role::Rehearsal { .. } => "cobuf-probe".to_owned(),
-        Role::Examiner { .. } => "cobuf-examine".to_owned(),
-        Role::Commander => "cobuf-command".to_owned(),
-        Role::Worker { place, .. } => format!("cobuf-work-{}", worker_of(place)),
-    };
-    std::ffi::CString::new(name).unwrap_or_default()
 }

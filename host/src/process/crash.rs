@@ -16,9 +16,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::channel::{EventSender, encode};
-use super::protocol::{Event, Role};
 use crate::limits::CRASH_STACK_BYTES;
+use crate::protocol::channel::{EventSender, encode};
+use crate::protocol::message::Event;
+use crate::protocol::role::Role;
 
 /// The signals by which code crashes.
 const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT];

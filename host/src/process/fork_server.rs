@@ -18,12 +18,16 @@ use rustix::process::{
     waitpid,
 };
 
-use super::channel::{EventSender, receive_descriptor, receive_request, wait};
-use super::protocol::{Beginning, Event, Exit, Plan, Request, Role};
 use super::system::{self, Forked};
-use super::{child, stack};
-use crate::failure::Death;
+use super::{entry, stack};
 use crate::limits::{MEMORY_BYTES_A_NANO, MEMORY_LOOK_AT_LEAST, MEMORY_LOOK_AT_MOST, STACK_CAPTURE_LIMIT};
+use crate::protocol::channel::{EventSender, receive_descriptor, receive_request, wait};
+use crate::protocol::message::{Event, Request};
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
+use crate::record::state::Beginning;
 use crate::segment::layout::Layout;
 use crate::segment::memory::Segment;
 
@@ -184,7 +188,7 @@ impl ForkServer {
         let plan = self.plan.clone().ok_or_else(|| io::Error::other("no plan was given"))?;
         let server = getpid();
         match system::fork()? {
-            Forked::Child => child::run(child::Inherited {
+            Forked::Child => entry::run(entry::Inherited {
                 role,
                 beginning: beginning.unwrap_or_default(),
                 plan,

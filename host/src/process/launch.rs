@@ -20,10 +20,12 @@ use rustix::process::{
     waitpid,
 };
 
-use super::channel::{self, EventReceiver, EventSender, event_channel, send_descriptor, send_request};
 use super::fork_server;
-use super::protocol::Request;
 use super::system::{self, Forked};
+use crate::protocol::channel::{
+    self, EventReceiver, EventSender, event_channel, send_descriptor, send_request,
+};
+use crate::protocol::message::Request;
 use crate::segment::memory::Segment;
 
 /// The argument by which an executable knows that it is to be a fork server.

@@ -10,11 +10,10 @@
 //!   launch       the host's end: starts a fork server, by exec or by fork
 //!   fork_server  forks, reaps, reports; kills everyone when the host is gone
 //!   crash        has the host look at a process that crashes
-//!   child        what every forked process does first and last
+//!   entry        what every forked process does first and last; child: how it prepares, and its logs
 //!   commander    the commander's loop
 //!   rehearsal    a plugin that is to take another's place does one message
 //!   worker       a worker's loop
-//!   startup_code what a worker ran once is not kept resident
 //!   stack        what another process is doing: its threads' stacks, from outside
 //!   system       the system calls that need unsafe
 //! ```
@@ -22,15 +21,15 @@
 //! Architecture invariant: the fork server is single-threaded (but for `stack`'s helper) and never opens a plugin; batches and messages
 //! never go through these sockets.
 
-pub(crate) mod channel;
+pub(crate) mod arena;
 pub(crate) mod child;
 mod commander;
 mod crash;
+mod entry;
+mod examiner;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
-pub(crate) mod protocol;
 mod rehearsal;
 pub(crate) mod stack;
-mod startup_code;
 pub(crate) mod system;
 mod worker;

@@ -9,13 +9,15 @@
 use cobuf_plugin_api::abi::{Job, WorkerInfo};
 use cobuf_plugin_api::{PluginKind, ReportKind, message_seed};
 
-use super::channel::EventSender;
+use super::arena::Arena;
 use super::child::{self, Child};
-use super::protocol::{Beginning, Event, Role, SetupFailure};
 use super::{commander, crash, system, worker};
-use crate::conformance::examiner::arena::Arena;
 use crate::limits::MAX_REHEARSED_MESSAGES;
 use crate::plugin::open::CommanderPlugin;
+use crate::protocol::channel::EventSender;
+use crate::protocol::message::{Event, SetupFailure};
+use crate::protocol::role::Role;
+use crate::record::state::Beginning;
 use crate::segment::memory::Segment;
 
 /// Opens the plugin and has it do its message.

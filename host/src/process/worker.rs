@@ -7,35 +7,37 @@ use std::time::{Duration, Instant};
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
 use cobuf_plugin_api::{Report, ReportKind, message_seed};
 
-use super::channel::EventSender;
 use super::child::{self, Child};
 use super::crash;
-use super::protocol::{Event, Role, SetupFailure};
-use super::{startup_code, system};
+use super::system;
 use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
+use crate::protocol::channel::EventSender;
+use crate::protocol::message::{Event, SetupFailure};
+use crate::protocol::role::Role;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::clock;
 use crate::segment::failpoint::Failpoint;
-use crate::segment::memory::{Retire, Segment, WorkerPlace};
+use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
+use crate::segment::place::Place;
 use crate::segment::search::Scout;
-use crate::segment::shares::{crew_of, worker_of};
 use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
+use crate::segment::worker_place::{Retire, WorkerPlace};
 
 /// Opens the plugin and produces until a stop.
 pub(super) fn run(
     child: Child,
     segment: &'static Segment,
     events: &EventSender,
-    place: u32,
+    place: Place,
     incarnation: u32,
 ) -> Result<(), SetupFailure> {
     let plugin = open(&child, segment)?;
     let stop = child::stop_flag(segment);
-    let info = WorkerInfo { worker: worker_of(place), workers: child.plan.workers, incarnation, stop };
-    let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(crew_of(place)));
+    let info = WorkerInfo { worker: place.worker(), workers: child.plan.workers, incarnation, stop };
+    let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
     let (scout, patience, seed) = (Scout::default(), Patience::default(), child.plan.seed);
     let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, scout, patience };
     let mut producer = plugin.construct(&child.config, info)?;
@@ -43,7 +45,6 @@ pub(super) fn run(
     crash::report_crashes(events, role);
     let _ = events.send(&Event::Ready { role });
     worker.wait_for_share();
-    let mut is_first = true;
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
@@ -53,10 +54,6 @@ pub(super) fn run(
             let _ = producer.close();
             producer = plugin.construct(&child.config, info)?;
             let _ = events.send(&Event::Ready { role });
-        }
-        if std::mem::take(&mut is_first) {
-            // Where it cannot be done, the worker looks larger.
-            let _ = startup_code::unmap();
         }
     }
     producer.close().map_err(SetupFailure::from)
@@ -72,7 +69,7 @@ pub(super) fn open(child: &Child, segment: &Segment) -> Result<ProducerPlugin, S
 
 struct Worker {
     segment: &'static Segment,
-    place: u32,
+    place: Place,
     info: WorkerInfo,
     seed: u64,
     /// The limit of processor time for a message.
@@ -93,7 +90,7 @@ impl Worker {
         let table = self.segment.table();
         table.control.shares.opened.wait_for(&self.patience, None, || {
             let ends = table.stop_requested() || self.place().retire() != Retire::No;
-            (ends || table.is_open_for(crew_of(self.place))).then_some(())
+            (ends || table.is_open_for(self.place.crew())).then_some(())
         });
     }
 

@@ -4,6 +4,7 @@
 //! transition; it stands for the exclusive right to the slot's payload in between. The type's parameter says whose
 //! it is. A claim that is lost with its process stays in the word, where the supervisor finds it.
 
+use super::place::Place;
 use super::word::Snapshot;
 
 /// Whose claim it is.
@@ -14,7 +15,7 @@ pub(crate) struct Commanding;
 /// A worker's, filling arrays; the supervisor's after the worker's death.
 #[derive(Debug)]
 pub(crate) struct Producing {
-    pub(super) place: u32,
+    pub(super) place: Place,
 }
 /// The application's, reading a batch.
 #[derive(Debug)]

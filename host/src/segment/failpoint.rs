@@ -10,6 +10,7 @@
 //! processes that may fail: the commander and workers. Never to the host, which commits in dead workers' places: neither because a
 //! test armed a failpoint, nor because a plugin wrote over the word.
 
+#[cfg(feature = "failpoints")]
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
@@ -18,6 +19,7 @@ use super::sync::{AtomicU32, Ordering};
 /// The places, in the order in which a message comes by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "failpoints"), allow(unreachable_pub, reason = "public with the feature only"))]
 pub enum Failpoint {
     /// The commander has claimed a free slot.
     CommandClaimed,
@@ -48,6 +50,7 @@ pub(crate) fn may_fail() {
     MAY_FAIL.store(true, Ordering::Relaxed);
 }
 
+#[cfg(feature = "failpoints")]
 impl Failpoint {
     /// All of them.
     pub const ALL: [Self; 9] = [
@@ -66,6 +69,7 @@ impl Failpoint {
 /// What happens to the process that comes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "failpoints"), allow(unreachable_pub, reason = "public with the feature only"))]
 pub enum Fault {
     /// It is killed (SIGKILL).
     Kill,
@@ -77,11 +81,13 @@ pub enum Fault {
     Hang,
 }
 
+#[cfg_attr(not(feature = "failpoints"), allow(unreachable_pub, reason = "public with the feature only"))]
 impl Fault {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Kill, Self::Crash, Self::Freeze, Self::Hang];
 }
 
+#[cfg(feature = "failpoints")]
 impl fmt::Display for Failpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -98,6 +104,7 @@ impl fmt::Display for Failpoint {
     }
 }
 
+#[cfg(feature = "failpoints")]
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -120,11 +127,13 @@ impl Armed {
         Self(AtomicU32::new(0))
     }
 
+    #[cfg(any(test, feature = "failpoints"))]
     pub(crate) fn arm(&self, point: Failpoint, fault: Fault) {
         self.0.store(word(point, fault), Ordering::Relaxed);
     }
 
     /// Whether nobody came by since the last one was armed.
+    #[cfg(any(test, feature = "failpoints"))]
     pub(crate) fn is_armed(&self) -> bool {
         self.0.load(Ordering::Relaxed) != 0
     }

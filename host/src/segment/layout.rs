@@ -12,11 +12,12 @@
 use cobuf_plugin_api::{ArraySpec, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::memory::{Header, WorkerPlace};
+use super::header::Header;
+use super::place::CREWS;
 use super::queue;
-use super::shares::CREWS;
 use super::slot::SlotHeader;
 use super::slot_set;
+use super::worker_place::WorkerPlace;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
 /// Arrays begin at a cache line: enough for every element type and for SIMD.

@@ -25,68 +25,15 @@ use rustix::shm;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
-use super::control::Control;
+use super::header::{Header, MAGIC};
 use super::layout::{Layout, Span, WORKER_PLACES};
+use super::place::Place;
 use super::queue::Queue;
 use super::slot::{SlotHeader, Written};
 use super::slot_set::SlotSet;
-use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 use super::table::Table;
-
-const MAGIC: u64 = u64::from_le_bytes(*b"cobufseg");
-
-/// The segment's first bytes: what it is, and what all processes share.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct Header {
-    magic: AtomicU64,
-    format: AtomicU64,
-    control: Control,
-}
-
-/// One worker's place in the segment, kept over its restarts. On a cache line of its own.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub(crate) struct WorkerPlace {
-    /// Messages done.
-    pub(crate) produced: AtomicU64,
-    /// Time asleep, waiting for messages.
-    pub(crate) wait_nanos: AtomicU64,
-    /// Time in the producer.
-    pub(crate) busy_nanos: AtomicU64,
-    /// When the worker last looked for a message, as `clock` says: it has held its slot for no longer. `u64::MAX` while it
-    /// does something that has no deadline.
-    pub(crate) looked_nanos: AtomicU64,
-    /// The least number above all messages that the worker has noted as its own, see `shares`.
-    pub(crate) noted: AtomicU64,
-    /// Whether the worker shall end, see [`Retire`].
-    retire: AtomicU32,
-}
-
-/// Whether, and when, a worker shall end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retire {
-    /// Never.
-    No = 0,
-    /// After the message that it holds.
-    Next = 1,
-    /// When nothing is left that its crew may take.
-    Drained = 2,
-}
-
-impl WorkerPlace {
-    pub(crate) fn retire(&self) -> Retire {
-        match self.retire.load(Ordering::SeqCst) {
-            0 => Retire::No,
-            2 => Retire::Drained,
-            _ => Retire::Next,
-        }
-    }
-
-    pub(crate) fn set_retire(&self, retire: Retire) {
-        self.retire.store(retire as u32, Ordering::SeqCst);
-    }
-}
+use super::worker_place::WorkerPlace;
 
 /// Why a segment could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -187,8 +134,8 @@ impl Segment {
     }
 
     /// The place of a worker that was started.
-    pub(crate) fn worker_place(&self, place: u32) -> &WorkerPlace {
-        &self.worker_places()[place as usize]
+    pub(crate) fn worker_place(&self, place: Place) -> &WorkerPlace {
+        &self.worker_places()[place.index()]
     }
 
     /// The memory for a message, to write.

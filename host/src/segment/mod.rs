@@ -14,11 +14,14 @@
 //!   control     what all share beside the slots
 //!   table       what is done with slots: claim, publish, commit, release
 //!   search      how a worker comes by the oldest message
+//!   place       a worker's place: its number and its crew; worker_place: what it shares there
 //!   shares      which messages a crew of workers may take
 //!   recovery    what becomes of the slots of the dead
 //!   sanity      whether what a slot says of itself can be
 //!   failpoint   where tests have processes fail
+//!   fixture     a small segment, for tests and benchmarks
 //!   clock       since when a slot is what it is
+//!   header      the segment's first bytes
 //!   layout      where everything lies, from schema and sizes
 //!   memory      the mapping itself (unsafe), payloads by claim
 //! ```
@@ -32,11 +35,15 @@ pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod event;
 pub(crate) mod failpoint;
+#[cfg(any(test, feature = "bench-parts"))]
+pub(crate) mod fixture;
+pub(crate) mod header;
 pub(crate) mod layout;
 pub(crate) mod memory;
 #[cfg(cobuf_loom)]
 mod mortal;
 pub(crate) mod patience;
+pub(crate) mod place;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 mod sanity;
@@ -47,6 +54,7 @@ pub(crate) mod slot_set;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;
+pub(crate) mod worker_place;
 
 #[cfg(all(test, cobuf_loom))]
 mod loom_tests;

@@ -4,6 +4,7 @@
 
 use super::claim::{Claim, Producing};
 use super::clock;
+use super::place::Place;
 use super::sync::Ordering;
 use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
@@ -33,7 +34,7 @@ impl Table<'_> {
     }
 
     /// The message in the slot that the worker in a place holds.
-    pub(crate) fn held_by(self, place: u32) -> Option<u64> {
+    pub(crate) fn held_by(self, place: Place) -> Option<u64> {
         let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Worker(place));
         self.oldest(held).map(|(.., sequence)| sequence)
     }
@@ -50,7 +51,7 @@ impl Table<'_> {
 
     /// Takes back what a dead worker held: its message is queued again, or given up after `max_attempts`. Without them its
     /// death was not the message's doing, and is no attempt.
-    pub(crate) fn reclaim_worker(self, place: u32, max_attempts: Option<u32>) -> Option<Reclaimed> {
+    pub(crate) fn reclaim_worker(self, place: Place, max_attempts: Option<u32>) -> Option<Reclaimed> {
         let held = |snapshot: Snapshot, _| snapshot.is(SlotState::Writing, Owner::Worker(place));
         let (index, snapshot, sequence) = self.oldest(held)?;
         let slot = &self.slots[index];
@@ -85,15 +86,17 @@ impl Table<'_> {
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
     use super::*;
-    use crate::parts::segment;
     use crate::segment::arrivals::{Arrivals, Wanted};
+    use crate::segment::fixture::segment;
     use crate::segment::memory::Segment;
     use crate::segment::search::Scout;
     use crate::segment::slot::Outcome;
     use crate::segment::table::Supply;
 
+    const PLACE: Place = Place::FIRST;
+
     fn claim(segment: &Segment, scout: &mut Scout) -> Option<Claim<Producing>> {
-        segment.table().claim_queued(0, &segment.worker_place(0).noted, scout)
+        segment.table().claim_queued(PLACE, &segment.worker_place(PLACE).noted, scout)
     }
 
     #[test]
@@ -121,14 +124,14 @@ mod tests {
         assert_eq!(held.index(), 0);
         // The worker goes by entry 0, whose slot the commander holds, and claims message 1 ...
         let seen = table.slots[1].word.load();
-        let snapshot = table.slots[1].word.transition_to_producing(seen, 0).unwrap();
+        let snapshot = table.slots[1].word.transition_to_producing(seen, PLACE).unwrap();
         // ... meanwhile message 3 is queued, and the commander killed before it enters it, and buried ...
         table.queue_unentered(held, 3, 1);
         table.reclaim_commander();
         table.restore();
         // ... and the worker goes on.
         table.queue.pass(1);
-        table.slots[1].word.transition_to_ready(snapshot, 0).unwrap();
+        table.slots[1].word.transition_to_ready(snapshot, PLACE).unwrap();
         table.ready.add(1);
         let claimed = claim(&segment, &mut scout).expect("message 2");
         assert_eq!(table.sequence(&claimed), 2);

@@ -5,7 +5,6 @@
 
 use super::claim::{Claim, Reading};
 use super::memory::Segment;
-use super::shares::worker_of;
 use super::slot::Outcome;
 use super::sync::Ordering;
 use super::word::Owner;
@@ -29,7 +28,7 @@ impl Segment {
             Owner::Nobody => {}
             Owner::Commander => return Some("is ready while the commander holds it".to_owned()),
             Owner::Worker(place) => {
-                return Some(format!("is ready while worker {} holds it", worker_of(place)));
+                return Some(format!("is ready while worker {} holds it", place.worker()));
             }
         }
         if self.table().slots[claim.index].sequence.load(Ordering::Relaxed) == 0 {

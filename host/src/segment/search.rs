@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::claim::{Claim, Producing};
 use super::failpoint::Failpoint;
-use super::shares::crew_of;
+use super::place::Place;
 use super::sync::{AtomicU64, Ordering};
 use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
@@ -43,11 +43,11 @@ impl Table<'_> {
     /// come, see `shares`.
     pub(crate) fn claim_queued(
         self,
-        place: u32,
+        place: Place,
         noted: &AtomicU64,
         scout: &mut Scout,
     ) -> Option<Claim<Producing>> {
-        let (shares, crew) = (&self.control.shares, crew_of(place));
+        let (shares, crew) = (&self.control.shares, place.crew());
         loop {
             let Queued { index, seen, sequence, ticket } =
                 self.find_queued(shares.glance().of(crew), scout)?;

@@ -17,30 +17,12 @@
 use std::ops::Range;
 
 use super::event::Event;
+use super::place::CREWS;
 use super::sync::{AtomicU64, Ordering};
-use super::table::Table;
-
-/// How many crews there can be at a time: one, and a second while the producer's code is swapped.
-pub(crate) const CREWS: usize = 2;
 
 const CREW: u64 = 1;
 const CLOSED: u64 = 2;
 const FIRST_SHIFT: u32 = 2;
-
-/// The number of a worker, from 0, in its crew.
-pub(crate) fn worker_of(place: u32) -> u32 {
-    place / CREWS as u32
-}
-
-/// The crew of the worker in a place.
-pub(crate) fn crew_of(place: u32) -> usize {
-    place as usize % CREWS
-}
-
-/// The place of a crew's worker.
-pub(crate) fn place_of(crew: usize, worker: usize) -> u32 {
-    (worker * CREWS + crew) as u32
-}
 
 /// How the messages are shared. Zero: all are the first crew's.
 #[repr(C)]
@@ -91,29 +73,29 @@ impl Shares {
         self.word.store(first << FIRST_SHIFT | flags, Ordering::SeqCst);
     }
 
-    /// Makes this the first message of the run's first crew.
-    pub(super) fn begin_at(&self, sequence: u64) {
-        self.set(sequence, 0);
-    }
-}
-
-impl Table<'_> {
     /// Whether a new crew may begin.
-    pub(crate) fn is_open_for(self, crew: usize) -> bool {
-        self.control.shares.now().is_open_for(crew)
+    pub(super) fn is_open_for(&self, crew: usize) -> bool {
+        self.now().is_open_for(crew)
     }
 
     /// Hands all messages from now on over to the other crew; gives the first of them. `taken` gives the least number above all that
-    /// the workers of the old crew have noted.
-    pub(crate) fn cut(self, old: usize, taken: impl FnOnce() -> u64) -> u64 {
-        let shares = &self.control.shares;
-        let before = shares.now().first();
-        shares.set(before, old as u64 | CLOSED);
-        // What is noted was commanded before; a note that was written over may say more.
-        let first = taken().min(self.commanded()).max(before);
-        shares.set(first, (CREWS - 1 - old) as u64);
-        self.wake_everyone();
+    /// the workers of the old crew have noted, which is at most `commanded` unless a note was written over.
+    pub(super) fn cut(
+        &self,
+        old: usize,
+        taken: impl FnOnce() -> u64,
+        commanded: impl FnOnce() -> u64,
+    ) -> u64 {
+        let before = self.now().first();
+        self.set(before, old as u64 | CLOSED);
+        let first = taken().min(commanded()).max(before);
+        self.set(first, (CREWS - 1 - old) as u64);
         first
+    }
+
+    /// Makes this the first message of the run's first crew.
+    pub(super) fn begin_at(&self, sequence: u64) {
+        self.set(sequence, 0);
     }
 }
 

@@ -34,6 +34,19 @@ pub(crate) struct Supply {
 }
 
 impl Table<'_> {
+    /// Whether a new crew may begin.
+    pub(crate) fn is_open_for(self, crew: usize) -> bool {
+        self.control.shares.is_open_for(crew)
+    }
+
+    /// Hands all messages from now on over to the other crew; gives the first of them. `taken` gives the least number above all that
+    /// the workers of the old crew have noted.
+    pub(crate) fn cut(self, old: usize, taken: impl FnOnce() -> u64) -> u64 {
+        let first = self.control.shares.cut(old, taken, || self.commanded());
+        self.wake_everyone();
+        first
+    }
+
     /// Makes all slots known as free, and this the first message to be queued. Before there is a commander.
     pub(crate) fn begin_at(self, sequence: u64) {
         (0..self.slots.len()).for_each(|slot| self.free.add(slot));

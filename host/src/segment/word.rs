@@ -20,6 +20,7 @@
 
 use std::fmt;
 
+use super::place::Place;
 use super::sync::{AtomicU64, Ordering};
 
 const STATE_BITS: u32 = 2;
@@ -31,6 +32,7 @@ const GENERATION_SHIFT: u32 = ATTEMPT_SHIFT + ATTEMPT_BITS;
 
 /// The most attempts that a word can count.
 pub(crate) const MAX_COUNTED_ATTEMPTS: u32 = (1 << ATTEMPT_BITS) - 1;
+const _: () = assert!(MAX_COUNTED_ATTEMPTS == crate::limits::MAX_ATTEMPTS, "the limit is the word's");
 
 /// The public states of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub(crate) enum SlotState {
 pub(crate) enum Owner {
     Nobody,
     Commander,
-    Worker(u32),
+    Worker(Place),
 }
 
 impl Owner {
@@ -56,7 +58,7 @@ impl Owner {
         match self {
             Self::Nobody => 0,
             Self::Commander => Self::COMMANDER,
-            Self::Worker(worker) => u64::from(worker) + 1,
+            Self::Worker(place) => place.index() as u64 + 1,
         }
     }
 
@@ -64,7 +66,7 @@ impl Owner {
         match bits {
             0 => Self::Nobody,
             Self::COMMANDER => Self::Commander,
-            worker => Self::Worker((worker - 1) as u32),
+            place => Self::Worker(Place::at((place - 1) as usize)),
         }
     }
 }
@@ -161,13 +163,13 @@ impl SlotWord {
     }
 
     /// Writing(nobody) → Writing(worker).
-    pub(crate) fn transition_to_producing(&self, seen: Snapshot, worker: u32) -> Option<Snapshot> {
+    pub(crate) fn transition_to_producing(&self, seen: Snapshot, worker: Place) -> Option<Snapshot> {
         let next = seen.to(SlotState::Writing, Owner::Worker(worker));
         self.swap(seen, (SlotState::Writing, Owner::Nobody), next)
     }
 
     /// Writing(worker) → Ready: the batch, or the report of its failure, is complete.
-    pub(crate) fn transition_to_ready(&self, held: Snapshot, worker: u32) -> Option<Snapshot> {
+    pub(crate) fn transition_to_ready(&self, held: Snapshot, worker: Place) -> Option<Snapshot> {
         self.swap(held, (SlotState::Writing, Owner::Worker(worker)), held.to(SlotState::Ready, Owner::Nobody))
     }
 
@@ -192,7 +194,7 @@ impl SlotWord {
     pub(crate) fn transition_to_requeued(
         &self,
         held: Snapshot,
-        worker: u32,
+        worker: Place,
         attempts: u32,
     ) -> Option<Snapshot> {
         let next = Snapshot::new(SlotState::Writing, Owner::Nobody, attempts, held.generation());
@@ -214,7 +216,9 @@ mod tests {
 
     #[test]
     fn does_a_word_hold_what_was_put_in() {
-        for owner in [Owner::Nobody, Owner::Commander, Owner::Worker(0), Owner::Worker(1023)] {
+        for owner in
+            [Owner::Nobody, Owner::Commander, Owner::Worker(Place::at(0)), Owner::Worker(Place::at(1023))]
+        {
             let snapshot = Snapshot::new(SlotState::Writing, owner, 3, u32::MAX);
             assert_eq!((snapshot.state(), snapshot.owner()), (SlotState::Writing, owner));
             assert_eq!((snapshot.attempts(), snapshot.generation()), (3, u32::MAX));
@@ -236,9 +240,18 @@ mod tests {
     fn do_attempts_survive_until_the_next_use_only() {
         let word = SlotWord(AtomicU64::new(0));
         word.transition_to_queued(word.transition_to_commanding(word.load()).unwrap()).unwrap();
-        word.transition_to_requeued(word.transition_to_producing(word.load(), 5).unwrap(), 5, 1).unwrap();
+        word.transition_to_requeued(
+            word.transition_to_producing(word.load(), Place::at(5)).unwrap(),
+            Place::at(5),
+            1,
+        )
+        .unwrap();
         assert_eq!(word.load().attempts(), 1);
-        word.transition_to_ready(word.transition_to_producing(word.load(), 6).unwrap(), 6).unwrap();
+        word.transition_to_ready(
+            word.transition_to_producing(word.load(), Place::at(6)).unwrap(),
+            Place::at(6),
+        )
+        .unwrap();
         word.transition_to_free(word.transition_to_reading(word.load()).unwrap()).unwrap();
         assert_eq!(word.transition_to_commanding(word.load()).unwrap().attempts(), 0);
     }

@@ -6,19 +6,20 @@ use cobuf_plugin_api::Report;
 
 use super::workers::{Life, Verdict};
 use super::{Supervisor, count};
-use crate::failure::{Death, NotedAttempt};
 use crate::limits::OUTCOME_CAPACITY;
-use crate::process::protocol::Exit;
+use crate::record::death::Death;
+use crate::record::death::Exit;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::failpoint::Failpoint;
+use crate::segment::place::{CREWS, Place};
 use crate::segment::recovery::Reclaimed;
-use crate::segment::shares::{CREWS, crew_of, worker_of};
 use crate::segment::slot::Outcome;
+use crate::stream::failure::NotedAttempt;
 
 impl Supervisor {
     /// What follows on a worker's death, once it was reaped.
-    pub(super) fn bury_worker(&mut self, place: u32, how: Death) {
-        let (state, worker) = (&mut self.workers[place as usize], worker_of(place));
+    pub(super) fn bury_worker(&mut self, place: Place, how: Death) {
+        let (state, worker) = (&mut self.workers[place.index()], place.worker());
         let (verdict, plugin) = (state.verdict.take(), self.plan.name(state.role(place)));
         let death = verdict.map_or(how, |verdict| verdict.death);
         let retired = matches!(state.life, Life::Retiring { .. }) && how == Death::Exit(Exit::Code(0));
@@ -33,7 +34,7 @@ impl Supervisor {
     }
 
     /// Takes back the slot that the dead worker held.
-    fn reclaim(&mut self, place: u32, death: Death, verdict: Option<Verdict>) {
+    fn reclaim(&mut self, place: Place, death: Death, verdict: Option<Verdict>) {
         let table = self.stream.table();
         let Some(sequence) = table.held_by(place) else { return };
         if table.control.armed.take(Failpoint::Reclaim).is_some() {
@@ -41,9 +42,9 @@ impl Supervisor {
         }
         // It has not begun with a message that it was cut off from.
         let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence))
-            || !table.is_of_share(crew_of(place), sequence);
+            || !table.is_of_share(place.crew(), sequence);
         if !innocent {
-            let attempt = self.workers[place as usize].attempt(worker_of(place), death);
+            let attempt = self.workers[place.index()].attempt(place.worker(), death);
             self.stream.history.note_attempt(sequence, attempt);
         }
         match table.reclaim_worker(place, (!innocent).then_some(self.care.max_attempts)) {
@@ -62,7 +63,7 @@ impl Supervisor {
     /// Puts a report in the place of the batch.
     fn commit_failure(
         &self,
-        place: u32,
+        place: Place,
         mut claim: Claim<Producing>,
         (sequence, attempts): (u64, u32),
         death: Death,
@@ -70,7 +71,7 @@ impl Supervisor {
         let summary = summary(attempts, &self.stream.history.attempts(sequence));
         let bytes = Report::from_host(death.kind(), summary).encode(OUTCOME_CAPACITY);
         self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-        let (worker, edition) = (worker_of(place), self.plan.edition(crew_of(place)));
+        let (worker, edition) = (place.worker(), self.plan.edition(place.crew()));
         let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker, edition };
         self.stream.table().commit(claim, outcome);
     }
@@ -79,12 +80,12 @@ impl Supervisor {
     pub(super) fn bury_all_workers(&mut self) {
         for index in 0..self.workers.len() {
             if let Some(Reclaimed::Requeued { sequence, .. }) =
-                self.stream.table().reclaim_worker(index as u32, None)
+                self.stream.table().reclaim_worker(Place::at(index), None)
             {
                 count(&self.stream.counters.retries);
                 tracing::info!(sequence, "a message is queued again");
             }
-            let wanted = self.is_wanted(index as u32);
+            let wanted = self.is_wanted(Place::at(index));
             let worker = &mut self.workers[index];
             worker.verdict = None;
             if worker.is_process() {

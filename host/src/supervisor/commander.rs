@@ -5,10 +5,13 @@ use std::time::Instant;
 use cobuf_plugin_api::{Report, ReportKind};
 
 use super::workers::backoff;
-use super::{Supervisor, count, explain};
-use crate::error::StreamError;
-use crate::failure::{Death, OnCommanderFailure};
-use crate::process::protocol::{Exit, Request, Role, SetupFailure};
+use super::{Supervisor, count};
+use crate::protocol::message::{Request, SetupFailure};
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
+use crate::record::policy::OnCommanderFailure;
+use crate::stream::error::StreamError;
 
 /// Where the commander is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Commander {
     pub(super) fn note_setup_failure(&mut self, failure: SetupFailure) {
         self.failure.get_or_insert(match failure {
             SetupFailure::Plugin(report) => report,
-            other => Report::from_host(ReportKind::Error, explain(other)),
+            other => Report::from_host(ReportKind::Error, other.into_text()),
         });
     }
 }

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use super::workers::{Life, Worker};
 use super::{Supervisor, count};
-use crate::error::StreamError;
-use crate::segment::memory::Retire;
-use crate::segment::shares::{CREWS, crew_of, place_of, worker_of};
+use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
+use crate::segment::worker_place::Retire;
+use crate::stream::error::StreamError;
 
 /// What a crew is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +53,13 @@ impl Supervisor {
     }
 
     /// The places of a crew's workers, all that there ever were.
-    pub(super) fn places(&self, crew: usize) -> impl Iterator<Item = u32> + use<> {
-        (0..self.workers.len() / CREWS).map(move |worker| place_of(crew, worker))
+    pub(super) fn places(&self, crew: usize) -> impl Iterator<Item = Place> + use<> {
+        (0..self.workers.len() / CREWS).map(move |worker| Place::new(crew, worker))
     }
 
     /// Whether there shall be a worker in this place.
-    pub(super) fn is_wanted(&self, place: u32) -> bool {
-        (worker_of(place) as usize) < self.crews[crew_of(place)].wanted
+    pub(super) fn is_wanted(&self, place: Place) -> bool {
+        (place.worker() as usize) < self.crews[place.crew()].wanted
     }
 
     /// Wants so many workers in a crew; those that are too many retire.
@@ -72,7 +72,7 @@ impl Supervisor {
         let retire = if goes { Retire::Drained } else { Retire::Next };
         for place in self.places(crew) {
             let wanted = self.is_wanted(place);
-            let worker = &mut self.workers[place as usize];
+            let worker = &mut self.workers[place.index()];
             worker.life = match (worker.life, wanted) {
                 (Life::Off | Life::GivenUp, true) => {
                     worker.forgive();
@@ -94,7 +94,7 @@ impl Supervisor {
     /// Whether nobody of a crew is there or to come.
     pub(super) fn is_gone(&self, crew: usize) -> bool {
         self.places(crew).all(|place| {
-            let worker = &self.workers[place as usize];
+            let worker = &self.workers[place.index()];
             !worker.is_process() && worker.start_at().is_none()
         })
     }
@@ -104,12 +104,12 @@ impl Supervisor {
         if self.crews[crew].duty != Duty::Goes || !self.is_gone(crew) || !self.stream.table().has_work(crew) {
             return;
         }
-        let able = |place: &u32| self.workers[*place as usize].can_start();
+        let able = |place: &Place| self.workers[place.index()].can_start();
         let Some(place) = self.places(crew).find(able) else {
             return self.stream.fail_now(StreamError::WorkersLost { reason: reason.to_owned() });
         };
         count(&self.stream.counters.worker_restarts);
-        let worker = &mut self.workers[place as usize];
+        let worker = &mut self.workers[place.index()];
         worker.life = worker.due();
     }
 

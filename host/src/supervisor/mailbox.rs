@@ -11,8 +11,8 @@ use cobuf_plugin_api::PluginKind;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::process::protocol::PluginPlan;
-use crate::swap::SwapError;
+use super::swap_error::SwapError;
+use crate::plugin::copy::PluginPlan;
 
 /// What the application wants of a running host.
 #[derive(Debug)]

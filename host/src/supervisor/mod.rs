@@ -22,9 +22,11 @@ mod burials;
 mod commander;
 mod crews;
 pub(crate) mod mailbox;
+pub(crate) mod plugin_logs;
 mod rehearsals;
 mod servers;
 mod swap;
+pub(crate) mod swap_error;
 pub(crate) mod tuner;
 mod watchdog;
 mod workers;
@@ -38,22 +40,26 @@ use std::time::{Duration, Instant};
 use self::commander::Commander;
 use self::crews::{Crew, Duty};
 use self::mailbox::{Mailbox, Wish};
+use self::plugin_logs::forward_log;
 use self::swap::Swapping;
 use self::tuner::Tuner;
 use self::watchdog::Watchdog;
 use self::workers::Worker;
-use crate::error::StreamError;
-use crate::failure::{Death, OnCommanderFailure, PerKind};
 use crate::limits::SERVER_MARGIN;
-use crate::plugin_logs::forward_log;
-use crate::process::channel::{EventReceiver, Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
-use crate::process::protocol::{Event, Exit, Plan, Request, Role, SetupFailure};
-use crate::process::stack::RawStack;
-use crate::segment::shares::CREWS;
+use crate::process::stack::names;
+use crate::protocol::channel::{EventReceiver, Received, Watched};
+use crate::protocol::message::{Event, Request, SetupFailure};
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
+use crate::record::policy::{OnCommanderFailure, PerKind};
+use crate::record::raw_stack::RawStack;
+use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
-use crate::stack;
-use crate::stream::Stream;
+use crate::stream::delivery::Stream;
+use crate::stream::error::StreamError;
 
 /// What the user wants to become of failures.
 #[derive(Debug, Clone)]
@@ -81,7 +87,7 @@ pub(crate) struct Started {
     /// What happened before the thread started.
     pub(crate) early: Vec<Event>,
     /// What workers have logged by then; it was forwarded.
-    pub(crate) early_logs: Vec<(u32, String)>,
+    pub(crate) early_logs: Vec<(Place, String)>,
 }
 
 pub(crate) struct Supervisor {
@@ -137,11 +143,11 @@ impl Supervisor {
         };
         supervisor.workers.resize_with(workers * CREWS, Worker::default);
         for place in supervisor.places(0) {
-            supervisor.workers[place as usize] = Worker::ready();
+            supervisor.workers[place.index()] = Worker::ready();
         }
         supervisor.count_workers();
         for (place, line) in early_logs {
-            supervisor.workers[place as usize].keep_log(&line);
+            supervisor.workers[place.index()].keep_log(&line);
         }
         let stream = supervisor.stream.clone();
         let body = move || {
@@ -230,7 +236,7 @@ impl Supervisor {
         match event {
             Event::Log { role, level, target, message } => {
                 if let Role::Worker { place, .. } = role {
-                    self.workers[place as usize].keep_log(&message);
+                    self.workers[place.index()].keep_log(&message);
                 }
                 forward_log(self.plan.name(role), role, level, &target, &message);
             }
@@ -305,7 +311,7 @@ impl Supervisor {
 
     fn note_setup_failure(&mut self, role: Role, failure: SetupFailure) {
         match role {
-            Role::Worker { place, .. } => self.workers[place as usize].note_setup_failure(failure),
+            Role::Worker { place, .. } => self.workers[place.index()].note_setup_failure(failure),
             Role::Commander => self.commander.note_setup_failure(failure),
             Role::Rehearsal { .. } => self.rehearsal_failed(role, failure),
             Role::Probe { .. } | Role::Examiner { .. } => {}
@@ -315,8 +321,8 @@ impl Supervisor {
     fn note_stack(&mut self, role: Role, stack: Result<RawStack, String>) {
         let plugin = self.plan.name(role);
         match (role, stack) {
-            (Role::Worker { place, .. }, Ok(stack)) => self.workers[place as usize].note_stack(stack),
-            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", stack::resolve(&stack)),
+            (Role::Worker { place, .. }, Ok(stack)) => self.workers[place.index()].note_stack(stack),
+            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", names::resolve(&stack)),
             (_, Err(reason)) => tracing::debug!(plugin, %reason, "the stack of the {role} is not known"),
         }
     }
@@ -332,16 +338,4 @@ impl Drop for Supervisor {
 /// Counts one more.
 fn count(counter: &crate::segment::sync::AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Why a plugin could not be set up, as one text.
-pub(crate) fn explain(failure: SetupFailure) -> String {
-    match failure {
-        SetupFailure::Load(reason) | SetupFailure::Init(reason) => reason,
-        SetupFailure::Plugin(report) | SetupFailure::Message { report, .. } => report.to_string(),
-        SetupFailure::Schema(declared) => format!(
-            "the producer declares {declared}, and declared other arrays when the host started; \
-             a schema must follow from the configuration alone"
-        ),
-    }
 }

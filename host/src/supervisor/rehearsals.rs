@@ -1,15 +1,15 @@
 //! The rehearsal of a plugin that is to take another's place: what is asked for, what comes of it, and why a plugin is not taken.
 
-use std::time::Duration;
-
 use cobuf_plugin_api::PluginKind;
 
+use super::Supervisor;
 use super::swap::{Stage, Swapping};
-use super::{Supervisor, explain};
-use crate::failure::Death;
+use super::swap_error::{SwapError, differences, late};
 use crate::plugin::PluginError;
-use crate::process::protocol::{Exit, Request, Role, SetupFailure};
-use crate::swap::{SwapError, differences};
+use crate::protocol::message::{Request, SetupFailure};
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
 
 impl Supervisor {
     pub(super) fn rehearse(&mut self) {
@@ -93,14 +93,10 @@ impl Supervisor {
                 SwapError::Rehearsal { kind, plugin, sequence, source }
             }
             (Some(failure @ SetupFailure::Init(_)), _) => {
-                SwapError::Process { role: format!("{kind} {plugin}"), reason: explain(failure) }
+                SwapError::Process { role: format!("{kind} {plugin}"), reason: failure.into_text() }
             }
             (None, Death::Timeout { limit }) => late(&format!("the {kind} {plugin}"), limit),
             (None, death) => PluginError::Died { kind, plugin, how: death.to_string() }.into(),
         }
     }
-}
-
-pub(super) fn late(waiting_for: &str, limit: Duration) -> SwapError {
-    SwapError::Timeout { waiting_for: waiting_for.to_owned(), limit }
 }

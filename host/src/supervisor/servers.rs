@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
+use super::swap_error::SwapError;
 use crate::limits::{MAX_FORK_SERVER_STARTS, ORPHANS_LIMIT};
-use crate::process::channel::{Received, Watched};
 use crate::process::launch::{ForkServer, StartMethod};
-use crate::process::protocol::Request;
+use crate::protocol::channel::{Received, Watched};
+use crate::protocol::message::Request;
 use crate::segment::sync::Ordering;
-use crate::swap::SwapError;
 
 impl Supervisor {
     /// Starts another fork server in the place of one that ended; an error says why the run cannot go on.
@@ -41,7 +41,7 @@ impl Supervisor {
         }
         super::count(&self.stream.counters.fork_server_restarts);
         let launched = ForkServer::launch(self.care.start_method, self.care.fork_server.as_deref());
-        (self.server, self.events) = launched.map_err(|error| crate::startup::explain(&error))?;
+        (self.server, self.events) = launched.map_err(|error| crate::text::chain(&error))?;
         self.stream.counters.fork_server.store(self.server.pid().into(), Ordering::Relaxed);
         self.watchdog.forget_server();
         // One that dies at once is seen by the next receive.

@@ -17,14 +17,19 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 use super::crews::Duty;
 use super::mailbox::{Swap, Swapped};
-use super::rehearsals::late;
+use super::swap_error::SwapError;
+use super::swap_error::late;
 use super::workers::Life;
 use super::{Supervisor, commander, count};
-use crate::failure::Death;
-use crate::process::protocol::{PluginPlan, ProducerPlan, Request, Role, SetupFailure, StateAt};
-use crate::segment::shares::CREWS;
+use crate::plugin::copy::PluginPlan;
+use crate::protocol::message::{Request, SetupFailure};
+use crate::protocol::plan::ProducerPlan;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::state::StateAt;
+use crate::segment::place::CREWS;
+use crate::segment::place::Place;
 use crate::segment::sync::Ordering;
-use crate::swap::SwapError;
 
 /// How far a swap has come.
 #[derive(Debug)]
@@ -205,7 +210,7 @@ impl Supervisor {
         let relic = self.plan.plugins.producers[crew].replace(new).map(Box::new);
         self.exchange();
         self.crews[crew].duty = Duty::Comes;
-        self.places(crew).for_each(|place| self.workers[place as usize].renew());
+        self.places(crew).for_each(|place| self.workers[place.index()].renew());
         self.want(crew, self.target());
         self.count_workers();
         self.enter(Stage::Constructing { relic });
@@ -214,7 +219,7 @@ impl Supervisor {
     /// Kills those of a crew that are still being constructed, which may take for ever; the start timeout would do so later.
     fn dismiss(&mut self, crew: usize) {
         for place in self.places(crew) {
-            let worker = &self.workers[place as usize];
+            let worker = &self.workers[place.index()];
             if worker.constructing_since().is_some() && !self.watchdog.server_is_busy() {
                 let role = worker.role(place);
                 self.ask(&Request::Kill(role));
@@ -225,7 +230,7 @@ impl Supervisor {
     fn newcomers_are_ready(&self) -> bool {
         let crew = self.other_crew();
         let mut places = self.places(crew).take(self.crews[crew].wanted);
-        places.all(|place| self.workers[place as usize].life == Life::Ready)
+        places.all(|place| self.workers[place.index()].life == Life::Ready)
     }
 
     /// A worker of the new crew died before its cut.
@@ -237,7 +242,7 @@ impl Supervisor {
     fn cut(&mut self) {
         let (old, new) = (self.current, self.other_crew());
         let (segment, places) = (&self.stream.segment, self.places(old));
-        let noted = |place: u32| segment.worker_place(place).noted.load(Ordering::SeqCst);
+        let noted = |place: Place| segment.worker_place(place).noted.load(Ordering::SeqCst);
         let first = self.stream.table().cut(old, || places.map(noted).max().unwrap_or_default());
         self.current = new;
         self.watchdog.forget_idle();

@@ -86,7 +86,7 @@ impl Supervisor {
     pub(super) fn tune(&mut self) {
         let (now, target) = (Instant::now(), self.target());
         let mut places = self.places(self.current).take(target);
-        let all_ready = places.all(|place| self.workers[place as usize].life == Life::Ready);
+        let all_ready = places.all(|place| self.workers[place.index()].life == Life::Ready);
         let Some(tuner) = self.tuner.as_mut().filter(|tuner| tuner.next_look.is_some_and(|at| at <= now))
         else {
             return;

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use super::crews::Duty;
 use super::workers::{Life, Verdict, Worker};
 use super::{Care, Supervisor, commander, count};
-use crate::failure::Death;
 use crate::limits::{MAX_UNANSWERED, SERVER_ANSWER_LIMIT};
-use crate::process::protocol::{Exit, Request, Role};
+use crate::protocol::message::Request;
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
 use crate::segment::clock;
-use crate::segment::shares::{crew_of, worker_of};
+use crate::segment::place::Place;
 use crate::segment::sync::Ordering;
 use crate::segment::word::{Owner, SlotState};
 
@@ -115,8 +117,8 @@ impl Supervisor {
         let mut busy = vec![false; self.workers.len()];
         for slot in stream.table().look() {
             match (slot.state, slot.owner) {
-                (SlotState::Writing, Owner::Worker(place)) if (place as usize) < busy.len() => {
-                    busy[place as usize] = true;
+                (SlotState::Writing, Owner::Worker(place)) if place.index() < busy.len() => {
+                    busy[place.index()] = true;
                     let looked = stream.segment.worker_place(place).looked_nanos.load(Ordering::Relaxed);
                     let held = if looked == u64::MAX { Duration::ZERO } else { clock::since(looked) };
                     match limit.checked_sub(held).filter(|left| !left.is_zero()) {
@@ -151,11 +153,11 @@ impl Supervisor {
             return;
         }
         self.watchdog.woken_nanos = None;
-        for (place, busy) in (0_u32..).zip(busy) {
+        for (place, busy) in (0..).map(Place::at).zip(busy) {
             let looked = self.stream.segment.worker_place(place).looked_nanos.load(Ordering::Relaxed);
-            let lives = matches!(self.workers[place as usize].life, Life::Ready | Life::Retiring { .. });
+            let lives = matches!(self.workers[place.index()].life, Life::Ready | Life::Retiring { .. });
             // A crew that comes does not look for messages yet.
-            let looks = self.crews[crew_of(place)].duty != Duty::Comes;
+            let looks = self.crews[place.crew()].duty != Duty::Comes;
             if !busy && looked < woken && lives && looks {
                 self.kill_worker(place, limit, None);
             }
@@ -202,7 +204,7 @@ impl Supervisor {
         let late = |since: Instant| since.elapsed() >= limit;
         for place in 0..self.workers.len() {
             if self.workers[place].constructing_since().is_some_and(late) {
-                self.kill_worker(place as u32, limit, None);
+                self.kill_worker(Place::at(place), limit, None);
             }
         }
         if matches!(self.commander.life, commander::Life::Starting(since) if late(since)) {
@@ -215,10 +217,10 @@ impl Supervisor {
         let death = Death::Exit(Exit::Signal(signal));
         match role {
             // Of an earlier incarnation there is nothing left to look at.
-            Role::Worker { place, .. } if role != self.workers[place as usize].role(place) => return,
+            Role::Worker { place, .. } if role != self.workers[place.index()].role(place) => return,
             Role::Worker { place, .. } => {
                 let about = self.stream.table().held_by(place);
-                self.workers[place as usize].verdict.get_or_insert(Verdict { death, about });
+                self.workers[place.index()].verdict.get_or_insert(Verdict { death, about });
             }
             Role::Commander => drop(self.commander.verdict.get_or_insert(death)),
             Role::Rehearsal { .. } => self.rehearsal_crashed(role, death),
@@ -257,13 +259,13 @@ impl Supervisor {
         self.ask(&Request::Kill(Role::Commander));
     }
 
-    fn kill_worker(&mut self, place: u32, limit: Duration, about: Option<u64>) {
-        let state = &mut self.workers[place as usize];
+    fn kill_worker(&mut self, place: Place, limit: Duration, about: Option<u64>) {
+        let state = &mut self.workers[place.index()];
         // A slot's word that was written over may name one that is not there.
         if state.verdict.is_some() || !state.is_process() {
             return;
         }
-        let (role, worker) = (state.role(place), worker_of(place));
+        let (role, worker) = (state.role(place), place.worker());
         tracing::warn!(
             plugin = self.plan.name(role),
             worker,

@@ -12,18 +12,21 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::crews::Duty;
-use super::{Supervisor, count, explain};
-use crate::error::StreamError;
-use crate::failure::{Death, NotedAttempt};
+use super::{Supervisor, count};
 use crate::limits::{
     KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, RESTART_BACKOFF,
 };
-use crate::process::protocol::{Exit, Request, Role, SetupFailure};
-use crate::process::stack::RawStack;
+use crate::protocol::message::{Request, SetupFailure};
+use crate::protocol::role::Role;
+use crate::record::death::Death;
+use crate::record::death::Exit;
+use crate::record::raw_stack::RawStack;
 use crate::segment::clock;
-use crate::segment::memory::Retire;
-use crate::segment::shares::{crew_of, worker_of};
+use crate::segment::place::Place;
 use crate::segment::sync::Ordering;
+use crate::segment::worker_place::Retire;
+use crate::stream::error::StreamError;
+use crate::stream::failure::NotedAttempt;
 
 /// Where a worker is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn role(&self, place: u32) -> Role {
+    pub(super) fn role(&self, place: Place) -> Role {
         Role::Worker { place, incarnation: self.starts.saturating_sub(1) }
     }
 
@@ -150,14 +153,14 @@ impl Supervisor {
         let due = |worker: &Worker| worker.start_at().is_some_and(|at| at <= now);
         for place in 0..self.workers.len() {
             if due(&self.workers[place]) && !self.watchdog.server_is_busy() {
-                self.start_worker(place as u32);
+                self.start_worker(Place::at(place));
             }
         }
     }
 
-    fn start_worker(&mut self, place: u32) {
-        let goes = self.crews[crew_of(place)].duty == Duty::Goes;
-        let (worker, shared) = (&mut self.workers[place as usize], self.stream.segment.worker_place(place));
+    fn start_worker(&mut self, place: Place) {
+        let goes = self.crews[place.crew()].duty == Duty::Goes;
+        let (worker, shared) = (&mut self.workers[place.index()], self.stream.segment.worker_place(place));
         let now = Instant::now();
         worker.starts += 1;
         worker.life =
@@ -172,12 +175,12 @@ impl Supervisor {
         self.ask(&Request::Start(role, None));
     }
 
-    pub(super) fn worker_ready(&mut self, place: u32) {
+    pub(super) fn worker_ready(&mut self, place: Place) {
         let looked = &self.stream.segment.worker_place(place).looked_nanos;
         // One that is stopped before its first look shall be missed, too.
         let (order, now) = (Ordering::Relaxed, clock::now_nanos());
         let _ = looked.compare_exchange(u64::MAX, now, order, order);
-        let worker = &mut self.workers[place as usize];
+        let worker = &mut self.workers[place.index()];
         match &mut worker.life {
             life @ Life::Starting(_) => *life = Life::Ready,
             Life::Retiring { since, .. } => *since = None,
@@ -187,8 +190,8 @@ impl Supervisor {
     }
 
     /// Its producer is made anew, which may hang as at a start.
-    pub(super) fn worker_renews(&mut self, place: u32) {
-        let worker = &mut self.workers[place as usize];
+    pub(super) fn worker_renews(&mut self, place: Place) {
+        let worker = &mut self.workers[place.index()];
         match &mut worker.life {
             life @ Life::Ready => *life = Life::Starting(Instant::now()),
             Life::Retiring { since, .. } => *since = Some(Instant::now()),
@@ -197,17 +200,17 @@ impl Supervisor {
     }
 
     /// The process could not be forked.
-    pub(super) fn worker_not_forked(&mut self, place: u32, reason: String) {
-        self.workers[place as usize].setup_failure = Some(SetupFailure::Init(reason));
+    pub(super) fn worker_not_forked(&mut self, place: Place, reason: String) {
+        self.workers[place.index()].setup_failure = Some(SetupFailure::Init(reason));
         self.plan_restart(place, Death::Exit(Exit::Code(0)));
     }
 
     /// A worker that was of use is started again at once, one that was of none later each time, and one that cannot be started,
     /// at last no more.
-    pub(super) fn plan_restart(&mut self, place: u32, death: Death) {
-        let (crew, wanted) = (crew_of(place), self.is_wanted(place));
+    pub(super) fn plan_restart(&mut self, place: Place, death: Death) {
+        let (crew, wanted) = (place.crew(), self.is_wanted(place));
         let produced = self.stream.segment.worker_place(place).produced.load(Ordering::Relaxed);
-        let worker = &mut self.workers[place as usize];
+        let worker = &mut self.workers[place.index()];
         let setup_failure = worker.setup_failure.take();
         if let Life::Retiring { again: true, .. } = worker.life {
             worker.life = Life::Due(Instant::now());
@@ -219,7 +222,7 @@ impl Supervisor {
             worker.life = Life::Off;
             return self.newcomer_died(setup_failure, death);
         }
-        let reason = setup_failure.map_or_else(|| death.to_string(), explain);
+        let reason = setup_failure.map_or_else(|| death.to_string(), SetupFailure::into_text);
         if !wanted {
             worker.life = Life::Off;
             return self.drain(crew, &reason);
@@ -230,8 +233,8 @@ impl Supervisor {
             return;
         }
         worker.life = Life::GivenUp;
-        tracing::error!(plugin = self.plan.name(worker.role(place)), worker = worker_of(place), %reason, "a worker is given up");
-        let lost = |place: u32| self.workers[place as usize].life == Life::GivenUp;
+        tracing::error!(plugin = self.plan.name(worker.role(place)), worker = place.worker(), %reason, "a worker is given up");
+        let lost = |place: Place| self.workers[place.index()].life == Life::GivenUp;
         if self.places(crew).take(self.crews[crew].wanted).all(lost) {
             self.stream.fail_now(StreamError::WorkersLost { reason });
         }

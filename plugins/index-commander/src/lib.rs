@@ -66,7 +66,7 @@ impl Commander for IndexCommander {
     fn next(&mut self, context: &mut CommanderContext) -> Result<Option<Message>> {
         let Some(batch) = self.plan.batch(context.sequence()) else { return Ok(None) };
         let items = if self.shuffle {
-            self.order(batch.epoch, context)?.items(&batch).to_vec()
+            self.order(batch.epoch, context)?.items(batch.start..batch.end).to_vec()
         } else {
             (batch.start..batch.end).collect()
         };

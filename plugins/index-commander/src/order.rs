@@ -1,9 +1,9 @@
 //! The order of the items in one epoch.
 
+use std::ops::Range;
+
 use cobuf_plugin_api::prelude::*;
 use cobuf_plugin_api::rand::seq::SliceRandom as _;
-
-use crate::plan::Batch;
 
 /// All items of the data set, in one epoch's order.
 #[derive(Debug)]
@@ -25,10 +25,10 @@ impl Order {
         self.epoch
     }
 
-    /// The items of a batch of this epoch.
-    pub(crate) fn items(&self, batch: &Batch) -> &[u64] {
+    /// The items at these places of the epoch's order.
+    pub(crate) fn items(&self, places: Range<u64>) -> &[u64] {
         // Both ends are at most the length, which fits in `usize` as so many items are in memory.
-        &self.items[batch.start as usize..batch.end as usize]
+        &self.items[places.start as usize..places.end as usize]
     }
 }
 

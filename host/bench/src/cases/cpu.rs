@@ -6,7 +6,7 @@ use anyhow::Result;
 use cobuf_host::conformance::Examination;
 use cobuf_host::{Dictionary, Value};
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::Consumer;
 use crate::plugins::{Plugins, bytes};
 use cobuf::measure::cores;

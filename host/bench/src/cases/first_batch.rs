@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cobuf_host::{Dictionary, Host};
 
-use super::Case;
+use crate::case::Case;
 use crate::consumer::Consumer;
 use crate::partner;
 use crate::plugins::Plugins;

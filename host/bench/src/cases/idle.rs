@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::Consumer;
 use crate::plugins::Plugins;
 use crate::processes::cpu_time;

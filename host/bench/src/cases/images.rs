@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use cobuf_host::conformance::Examination;
 use cobuf_host::{Dictionary, Host, Value};
 
-use super::Case;
+use crate::case::Case;
 use crate::consumer::Consumer;
 use crate::pictures::Pictures;
 use crate::plugins::Plugins;

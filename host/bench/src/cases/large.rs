@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cobuf_host::{Batch, Dictionary};
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::Consumer;
 use crate::memory::SharedMemory;
 use crate::plugins::{Plugins, bytes};

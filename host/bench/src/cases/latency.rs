@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::Consumer;
 use crate::plugins::Plugins;
 use crate::relay::ping_pong;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::Consumer;
 use crate::plugins::Plugins;
 use crate::processes::{Resident, resident, workers};

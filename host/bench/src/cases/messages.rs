@@ -11,7 +11,7 @@ use anyhow::Result;
 use cobuf_host::{Dictionary, Value};
 use cobuf_plugin_api::codec;
 
-use super::{Case, FILLING, FLAT};
+use crate::case::{Case, FILLING, FLAT};
 use crate::consumer::{Consumer, MANY};
 use crate::plugins::{Plugins, bytes};
 use cobuf::measure::figure::Figure;

@@ -15,18 +15,7 @@ mod uneven;
 
 use anyhow::{Context, Result};
 
-use super::plugins::Plugins;
-use cobuf::measure::figure::{Bound, Figure};
-use cobuf::measure::plan::Plan;
-
-/// A thing that is measured.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    /// The plugins that it needs, by their names.
-    pub(crate) plugins: &'static [&'static str],
-    pub(crate) measure: fn(&Plan, &Plugins) -> Result<Vec<Figure>>,
-}
+use crate::case::Case;
 
 /// All of them, in the order in which they are measured.
 const CASES: &[Case] = &[
@@ -43,12 +32,6 @@ const CASES: &[Case] = &[
     images::CASE,
     messages::CASE,
 ];
-
-/// The plugins of the cases that fill arrays.
-const FILLING: &[&str] = &["fill-producer", "list-commander"];
-
-/// What counts as flat: the noise of a shared machine.
-const FLAT: Bound = Bound::AtMost(1.25);
 
 /// The cases of these names; all where there is none.
 pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Case>> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cobuf_host::Dictionary;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::Consumer;
 use crate::plugins::{Plugins, bytes};
 use cobuf::measure::figure::{Bound, Figure};

@@ -5,7 +5,7 @@ use std::array;
 
 use anyhow::Result;
 
-use super::{Case, FILLING, FLAT};
+use crate::case::{Case, FILLING, FLAT};
 use crate::consumer::{Consumer, MANY};
 use crate::plugins::Plugins;
 use crate::relay;
@@ -26,7 +26,7 @@ const HOSTS: usize = 2 * SLOTS.len();
 
 #[derive(Clone, Copy)]
 enum Thing {
-    Host { slots: usize, deterministic: bool },
+    Host { slots: usize, ordered: bool },
     Relay { slots: usize },
 }
 
@@ -34,13 +34,13 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let [few, very_few, ..] = SLOTS;
     let things: [_; HOSTS + 2] = array::from_fn(|index| match index {
-        0..HOSTS => Thing::Host { slots: SLOTS[index % SLOTS.len()], deterministic: index < SLOTS.len() },
+        0..HOSTS => Thing::Host { slots: SLOTS[index % SLOTS.len()], ordered: index < SLOTS.len() },
         HOSTS => Thing::Relay { slots: few },
         _ => Thing::Relay { slots: very_few },
     });
     let samples = plan.samples(things, |thing, window| match thing {
-        Thing::Host { slots, deterministic } => {
-            let builder = plugins.tiny().workers(WORKERS).slots(slots).deterministic(deterministic);
+        Thing::Host { slots, ordered } => {
+            let builder = plugins.tiny().workers(WORKERS).slots(slots).ordered(ordered);
             Ok(Consumer::warm(builder)?.take_for(window, MANY, |_| ())?.micros_a_batch())
         }
         Thing::Relay { slots } => relay::micros_a_batch(slots, window, &plan.signals),

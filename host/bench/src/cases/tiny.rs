@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use cobuf_host::Batch;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, MANY};
 use crate::plugins::Plugins;
 use crate::relay;
@@ -47,9 +47,9 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     ])
 }
 
-fn by_host(plugins: &Plugins, deterministic: bool, window: Duration) -> Result<f64> {
+fn by_host(plugins: &Plugins, ordered: bool, window: Duration) -> Result<f64> {
     let builder = plugins.tiny();
-    let builder = builder.workers(WORKERS).slots(SLOTS).deterministic(deterministic);
+    let builder = builder.workers(WORKERS).slots(SLOTS).ordered(ordered);
     let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
     Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
 }

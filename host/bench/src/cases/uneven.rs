@@ -7,7 +7,7 @@ use cobuf_host::{Dictionary, Value};
 use cobuf_plugin_api::generator;
 use cobuf_plugin_api::rand::RngExt as _;
 
-use super::{Case, FILLING};
+use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, Pace};
 use crate::plugins::{Plugins, bytes};
 use crate::simulation::Simulation;
@@ -69,7 +69,7 @@ fn run(plugins: &Plugins, times: &[Duration], in_order: bool, window: Duration) 
         .commander_config(Dictionary::new().with("messages", messages).with("repeat", 0))
         .workers(WORKERS)
         .slots(SLOTS)
-        .deterministic(in_order);
+        .ordered(in_order);
     let mut consumer = Consumer::start(builder)?;
     let before = consumer.take(2 * SLOTS as u64, |_| ())?.batches as usize;
     let pace = consumer.take_for(window, WORKERS, |_| ())?;

@@ -11,6 +11,7 @@
 //!   remains  what a round has left behind
 //!   report   what is said at the end
 
+mod delivered;
 mod faults;
 mod remains;
 mod report;
@@ -23,15 +24,16 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use cobuf_host::{ContentDigest, Host, HostBuilder, Next, OnCommanderFailure, ReportKind, limits};
+use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, Pipeline, ReportKind, limits};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
 
+use self::delivered::Delivered;
 use self::faults::{Faults, Thrown};
 use self::remains::Remains;
 use self::report::Report;
 use crate::args::ChaosArgs;
-use crate::pipeline::Pipeline;
+use crate::pipeline;
 use cobuf::progress::say;
 
 /// The exit code where something differed.
@@ -48,11 +50,10 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
     let seed = args.seed.unwrap_or(now.as_nanos() as u64);
     ensure!(args.kills_per_second > 0.0, "kills-per-second is {}, expected above 0", args.kills_per_second);
     let deadline = Duration::try_from_secs_f64(args.deadline).context("the deadline is wrong")?;
-    let mut pipeline = Pipeline::read_file(&args.pipeline)?;
-    pipeline.set(&args.set)?;
-    *pipeline.batches_mut() = args.batches.or(*pipeline.batches_mut());
+    let pipeline = pipeline::read(&args.pipeline, &args.set)?;
     let mut chaos = Chaos {
         pipeline: pipeline.built()?,
+        batches: args.batches,
         deadline,
         rate: args.kills_per_second,
         dice: Rng::seed_from_u64(seed),
@@ -70,17 +71,10 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// What a round delivered.
-#[derive(Debug, Default)]
-struct Delivered {
-    sequences: Vec<u64>,
-    digest: ContentDigest,
-    errors: Vec<String>,
-    seconds: f64,
-}
-
 struct Chaos {
     pipeline: Pipeline,
+    /// The number of batches of a round, once it is known.
+    batches: Option<u64>,
     deadline: Duration,
     rate: f64,
     dice: Rng,
@@ -90,9 +84,8 @@ struct Chaos {
 impl Chaos {
     fn run(&mut self, seconds: f64) -> Result<()> {
         let host = self.builder()?.start()?;
-        if self.pipeline.batches_mut().is_none() {
-            *self.pipeline.batches_mut() = Some(host.batches().total().unwrap_or(DEFAULT_BATCHES));
-        }
+        let total = host.batches().total();
+        self.batches = self.batches.or(self.pipeline.batches()).or(total).or(Some(DEFAULT_BATCHES));
         let workers = host.workers();
         drop(host);
         let (expected, _) = self.round(&self.builder()?.start()?, None)?;
@@ -102,8 +95,8 @@ impl Chaos {
         self.report.expect(&expected);
         let started = Instant::now();
         while started.elapsed().as_secs_f64() < seconds && self.report.passed {
-            let (deterministic, more) = (self.dice.random(), self.dice.random_range(0..=MORE_WORKERS));
-            let builder = self.builder()?.deterministic(deterministic).workers(workers + more);
+            let (ordered, more) = (self.dice.random(), self.dice.random_range(0..=MORE_WORKERS));
+            let builder = self.builder()?.ordered(ordered).workers(workers + more);
             let before = Remains::now()?;
             let host = builder.start()?;
             let faults = self.dice.random();
@@ -111,9 +104,9 @@ impl Chaos {
             let statistics = host.statistics();
             drop(host);
             let left = Remains::now_beyond(&before)?;
-            let mut differences = differences(&expected, &delivered, deterministic);
+            let mut differences = differences(&expected, &delivered, ordered);
             differences.extend(left.iter().map(|what| format!("left behind: {what}")));
-            let order = if deterministic { "in order" } else { "in any order" };
+            let order = if ordered { "in order" } else { "in any order" };
             self.report.fail(
                 differences.iter().map(|what| format!("{order}, {workers} workers and {more} more: {what}")),
             );
@@ -124,7 +117,10 @@ impl Chaos {
 
     /// A host that takes nothing for a fault of the pipeline's.
     fn builder(&self) -> Result<HostBuilder> {
-        let mut builder = self.pipeline.clone().into_builder()?;
+        let mut builder = self.pipeline.builder()?;
+        if let Some(batches) = self.batches {
+            builder = builder.limit(batches);
+        }
         for kind in [ReportKind::Crash, ReportKind::Timeout] {
             builder = builder.on_commander_failure(kind, OnCommanderFailure::Restart);
         }
@@ -182,7 +178,7 @@ impl Chaos {
 }
 
 /// What somebody could tell from a round.
-fn differences(expected: &Delivered, delivered: &Delivered, deterministic: bool) -> Vec<String> {
+fn differences(expected: &Delivered, delivered: &Delivered, ordered: bool) -> Vec<String> {
     let mut differences = delivered.errors.clone();
     let once: BTreeSet<u64> = delivered.sequences.iter().copied().collect();
     if once.len() != delivered.sequences.len() {
@@ -195,7 +191,7 @@ fn differences(expected: &Delivered, delivered: &Delivered, deterministic: bool)
         differences
             .push(format!("batches are missing, {missing:?} …, or should not be there, {strange:?} …"));
     }
-    if deterministic && !delivered.sequences.is_sorted() {
+    if ordered && !delivered.sequences.is_sorted() {
         differences.push("batches came out of their order".to_owned());
     }
     if delivered.digest != expected.digest {
@@ -212,8 +208,8 @@ mod tests {
     fn is_every_difference_told() {
         let delivered =
             |sequences: &[u64]| Delivered { sequences: sequences.to_vec(), ..Delivered::default() };
-        let told = |sequences: &[u64], deterministic: bool| {
-            differences(&delivered(&[0, 1, 2]), &delivered(sequences), deterministic).join("; ")
+        let told = |sequences: &[u64], ordered: bool| {
+            differences(&delivered(&[0, 1, 2]), &delivered(sequences), ordered).join("; ")
         };
         assert_eq!(told(&[0, 1, 2], true), "");
         assert_eq!(told(&[2, 0, 1], false), "");

@@ -6,7 +6,7 @@ use std::fmt;
 use cobuf_host::Statistics;
 use serde::Serialize;
 
-use super::Delivered;
+use super::delivered::Delivered;
 use super::faults::Thrown;
 use crate::args::ChaosArgs;
 

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fs;
-use std::time::SystemTime;
 
 use serde::Serialize;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use super::cores;
 
@@ -30,12 +31,23 @@ impl Machine {
         Self {
             cobuf: env!("CARGO_PKG_VERSION"),
             debug_build: cfg!(debug_assertions),
-            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            date: now(),
             // ARM machines do not name theirs.
             cpu: model.map_or(std::env::consts::ARCH, |(_, model)| model).to_owned(),
             cores: cores(),
             kernel: format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy()),
         }
+    }
+}
+
+/// The time in UTC, to the second: `2026-11-28T17:33:22Z`.
+fn now() -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => text,
     }
 }
 

@@ -63,7 +63,7 @@ impl Crate<'_> {
             PluginKind::Producer => include_str!("templates/producer.rs").to_owned(),
             PluginKind::Commander => include_str!("templates/commander.rs").to_owned(),
         };
-        let other = other(self.kind);
+        let other = name::other(self.kind);
         [
             ("Cargo.toml".to_owned(), self.fill(include_str!("templates/Cargo.toml.in"))),
             ("src/lib.rs".to_owned(), source(self.kind)),
@@ -94,7 +94,7 @@ impl Crate<'_> {
             ("{{name}}", self.name),
             ("{{kind}}", &self.kind.to_string()),
             ("{{partner}}", &self.partner),
-            ("{{partner_kind}}", &other(self.kind).to_string()),
+            ("{{partner_kind}}", &name::other(self.kind).to_string()),
             ("{{plugin_api}}", &self.plugin_api),
             ("{{commander}}", commander),
             ("{{producer}}", producer),
@@ -114,15 +114,8 @@ impl Crate<'_> {
              cobuf run {name}.toml  # builds both plugins and runs them\n\n\
              src/lib.rs is the plugin, README.md says more",
             folder = folder.display(),
-            partner_kind = other(*kind),
+            partner_kind = name::other(*kind),
         )
-    }
-}
-
-fn other(kind: PluginKind) -> PluginKind {
-    match kind {
-        PluginKind::Producer => PluginKind::Commander,
-        PluginKind::Commander => PluginKind::Producer,
     }
 }
 
@@ -142,7 +135,7 @@ fn plugin_api(folder: Option<&Path>) -> Result<String> {
     );
     let path = folder.canonicalize().with_context(wrong)?;
     let path = path.to_str().with_context(|| format!("{}, by a path that is UTF-8", wrong()))?;
-    Ok(format!("{{ path = {} }}", toml::Value::from(path)))
+    Ok(format!("{{ path = {} }}", serde_json::Value::from(path)))
 }
 
 /// Writes the files into a new folder: all of them, or none.

@@ -96,7 +96,15 @@ pub(super) fn of_partner(name: &str, kind: PluginKind) -> String {
         .iter()
         .find_map(|ending| name.strip_suffix(ending.as_str()))
         .unwrap_or(name);
-    format!("{stem}-{}", super::other(kind))
+    format!("{stem}-{}", other(kind))
+}
+
+/// The kind that a pipeline needs besides.
+pub(super) fn other(kind: PluginKind) -> PluginKind {
+    match kind {
+        PluginKind::Producer => PluginKind::Commander,
+        PluginKind::Commander => PluginKind::Producer,
+    }
 }
 
 #[cfg(test)]

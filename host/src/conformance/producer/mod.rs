@@ -15,18 +15,17 @@ mod wrong_messages;
 
 use cobuf_plugin_api::Schema;
 
-use self::reference::{Against, Reference, examine, plain, produce, runs};
+use self::reference::{Against, Reference, ZEROS, examine, plain, produce, runs};
 use self::wrong_messages::wrong_messages;
 use super::declarations::told;
+use super::growth;
 use super::lifecycle::{closed, openings, soak, time};
 use super::report::{Outcome, Verdict};
 use super::room::Room;
-use super::task::{Guard, Note, Run, Script, Task};
-use super::{Subject, Tests, growth};
-use crate::error::StartError;
+use super::subject::{Subject, Tests};
+use crate::host::error::StartError;
+use crate::protocol::examination::{Guard, Note, Run, Script, Task};
 
-/// What the arrays are filled with before: a run begins with zeros.
-const ZEROS: u8 = 0;
 /// What they are filled with to see whether it matters.
 const ONES: u8 = 0xff;
 /// How many messages each array's edges are tried with.

@@ -2,14 +2,16 @@
 
 use cobuf_plugin_api::{Dictionary, Report, Schema};
 
-use super::ZEROS;
-use crate::conformance::Subject;
 use crate::conformance::declarations::{encode, told};
-use crate::conformance::fingerprint::difference;
 use crate::conformance::report::{Outcome, Verdict};
 use crate::conformance::room::{Course, Room};
-use crate::conformance::task::{Filled, Guard, Note, Run, Script, Task};
-use crate::error::StartError;
+use crate::conformance::subject::Subject;
+use crate::host::error::StartError;
+use crate::protocol::examination::{Filled, Guard, Note, Run, Script, Task};
+use crate::protocol::fingerprint::difference;
+
+/// What the arrays are filled with before: a run begins with zeros.
+pub(super) const ZEROS: u8 = 0;
 
 /// What the tests build on: messages that the producer can do, and what it made of each at first.
 #[derive(Default)]

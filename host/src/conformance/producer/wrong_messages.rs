@@ -3,14 +3,14 @@
 use cobuf_plugin_api::{ReportKind, Schema};
 
 use super::reference::{Reference, plain, runs};
-use crate::conformance::Subject;
 use crate::conformance::declarations::{encode, told};
-use crate::conformance::fingerprint::difference;
 use crate::conformance::mutations::{self, Mutation};
 use crate::conformance::report::{Outcome, Verdict};
 use crate::conformance::room::{Course, Room};
-use crate::conformance::task::{Script, Task};
-use crate::error::StartError;
+use crate::conformance::subject::Subject;
+use crate::host::error::StartError;
+use crate::protocol::examination::{Script, Task};
+use crate::protocol::fingerprint::difference;
 
 /// Gives also what came after panics, where there were any. Bytes are compared where they are always the same, `steady`.
 pub(super) fn wrong_messages(

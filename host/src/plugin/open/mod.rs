@@ -9,31 +9,20 @@
 //!
 //! Runs in forked processes only. A library is never closed: thread-local destructors of old code would be left
 //! behind; the process ends instead.
-#![expect(unsafe_code, reason = "dlopen and dlsym")]
+#![expect(unsafe_code, reason = "passes on that a slot's arrays are the producer's own")]
 
 mod c;
+mod library;
 mod rust;
 
-use std::error::Error;
 use std::path::Path;
 
-use cobuf_plugin_api::abi::{Job, LogSink, Produced, WorkerInfo};
+use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
 use cobuf_plugin_api::{Report, Schema};
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use super::Interface;
+use super::interface::Interface;
+pub(crate) use library::{LoadError, Logging};
 pub(crate) use rust::{CommanderPlugin, OpenCommander};
-
-/// Why the loader, or the check of layouts, refused a plugin: the chain of reasons as text.
-pub(crate) struct LoadError(pub(crate) String);
-
-/// How a plugin's logs leave its process.
-#[derive(Clone, Copy)]
-pub(crate) struct Logging {
-    pub(crate) sink: LogSink,
-    /// 0 off … 5 trace.
-    pub(crate) max_level: u8,
-}
 
 /// A producer plugin that was opened.
 pub(crate) enum ProducerPlugin {
@@ -99,37 +88,4 @@ impl OpenProducer {
             Self::C(producer) => producer.close(),
         }
     }
-}
-
-/// Opens the library, which stays open until the process ends.
-fn library(path: &Path) -> Result<&'static Library, LoadError> {
-    // SAFETY: the file is the run's own copy of bytes that the host has checked; running its initialisers is what the
-    // user asked for, and nobody else runs in this process.
-    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    // Never closed, on purpose: see the module's documentation.
-    library.map(|library| &*Box::leak(Box::new(library))).map_err(|error| LoadError(chain(&error)))
-}
-
-/// What the library has under a name.
-///
-/// # Safety
-/// It is a `T`, or a `T` points to it.
-unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, LoadError> {
-    // SAFETY: by this function's own contract.
-    let symbol = unsafe { library.get::<T>(name) };
-    symbol.map(|symbol| *symbol).map_err(|error| LoadError(chain(&error)))
-}
-
-/// An error and its causes: libloading's reason is in `source`.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let reason = error.to_string();
-        if !text.contains(&reason) {
-            text = format!("{text}: {reason}");
-        }
-        cause = error.source();
-    }
-    text
 }

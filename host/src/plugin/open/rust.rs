@@ -12,7 +12,8 @@ use cobuf_plugin_api::abi::{
 };
 use cobuf_plugin_api::{Report, SavedState, Schema};
 
-use super::{LoadError, Logging, chain, library, symbol};
+use super::library::{LoadError, Logging, library, symbol};
+use crate::text::chain;
 
 /// A producer plugin that was opened.
 pub(crate) struct ProducerPlugin(ProducerModuleRef);

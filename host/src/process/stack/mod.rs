@@ -8,7 +8,7 @@
 //!          │  framehop: registers + tables + stack → return addresses → (file, address in it)
 //!          └─PTRACE_DETACH, with the signal that was on its way ──► as before
 //!
-//!   RawStack ──MessagePack──► host: `crate::stack::resolve` names the functions
+//!   RawStack ──MessagePack──► host: `crate::process::stack::names::resolve` names the functions
 //! ```
 //!
 //! | module | what |
@@ -27,118 +27,35 @@
 //! - **Files are not opened**: unwind tables are mapped wherever code runs, so a deleted or replaced file and the vDSO are
 //!   read like any other.
 //!
-//! The fork server is single-threaded again when [`capture`] returns, but after [`StackError::TookTooLong`]: then the
+//! The fork server is single-threaded again when [`capture`](capture::capture) returns, but after `StackError::TookTooLong`: then the
 //! thread is left until the process is killed. It holds no lock of ours, so that forking stays safe.
 //!
 //! A system call that the kernel does not restart (see signal(7): `epoll_wait`, `semop`) fails with EINTR in the process,
 //! as it does after SIGSTOP and SIGCONT.
 
+#[cfg(feature = "stacks")]
+mod capture;
+#[cfg(feature = "stacks")]
+mod error;
+pub(crate) mod names;
+#[cfg(feature = "stacks")]
+mod symbols;
+#[cfg(feature = "stacks")]
 mod threads;
+#[cfg(feature = "stacks")]
 mod unwind;
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+#[cfg(feature = "stacks")]
+pub(crate) use capture::capture;
 
-use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-use self::threads::{State, stop_threads};
-pub(super) use self::unwind::Area;
-use self::unwind::{Memory, Walker};
-
-/// The stacks of a process's threads, as addresses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RawStack {
-    /// The files that frames are in, as the process has them mapped: `/lib/libfoo.so`, `/gone.so (deleted)`, `[vdso]`.
-    pub(crate) modules: Vec<PathBuf>,
-    /// The main thread first.
-    pub(crate) threads: Vec<RawThread>,
-    /// How many threads are missing: above the limit, or not to be stopped and not blocked either.
-    pub(crate) left_out: u32,
+/// Without the feature `stacks` there are none.
+#[cfg(not(feature = "stacks"))]
+pub(crate) fn capture(
+    _pid: rustix::process::Pid,
+    _limit: std::time::Duration,
+) -> Result<crate::record::raw_stack::RawStack, &'static str> {
+    Err("the fork server's executable was built without cobuf-host's feature \"stacks\"")
 }
 
-/// One thread's stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RawThread {
-    pub(crate) name: String,
-    /// Innermost first: the index of a module and an address in that file's own address space. All but the first are
-    /// return addresses.
-    pub(crate) frames: Vec<(u32, u64)>,
-}
-
-/// Why there is no stack.
-#[derive(Debug, Error)]
-pub(crate) enum StackError {
-    #[error("the threads of process {pid} cannot be listed")]
-    Threads { pid: i32, source: io::Error },
-    #[error("process {pid} cannot be traced")]
-    Trace { pid: i32, source: io::Error },
-    #[error(
-        "no thread of process {pid} stopped within {limit:?}; it may be in an uninterruptible system call"
-    )]
-    NotStopped { pid: i32, limit: Duration },
-    #[error("the memory of process {pid} cannot be read")]
-    Memory { pid: i32, source: io::Error },
-    #[error("the stack of process {pid} was not read within {limit:?}")]
-    TookTooLong { pid: i32, limit: Duration },
-    #[error("no thread can be started that traces process {pid}")]
-    Start { pid: i32, source: io::Error },
-    #[error("reading the stack of process {pid} panicked")]
-    Panicked { pid: i32 },
-}
-
-/// Takes the stacks of `pid`, which must be a child of this process, and leaves it in the state in which it was.
-///
-/// Half of `limit` is for threads to stop. Of those that have not by then, one that is blocked in the kernel is shown as far
-/// as it can be without all its registers; others are left out.
-pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError> {
-    let raw = pid.as_raw_nonzero().get();
-    let (sender, receiver) = sync_channel(1);
-    let tracer = thread::Builder::new()
-        .name("cobuf-stack".to_owned())
-        .spawn(move || {
-            // Where nobody waits any more, nobody wants it.
-            let _ = sender.send(trace(raw, limit));
-        })
-        .map_err(|source| StackError::Start { pid: raw, source })?;
-    let captured = match receiver.recv_timeout(limit) {
-        Ok(captured) => captured,
-        Err(RecvTimeoutError::Timeout) => return Err(StackError::TookTooLong { pid: raw, limit }),
-        Err(RecvTimeoutError::Disconnected) => Err(StackError::Panicked { pid: raw }),
-    };
-    // It has sent or panicked, and has only to end.
-    let _ = tracer.join();
-    captured
-}
-
-/// The tracing thread.
-fn trace(pid: i32, limit: Duration) -> Result<RawStack, StackError> {
-    let start = Instant::now();
-    let (threads, mut left_out) = stop_threads(pid, start + limit / 2)?;
-    let memory = Memory::of(pid).map_err(|source| StackError::Memory { pid, source })?;
-    let mut walker = Walker::new(&memory, start + limit * 3 / 4);
-    let mut stacks = Vec::new();
-    for thread in threads.iter().filter(|thread| thread.state != State::Ended) {
-        match walker.thread(thread, pid) {
-            Some(frames) => stacks.push(RawThread { name: thread_name(pid, thread.tid), frames }),
-            None => left_out += 1,
-        }
-    }
-    if stacks.is_empty() {
-        return Err(StackError::NotStopped { pid, limit });
-    }
-    Ok(RawStack { modules: walker.modules, threads: stacks, left_out })
-}
-
-fn thread_name(pid: i32, tid: i32) -> String {
-    let name = fs::read(format!("/proc/{pid}/task/{tid}/comm")).unwrap_or_default();
-    String::from_utf8_lossy(&name).trim_end().to_owned()
-}
-
-#[cfg(all(test, not(cobuf_loom)))]
+#[cfg(all(test, feature = "stacks", not(cobuf_loom)))]
 mod tests;

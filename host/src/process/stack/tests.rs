@@ -1,20 +1,26 @@
 //! Against processes of their own: `sleep`, and copies of this executable.
 
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
-    PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, pidfd_open, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, pidfd_open, waitid, waitpid,
 };
 
+use super::capture::capture;
+use super::error::StackError;
 use super::threads::{Blocked, list_threads};
 use super::unwind::Area;
-use super::*;
 use crate::limits::{MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS};
-use crate::process::channel;
-use crate::stack::{Stack, resolve};
+use crate::process::stack::names::{Stack, resolve};
+use crate::protocol::channel;
+use crate::record::raw_stack::{RawStack, RawThread};
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// Says to this executable's copy what to do, see `what_the_child_does`.

@@ -12,7 +12,7 @@ use framehop::UnwindRegsNative;
 use nix::sys::ptrace;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::StackError;
+use super::error::StackError;
 use crate::limits::MAX_STACK_THREADS;
 
 /// A thread that this thread traces; dropping it lets it go.

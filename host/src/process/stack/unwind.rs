@@ -27,12 +27,11 @@ pub(super) struct Memory {
 }
 
 /// A line of /proc/PID/maps.
-pub(in crate::process) struct Area {
-    pub(in crate::process) range: Range<u64>,
+pub(super) struct Area {
+    pub(super) range: Range<u64>,
     /// `r-xp`: read, write, execute; private or shared.
-    pub(in crate::process) access: String,
     pub(super) offset: u64,
-    pub(in crate::process) inode: u64,
+    pub(super) inode: u64,
     pub(super) path: String,
 }
 
@@ -72,16 +71,16 @@ impl Memory {
 
 impl Area {
     /// `7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932  /usr/lib/libc.so.6`
-    pub(in crate::process) fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let number = |text| u64::from_str_radix(text, 16).ok();
         let mut fields = line.splitn(6, ' ');
         let (start, end) = fields.next()?.split_once('-')?;
         let range = number(start)?..number(end)?;
-        let access = fields.next()?.to_owned();
+        fields.next()?; // its access
         let offset = number(fields.next()?)?;
         let inode = fields.nth(1)?.parse().ok()?;
         let path = fields.next().unwrap_or_default().trim_start().to_owned();
-        Some(Self { range, access, offset, inode, path })
+        Some(Self { range, offset, inode, path })
     }
 }
 
@@ -99,7 +98,7 @@ struct Image {
 /// An image that has frames.
 #[derive(Clone, Copy)]
 struct Used {
-    /// Its place in [`RawStack::modules`](super::RawStack::modules).
+    /// Its place in [`RawStack::modules`](crate::record::raw_stack::RawStack::modules).
     module: u32,
     /// What is added to the file's own addresses.
     bias: u64,

@@ -42,10 +42,10 @@ use super::arrivals::{Arrivals, Wanted};
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::control::Control;
 use super::patience::Patience;
+use super::place::Place;
 use super::queue::{self, Queue};
 use super::recovery::Reclaimed;
 use super::search::Scout;
-use super::shares::crew_of;
 use super::slot::{Outcome, SlotHeader};
 use super::slot_set::{self, SlotSet};
 use super::sync::AtomicU64;
@@ -60,9 +60,9 @@ const MOST_STEPS: usize = 4_000;
 const MAX_ATTEMPTS: u32 = 3;
 
 /// Workers, by their places: two of the first crew, and one of the second.
-const FIRST: u32 = 0;
-const SECOND: u32 = 2;
-const NEWCOMER: u32 = 1;
+const FIRST: Place = Place::new(0, 0);
+const SECOND: Place = Place::new(0, 1);
+const NEWCOMER: Place = Place::new(1, 0);
 const PLACES: usize = 3;
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
@@ -116,12 +116,12 @@ struct Position {
 
 /// What a worker's process knows.
 struct Worker {
-    place: u32,
+    place: Place,
     scout: Scout,
 }
 
 impl Worker {
-    fn at(place: u32) -> Self {
+    fn at(place: Place) -> Self {
         Self { place, scout: Scout::default() }
     }
 }
@@ -213,7 +213,7 @@ impl Model {
     }
 
     fn claim_queued(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
-        self.table().claim_queued(worker.place, &self.noted[worker.place as usize], &mut worker.scout)
+        self.table().claim_queued(worker.place, &self.noted[worker.place.index()], &mut worker.scout)
     }
 
     /// What the plugin does.
@@ -231,7 +231,7 @@ impl Model {
     }
 
     /// Produces until the stop; gives the number of batches.
-    fn produce_all(&self, place: u32) -> u64 {
+    fn produce_all(&self, place: Place) -> u64 {
         let (mut worker, mut produced) = (Worker::at(place), 0);
         while let Some(claim) = self.wait_for_message(&mut worker) {
             self.produce(claim, &worker);
@@ -287,7 +287,7 @@ impl Model {
     // The supervisor; see `supervisor/`.
 
     /// What follows on a worker's death, once it was reaped.
-    fn bury_worker(&self, place: u32, max_attempts: u32) {
+    fn bury_worker(&self, place: Place, max_attempts: u32) {
         let table = self.table();
         if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(place, Some(max_attempts)) {
             table.commit(claim, outcome(place, true));
@@ -302,8 +302,8 @@ impl Model {
     }
 }
 
-fn outcome(place: u32, failed: bool) -> Outcome {
-    Outcome { failed, bytes: 0, rows: None, nanos: 0, worker: place, edition: crew_of(place) as u32 }
+fn outcome(place: Place, failed: bool) -> Outcome {
+    Outcome { failed, bytes: 0, rows: None, nanos: 0, worker: place.worker(), edition: place.crew() as u32 }
 }
 
 /// The message with this number: not 0, which is in payloads that were never written.

@@ -32,7 +32,7 @@ fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
                 model.produce(claim, &worker);
             }
         });
-        let first = model.table().cut(0, || model.noted[FIRST as usize].load(Ordering::SeqCst));
+        let first = model.table().cut(0, || model.noted[FIRST.index()].load(Ordering::SeqCst));
         let mut worker = Worker::at(NEWCOMER);
         for _ in first..2 {
             let claim = model.wait_for_message(&mut worker).unwrap();
@@ -73,7 +73,7 @@ fn is_the_cut_between_two_crews_exact() {
         });
         let mut supply = Supply::default();
         model.command(model.table().claim_free(&mut supply).unwrap(), 0);
-        let first = model.table().cut(0, || model.noted[FIRST as usize].load(Ordering::SeqCst));
+        let first = model.table().cut(0, || model.noted[FIRST.index()].load(Ordering::SeqCst));
         retire.store(1, Ordering::SeqCst);
         model.table().wake_everyone();
         model.command(model.table().claim_free(&mut supply).unwrap(), 1);

@@ -83,7 +83,7 @@ fn builder(request: &Request, commander: &str, producer: &str) -> Result<HostBui
         .producer(plugin(producer)?)
         .workers(request.workers)
         .slots(slots)
-        .deterministic(request.variant == IN_ORDER))
+        .ordered(request.variant == IN_ORDER))
 }
 
 /// A host of batches that are filled with what the messages say.

@@ -7,14 +7,10 @@ use std::mem::MaybeUninit;
 
 use super::call::Call;
 use super::dictionary::Dict;
+use super::head::{CallHead, Text};
 
 /// The version of the interface that this host speaks; the manifest says the same as a text, `C/1`.
 pub(super) const VERSION: u32 = 1;
-/// What a function returns where all is well.
-pub(super) const OK: c_int = 0;
-/// What a function of the host's returns where it has failed.
-pub(super) const ERROR: c_int = 1;
-
 /// What a plugin exports: `cobuf_export`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -59,14 +55,6 @@ pub(super) struct Producer {
     pub(super) close: Option<CloseFn>,
 }
 
-/// `cobuf_call`: what a plugin sees of a [`Call`], which begins with it.
-#[repr(C)]
-#[derive(Debug)]
-pub(super) struct CallHead {
-    pub(super) host: &'static Host,
-    pub(super) log_level: u32,
-}
-
 /// `cobuf_worker`.
 #[repr(C)]
 #[derive(Debug)]
@@ -99,9 +87,6 @@ pub(super) struct Job<'a> {
     pub(super) array_count: u32,
     pub(super) attempt: u32,
 }
-
-/// The path of an entry, or another text of the plugin's, with a zero at its end.
-pub(super) type Text = *const c_char;
 
 /// Reads what is at a path. Where the value goes, a plugin in C has often put nothing yet.
 pub(super) type Get<T> =

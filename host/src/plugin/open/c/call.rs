@@ -4,7 +4,7 @@
 //! host's functions the first is kept, as the others follow from it. A call with an error has failed, whatever it returns.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use abi_stable::std_types::RStr;
 use cobuf_plugin_api::{
@@ -12,9 +12,8 @@ use cobuf_plugin_api::{
     generator,
 };
 
-use super::abi::{CallHead, OK};
-use super::host::HOST;
-use crate::plugin::open::Logging;
+use super::head::{CallHead, OK};
+use crate::plugin::open::library::Logging;
 
 /// A call; the plugin holds a pointer to it until it returns, and sees the head.
 #[repr(C)]
@@ -53,9 +52,10 @@ impl Part<'_> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(part: Part<'a>, logging: Logging, stop: Option<StopFlag>) -> Self {
+    /// `host` leads to the table of functions that the plugin can call.
+    pub(super) fn new(host: *const c_void, part: Part<'a>, logging: Logging, stop: Option<StopFlag>) -> Self {
         Self {
-            head: CallHead { host: &HOST, log_level: logging.max_level.into() },
+            head: CallHead { host, log_level: logging.max_level.into() },
             part,
             logging,
             stop,

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use cobuf_plugin_api::codec::{self, CodecError};
 use cobuf_plugin_api::{Dictionary, Value};
 
-use super::abi::Text;
+use super::head::Text;
 
 /// The most of a wrong value that an error shows, in bytes.
 const SHOWN_BYTES: usize = 100;

@@ -9,9 +9,10 @@ use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::slice;
 
-use super::abi::{ERROR, Host, OK, Text};
+use super::abi::Host;
 use super::call::Call;
 use super::dictionary::Dict;
+use super::head::{ERROR, OK, Text};
 
 pub(super) static HOST: Host = Host {
     log,

@@ -12,6 +12,7 @@ mod abi;
 mod call;
 mod config;
 mod dictionary;
+mod head;
 mod host;
 
 use std::ffi::{CStr, CString, c_void};
@@ -22,11 +23,13 @@ use abi_stable::std_types::RVec;
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
 use cobuf_plugin_api::{DType, Report, Schema, StopFlag};
 
-use super::{LoadError, Logging, library, symbol};
+use super::library::{LoadError, Logging, library, symbol};
 use abi::{Array, CloseFn, Export, OpenFn, ProduceFn, SIZES, SchemaFn, VERSION};
 use call::{Call, Part};
 use config::ConfigSchema;
 use dictionary::Dict;
+use head::OK;
+use host::HOST;
 
 /// What a plugin exports beside its manifest.
 const EXPORT: &str = "cobuf_producer_export";
@@ -80,7 +83,7 @@ impl ProducerPlugin {
 
     pub(super) fn schema(&self, config: &[u8]) -> Result<Schema, Report> {
         self.config_schema.check(config).map_err(|error| Report::from_error(&error.into()))?;
-        let call = Call::new(Part::Schema, self.logging, None);
+        let call = Call::new((&raw const HOST).cast(), Part::Schema, self.logging, None);
         // SAFETY: by `cobuf.h`, the function can be called with these, which live as long as the call.
         let returned = unsafe { (self.functions.schema)(&call, &Dict::new("the configuration", config)) };
         let declared = call.end(returned)?.arrays;
@@ -89,7 +92,7 @@ impl ProducerPlugin {
 
     pub(super) fn construct(&self, config: &[u8], info: WorkerInfo) -> Result<OpenProducer, Report> {
         let schema = self.schema(config)?;
-        let call = Call::new(Part::Open, self.logging, Some(info.stop));
+        let call = Call::new((&raw const HOST).cast(), Part::Open, self.logging, Some(info.stop));
         let worker =
             abi::Worker { worker: info.worker, workers: info.workers, incarnation: info.incarnation };
         let (config, mut instance) = (Dict::new("the configuration", config), ptr::null_mut());
@@ -122,7 +125,12 @@ impl OpenProducer {
     /// The job's arrays are those of the producer's schema, writable, aligned, initialised and used by nobody else.
     pub(super) unsafe fn produce(&mut self, job: &Job<'_>) -> Result<Produced, Report> {
         let message = Dict::new("the message", job.message.as_slice());
-        let call = Call::new(Part::Produce(&self.slot.schema, job.seed), self.logging, Some(self.stop));
+        let call = Call::new(
+            (&raw const HOST).cast(),
+            Part::Produce(&self.slot.schema, job.seed),
+            self.logging,
+            Some(self.stop),
+        );
         for (array, memory) in self.slot.arrays.iter_mut().zip(job.arrays.iter()) {
             array.data = memory.data;
         }
@@ -144,10 +152,10 @@ impl OpenProducer {
     /// Drops the producer.
     pub(super) fn close(self) -> Result<(), Report> {
         let Some(close) = self.functions.close else { return Ok(()) };
-        let call = Call::new(Part::Close, self.logging, Some(self.stop));
+        let call = Call::new((&raw const HOST).cast(), Part::Close, self.logging, Some(self.stop));
         // SAFETY: by `cobuf.h`, the function can be called with what `open` gave, once; `self` is used up here.
         unsafe { close(&call, self.instance) };
-        call.end(abi::OK).map(drop)
+        call.end(OK).map(drop)
     }
 }
 

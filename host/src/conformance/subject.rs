@@ -1,0 +1,72 @@
+//! What is examined, and the tests that were made of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cobuf_plugin_api::Dictionary;
+
+use super::report::{Finding, Outcome, Verdict};
+use crate::host::error::StartError;
+use crate::plugin::file::PluginFile;
+
+/// How a plugin is examined.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// The configuration to examine it with, if one was given.
+    pub(super) config: Option<Dictionary>,
+    pub(super) message_capacity: usize,
+    pub(super) seed: u64,
+    pub(super) time_limit: Duration,
+    pub(super) soak: Duration,
+    pub(super) fork_server: Option<PathBuf>,
+    pub(super) working_directory: Option<PathBuf>,
+}
+
+impl Settings {
+    /// How long is waited for what a verdict needs, such as a commander's end: by the time limit alone, so that a slow machine finds the
+    /// same, and well below it, so that who is only slow is not killed.
+    pub(super) fn patience(&self) -> Duration {
+        self.time_limit / 10
+    }
+}
+
+/// The plugin that is examined, with what it is given.
+pub(super) struct Subject<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) file: PluginFile,
+    /// Encoded.
+    pub(super) config: Vec<u8>,
+    pub(super) messages: Vec<Dictionary>,
+}
+
+/// The tests that were made.
+pub(super) struct Tests<'a> {
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Tests<'_> {
+    /// Makes a test, unless one that it needs did not pass.
+    pub(super) fn make(
+        &mut self,
+        test: &'static str,
+        title: &'static str,
+        needs: &[&str],
+        body: impl FnOnce(&Subject<'_>) -> Result<Verdict, StartError>,
+    ) -> Result<(), StartError> {
+        let stands = |outcome| matches!(outcome, Outcome::Passed | Outcome::Warned);
+        let missing = self.findings.iter().find(|one| needs.contains(&one.test) && !stands(one.outcome));
+        let Verdict { outcome, detail } = match missing {
+            Some(missing) => {
+                Verdict::skipped(format!("it needs {:?}, which {}", missing.test, was(missing.outcome)))
+            }
+            None => body(self.subject)?,
+        };
+        self.findings.push(Finding { test, title, outcome, detail });
+        Ok(())
+    }
+}
+
+fn was(outcome: Outcome) -> &'static str {
+    if outcome == Outcome::Skipped { "was skipped" } else { "failed" }
+}

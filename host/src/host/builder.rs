@@ -1,0 +1,553 @@
+//! A host's settings. [`HostBuilder::start`](crate::HostBuilder::start) checks them.
+//!
+//! Each setting only stores its value, so settings may be given in any order and a later value
+//! replaces an earlier one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cobuf_plugin_api::codec::{self, CodecError};
+use cobuf_plugin_api::{Dictionary, ReportKind};
+use serde::Serialize;
+
+use crate::limits;
+use crate::plugin::Plugin;
+use crate::process::launch::StartMethod;
+use crate::protocol::setup::{ProcessSetup, WorkerLimits};
+use crate::record::checkpoint::Checkpoint;
+use crate::record::policy::{OnCommanderFailure, OnFailure, PerKind};
+
+/// How many worker processes a host has.
+///
+/// A number is a [`Fixed`](Self::Fixed) one, so `.workers(4)` is enough.
+///
+/// ```
+/// # use cobuf_host::Workers;
+/// assert_eq!(Workers::from(4), Workers::Fixed(4));
+/// assert!(matches!(Workers::auto(), Workers::Auto { from: 1, .. }));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// This many, 1 to [`limits::MAX_WORKERS`], until [`Host::set_workers`](crate::Host::set_workers)
+    /// changes it.
+    Fixed(usize),
+    /// The host starts with `from` workers and adds more, up to `up_to`, for as long as throughput
+    /// rises. Both are 1 to [`limits::MAX_WORKERS`].
+    Auto {
+        /// The number of workers at the start.
+        from: usize,
+        /// The most workers that the host tries; if it is below `from`, it counts as `from`.
+        up_to: usize,
+    },
+}
+
+impl Workers {
+    /// From 1 worker up to [`limits::TUNED_WORKERS_PER_CPU`] for each CPU that this process may use.
+    pub fn auto() -> Self {
+        let most = available_cpus() * limits::TUNED_WORKERS_PER_CPU;
+        Self::Auto { from: 1, up_to: most.min(limits::MAX_WORKERS) }
+    }
+}
+
+impl From<usize> for Workers {
+    fn from(number: usize) -> Self {
+        Self::Fixed(number)
+    }
+}
+
+/// Where a run's messages come from. A run has exactly one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "there is one for each host")]
+pub enum Source {
+    /// The commander, from its first message on.
+    #[default]
+    Commander,
+    /// The commander, for the messages that an earlier run had not delivered when the checkpoint
+    /// was made. The plugins' names, their configurations and the seed must be that run's; the
+    /// number of workers and slots and the order of delivery may differ.
+    Resume(Checkpoint),
+    /// A file of dead letters: exactly its messages are produced again, under their numbers and
+    /// with their seeds. The commander process runs but its plugin is not asked for messages, and
+    /// [`limit`](HostBuilder::limit) has no effect.
+    Replay(PathBuf),
+}
+
+/// The settings of a [`Host`](crate::Host), made by [`Host::builder`](crate::Host::builder).
+///
+/// Only the two plugins are required. The settings are grouped below: plugins, size, order and
+/// content, source, failures, deadlines, processes.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use cobuf_host::{Dictionary, Host, OnFailure, Plugin, ReportKind};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = Host::builder()
+///     .commander(Plugin::named("index-commander"))
+///     .commander_config(Dictionary::new().with("length", 1797).with("epochs", 1))
+///     .producer(Plugin::named("digits-producer"))
+///     .workers(4)
+///     .message_timeout(Duration::from_secs(30))
+///     .on_failure(ReportKind::Crash, OnFailure::Skip)
+///     .start()?;
+/// # drop(host);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing runs before `start`"]
+pub struct HostBuilder {
+    pub(super) commander: PluginChoice,
+    pub(super) producer: PluginChoice,
+    pub(super) workers: Option<Workers>,
+    pub(super) slots: Option<usize>,
+    pub(super) message_capacity: usize,
+    pub(super) ordered: bool,
+    pub(super) seed: u64,
+    pub(super) limit: Option<u64>,
+    pub(super) source: Source,
+    pub(super) start_method: StartMethod,
+    pub(super) fork_server: Option<PathBuf>,
+    pub(super) process_setup: ProcessSetup,
+    pub(super) worker_limits: WorkerLimits,
+    pub(super) pin_workers: bool,
+    pub(super) on_failure: PerKind<OnFailure>,
+    pub(super) on_commander_failure: PerKind<OnCommanderFailure>,
+    pub(super) max_attempts: u32,
+    pub(super) message_timeout: Option<Duration>,
+    pub(super) commander_timeout: Option<Duration>,
+    pub(super) dead_letters: Option<PathBuf>,
+    pub(super) start_timeout: Duration,
+    pub(super) stop_grace: Duration,
+}
+
+/// A plugin as it was given.
+#[derive(Debug)]
+pub(super) struct PluginChoice {
+    pub(super) plugin: Option<Plugin>,
+    pub(super) config: Result<Vec<u8>, CodecError>,
+}
+
+impl PluginChoice {
+    pub(super) fn none() -> Self {
+        Self { plugin: None, config: encode(&Dictionary::new()) }
+    }
+}
+
+fn encode(config: &impl Serialize) -> Result<Vec<u8>, CodecError> {
+    codec::encode("the configuration", config)
+}
+
+impl HostBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            commander: PluginChoice::none(),
+            producer: PluginChoice::none(),
+            workers: None,
+            slots: None,
+            message_capacity: limits::DEFAULT_MESSAGE_CAPACITY,
+            ordered: true,
+            seed: limits::DEFAULT_SEED,
+            limit: None,
+            source: Source::Commander,
+            start_method: StartMethod::default(),
+            fork_server: None,
+            process_setup: ProcessSetup::default(),
+            worker_limits: WorkerLimits::default(),
+            pin_workers: false,
+            on_failure: PerKind::default(),
+            // The commander would repeat an error or panic at the same message. A crash or a missed
+            // deadline may have been an accident.
+            on_commander_failure: PerKind::new(
+                OnCommanderFailure::End,
+                OnCommanderFailure::End,
+                OnCommanderFailure::Restart,
+                OnCommanderFailure::Restart,
+            ),
+            max_attempts: limits::DEFAULT_MAX_ATTEMPTS,
+            message_timeout: None,
+            commander_timeout: None,
+            dead_letters: None,
+            start_timeout: limits::DEFAULT_START_TIMEOUT,
+            stop_grace: limits::DEFAULT_STOP_GRACE,
+        }
+    }
+}
+
+/// # Plugins
+impl HostBuilder {
+    /// The commander plugin, which says what to produce: one message for each batch.
+    ///
+    /// Required: [`start`](Self::start) fails with
+    /// [`StartError::NoPlugin`](crate::StartError::NoPlugin) without it. A package is built by
+    /// `start`.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, Plugin};
+    /// let builder = Host::builder().commander(Plugin::package("plugins/index-commander"));
+    /// ```
+    pub fn commander(mut self, plugin: Plugin) -> Self {
+        self.commander.plugin = Some(plugin);
+        self
+    }
+
+    /// The commander's configuration: a `serde` struct or map, or a [`Dictionary`].
+    ///
+    /// Default: an empty dictionary. `start` fails with
+    /// [`StartError::Config`](crate::StartError::Config) if the value is not a dictionary, and with
+    /// [`StartError::Plugin`](crate::StartError::Plugin) if the plugin refuses it.
+    ///
+    /// ```
+    /// # use cobuf_host::{Dictionary, Host};
+    /// let builder = Host::builder().commander_config(Dictionary::new().with("length", 1797));
+    /// ```
+    pub fn commander_config(mut self, config: impl Serialize) -> Self {
+        self.commander.config = encode(&config);
+        self
+    }
+
+    /// The producer plugin, which fills the arrays of each batch in the worker processes.
+    ///
+    /// Required, as [`commander`](Self::commander).
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, Plugin};
+    /// let builder = Host::builder().producer(Plugin::file("target/release/libmy_decoder.so"));
+    /// ```
+    pub fn producer(mut self, plugin: Plugin) -> Self {
+        self.producer.plugin = Some(plugin);
+        self
+    }
+
+    /// The producer's configuration. Default and errors as for
+    /// [`commander_config`](Self::commander_config).
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// #[derive(serde::Serialize)]
+    /// struct Config {
+    ///     batch_size: usize,
+    /// }
+    /// let builder = Host::builder().producer_config(Config { batch_size: 32 });
+    /// ```
+    pub fn producer_config(mut self, config: impl Serialize) -> Self {
+        self.producer.config = encode(&config);
+        self
+    }
+}
+
+/// # Size
+impl HostBuilder {
+    /// The number of worker processes: a number, or [`Workers::auto`] to have the host find it.
+    ///
+    /// Default: one for each CPU that this process may use. Range: 1 to [`limits::MAX_WORKERS`],
+    /// otherwise `start` fails with [`StartError::OutOfRange`](crate::StartError::OutOfRange).
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, Workers};
+    /// let four = Host::builder().workers(4);
+    /// let found = Host::builder().workers(Workers::auto());
+    /// ```
+    pub fn workers(mut self, workers: impl Into<Workers>) -> Self {
+        self.workers = Some(workers.into());
+        self
+    }
+
+    /// The number of slots: how many batches can be queued, in production, ready or held by the
+    /// application at a time. Memory for all of them is reserved at the start.
+    ///
+    /// Default: 4 for each worker. Range: 1 to [`limits::MAX_SLOTS`], otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). For batches that take
+    /// microseconds use at least 32, to keep context switches rare.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().slots(32);
+    /// ```
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// The most bytes that an encoded message may have.
+    ///
+    /// Default: [`limits::DEFAULT_MESSAGE_CAPACITY`], 64 KiB. Range:
+    /// [`limits::MIN_MESSAGE_CAPACITY`] to [`limits::MAX_MESSAGE_CAPACITY`], otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). A larger message is the
+    /// commander's error.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().message_capacity(1024 * 1024);
+    /// ```
+    pub fn message_capacity(mut self, bytes: usize) -> Self {
+        self.message_capacity = bytes;
+        self
+    }
+}
+
+/// # Order and content
+impl HostBuilder {
+    /// Whether batches are delivered in the order of their messages, or as they become ready.
+    ///
+    /// Default: `true`. The content of each batch is the same either way.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let as_they_come = Host::builder().ordered(false);
+    /// ```
+    pub fn ordered(mut self, ordered: bool) -> Self {
+        self.ordered = ordered;
+        self
+    }
+
+    /// The run's seed, from which commander and producer draw all randomness.
+    ///
+    /// Default: [`limits::DEFAULT_SEED`], 0. Any value is valid.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().seed(42);
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Ends the stream after this many messages, if the commander does not end it earlier.
+    ///
+    /// Default: the commander alone ends it. A resumed run counts the messages of the earlier run.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().limit(1000);
+    /// ```
+    pub fn limit(mut self, messages: u64) -> Self {
+        self.limit = Some(messages);
+        self
+    }
+
+    /// Where the messages come from: the commander, a checkpoint to resume, or dead letters to
+    /// replay.
+    ///
+    /// Default: [`Source::Commander`]. `start` fails with
+    /// [`StartError::Checkpoint`](crate::StartError::Checkpoint) or
+    /// [`StartError::DeadLetters`](crate::StartError::DeadLetters) if the checkpoint or the file
+    /// belongs to a different run.
+    ///
+    /// ```no_run
+    /// # use cobuf_host::{Checkpoint, Host, Source};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Host::builder().source(Source::Resume(Checkpoint::read("run.json")?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
+    }
+}
+
+/// # Failures
+impl HostBuilder {
+    /// What happens to a batch that fails in this way, after its last attempt.
+    ///
+    /// Default for each kind: [`OnFailure::Raise`].
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, OnFailure, ReportKind};
+    /// let builder = Host::builder().on_failure(ReportKind::Crash, OnFailure::Skip);
+    /// ```
+    pub fn on_failure(mut self, kind: ReportKind, choice: OnFailure) -> Self {
+        self.on_failure.set(kind, choice);
+        self
+    }
+
+    /// What happens to the stream if the commander fails in this way.
+    ///
+    /// Default: an error or panic ends the stream; after a crash or a missed deadline the commander
+    /// is restarted.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, OnCommanderFailure, ReportKind};
+    /// let builder = Host::builder()
+    ///     .on_commander_failure(ReportKind::Panic, OnCommanderFailure::Restart);
+    /// ```
+    pub fn on_commander_failure(mut self, kind: ReportKind, choice: OnCommanderFailure) -> Self {
+        self.on_commander_failure.set(kind, choice);
+        self
+    }
+
+    /// How many times a message is tried if its worker dies, and how many times in a row the
+    /// commander is started at one message.
+    ///
+    /// Default: [`limits::DEFAULT_MAX_ATTEMPTS`], 3. Range: 1 to [`limits::MAX_ATTEMPTS`], otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). A producer's error or panic is
+    /// not retried.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().max_attempts(1);
+    /// ```
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// A file to which the supervisor adds each message that could not be produced: JSON, a line
+    /// each. [`Source::Replay`] produces them again.
+    ///
+    /// Default: none. `start` fails with
+    /// [`StartError::DeadLetters`](crate::StartError::DeadLetters) if the file cannot be written or
+    /// belongs to a different run.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().dead_letters("bad.jsonl");
+    /// ```
+    pub fn dead_letters(mut self, path: impl Into<PathBuf>) -> Self {
+        self.dead_letters = Some(path.into());
+        self
+    }
+}
+
+/// # Deadlines
+///
+/// All are durations from 0 on; a longer one than 100 years counts as 100 years.
+impl HostBuilder {
+    /// How long a worker may take for one message. A worker that misses the deadline is killed
+    /// after its stack is captured, and the message counts one attempt.
+    ///
+    /// Default: no deadline. At least [`limits::MIN_TIMEOUT`], 20 ms, otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().message_timeout(Duration::from_secs(30));
+    /// ```
+    pub fn message_timeout(mut self, timeout: Duration) -> Self {
+        self.message_timeout = Some(timeout.min(limits::LONGEST_WAIT));
+        self
+    }
+
+    /// How long the commander may take for a message while a slot is free. A commander that misses
+    /// the deadline is killed.
+    ///
+    /// Default: no deadline. Range as for [`message_timeout`](Self::message_timeout).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().commander_timeout(Duration::from_secs(5));
+    /// ```
+    pub fn commander_timeout(mut self, timeout: Duration) -> Self {
+        self.commander_timeout = Some(timeout.min(limits::LONGEST_WAIT));
+        self
+    }
+
+    /// How long plugins may take to be opened and constructed: all of them together at the start,
+    /// each of them after a restart or at a swap.
+    ///
+    /// Default: 120 s. `start` fails with [`StartError::Timeout`](crate::StartError::Timeout) if it
+    /// passes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().start_timeout(Duration::from_secs(600));
+    /// ```
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout.min(limits::LONGEST_WAIT);
+        self
+    }
+
+    /// How long plugins may take to finish after [`Host::stop`](crate::Host::stop) or the drop of
+    /// the host. Processes that are left are then killed.
+    ///
+    /// Default: 2 s. Zero kills at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().stop_grace(Duration::ZERO);
+    /// ```
+    pub fn stop_grace(mut self, grace: Duration) -> Self {
+        self.stop_grace = grace.min(limits::LONGEST_WAIT);
+        self
+    }
+}
+
+/// # Processes
+impl HostBuilder {
+    /// How the fork server is started. Default: [`StartMethod::ForkServer`].
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, StartMethod};
+    /// let builder = Host::builder().start_method(StartMethod::Fork);
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// The fork server's executable: the `cobuf` command, or any executable that calls
+    /// [`init`](crate::init) first in `main`.
+    ///
+    /// Default: this application if it called `init`, otherwise a `cobuf` beside it or on the
+    /// `PATH`. `start` fails with [`StartError::Launch`](crate::StartError::Launch) if there is
+    /// none, or it is of another version.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().fork_server("/usr/local/bin/cobuf");
+    /// ```
+    pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
+        self.fork_server = Some(executable.into());
+        self
+    }
+
+    /// What commander and workers do before they open their plugin: environment variables, working
+    /// directory, niceness. Default: nothing.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, ProcessSetup};
+    /// let mut setup = ProcessSetup::default();
+    /// setup.env.insert("OMP_NUM_THREADS".to_owned(), "1".to_owned());
+    /// let builder = Host::builder().process_setup(setup);
+    /// ```
+    pub fn process_setup(mut self, setup: ProcessSetup) -> Self {
+        self.process_setup = setup;
+        self
+    }
+
+    /// What one worker may use of memory, processor time and files. Default: no limit.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, WorkerLimits};
+    /// let limits = WorkerLimits { memory_bytes: Some(2_000_000_000), ..WorkerLimits::default() };
+    /// let builder = Host::builder().worker_limits(limits);
+    /// ```
+    pub fn worker_limits(mut self, limits: WorkerLimits) -> Self {
+        self.worker_limits = limits;
+        self
+    }
+
+    /// Whether each worker stays on one CPU: worker 0 on the first that this process may use,
+    /// worker 1 on the next, and from the last on to the first again. Default: `false`.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().pin_workers(true);
+    /// ```
+    pub fn pin_workers(mut self, pin: bool) -> Self {
+        self.pin_workers = pin;
+        self
+    }
+}
+
+/// The number of CPUs that this process may use.
+pub(super) fn available_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

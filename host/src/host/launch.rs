@@ -1,0 +1,31 @@
+//! How a run's fork server is started.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::StartError;
+use crate::limits::DEFAULT_START_TIMEOUT;
+use crate::process::launch::{ForkServer, StartMethod};
+use crate::protocol::channel::EventReceiver;
+
+/// How a run's fork server is started, and how long its plugins may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    pub(crate) method: StartMethod,
+    /// The fork server's executable; one that is looked for, if it is not given.
+    pub(crate) executable: Option<PathBuf>,
+    pub(crate) start_timeout: Duration,
+}
+
+impl Launch {
+    /// With the defaults of a host.
+    pub(crate) fn by(executable: Option<&Path>) -> Self {
+        let executable = executable.map(Path::to_owned);
+        Self { method: StartMethod::default(), executable, start_timeout: DEFAULT_START_TIMEOUT }
+    }
+
+    /// Starts the fork server, which gets ready while plugins are read.
+    pub(crate) fn start(&self) -> Result<(ForkServer, EventReceiver), StartError> {
+        Ok(ForkServer::launch(self.method, self.executable.as_deref())?)
+    }
+}

@@ -1,0 +1,441 @@
+//! Pipeline files: which plugins, how configured, in what kind of run (TOML).
+//!
+//! ```toml
+//! [commander]
+//! plugin = "../plugins/index-commander"   # a .so file, a package's folder, or a name
+//! config = { length = 1797, epochs = 1 }
+//!
+//! [producer]
+//! plugin = "../plugins/digits-producer"
+//!
+//! [run]                                   # everything here is optional
+//! workers = "auto"
+//! ordered = false
+//! ```
+//!
+//! Paths are relative to the file. An unknown key is an error that names it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cobuf_plugin_api::{Dictionary, PluginKind, ReportKind, Value};
+use serde::Deserialize;
+
+use super::builder::{HostBuilder, Workers};
+use crate::plugin::{Plugin, PluginError};
+use crate::process::launch::StartMethod;
+use crate::protocol::setup::{ProcessSetup, WorkerLimits};
+use crate::record::policy::{OnCommanderFailure, OnFailure};
+
+/// A pipeline file (TOML), as `cobuf run` takes it.
+///
+/// The host guide's page `pipeline_files` lists every key with its default. Settings of the
+/// [`builder`](Self::builder) replace those of the file.
+///
+/// ```no_run
+/// use cobuf_host::Pipeline;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// cobuf_host::init();
+/// let host = Pipeline::read("examples/digits.toml")?.builder()?.workers(2).start()?;
+/// for batch in host.batches() {
+///     println!("batch {}", batch?.sequence());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    commander: PluginTable,
+    producer: PluginTable,
+    #[serde(default)]
+    run: RunTable,
+    /// The file's folder, to which its paths are relative and in which plugins work.
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginTable {
+    /// A .so file, a package's folder, or a name on COBUF_PLUGIN_PATH.
+    plugin: PathBuf,
+    #[serde(default)]
+    config: Dictionary,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunTable {
+    batches: Option<u64>,
+    workers: Option<NumberOfWorkers>,
+    slots: Option<usize>,
+    seed: Option<u64>,
+    /// Pipeline files of before called it `deterministic`.
+    #[serde(alias = "deterministic")]
+    ordered: Option<bool>,
+    message_capacity: Option<usize>,
+    start_method: Option<StartMethodName>,
+    start_timeout_seconds: Option<f64>,
+    stop_grace_seconds: Option<f64>,
+    nice: Option<i32>,
+    max_attempts: Option<u32>,
+    message_timeout_seconds: Option<f64>,
+    commander_timeout_seconds: Option<f64>,
+    memory_limit_bytes: Option<u64>,
+    cpu_limit_seconds: Option<u64>,
+    open_files_limit: Option<u64>,
+    pin_workers: Option<bool>,
+    #[serde(default)]
+    on_failure: BTreeMap<ReportKind, OnFailure>,
+    #[serde(default)]
+    on_commander_failure: BTreeMap<ReportKind, OnCommanderFailure>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "toml::Value")]
+struct NumberOfWorkers(Workers);
+
+impl TryFrom<toml::Value> for NumberOfWorkers {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match &value {
+            toml::Value::Integer(number) => usize::try_from(*number).ok().map(Workers::Fixed),
+            toml::Value::String(text) if text == "auto" => Some(Workers::auto()),
+            _ => None,
+        }
+        .map(Self)
+        .ok_or_else(|| format!("{} is wrong, expected a number or \"auto\"", shown(&value)))
+    }
+}
+
+/// A value as it stands in the file, if it is a simple one.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => format!("{text:?}"),
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(value) => value.to_string(),
+        other => format!("a value of type {}", other.type_str()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StartMethodName {
+    ForkServer,
+    Fork,
+}
+
+/// Why a pipeline file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The file cannot be read.
+    #[error("cannot read the pipeline file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not a pipeline: no TOML, an unknown key, or a wrong value.
+    #[error("the pipeline file {} is wrong", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The place in the file and what is wrong there.
+        source: toml::de::Error,
+    },
+    /// A time is not one.
+    #[error("{key} is {value}, expected a number of seconds that is not negative")]
+    Seconds {
+        /// The key in the table `run`.
+        key: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A setting of the form `producer.KEY=VALUE` cannot be applied.
+    #[error("the setting {setting:?} {reason}")]
+    Setting {
+        /// The setting.
+        setting: String,
+        /// What is wrong with it, and what was expected.
+        reason: &'static str,
+    },
+    /// A plugin cannot be built or found.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+}
+
+impl Pipeline {
+    /// Reads a pipeline file.
+    ///
+    /// # Errors
+    /// [`PipelineError::Read`] and [`PipelineError::Content`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
+        let path = path.as_ref();
+        let failed = |source| PipelineError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let mut pipeline: Self = toml::from_str(&text)
+            .map_err(|source| PipelineError::Content { path: path.to_owned(), source })?;
+        let path = path.canonicalize().map_err(failed)?;
+        pipeline.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Ok(pipeline)
+    }
+
+    /// Changes an entry of a plugin's configuration: `producer.KEY=VALUE` or `commander.KEY=VALUE`.
+    /// The key may lead into tables (`augment.shift`). The value is TOML, or text if it is not.
+    ///
+    /// # Errors
+    /// [`PipelineError::Setting`].
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), cobuf_host::PipelineError> {
+    /// let mut pipeline = cobuf_host::Pipeline::read("examples/digits.toml")?;
+    /// pipeline.set("producer.batch_size=64")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set(&mut self, setting: &str) -> Result<(), PipelineError> {
+        let (config, rest) = match setting.split_once('.') {
+            Some(("producer", rest)) => (&mut self.producer.config, rest),
+            Some(("commander", rest)) => (&mut self.commander.config, rest),
+            _ => {
+                return Err(PipelineError::Setting {
+                    setting: setting.to_owned(),
+                    reason: "must begin with \"producer.\" or \"commander.\"",
+                });
+            }
+        };
+        set_entry(config, rest)
+    }
+
+    /// The number of messages after which the file ends the stream, if it does.
+    pub fn batches(&self) -> Option<u64> {
+        self.run.batches
+    }
+
+    /// A plugin as the file names it.
+    pub fn plugin(&self, kind: PluginKind) -> Plugin {
+        Plugin::relative_to(&self.folder, &self.table(kind).plugin)
+    }
+
+    /// A plugin's configuration.
+    pub fn config(&self, kind: PluginKind) -> &Dictionary {
+        &self.table(kind).config
+    }
+
+    /// The folder of the file, in which its plugins work.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The run's seed, if the file gives one.
+    pub fn seed(&self) -> Option<u64> {
+        self.run.seed
+    }
+
+    /// The most bytes of an encoded message, if the file says so.
+    pub fn message_capacity(&self) -> Option<usize> {
+        self.run.message_capacity
+    }
+
+    /// The same pipeline with its plugins as files: a package is built, a name is looked up. For
+    /// several runs, so that only the first one builds.
+    ///
+    /// # Errors
+    /// [`PipelineError::Plugin`].
+    pub fn built(mut self) -> Result<Self, PipelineError> {
+        for kind in [PluginKind::Commander, PluginKind::Producer] {
+            let file = self.plugin(kind).built()?.path().to_owned();
+            match kind {
+                PluginKind::Commander => self.commander.plugin = file,
+                PluginKind::Producer => self.producer.plugin = file,
+            }
+        }
+        Ok(self)
+    }
+
+    /// A host for the pipeline. What the file does not say keeps the builder's default; what is set
+    /// on the builder afterwards replaces what the file says.
+    ///
+    /// # Errors
+    /// [`PipelineError::Seconds`].
+    pub fn builder(&self) -> Result<HostBuilder, PipelineError> {
+        let run = &self.run;
+        let setup = ProcessSetup {
+            env: run.env.clone(),
+            working_directory: Some(self.folder.clone()),
+            nice: run.nice,
+        };
+        let limits = WorkerLimits {
+            memory_bytes: run.memory_limit_bytes,
+            cpu_seconds: run.cpu_limit_seconds,
+            open_files: run.open_files_limit,
+        };
+        let mut builder = HostBuilder::new()
+            .commander(self.plugin(PluginKind::Commander))
+            .commander_config(&self.commander.config)
+            .producer(self.plugin(PluginKind::Producer))
+            .producer_config(&self.producer.config)
+            .process_setup(setup)
+            .worker_limits(limits);
+        macro_rules! keep {
+            ($($field:ident => $method:ident),*) => {
+                $( if let Some(value) = run.$field { builder = builder.$method(value); } )*
+            };
+        }
+        keep!(
+            batches => limit, slots => slots, seed => seed, ordered => ordered,
+            message_capacity => message_capacity, max_attempts => max_attempts, pin_workers => pin_workers
+        );
+        macro_rules! keep_seconds {
+            ($($field:ident => $method:ident),*) => {
+                $( if let Some(value) = run.$field {
+                    builder = builder.$method(seconds(stringify!($field), value)?);
+                } )*
+            };
+        }
+        keep_seconds!(
+            message_timeout_seconds => message_timeout, commander_timeout_seconds => commander_timeout,
+            start_timeout_seconds => start_timeout, stop_grace_seconds => stop_grace
+        );
+        if let Some(NumberOfWorkers(workers)) = run.workers {
+            builder = builder.workers(workers);
+        }
+        for (&kind, &choice) in &run.on_failure {
+            builder = builder.on_failure(kind, choice);
+        }
+        for (&kind, &choice) in &run.on_commander_failure {
+            builder = builder.on_commander_failure(kind, choice);
+        }
+        if let Some(name) = run.start_method {
+            builder = builder.start_method(match name {
+                StartMethodName::ForkServer => StartMethod::ForkServer,
+                StartMethodName::Fork => StartMethod::Fork,
+            });
+        }
+        Ok(builder)
+    }
+
+    fn table(&self, kind: PluginKind) -> &PluginTable {
+        match kind {
+            PluginKind::Commander => &self.commander,
+            PluginKind::Producer => &self.producer,
+        }
+    }
+}
+
+fn seconds(key: &'static str, value: f64) -> Result<Duration, PipelineError> {
+    Duration::try_from_secs_f64(value).map_err(|_| PipelineError::Seconds { key, value })
+}
+
+/// Applies `KEY=VALUE` to a configuration. The key may lead into tables; the value is TOML, or text
+/// if it is not.
+///
+/// # Errors
+/// [`PipelineError::Setting`].
+pub fn set_entry(config: &mut Dictionary, setting: &str) -> Result<(), PipelineError> {
+    let wrong = |reason| PipelineError::Setting { setting: setting.to_owned(), reason };
+    let (key, value) = setting.split_once('=').ok_or_else(|| wrong("has no \"=\", expected KEY=VALUE"))?;
+    let mut parts = key.trim().split('.').peekable();
+    let mut table = config;
+    while let Some(part) = parts.next() {
+        if part.is_empty() {
+            return Err(wrong("has an empty key, expected KEY=VALUE"));
+        }
+        let place = table.entry(part);
+        if parts.peek().is_none() {
+            *place = parse(value.trim());
+            break;
+        }
+        if !matches!(place, Value::Dictionary(_)) {
+            *place = Value::Dictionary(Dictionary::new());
+        }
+        let Value::Dictionary(inner) = place else { unreachable!("it was just made one") };
+        table = inner;
+    }
+    Ok(())
+}
+
+/// The value as TOML, or as plain text: `--set producer.crop=random` needs no quotes.
+fn parse(value: &str) -> Value {
+    let parsed = toml::from_str::<Dictionary>(&format!("value = {value}")).ok();
+    parsed.and_then(|table| table.get("value").cloned()).unwrap_or_else(|| Value::from(value))
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    fn after(settings: &[&str]) -> String {
+        let mut config = Dictionary::new().with("size", 1);
+        settings.iter().for_each(|setting| set_entry(&mut config, setting).unwrap());
+        config.to_string()
+    }
+
+    fn read(text: &str) -> Result<Pipeline, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    const PLUGINS: &str = "[commander]\nplugin = \"c\"\n[producer]\nplugin = \"p\"\n[run]\n";
+
+    #[test]
+    fn setting_changes_one_entry() {
+        assert_eq!(after(&["size=2"]), r#"{"size":2}"#);
+        assert_eq!(after(&["crop=random"]), r#"{"size":1,"crop":"random"}"#);
+        assert_eq!(
+            after(&["augment.noise = 0.5", "augment.shift=1"]),
+            r#"{"size":1,"augment":{"noise":0.5,"shift":1}}"#
+        );
+        assert_eq!(after(&["size=[1, 2]", "path=a=b"]), r#"{"size":[1,2],"path":"a=b"}"#);
+    }
+
+    #[test]
+    fn setting_without_key_or_value_is_refused() {
+        let mut config = Dictionary::new();
+        let error = set_entry(&mut config, "size").unwrap_err();
+        assert_eq!(error.to_string(), "the setting \"size\" has no \"=\", expected KEY=VALUE");
+        assert!(set_entry(&mut config, "a..b=1").is_err());
+        let error = read(PLUGINS).unwrap().set("slots=3").unwrap_err();
+        assert!(error.to_string().ends_with("must begin with \"producer.\" or \"commander.\""), "{error}");
+    }
+
+    #[test]
+    fn old_key_for_the_order_is_still_read() {
+        for key in ["ordered", "deterministic"] {
+            let pipeline = read(&format!("{PLUGINS}{key} = false")).unwrap();
+            assert_eq!(pipeline.run.ordered, Some(false), "{key}");
+        }
+    }
+
+    #[test]
+    fn number_of_workers_is_a_number_or_auto() {
+        let workers = |value: &str| read(&format!("{PLUGINS}workers = {value}"));
+        assert_eq!(workers("3").unwrap().run.workers.unwrap().0, Workers::Fixed(3));
+        assert_eq!(workers("\"auto\"").unwrap().run.workers.unwrap().0, Workers::auto());
+        for wrong in ["-1", "\"many\"", "1.5"] {
+            let error = workers(wrong).unwrap_err().to_string();
+            assert!(error.contains("expected a number or \"auto\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn negative_time_names_its_key() {
+        let pipeline = read(&format!("{PLUGINS}start_timeout_seconds = -1.0")).unwrap();
+        let error = pipeline.builder().unwrap_err().to_string();
+        assert_eq!(error, "start_timeout_seconds is -1, expected a number of seconds that is not negative");
+    }
+
+    #[test]
+    fn unknown_key_is_refused() {
+        let error = read(&format!("{PLUGINS}slotz = 3")).unwrap_err().to_string();
+        assert!(error.contains("slotz"), "{error}");
+    }
+}

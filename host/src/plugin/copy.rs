@@ -1,0 +1,20 @@
+//! The run's own copy of a plugin's file, which its processes load.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::interface::Interface;
+
+/// One plugin of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PluginPlan {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// How to talk to it.
+    pub(crate) interface: Interface,
+    /// The file that the user named.
+    pub(crate) origin: PathBuf,
+    /// The run's own copy of the plugin's file.
+    pub(crate) library: PathBuf,
+}

@@ -1,0 +1,119 @@
+//! What every forked process does first and last: bind its life to the fork server's, prepare, run its part, and leave without touching
+//! what belongs to its parents.
+
+use std::os::fd::AsFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+
+use cobuf_plugin_api::PluginKind;
+use rustix::process::Pid;
+
+use super::child::{self, Child};
+use super::{commander, crash, examiner, rehearsal, system, worker};
+use crate::plugin::copy::PluginPlan;
+use crate::plugin::open::{CommanderPlugin, ProducerPlugin};
+use crate::protocol::channel::EventSender;
+use crate::protocol::message::{Event, SetupFailure};
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
+use crate::record::state::Beginning;
+use crate::segment::failpoint;
+use crate::segment::memory::Segment;
+
+/// The exit code of a process whose plugin could not be set up.
+const SETUP_FAILED: i32 = 3;
+/// The exit code of a process in which the host's own code panicked.
+const PANICKED: i32 = 101;
+
+/// What a child has from the fork server.
+pub(super) struct Inherited<'a> {
+    pub(super) role: Role,
+    /// Of a commander, or its rehearsal.
+    pub(super) beginning: Beginning,
+    pub(super) plan: Rc<Plan>,
+    pub(super) segment: Option<Segment>,
+    pub(super) events: &'a EventSender,
+    pub(super) parent: Pid,
+}
+
+/// Runs the child's part and ends its process.
+pub(super) fn run(inherited: Inherited<'_>) -> ! {
+    system::die_with(inherited.parent);
+    // Nothing may unwind into the fork server's loop, of which this process has a copy.
+    let code = panic::catch_unwind(AssertUnwindSafe(|| play(inherited))).unwrap_or(PANICKED);
+    system::leave(code)
+}
+
+fn play(inherited: Inherited<'_>) -> i32 {
+    let Inherited { role, beginning, plan, segment, events, .. } = inherited;
+    let Ok(events) = events.duplicate() else { return PANICKED };
+    system::close_others([events.as_fd()]);
+    let _ = rustix::thread::set_name(process_name(role).as_c_str());
+    // The mapping stays until the process ends, and so may everything that borrows it.
+    let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));
+    failpoint::may_fail();
+    let events = child::report_as(role, events);
+    let failure = match child::prepare(role, plan)
+        .and_then(|child| play_role(role, beginning, child, segment, events))
+    {
+        Ok(()) => return 0,
+        Err(failure) => failure,
+    };
+    let _ = events.send(&Event::SetupFailed { role, failure });
+    SETUP_FAILED
+}
+
+fn play_role(
+    role: Role,
+    beginning: Beginning,
+    child: Child,
+    segment: Option<&'static Segment>,
+    events: &EventSender,
+) -> Result<(), SetupFailure> {
+    let attached = || segment.ok_or_else(|| SetupFailure::Init("no segment is attached".to_owned()));
+    match role {
+        Role::Probe { kind, configured } => probe(kind, configured, &child, events),
+        Role::Rehearsal { kind, .. } => rehearsal::run(kind, role, &child, attached()?, events, beginning),
+        Role::Examiner { .. } => {
+            crash::report_crashes(events, role);
+            examiner::run(&child, events, role)
+        }
+        Role::Commander => commander::run(child, attached()?, events, beginning),
+        Role::Worker { place, incarnation } => worker::run(child, attached()?, events, place, incarnation),
+    }
+}
+
+/// Opens a plugin and says what it declares.
+fn probe(
+    kind: PluginKind,
+    configured: bool,
+    child: &Child,
+    events: &EventSender,
+) -> Result<(), SetupFailure> {
+    let (PluginPlan { library, interface, .. }, config) = (&child.plugin, &child.config);
+    let (config_schema, schema) = match kind {
+        PluginKind::Producer => {
+            let plugin = ProducerPlugin::open(library, *interface, child.logging)?;
+            let schema = configured.then(|| plugin.schema(config)).transpose()?;
+            (plugin.config_schema()?, schema)
+        }
+        PluginKind::Commander => {
+            let plugin = CommanderPlugin::open(library, child.logging)?;
+            configured.then(|| plugin.check(config)).transpose()?;
+            (plugin.config_schema()?, None)
+        }
+    };
+    let sent = events.send(&Event::Probed { kind, config_schema, schema });
+    sent.map_err(|error| SetupFailure::Init(format!("what the plugin declares cannot be sent: {error}")))
+}
+
+/// As `ps` and `top` show it; the kernel keeps 15 bytes.
+fn process_name(role: Role) -> std::ffi::CString {
+    let name = match role {
+        Role::Probe { .. } | Role::Rehearsal { .. } => "cobuf-probe".to_owned(),
+        Role::Examiner { .. } => "cobuf-examine".to_owned(),
+        Role::Commander => "cobuf-command".to_owned(),
+        Role::Worker { place, .. } => format!("cobuf-work-{}", place.worker()),
+    };
+    std::ffi::CString::new(name).unwrap_or_default()
+}

@@ -1,0 +1,40 @@
+//! The examiner: a forked process that puts a plugin through a [`Task`] and notes what it sees. What that means is judged by the
+//! host.
+//!
+//! ```text
+//!   producer   runs messages through a producer, in an arena
+//!   commander  walks a commander through steps
+//!   means      where notes go
+//!   soak       does one thing again and again, and looks at memory, descriptors and threads
+//! ```
+
+mod commander;
+mod means;
+mod producer;
+mod soak;
+
+use cobuf_plugin_api::PluginKind;
+
+use self::means::Notes;
+use super::child::Child;
+use crate::plugin::copy::PluginPlan;
+use crate::plugin::open::{CommanderPlugin, ProducerPlugin};
+use crate::protocol::channel::EventSender;
+use crate::protocol::message::SetupFailure;
+use crate::protocol::role::Role;
+
+/// Does the task of the process's plan.
+pub(crate) fn run(child: &Child, events: &EventSender, role: Role) -> Result<(), SetupFailure> {
+    let missing = || SetupFailure::Init("the examiner has no task".to_owned());
+    let task = child.plan.examination.as_ref().ok_or_else(missing)?;
+    let notes = Notes { events, role };
+    let PluginPlan { library, interface, .. } = &child.plugin;
+    match role.kind() {
+        PluginKind::Producer => {
+            producer::examine(&ProducerPlugin::open(library, *interface, child.logging)?, child, task, &notes)
+        }
+        PluginKind::Commander => {
+            commander::examine(&CommanderPlugin::open(library, child.logging)?, child, task, &notes)
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Takes the stacks of another process's threads, from outside.
+
+use std::fs;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+
+use super::error::StackError;
+use super::threads::{State, stop_threads};
+use super::unwind::{Memory, Walker};
+use crate::record::raw_stack::{RawStack, RawThread};
+
+/// Takes the stacks of `pid`, which must be a child of this process, and leaves it in the state in which it was.
+///
+/// Half of `limit` is for threads to stop. Of those that have not by then, one that is blocked in the kernel is shown as far
+/// as it can be without all its registers; others are left out.
+pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError> {
+    let raw = pid.as_raw_nonzero().get();
+    let (sender, receiver) = sync_channel(1);
+    let tracer = thread::Builder::new()
+        .name("cobuf-stack".to_owned())
+        .spawn(move || {
+            // Where nobody waits any more, nobody wants it.
+            let _ = sender.send(trace(raw, limit));
+        })
+        .map_err(|source| StackError::Start { pid: raw, source })?;
+    let captured = match receiver.recv_timeout(limit) {
+        Ok(captured) => captured,
+        Err(RecvTimeoutError::Timeout) => return Err(StackError::TookTooLong { pid: raw, limit }),
+        Err(RecvTimeoutError::Disconnected) => Err(StackError::Panicked { pid: raw }),
+    };
+    // It has sent or panicked, and has only to end.
+    let _ = tracer.join();
+    captured
+}
+
+/// The tracing thread.
+fn trace(pid: i32, limit: Duration) -> Result<RawStack, StackError> {
+    let start = Instant::now();
+    let (threads, mut left_out) = stop_threads(pid, start + limit / 2)?;
+    let memory = Memory::of(pid).map_err(|source| StackError::Memory { pid, source })?;
+    let mut walker = Walker::new(&memory, start + limit * 3 / 4);
+    let mut stacks = Vec::new();
+    for thread in threads.iter().filter(|thread| thread.state != State::Ended) {
+        match walker.thread(thread, pid) {
+            Some(frames) => stacks.push(RawThread { name: thread_name(pid, thread.tid), frames }),
+            None => left_out += 1,
+        }
+    }
+    if stacks.is_empty() {
+        return Err(StackError::NotStopped { pid, limit });
+    }
+    Ok(RawStack { modules: walker.modules, threads: stacks, left_out })
+}
+
+fn thread_name(pid: i32, tid: i32) -> String {
+    let name = fs::read(format!("/proc/{pid}/task/{tid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end().to_owned()
+}

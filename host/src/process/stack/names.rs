@@ -1,0 +1,157 @@
+//! Stacks of processes for people: names functions and lines. Runs in the host's supervisor thread.
+//!
+//! ```text
+//!   RawStack, from the fork server             Stack
+//!     (libfoo.so, 0x1234) ──── addr2line ────► foo::inner at src/lib.rs:12     debug info: also what was inlined
+//!                                              foo::outer in libfoo.so         the symbol table only
+//!                                              libfoo.so+0x1234                neither
+//! ```
+//!
+//! Invariants: a file that cannot be read costs names only, never the stack. Files are mapped while they are looked
+//! through, and must not be truncated then: the run's own copies of plugins are not.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "stacks")]
+use super::symbols::Module;
+use crate::limits::MAX_STACK_FRAMES;
+use crate::record::raw_stack::{RawStack, RawThread};
+
+/// What the threads of a process were doing.
+///
+/// Its text has a line for each thread, and under it one for each function, innermost first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// The main thread first.
+    pub threads: Vec<StackThread>,
+    /// How many threads are missing here: too many, or running and not to be stopped.
+    pub left_out: u32,
+}
+
+/// What one thread was doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackThread {
+    /// Its name, of which the kernel keeps 15 bytes.
+    pub name: String,
+    /// Innermost first: `foo::inner at src/lib.rs:12`, `clock_nanosleep in libc.so.6` or `libfoo.so+0x1234`.
+    pub frames: Vec<String>,
+}
+
+impl fmt::Display for Stack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, StackThread { name, frames }) in self.threads.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}thread {name}")?;
+            frames.iter().try_for_each(|frame| write!(f, "\n    {frame}"))?;
+        }
+        match self.left_out {
+            0 => Ok(()),
+            missing => write!(f, "\nand {missing} more, not shown"),
+        }
+    }
+}
+
+/// Names what is in it.
+pub(crate) fn resolve(raw: &RawStack) -> Stack {
+    let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
+    let threads = raw.threads.iter().map(|thread| resolve_thread(thread, &modules)).collect();
+    Stack { threads, left_out: raw.left_out }
+}
+
+fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module]) -> StackThread {
+    let mut frames = Vec::new();
+    for (index, &(module, address)) in raw.iter().enumerate() {
+        match usize::try_from(module).ok().and_then(|module| modules.get(module)) {
+            // A return address is behind its call, and may be in the next line or function already.
+            Some(module) => module.name(address, address.saturating_sub(u64::from(index > 0)), &mut frames),
+            None => frames.push(format!("{address:#x}")),
+        }
+    }
+    if let Some(handler) = frames.iter().position(|frame| frame.starts_with(CRASH_HANDLER)) {
+        // It, what it called, and the code that it would return to.
+        frames.drain(..frames.len().min(handler + 2));
+    }
+    if let Some(boundary) =
+        frames.iter().position(|frame| is_boundary(frame)).filter(|&boundary| boundary > 0)
+    {
+        frames.truncate(boundary);
+    } else if raw.len() >= MAX_STACK_FRAMES {
+        frames.push("and more".to_owned());
+    }
+    StackThread { name: name.clone(), frames }
+}
+
+/// The function that a crashed process waits in until it was looked at.
+const CRASH_HANDLER: &str = "cobuf_host::process::crash::on_crash";
+
+/// Whether the plugin's own code was called from this function: what comes outside of it is the same in every worker.
+fn is_boundary(frame: &str) -> bool {
+    ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::"].iter().any(|ours| frame.starts_with(ours))
+}
+
+/// Without the feature `stacks` a file's names are not read.
+#[cfg(not(feature = "stacks"))]
+struct Module(String);
+
+#[cfg(not(feature = "stacks"))]
+impl Module {
+    fn open(path: &std::path::Path) -> Self {
+        Self(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+    }
+
+    fn name(&self, address: u64, _lookup: u64, lines: &mut Vec<String>) {
+        lines.push(format!("{}+{address:#x}", self.0));
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn raw(modules: Vec<PathBuf>, frames: Vec<(u32, u64)>) -> RawStack {
+        RawStack { modules, threads: vec![RawThread { name: "main".to_owned(), frames }], left_out: 2 }
+    }
+
+    #[test]
+    fn is_the_plugin_s_own_code_where_a_stack_ends() {
+        assert!(is_boundary(
+            "cobuf_plugin_api::instance::ProducerInstance<P>::produce at src/instance.rs:53"
+        ));
+        assert!(is_boundary("cobuf_plugin_api::shims::producer_produce in libfill_producer.so"));
+        assert!(!is_boundary("cobuf_plugin_api::slot::Slot::array in libfill_producer.so"));
+    }
+
+    #[test]
+    fn are_frames_without_a_readable_file_shown_by_address() {
+        let modules =
+            ["/nowhere/libgone.so (deleted)", "[vdso]", "/dev/null", "Cargo.toml"].map(PathBuf::from);
+        let stack = resolve(&raw(modules.into(), vec![(0, 0x1234), (1, 0x10), (2, 1), (3, 0), (9, 0xff)]));
+        assert_eq!(
+            stack.to_string(),
+            "thread main\n    libgone.so (deleted)+0x1234\n    [vdso]+0x10\n    null+0x1\n    Cargo.toml+0x0\n    0xff\n\
+             and 2 more, not shown"
+        );
+    }
+
+    #[cfg(feature = "stacks")]
+    #[test]
+    fn is_a_return_address_named_by_its_call() {
+        let file = std::env::current_exe().unwrap();
+        let loader = addr2line::Loader::new(&file).unwrap();
+        // Every function is preceded by another one or by padding; its first address belongs to it only as a first frame.
+        let code = loader.get_section_range(b".text").unwrap();
+        let start = (code.begin..code.end)
+            .filter_map(|address| loader.find_symbol_info(address).map(|symbol| (address, symbol)))
+            .find(|(address, symbol)| {
+                symbol.address() == *address && symbol.name().contains("is_a_return_address")
+            });
+        let (address, _) = start.unwrap();
+        let stack = resolve(&raw(vec![file], vec![(0, address), (0, address)]));
+        assert!(stack.threads[0].frames[0].contains("is_a_return_address_named_by_its_call"), "{stack}");
+        assert!(!stack.threads[0].frames[1].contains("is_a_return_address_named_by_its_call"), "{stack}");
+    }
+}

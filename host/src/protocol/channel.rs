@@ -1,0 +1,224 @@
+//! The two sockets of a run: requests to the fork server, events to the host.
+//!
+//! Requests have one writer and are framed by their length. Events have many writers, so their socket keeps each datagram
+//! whole (`SOCK_SEQPACKET`): one event, one send. A full socket makes the sender wait; the host always reads.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::message::{Event, Request};
+use crate::limits::MAX_EVENT_BYTES;
+
+/// Sends a request to the fork server.
+pub(crate) fn send_request(mut control: &UnixStream, request: &Request) -> io::Result<()> {
+    let body = encode(request)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut frame = length.to_le_bytes().to_vec();
+    frame.extend(body);
+    control.write_all(&frame)
+}
+
+/// Reads the next request; `None` once the host has closed its end.
+pub(crate) fn receive_request(mut control: &UnixStream) -> io::Result<Option<Request>> {
+    let mut length = [0; 4];
+    match control.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let mut body = vec![0; u32::from_le_bytes(length) as usize];
+    control.read_exact(&mut body)?;
+    decode(&body).map(Some)
+}
+
+/// Sends a descriptor after a request that announces it.
+pub(crate) fn send_descriptor(control: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("there is no space for a descriptor"));
+    }
+    // A descriptor travels with a byte.
+    loop {
+        match sendmsg(control, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            sent => return sent.map(drop).map_err(Into::into),
+        }
+    }
+}
+
+/// Receives the descriptor that a request has announced.
+pub(crate) fn receive_descriptor(control: &UnixStream) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    loop {
+        let mut place = [IoSliceMut::new(&mut byte)];
+        match recvmsg(control, &mut place, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            received => {
+                received?;
+                break;
+            }
+        }
+    }
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The processes' end of the events' socket.
+#[derive(Debug)]
+pub(crate) struct EventSender(OwnedFd);
+
+/// The host's end of the events' socket.
+#[derive(Debug)]
+pub(crate) struct EventReceiver {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// A new socket for events.
+pub(crate) fn event_channel() -> io::Result<(EventSender, EventReceiver)> {
+    let (sender, receiver) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((EventSender(sender), EventReceiver { socket: receiver, buffer: vec![0; MAX_EVENT_BYTES] }))
+}
+
+impl From<OwnedFd> for EventSender {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+}
+
+impl From<EventSender> for OwnedFd {
+    fn from(sender: EventSender) -> Self {
+        sender.0
+    }
+}
+
+impl AsFd for EventSender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl EventSender {
+    /// A second descriptor of the same socket.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// Sends an event. Fails where the host is gone, and for an event of more than [`MAX_EVENT_BYTES`].
+    pub(crate) fn send(&self, event: &Event) -> io::Result<()> {
+        let body = encode(event)?;
+        if body.len() > MAX_EVENT_BYTES {
+            return Err(io::Error::other(format!(
+                "an event of {} bytes is over {MAX_EVENT_BYTES}",
+                body.len()
+            )));
+        }
+        loop {
+            match send(&self.0, &body, SendFlags::NOSIGNAL) {
+                Err(rustix::io::Errno::INTR) => {}
+                sent => return sent.map(drop).map_err(Into::into),
+            }
+        }
+    }
+}
+
+/// What there was to receive.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// An event.
+    Event(Event),
+    /// Somebody in this process has a wish: see the supervisor's mailbox.
+    Mail,
+    /// Nothing until the deadline.
+    TimedOut,
+    /// The fork server ended, and nothing of it is left to read.
+    Closed,
+}
+
+/// What [`EventReceiver::receive`] looks at beside the socket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Watched<'a> {
+    /// The fork server's pidfd: readable when it has ended.
+    pub(crate) server: Option<BorrowedFd<'a>>,
+    /// Readable when there is mail.
+    pub(crate) mail: Option<BorrowedFd<'a>>,
+}
+
+impl EventReceiver {
+    /// Waits for the next event until the deadline, or until one of the watched has something to say.
+    ///
+    /// Without a fork server to watch, the end is that of all who can send: of the fork server and every process that it forked.
+    pub(crate) fn receive(
+        &mut self,
+        watched: Watched<'_>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Received> {
+        loop {
+            let mut fds = ArrayVec::<_, 3>::from_iter([PollFd::new(&self.socket, PollFlags::IN)]);
+            let others = [watched.server, watched.mail].into_iter().flatten();
+            fds.extend(others.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            wait(&mut fds, deadline)?;
+            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            let (event, server) = (ready(0), watched.server.is_some() && ready(1));
+            let mail = watched.mail.is_some() && ready(fds.len() - 1);
+            if mail {
+                return Ok(Received::Mail);
+            } else if event {
+                match recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty()) {
+                    Ok((0, _)) => return Ok(Received::Closed),
+                    Ok((length, _)) => return decode(&self.buffer[..length]).map(Received::Event),
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            } else if server {
+                return Ok(Received::Closed);
+            } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Received::TimedOut);
+            }
+        }
+    }
+}
+
+/// poll(2) until the deadline; interrupted calls are taken up again.
+pub(crate) fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
+    loop {
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            }
+        });
+        match poll(fds, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return ready.map_err(Into::into),
+        }
+    }
+}
+
+pub(crate) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    rmp_serde::to_vec_named(message).map_err(io::Error::other)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    rmp_serde::from_slice(bytes).map_err(io::Error::other)
+}

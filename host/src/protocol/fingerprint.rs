@@ -1,0 +1,78 @@
+//! An array's content in a few numbers, by which batches of two processes are compared: a digest of each of its blocks.
+//!
+//! An array of up to [`BLOCKS`] elements has a block for each, so that a difference is known by its element.
+
+use cobuf_plugin_api::{ArraySpec, Schema};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::examination::Filled;
+
+/// The most blocks of an array: with the most arrays they are a third of an event.
+const BLOCKS: usize = 128;
+
+/// The digests of an array's blocks; `bytes` are those of its rows that count.
+pub(crate) fn blocks(array: &ArraySpec, bytes: &[u8]) -> Vec<u64> {
+    bytes.chunks(block_elements(array) * array.dtype().size()).map(xxh3_64).collect()
+}
+
+/// The digest of what is compared as a whole.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    xxh3_64(bytes)
+}
+
+/// By the whole array, so that shorter batches have the same blocks.
+fn block_elements(array: &ArraySpec) -> usize {
+    array.elements().div_ceil(BLOCKS)
+}
+
+/// What differs first between two batches of one message, in words; `None` where nothing does.
+pub(crate) fn difference(schema: &Schema, expected: &Filled, found: &Filled) -> Option<String> {
+    if expected.rows != found.rows {
+        let rows = |filled: &Filled| filled.rows.map_or("all".to_owned(), |rows| rows.to_string());
+        return Some(format!("it has {} rows, before it had {}", rows(found), rows(expected)));
+    }
+    for (number, array) in schema.arrays().iter().enumerate() {
+        let (before, after) = (&expected.blocks[number], &found.blocks[number]);
+        let Some(block) = before.iter().zip(after).position(|(before, after)| before != after) else {
+            continue;
+        };
+        let (first, length) = (block * block_elements(array), block_elements(array));
+        let exact = found.first_difference.filter(|&(array, _)| array == number);
+        let place = match exact {
+            Some((_, element)) => format!("at element {element}"),
+            None if length == 1 => format!("at element {first}"),
+            None => format!("in elements {first} to {}", (first + length).min(array.elements()) - 1),
+        };
+        return Some(format!("array {:?} differs first {place}", array.name()));
+    }
+    (expected.metadata != found.metadata).then(|| "its metadata differ".to_owned())
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use cobuf_plugin_api::DType;
+
+    fn filled(schema: &Schema, contents: &[&[u8]]) -> Filled {
+        let blocks =
+            schema.arrays().iter().zip(contents).map(|(array, bytes)| blocks(array, bytes)).collect();
+        Filled { rows: schema.rows(), metadata: 0, blocks, first_difference: None, overruns: Vec::new() }
+    }
+
+    #[test]
+    fn is_the_first_difference_named() {
+        let schema =
+            Schema::new([ArraySpec::new("x", DType::U16, [4]), ArraySpec::new("y", DType::U8, [1024])])
+                .unwrap();
+        let (x, mut y) = ([0; 8], [0; 1024]);
+        let before = filled(&schema, &[&x, &y]);
+        assert_eq!(difference(&schema, &before, &before), None);
+        y[1000] = 1;
+        let told = |x: &[u8], y: &[u8]| difference(&schema, &before, &filled(&schema, &[x, y])).unwrap();
+        assert_eq!(told(&x, &y), "array \"y\" differs first in elements 1000 to 1007");
+        assert_eq!(told(&[0, 0, 0, 0, 0, 1, 0, 0], &y), "array \"x\" differs first at element 2");
+        let mut shorter = filled(&schema, &[&x[..6], &y]);
+        shorter.rows = Some(3);
+        assert_eq!(difference(&schema, &before, &shorter).unwrap(), "it has 3 rows, before it had all");
+    }
+}

@@ -1,0 +1,95 @@
+//! What host, fork server and plugin processes say to each other.
+
+use std::time::Duration;
+
+use cobuf_plugin_api::{PluginKind, Report, Schema};
+use serde::{Deserialize, Serialize};
+
+use super::examination::Note;
+use super::plan::{Plan, Plugins};
+use super::role::Role;
+use crate::record::death::Death;
+use crate::record::raw_stack::RawStack;
+use crate::record::state::{Beginning, StateAt};
+use crate::segment::layout::Sizes;
+
+/// From the host to the fork server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// The first request. It may be larger than the sockets have room for: nobody else may be talking meanwhile.
+    Configure(Box<Plan>),
+    /// The plugins of what is started from now on.
+    Exchange(Box<Plugins>),
+    /// Map the segment, whose descriptor follows.
+    Attach { sizes: Sizes },
+    /// Fork a process. Only a commander, and its rehearsal, has a beginning.
+    Start(Role, Option<Beginning>),
+    /// Say where the process is, and kill it; nothing, where it has ended.
+    Kill(Role),
+    /// The host has told all processes to stop: wait for them, kill what is left, and end.
+    Stop { grace: Duration },
+}
+
+/// From the fork server and the processes that it forked to the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The fork server runs.
+    Hello { version: String },
+    /// The fork server has mapped the segment, or why not.
+    Attached(Result<(), String>),
+    /// A process was forked, or why not.
+    Started { role: Role, pid: Result<u32, String> },
+    /// A probe's answer: the configuration's JSON Schema, and the slots' schema of a configured producer.
+    Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
+    /// What an examiner has seen.
+    Examined { role: Role, note: Box<Note> },
+    /// The plugin is constructed; of a rehearsal: it goes on to a message.
+    Ready { role: Role },
+    /// A rehearsal has come to its end, and went well.
+    Rehearsed { role: Role },
+    /// A worker makes a new producer in the place of one that panicked; `Ready` follows.
+    Renewing { role: Role },
+    /// The plugin could not be set up; the process ends.
+    SetupFailed { role: Role, failure: SetupFailure },
+    /// The commander's error; its process ends.
+    CommanderFailed(Report),
+    /// A commander saved its state.
+    Saved(StateAt),
+    /// A process has got a signal by which code crashes, and waits to be looked at.
+    Crashed { role: Role, signal: i32 },
+    /// Where a process is that is about to be killed, or why that is not known.
+    Stack { role: Role, stack: Result<RawStack, String> },
+    /// A process was reaped.
+    Exited { role: Role, how: Death },
+    /// A plugin's log record: level 1 error … 5 trace.
+    Log { role: Role, level: u8, target: String, message: String },
+}
+
+/// Why a plugin could not be set up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum SetupFailure {
+    /// The loader refused it.
+    Load(String),
+    /// The plugin's own error or panic.
+    Plugin(Report),
+    /// The producer declares other arrays than those that the slots were laid out for.
+    Schema(Schema),
+    /// The plugin's own error or panic at the message of its rehearsal.
+    Message { sequence: u64, report: Report },
+    /// The process could not be prepared as the user asked.
+    Init(String),
+}
+
+impl SetupFailure {
+    /// As one text.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Load(reason) | Self::Init(reason) => reason,
+            Self::Plugin(report) | Self::Message { report, .. } => report.to_string(),
+            Self::Schema(declared) => format!(
+                "the producer declares {declared}, and declared other arrays when the host started; \
+                 a schema must follow from the configuration alone"
+            ),
+        }
+    }
+}

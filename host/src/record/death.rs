@@ -1,0 +1,110 @@
+//! How processes end.
+
+use std::fmt;
+use std::time::Duration;
+
+use cobuf_plugin_api::ReportKind;
+use serde::{Deserialize, Serialize};
+
+/// What ended a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Death {
+    /// It ended itself, or a signal did.
+    Exit(Exit),
+    /// It was killed because it had more memory of its own than its limit allows.
+    MemoryLimit {
+        /// The limit.
+        limit_bytes: u64,
+        /// What it had.
+        used_bytes: u64,
+    },
+    /// It was killed because it took more processor time for a message than its limit allows.
+    CpuLimit {
+        /// The limit.
+        limit_seconds: u64,
+    },
+    /// It was killed because it did not come back within the deadline.
+    Timeout {
+        /// The deadline.
+        limit: Duration,
+    },
+}
+
+impl Death {
+    /// The kind of failure that it is to the message.
+    pub(crate) fn kind(&self) -> ReportKind {
+        match self {
+            Self::Timeout { .. } => ReportKind::Timeout,
+            _ => ReportKind::Crash,
+        }
+    }
+}
+
+/// `signal 9 (SIGKILL)`, `its memory limit of 256 MB (it had 301 MB)`: to be read after "ended by".
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mb = |bytes: &u64| *bytes as f64 / 1e6;
+        match self {
+            Self::Exit(exit) => exit.fmt(f),
+            Self::MemoryLimit { limit_bytes, used_bytes } => {
+                write!(f, "its memory limit of {:.0} MB (it had {:.0} MB)", mb(limit_bytes), mb(used_bytes))
+            }
+            Self::CpuLimit { limit_seconds } => {
+                write!(f, "its limit of {limit_seconds} s of processor time for a message")
+            }
+            Self::Timeout { limit } => write!(f, "its deadline of {} s", limit.as_secs_f64()),
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// It was killed by this signal.
+    Signal(i32),
+}
+
+/// The signals that end a process, with their names; see signal(7).
+const SIGNALS: [(i32, &str); 23] = [
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGABRT, "SIGABRT"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGKILL, "SIGKILL"),
+    (libc::SIGUSR1, "SIGUSR1"),
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGUSR2, "SIGUSR2"),
+    (libc::SIGPIPE, "SIGPIPE"),
+    (libc::SIGALRM, "SIGALRM"),
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGSTKFLT, "SIGSTKFLT"),
+    (libc::SIGXCPU, "SIGXCPU"),
+    (libc::SIGXFSZ, "SIGXFSZ"),
+    (libc::SIGVTALRM, "SIGVTALRM"),
+    (libc::SIGPROF, "SIGPROF"),
+    (libc::SIGIO, "SIGIO"),
+    (libc::SIGPWR, "SIGPWR"),
+    (libc::SIGSYS, "SIGSYS"),
+];
+
+/// `exit code 3`, `signal 9 (SIGKILL)`
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => match SIGNALS.iter().find(|(number, _)| number == signal) {
+                Some((_, name)) => write!(f, "signal {signal} ({name})"),
+                None => write!(f, "signal {signal}"),
+            },
+        }
+    }
+}

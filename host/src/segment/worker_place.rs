@@ -1,0 +1,47 @@
+//! What a worker shares with the supervisor: what it did, and whether it is to end.
+
+use super::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// One worker's place in the segment, kept over its restarts. On a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct WorkerPlace {
+    /// Messages done.
+    pub(crate) produced: AtomicU64,
+    /// Time asleep, waiting for messages.
+    pub(crate) wait_nanos: AtomicU64,
+    /// Time in the producer.
+    pub(crate) busy_nanos: AtomicU64,
+    /// When the worker last looked for a message, as `clock` says: it has held its slot for no longer. `u64::MAX` while it
+    /// does something that has no deadline.
+    pub(crate) looked_nanos: AtomicU64,
+    /// The least number above all messages that the worker has noted as its own, see `shares`.
+    pub(crate) noted: AtomicU64,
+    /// Whether the worker shall end, see [`Retire`].
+    retire: AtomicU32,
+}
+
+/// Whether, and when, a worker shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retire {
+    /// Never.
+    No = 0,
+    /// After the message that it holds.
+    Next = 1,
+    /// When nothing is left that its crew may take.
+    Drained = 2,
+}
+
+impl WorkerPlace {
+    pub(crate) fn retire(&self) -> Retire {
+        match self.retire.load(Ordering::SeqCst) {
+            0 => Retire::No,
+            2 => Retire::Drained,
+            _ => Retire::Next,
+        }
+    }
+
+    pub(crate) fn set_retire(&self, retire: Retire) {
+        self.retire.store(retire as u32, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,200 @@
+//! A batch: the lease of a slot that the application reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cobuf_plugin_api::codec::{self, CodecError};
+use cobuf_plugin_api::{ArraySpec, DType, Element, Schema};
+use ndarray::{ArrayView, Dimension};
+use serde::de::DeserializeOwned;
+
+use super::delivery::Stream;
+use crate::segment::claim::{Claim, Reading};
+use crate::segment::slot::Outcome;
+
+/// One batch: arrays in shared memory, and what belongs to them.
+///
+/// Nothing is copied: the arrays are views of the slot that the producer filled. The slot is given back when the
+/// batch is dropped. Batches may be kept, dropped in any order, sent to other threads, and outlive the host; as
+/// long as all slots are held, nothing new can be produced.
+pub struct Batch {
+    stream: Arc<Stream>,
+    /// `None` only while it is dropped.
+    claim: Option<Claim<Reading>>,
+    outcome: Outcome,
+    sequence: u64,
+}
+
+impl Batch {
+    pub(crate) fn new(stream: Arc<Stream>, claim: Claim<Reading>, outcome: Outcome) -> Self {
+        let sequence = stream.table().sequence(&claim);
+        Self { stream, claim: Some(claim), outcome, sequence }
+    }
+
+    /// The batch's number in the stream, from 0: the order in which the commander gave the messages.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The arrays that the batch has, with the shapes of a full batch.
+    pub fn schema(&self) -> &Schema {
+        &self.stream.segment.layout().sizes.schema
+    }
+
+    /// The number of rows, entries along the first axis: fewer than the schema's in a shorter batch. `None` where the arrays
+    /// do not share a first axis.
+    pub fn rows(&self) -> Option<usize> {
+        self.outcome.rows.or(self.schema().rows())
+    }
+
+    /// The array `name`, with this batch's rows: elements of type `T`, dimensions `D` (`Ix1` … `Ix6`, `IxDyn`).
+    ///
+    /// # Errors
+    /// [`ArrayError`]: no such array, another element type or number of dimensions.
+    pub fn array<T: Element, D: Dimension>(&self, name: &str) -> Result<ArrayView<'_, T, D>, ArrayError> {
+        let index = self.schema().index_of(name).ok_or_else(|| ArrayError::Unknown {
+            wanted: format!("called {name:?}"),
+            known: self.schema().names(),
+        })?;
+        self.array_at(index)
+    }
+
+    /// The array at a position of the schema; else as [`array`](Self::array).
+    ///
+    /// # Errors
+    /// As [`array`](Self::array).
+    pub fn array_at<T: Element, D: Dimension>(
+        &self,
+        index: usize,
+    ) -> Result<ArrayView<'_, T, D>, ArrayError> {
+        let (spec, bytes) = self.bytes_at(index)?;
+        if spec.dtype() != T::DTYPE {
+            return Err(ArrayError::DType { array: spec.clone(), wanted: T::DTYPE });
+        }
+        let Some(dimensions) = spec.dimensions::<D>(self.outcome.rows) else {
+            return Err(ArrayError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
+        };
+        let memory = |reason: String| ArrayError::Memory { array: spec.clone(), reason };
+        let elements =
+            bytemuck::checked::try_cast_slice(bytes).map_err(|reason| memory(reason.to_string()))?;
+        ArrayView::from_shape(dimensions, elements).map_err(|reason| memory(reason.to_string()))
+    }
+
+    /// The bytes of an array's rows, in native byte order, with the array's specification.
+    ///
+    /// # Errors
+    /// [`ArrayError::Unknown`].
+    pub fn bytes_at(&self, index: usize) -> Result<(&ArraySpec, &[u8]), ArrayError> {
+        let spec = self.schema().arrays().get(index);
+        let bytes = self.stream.segment.array(self.claim(), index);
+        let (Some(spec), Some(bytes)) = (spec, bytes) else {
+            let wanted = format!("at position {index}");
+            return Err(ArrayError::Unknown { wanted, known: self.schema().names() });
+        };
+        let used = self.outcome.rows.map_or(spec.bytes(), |rows| rows * spec.row_bytes());
+        Ok((spec, &bytes[..used]))
+    }
+
+    /// The message that the batch was made from, as any `serde` type, or a [`Dictionary`](cobuf_plugin_api::Dictionary).
+    ///
+    /// # Errors
+    /// [`CodecError`] where it is not of that type.
+    pub fn message<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        codec::decode("the message", self.stream.segment.message(self.claim()))
+    }
+
+    /// The dictionary that the producer attached, as any `serde` type; an empty one where there is none.
+    ///
+    /// # Errors
+    /// [`CodecError`] where it is not of that type.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
+        const EMPTY_MAP: &[u8] = &[0x80];
+        let metadata = self.stream.segment.outcome(self.claim());
+        codec::decode("the metadata", if metadata.is_empty() { EMPTY_MAP } else { metadata })
+    }
+
+    /// The number of the worker that produced it.
+    pub fn worker(&self) -> u32 {
+        self.outcome.worker
+    }
+
+    /// The edition of the producer's code that made it: 0 for the one that the host was started with, one more with each
+    /// [`swap_producer`](crate::Host::swap_producer).
+    pub fn edition(&self) -> u32 {
+        self.outcome.edition
+    }
+
+    /// How long the producer took.
+    pub fn produce_time(&self) -> Duration {
+        Duration::from_nanos(self.outcome.nanos)
+    }
+
+    /// How many attempts at it ended in a worker's death before.
+    pub fn retries(&self) -> u32 {
+        self.claim().attempts()
+    }
+
+    fn claim(&self) -> &Claim<Reading> {
+        match &self.claim {
+            Some(claim) => claim,
+            None => unreachable!("the claim is taken by drop only"),
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.stream.release(claim);
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("sequence", &self.sequence)
+            .field("schema", &format_args!("{}", self.schema()))
+            .field("rows", &self.rows())
+            .field("worker", &self.outcome.worker)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an array could not be had from a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrayError {
+    /// There is no such array.
+    #[error("the batch has no array {wanted}; it has: {known}")]
+    Unknown {
+        /// How it was asked for.
+        wanted: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The array has other elements.
+    #[error("array \"{}\" has elements of type {}, not {wanted}: the schema declares {array}", array.name(), array.dtype())]
+    DType {
+        /// The array as declared.
+        array: ArraySpec,
+        /// The type asked for.
+        wanted: DType,
+    },
+    /// The array has another number of dimensions.
+    #[error("array \"{}\" has {} dimensions, not {wanted}: the schema declares {array}", array.name(), array.shape().len())]
+    Dimensions {
+        /// The array as declared.
+        array: ArraySpec,
+        /// The number asked for.
+        wanted: usize,
+    },
+    /// What the producer wrote cannot be seen as this array: a `bool` in it is neither 0 nor 1.
+    #[error("the memory of array {array} cannot be read: {reason}")]
+    Memory {
+        /// The array as declared.
+        array: ArraySpec,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,175 @@
+//! Dead letters: a file of the messages that were given up, for people to read and for a run to produce again.
+//!
+//! ```text
+//!   {"cobuf_dead_letters":1,"identity":{"seed":0,…}}
+//!   {"sequence":17,"kind":"crash","message":{"path":"scan.png"},"error":["the worker …"],"attempts":[…],"encoded":"81a4…"}
+//! ```
+//!
+//! JSON, a line each. `message` is for people; `encoded` is the same in MessagePack, which loses nothing.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::error::BatchError;
+use crate::record::identity::Identity;
+use crate::record::letter::Letter;
+
+/// The version of the file's form.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    cobuf_dead_letters: u32,
+    identity: Identity,
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    sequence: u64,
+    kind: cobuf_plugin_api::ReportKind,
+    message: &'a cobuf_plugin_api::Dictionary,
+    error: &'a [String],
+    attempts: &'a [crate::stream::failure::Attempt],
+    encoded: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ReadLine {
+    sequence: u64,
+    encoded: String,
+}
+
+/// Why dead letters cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeadLettersError {
+    /// The file cannot be written or read.
+    #[error("cannot {what} the dead letters {}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A line of the file cannot be understood.
+    #[error("line {line} of {} is no dead letter of cobuf: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// They are another run's.
+    #[error("the dead letters {} are another run's: {difference}", path.display())]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// The first difference.
+        difference: String,
+    },
+}
+
+/// A file that given-up messages are added to.
+#[derive(Debug)]
+pub(crate) struct DeadLetters {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl DeadLetters {
+    /// Opens the file to add to it. One that is there must be this run's.
+    pub(crate) fn open(path: &Path, identity: &Identity) -> Result<Self, DeadLettersError> {
+        let failed = |source| DeadLettersError::File { what: "write", path: path.to_owned(), source };
+        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        if bytes == 0 {
+            let head = Head { cobuf_dead_letters: FORMAT, identity: identity.clone() };
+            write_line(&mut file, &head).inspect_err(|_| drop(file.set_len(0))).map_err(failed)?;
+        } else {
+            read(path, identity)?;
+            // What is added does not begin in a line that was cut.
+            let whole = whole_lines(&std::fs::read(path).map_err(failed)?) as u64 + 1;
+            if whole < bytes {
+                tracing::warn!(path = %path.display(), "the last dead letter was cut off by a host's death; it is left out");
+                file.set_len(whole).map_err(failed)?;
+            }
+        }
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
+    }
+
+    /// Adds a message. A file that cannot be written is said in the log: the stream goes on.
+    pub(crate) fn add(&self, error: &BatchError, encoded: &[u8]) {
+        let line = Line {
+            sequence: error.sequence,
+            kind: error.report.kind,
+            message: &error.message,
+            error: &error.report.chain,
+            attempts: &error.attempts,
+            encoded: encoded.iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        let mut file = self.file.lock();
+        let before = file.metadata().map(|metadata| metadata.len());
+        if let Err(reason) = write_line(&mut file, &line) {
+            // What was written of it would spoil the next line.
+            let _ = before.and_then(|bytes| file.set_len(bytes));
+            tracing::error!(sequence = line.sequence, path = %self.path.display(), %reason, "a dead letter is lost");
+        }
+    }
+}
+
+/// One write for a line: several threads, and a death in the middle, leave whole lines or a cut last one.
+fn write_line(file: &mut File, line: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    file.write_all(&text)
+}
+
+/// The letters in a file of this run's, by ascending number, each once.
+pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, DeadLettersError> {
+    let failed = |source| DeadLettersError::File { what: "read", path: path.to_owned(), source };
+    let wrong =
+        |line: usize, reason: String| DeadLettersError::Content { path: path.to_owned(), line, reason };
+    let text = std::fs::read(path).map_err(failed)?;
+    let mut lines = text[..whole_lines(&text)].split(|&byte| byte == b'\n');
+    let head = lines.next().unwrap_or_default();
+    let head: Head = serde_json::from_slice(head).map_err(|error| wrong(1, error.to_string()))?;
+    if head.cobuf_dead_letters != FORMAT {
+        return Err(wrong(1, format!("its format is {}, expected {FORMAT}", head.cobuf_dead_letters)));
+    }
+    if let Some(difference) = identity.difference(&head.identity) {
+        return Err(DeadLettersError::OtherRun { path: path.to_owned(), difference });
+    }
+    let mut letters = Vec::new();
+    for (number, line) in (2..).zip(lines) {
+        let line: ReadLine =
+            serde_json::from_slice(line).map_err(|error| wrong(number, error.to_string()))?;
+        let encoded = from_hex(&line.encoded)
+            .ok_or_else(|| wrong(number, "\"encoded\" is not in hexadecimal digits".to_owned()))?;
+        letters.push(Letter { sequence: line.sequence, encoded });
+    }
+    letters.sort_by_key(|letter| letter.sequence);
+    letters.dedup_by_key(|letter| letter.sequence);
+    Ok(letters)
+}
+
+/// The bytes of the whole lines, without the end of the last: a host that died may have left one that is cut.
+fn whole_lines(text: &[u8]) -> usize {
+    text.iter().rposition(|&byte| byte == b'\n').unwrap_or_default()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8]| match *pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(byte).collect()
+}

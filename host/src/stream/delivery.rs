@@ -1,0 +1,313 @@
+//! The consumers' side of a run: which batch is next, whether the stream is over, and why.
+//!
+//! Shared by the host, its supervisor, every [`Batches`](crate::Batches) and every [`Batch`]; the mapping
+//! lives as long as the last of them.
+
+use std::time::{Duration, Instant};
+
+use cobuf_plugin_api::{Report, ReportKind, codec};
+use parking_lot::Mutex;
+
+use super::error::{BatchError, StreamError};
+use super::history::History;
+use super::roster::Roster;
+use crate::record::policy::{OnFailure, PerKind};
+use crate::segment::arrivals::{Arrivals, Wanted};
+use crate::segment::claim::{Claim, Reading};
+use crate::segment::memory::Segment;
+use crate::segment::patience::Patience;
+use crate::segment::slot::Outcome;
+use crate::segment::sync::{AtomicU64, Ordering};
+use crate::segment::table::Table;
+use crate::segment::word::SlotState;
+
+/// What a consumer that has nothing yet is waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingFor {
+    /// Every slot is held by batches of the application: nothing comes until one is dropped.
+    HeldBatches {
+        /// How many there are.
+        held: usize,
+    },
+    /// Workers are producing, or about to.
+    Producers,
+    /// No message is there to be produced.
+    Commander,
+}
+
+/// The consumers' common state.
+pub(crate) struct Stream {
+    pub(crate) segment: Segment,
+    pub(crate) ordered: bool,
+    pub(crate) started: Instant,
+    pub(crate) counters: Counters,
+    pub(crate) history: History,
+    pub(crate) roster: Roster,
+    on_failure: PerKind<OnFailure>,
+    position: Mutex<Position>,
+    patience: Patience,
+}
+
+/// What consumers and supervisor count.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) delivered: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) skipped: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) timeouts: AtomicU64,
+    pub(crate) worker_restarts: AtomicU64,
+    pub(crate) commander_restarts: AtomicU64,
+    pub(crate) fork_server_restarts: AtomicU64,
+    pub(crate) consumer_wait_nanos: AtomicU64,
+    /// The workers that there shall be, and the most that there were.
+    pub(crate) workers: AtomicU64,
+    pub(crate) most_workers: AtomicU64,
+    pub(crate) swaps: AtomicU64,
+    /// How often the producer's code was swapped.
+    pub(crate) edition: AtomicU64,
+    /// The fork server's process number.
+    pub(crate) fork_server: AtomicU64,
+}
+
+/// Where the consumers are. The lock is held for a look at the slots, never while waiting.
+#[derive(Debug)]
+struct Position {
+    arrivals: Arrivals,
+    /// In ordered mode, the next message.
+    next: u64,
+    /// The number of slots taken so far.
+    taken: u64,
+    /// Why the stream ends early.
+    failure: Option<Failure>,
+    /// Whether there was one, also once it was reported.
+    failed: bool,
+    /// Whether the end was already reported.
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Failure {
+    error: StreamError,
+    /// Whether the messages that were commanded can still be produced.
+    after_commanded: bool,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        segment: Segment,
+        ordered: bool,
+        on_failure: PerKind<OnFailure>,
+        history: History,
+    ) -> Self {
+        let first = history.earlier().next_missing(0);
+        segment.table().begin_at(first);
+        segment.table().want(if ordered { first } else { u64::MAX });
+        let arrivals = Arrivals::new(segment.layout().sizes.slots);
+        let position =
+            Position { arrivals, next: first, taken: 0, failure: None, failed: false, ended: false };
+        Self {
+            segment,
+            ordered,
+            started: Instant::now(),
+            counters: Counters::default(),
+            history,
+            roster: Roster::default(),
+            on_failure,
+            position: Mutex::new(position),
+            patience: Patience::default(),
+        }
+    }
+
+    pub(crate) fn table(&self) -> Table<'_> {
+        self.segment.table()
+    }
+
+    /// Waits for the next item until the deadline; without one, says what it still waits for.
+    pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
+        let ready = &self.table().control.ready;
+        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
+        if waited > Duration::ZERO {
+            self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        }
+        found.ok_or_else(|| self.waiting_for())
+    }
+
+    /// The next item, if it is there.
+    pub(crate) fn poll(&self) -> Result<Item, WaitingFor> {
+        self.look().ok_or_else(|| self.waiting_for())
+    }
+
+    /// The next item, or the end, if it is there.
+    fn look(&self) -> Option<Item> {
+        loop {
+            let taken = self.take(&mut self.position.lock());
+            match taken {
+                Taken::Claim(claim) => {
+                    if let Some(item) = self.open(claim) {
+                        return Some(item);
+                    }
+                }
+                Taken::Error(error) => return Some(Item::Error(error)),
+                Taken::End => return Some(Item::End),
+                Taken::Nothing => return None,
+            }
+        }
+    }
+
+    fn take(&self, position: &mut Position) -> Taken {
+        let table = self.table();
+        if table.stop_requested() || position.ended {
+            return Taken::End;
+        }
+        // Read before the look at the slots: what was ready when the stream failed is then seen.
+        let lost = position.failure.as_ref().is_some_and(|failure| !failure.after_commanded);
+        let wanted = if self.ordered { Wanted::Sequence(position.next) } else { Wanted::Any };
+        if let Some(claim) = position.arrivals.take(table, wanted) {
+            position.taken += 1;
+            if self.ordered {
+                position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+                table.want(position.next);
+            }
+            // Under the lock: another consumer gets nothing that comes after it.
+            position.ended = self.stops(&claim);
+            return Taken::Claim(claim);
+        }
+        let all = table.end().map(|end| end - self.history.earlier().count_below(end));
+        // More than there are were taken where a plugin wrote over the end.
+        if lost || all.is_some_and(|all| all <= position.taken) {
+            position.ended = true;
+            return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
+        }
+        Taken::Nothing
+    }
+
+    /// Ends the stream after what was commanded before, with an error.
+    pub(crate) fn fail_after_commanded(&self, error: StreamError) {
+        self.fail(Failure { error, after_commanded: true });
+        self.table().end_stream(self.table().commanded());
+    }
+
+    /// Ends the stream after what is ready now, with an error.
+    pub(crate) fn fail_now(&self, error: StreamError) {
+        self.fail(Failure { error, after_commanded: false });
+        self.table().wake_everyone();
+    }
+
+    /// Gives a batch's slot back: its message is done.
+    pub(crate) fn release(&self, claim: Claim<Reading>) {
+        self.history.note_done(self.table().sequence(&claim));
+        self.table().release(claim);
+    }
+
+    pub(crate) fn waiting_for(&self) -> WaitingFor {
+        let [free, writing, ready, held] = self.table().occupancy();
+        if free + writing + ready == 0 {
+            WaitingFor::HeldBatches { held }
+        } else if self.table().look().any(|slot| slot.sequence.is_some() && slot.state == SlotState::Writing)
+        {
+            WaitingFor::Producers
+        } else {
+            WaitingFor::Commander
+        }
+    }
+
+    /// The message that a consumer in ordered mode wants next.
+    pub(crate) fn wanted(&self) -> Option<u64> {
+        self.ordered.then(|| self.position.lock().next)
+    }
+
+    /// The number of items that were taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.position.lock().taken
+    }
+
+    /// Whether the stream ends early, or has.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.position.lock().failed
+    }
+
+    /// The first failure stays: later ones follow from it.
+    fn fail(&self, failure: Failure) {
+        let mut position = self.position.lock();
+        position.failed = true;
+        position.failure.get_or_insert(failure);
+    }
+
+    /// Whether the stream ends with what is in a taken slot.
+    fn stops(&self, claim: &Claim<Reading>) -> bool {
+        let failed = self.table().outcome(claim).failed;
+        failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
+    }
+
+    /// What is in a taken slot: a batch; the error of a failure, whose slot is given back at once; or nothing, where the failure is to be
+    /// left out.
+    fn open(&self, claim: Claim<Reading>) -> Option<Item> {
+        let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
+        // The last attempt at a message that was given up is not counted in its slot.
+        let tried = outcome.failed || claim.attempts() > 0;
+        let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
+        let impossible = self.segment.impossible(&claim, &outcome);
+        if !outcome.failed && impossible.is_none() {
+            self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+            return Some(Item::Batch(claim, outcome));
+        }
+        let encoded = self.segment.message(&claim);
+        let report = match impossible {
+            Some(text) => Report::from_host(ReportKind::Crash, text),
+            None => Report::decode(self.segment.outcome(&claim)),
+        };
+        let policy = self.on_failure.of(report.kind);
+        let error = BatchError {
+            sequence,
+            worker: outcome.worker,
+            edition: outcome.edition,
+            // The commander's message was checked to be a dictionary when it was written.
+            message: codec::decode("the message", encoded).unwrap_or_default(),
+            report,
+            attempts: attempts.into_iter().map(Into::into).collect(),
+            ends_stream: policy == OnFailure::Stop,
+        };
+        self.history.note_failure(&error, encoded);
+        self.release(claim);
+        match policy {
+            OnFailure::Raise => {}
+            OnFailure::Skip => {
+                self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "a message is skipped");
+                return None;
+            }
+            // Others may be waiting for what comes after it.
+            OnFailure::Stop => self.table().wake_everyone(),
+        }
+        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        Some(Item::Error(StreamError::Batch(Box::new(error))))
+    }
+}
+
+/// What the stream gives a consumer.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A slot with a finished batch.
+    Batch(Claim<Reading>, Outcome),
+    /// The error in a batch's place, or the stream's own.
+    Error(StreamError),
+    /// The stream is over, or the host was stopped.
+    End,
+}
+
+/// What a look at the slots gave.
+enum Taken {
+    Claim(Claim<Reading>),
+    /// The stream's last item.
+    Error(StreamError),
+    End,
+    Nothing,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("segment", &self.segment).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,136 @@
+//! The errors of a stream.
+
+use cobuf_plugin_api::{Dictionary, Report, ReportKind};
+
+use super::failure::Attempt;
+use crate::record::death::Death;
+
+/// Why the stream has no batch where one was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// One batch could not be produced. The stream goes on after it.
+    #[error(transparent)]
+    Batch(Box<BatchError>),
+    /// The commander failed. All batches that it had commanded were delivered before; this is the last item.
+    #[error("the commander {plugin} failed after {commanded} messages")]
+    Commander {
+        /// The commander's name.
+        plugin: String,
+        /// The number of messages before.
+        commanded: u64,
+        /// Its error or panic.
+        source: Report,
+    },
+    /// The commander's process died, as often as it may at one message. All batches that it had commanded were delivered before;
+    /// this is the last item.
+    #[error("the commander {plugin} was ended after {commanded} messages by {death}{}", attempts_at(*attempts))]
+    CommanderDied {
+        /// The commander's name.
+        plugin: String,
+        /// The number of messages before.
+        commanded: u64,
+        /// What ended it, the last time.
+        death: Death,
+        /// How often it was tried at that message.
+        attempts: u32,
+    },
+    /// No worker can be kept alive. This is the last item.
+    #[error("all workers are lost; the last one: {reason}")]
+    WorkersLost {
+        /// What ended the last one.
+        reason: String,
+    },
+    /// The fork server died, all processes with it, and no other can go on. This is the last item.
+    #[error("the fork server died, and the workers with it, and cannot be replaced: {reason}")]
+    ForkServerDied {
+        /// Why there is no other.
+        reason: String,
+    },
+}
+
+impl StreamError {
+    /// Whether this is the stream's last item. After any other error the stream goes on.
+    ///
+    /// An error of one batch is final only if the policy for it is
+    /// [`OnFailure::Stop`](crate::OnFailure::Stop).
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Batch(error) => error.ends_stream,
+            _ => true,
+        }
+    }
+}
+
+fn attempts_at(attempts: u32) -> String {
+    if attempts > 1 { format!(", at each of {attempts} attempts") } else { String::new() }
+}
+
+/// One batch that could not be produced.
+#[derive(Debug)]
+pub struct BatchError {
+    pub(crate) sequence: u64,
+    pub(crate) worker: u32,
+    pub(crate) edition: u32,
+    pub(crate) message: Dictionary,
+    pub(crate) report: Report,
+    pub(crate) attempts: Vec<Attempt>,
+    /// Whether the failure policy ends the stream with this error.
+    pub(crate) ends_stream: bool,
+}
+
+impl BatchError {
+    /// The batch's number in the stream.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The worker that failed, at the last attempt.
+    pub fn worker(&self) -> u32 {
+        self.worker
+    }
+
+    /// The edition of the producer's code, as [`Batch::edition`](crate::Batch::edition).
+    pub fn edition(&self) -> u32 {
+        self.edition
+    }
+
+    /// The message that could not be produced.
+    pub fn message(&self) -> &Dictionary {
+        &self.message
+    }
+
+    /// Whether the producer returned an error, panicked, crashed or did not come back in time; of several attempts, the last.
+    pub fn kind(&self) -> ReportKind {
+        self.report.kind
+    }
+
+    /// The attempts that ended their worker, in their order: of more than [`KEPT_ATTEMPTS`](crate::limits::KEPT_ATTEMPTS), the first and
+    /// the last ones. None where the producer returned an error or panicked at once.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The producer's error and its causes, outermost first; one text for the other kinds.
+    pub fn chain(&self) -> &[String] {
+        &self.report.chain
+    }
+}
+
+/// The most of a message that an error shows, in bytes.
+const SHOWN_MESSAGE_BYTES: usize = 300;
+
+impl std::fmt::Display for BatchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let message = self.message.to_string();
+        let shown = &message[..message.floor_char_boundary(SHOWN_MESSAGE_BYTES)];
+        let cut = if shown.len() < message.len() { "…" } else { "" };
+        write!(f, "batch {} failed in worker {} on the message {shown}{cut}", self.sequence, self.worker)
+    }
+}
+
+impl std::error::Error for BatchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.report)
+    }
+}

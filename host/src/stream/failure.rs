@@ -1,0 +1,51 @@
+//! Attempts at messages that failed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::stack::names::{self, Stack};
+use crate::record::death::Death;
+use crate::record::raw_stack::RawStack;
+
+/// One attempt at a message that ended its worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The worker.
+    pub worker: u32,
+    /// What ended it.
+    pub death: Death,
+    /// The last lines of the plugin's log in that worker, oldest first.
+    pub log: Vec<String>,
+    /// Where the worker was, as far as it was seen: of one that crashed, or was killed at its deadline.
+    pub stack: Option<Stack>,
+}
+
+/// An attempt as the supervisor notes it: naming the functions of its stack takes a while, and most messages are done at the next.
+#[derive(Debug, Clone)]
+pub(crate) struct NotedAttempt {
+    pub(crate) worker: u32,
+    pub(crate) death: Death,
+    pub(crate) log: Vec<String>,
+    pub(crate) stack: Option<RawStack>,
+}
+
+impl From<NotedAttempt> for Attempt {
+    fn from(noted: NotedAttempt) -> Self {
+        let NotedAttempt { worker, death, log, stack } = noted;
+        Self { worker, death, log, stack: stack.as_ref().map(names::resolve) }
+    }
+}
+
+/// In several lines: what ended the worker, its log, its stack.
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} was ended by {}", self.worker, self.death)?;
+        self.log.iter().try_for_each(|line| write!(f, "\n  log: {line}"))?;
+        match &self.stack {
+            Some(stack) => write!(f, "\n  {}", stack.to_string().replace('\n', "\n  ")),
+            None => Ok(()),
+        }
+    }
+}

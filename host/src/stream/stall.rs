@@ -1,0 +1,154 @@
+//! Who holds the slots, and since when: for whoever waits and wants to know for what.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::delivery::{Stream, WaitingFor};
+use crate::segment::clock;
+use crate::segment::place::Place;
+use crate::segment::slot::SlotLook;
+use crate::segment::sync::Ordering;
+use crate::segment::word::{Owner, SlotState};
+
+/// Who has a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// Nobody: it holds nothing.
+    Free,
+    /// The commander, which is making a message.
+    Commander,
+    /// Nobody: its message waits for a worker.
+    Queued,
+    /// The worker with this number, which is producing.
+    Worker(u32),
+    /// Nobody: its batch is ready to be taken.
+    Ready,
+    /// The application, which has taken the batch and not yet dropped it.
+    Application,
+}
+
+/// One slot, as it was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SlotReport {
+    /// Who has it.
+    pub holder: Holder,
+    /// The message in it, where there is one.
+    pub sequence: Option<u64>,
+    /// How many attempts at the message ended in a worker's death.
+    pub attempts: u32,
+    /// For how long it has been so, to some milliseconds.
+    pub lasts: Duration,
+}
+
+/// What a run was waiting for at one moment. Made by [`Host::stall_report`](crate::Host::stall_report) and
+/// [`Batches::stall_report`](crate::Batches::stall_report).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct StallReport {
+    /// What a consumer waits for that finds nothing.
+    pub waiting_for: WaitingFor,
+    /// The message whose batch is next, in ordered mode.
+    pub wanted: Option<u64>,
+    /// All slots.
+    pub slots: Vec<SlotReport>,
+}
+
+impl StallReport {
+    pub(crate) fn of(stream: &Stream) -> Self {
+        let slots = stream.table().look().map(|slot| SlotReport::of(stream, slot)).collect();
+        Self { waiting_for: stream.waiting_for(), wanted: stream.wanted(), slots }
+    }
+
+    /// The slot with the oldest message of those that are not yet taken by the application: what holds a stream in order up.
+    pub fn oldest(&self) -> Option<&SlotReport> {
+        let waiting = self.slots.iter().filter(|slot| slot.holder != Holder::Application);
+        waiting.filter(|slot| slot.sequence.is_some()).min_by_key(|slot| slot.sequence)
+    }
+}
+
+impl SlotReport {
+    fn of(stream: &Stream, slot: SlotLook) -> Self {
+        let holder = match (slot.state, slot.owner) {
+            (SlotState::Free, _) => Holder::Free,
+            (SlotState::Writing, Owner::Commander) => Holder::Commander,
+            (SlotState::Writing, Owner::Nobody) => Holder::Queued,
+            (SlotState::Writing, Owner::Worker(place)) => Holder::Worker(place.worker()),
+            (SlotState::Ready, _) => Holder::Ready,
+            (SlotState::Reading, _) => Holder::Application,
+        };
+        let since = match slot.owner {
+            Owner::Worker(place) if slot.state == SlotState::Writing => {
+                holding_since(stream, place).unwrap_or(slot.since_nanos)
+            }
+            _ => slot.since_nanos,
+        };
+        // What a commander or a released slot has left there is no message.
+        let sequence = slot.sequence.filter(|_| !matches!(holder, Holder::Free | Holder::Commander));
+        Self { holder, sequence, attempts: slot.attempts, lasts: clock::since(since) }
+    }
+}
+
+/// Since when a worker has had its slot at most; `None` where that is not known.
+fn holding_since(stream: &Stream, place: Place) -> Option<u64> {
+    let place = stream.segment.worker_places().get(place.index())?;
+    Some(place.looked_nanos.load(Ordering::Relaxed)).filter(|&nanos| nanos != u64::MAX)
+}
+
+/// A few lines for people.
+impl fmt::Display for StallReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |wanted: fn(Holder) -> bool| self.slots.iter().filter(|slot| wanted(slot.holder)).count();
+        match self.wanted {
+            Some(sequence) => write!(f, "waiting for batch {sequence}: ")?,
+            None => f.write_str("waiting for any batch: ")?,
+        }
+        match self.waiting_for {
+            WaitingFor::HeldBatches { held } => {
+                write!(f, "all {held} slots are held by batches of the application; drop one")?;
+            }
+            WaitingFor::Producers => f.write_str("workers are producing, or about to")?,
+            WaitingFor::Commander => f.write_str("the commander has given no message")?,
+        }
+        if let Some(oldest) = self.oldest() {
+            write!(f, "\n  oldest  {oldest}")?;
+        }
+        write!(
+            f,
+            "\n  slots   {} free, {} with the commander, {} queued, {} with workers, {} ready, {} with the application",
+            count(|holder| holder == Holder::Free),
+            count(|holder| holder == Holder::Commander),
+            count(|holder| holder == Holder::Queued),
+            count(|holder| matches!(holder, Holder::Worker(_))),
+            count(|holder| holder == Holder::Ready),
+            count(|holder| holder == Holder::Application)
+        )
+    }
+}
+
+/// `batch 17, with worker 1 for 3.2 s, after 1 failed attempt`
+impl fmt::Display for SlotReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sequence {
+            Some(sequence) => write!(f, "batch {sequence}, ")?,
+            None => f.write_str("no batch, ")?,
+        }
+        match self.holder {
+            Holder::Free => f.write_str("free")?,
+            Holder::Commander => f.write_str("with the commander")?,
+            Holder::Queued => f.write_str("queued")?,
+            Holder::Worker(worker) => write!(f, "with worker {worker}")?,
+            Holder::Ready => f.write_str("ready")?,
+            Holder::Application => f.write_str("with the application")?,
+        }
+        write!(f, " for {:.1} s", self.lasts.as_secs_f64())?;
+        match self.attempts {
+            0 => Ok(()),
+            1 => f.write_str(", after 1 failed attempt"),
+            attempts => write!(f, ", after {attempts} failed attempts"),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Errors as text.
+
+use std::error::Error;
+
+/// An error and its causes in one line; a cause that the text before it says already is left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = error.source();
+    }
+    text
+}
