@@ -22,7 +22,7 @@
 //! Producers can also be written in C and C++, with `include/cobuf.h` in this crate's folder instead of its code.
 //!
 //! The other modules hold what host and plugin share: [`manifest`], [`abi`], [`codec`], [`report`]. What loads where, and what is refused in
-//! which words, is in [ABI.md]; `tests/abi.rs` keeps it true.
+//! which words, is in [ABI.md]; `tests/plugins/abi.rs` keeps it true.
 //!
 //! [ABI.md]: https://github.com/cobuf/cobuf/blob/main/plugin-api/ABI.md
 

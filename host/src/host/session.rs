@@ -150,9 +150,11 @@ impl Session {
         for role in missing_workers.by_ref().take(MAX_UNANSWERED as usize) {
             self.request(Request::Start(role, None))?;
         }
-        let mut ready = Vec::with_capacity(workers + 1);
-        while ready.len() < workers + 1 {
-            let missing = workers + 1 - ready.len();
+        let (mut ready, mut started) = (Vec::with_capacity(workers + 1), 0);
+        // Both are waited for: a process may be ready before the fork server has told its number, and
+        // the application may ask for the processes as soon as it has the host.
+        while ready.len().min(started) < workers + 1 {
+            let missing = workers + 1 - ready.len().min(started);
             let waiting_for = format!("the construction of {missing} of {} plugin processes", workers + 1);
             let event = self.next_event(&waiting_for)?;
             match event {
@@ -168,11 +170,12 @@ impl Session {
                 }
                 // Here and now: the host's first checkpoint may be asked for before the supervisor has read anything.
                 Event::Saved(state) => stream.history.note_state(state),
-                Event::Started { pid: Ok(_), .. } => {
+                Event::Started { role, pid: Ok(pid) } => {
+                    stream.roster.insert(role, pid);
+                    started += 1;
                     if let Some(role) = missing_workers.next() {
                         self.request(Request::Start(role, None))?;
                     }
-                    self.early.push(event);
                 }
                 Event::CommanderFailed(_) | Event::Crashed { .. } => {
                     self.early.push(event);

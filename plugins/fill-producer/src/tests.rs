@@ -195,7 +195,7 @@ fn is_memory_that_is_leaked_really_taken() {
 fn are_as_many_files_opened_as_asked() {
     let opening = |number| Message { open_files: Some(number), ..Message::default() };
     assert!(misbehave::misbehave(&opening(3), 0).is_ok());
-    // More than may be open: `tests/limits.rs`, where no other test of the process suffers from it.
+    // More than may be open: `tests/faults/limits.rs`, where no other test of the process suffers from it.
 }
 
 #[test]
