@@ -111,7 +111,8 @@ fn measurement_ends_if_its_partner_is_killed() {
             let command = std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid));
             command.is_ok_and(|command| command.contains("\0partner\0"))
         };
-        // One that was killed when it had been measured anyway ends nothing: then there is a next one.
+        // One that was killed when it had been measured anyway ends nothing: then there is a next
+        // one.
         wait_until("it ends", || {
             let partners = Process::children_of(bench.id() as i32).into_iter().filter(is_partner);
             for partner in partners {

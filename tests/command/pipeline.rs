@@ -18,7 +18,8 @@ pub(super) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("it prints text")
 }
 
-/// A pipeline file in a folder of its own: endless small messages, unless `commander` and `producer` say otherwise.
+/// A pipeline file in a folder of its own: endless small messages, unless `commander` and
+/// `producer` say otherwise.
 pub(super) struct PipelineFile {
     pub(super) folder: TempDir,
 }

@@ -12,7 +12,8 @@ use super::repository;
 
 const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"];
 
-/// Runs the compiler on a source of the repository, with the header's folder and these arguments, and without a warning.
+/// Runs the compiler on a source of the repository, with the header's folder and these arguments,
+/// and without a warning.
 pub(crate) fn compile(compiler: &str, source: &Path, arguments: &[&str]) {
     let include = repository().join("plugin-api/include");
     let mut command = Command::new(compiler);

@@ -119,7 +119,8 @@ pub(crate) fn batch_error(item: Option<Result<Batch, StreamError>>) -> BatchErro
     }
 }
 
-/// `0 1 !2 3`: the sequence numbers of what is left of a stream, with an exclamation mark where an error is in the batch's place.
+/// `0 1 !2 3`: the sequence numbers of what is left of a stream, with an exclamation mark where an
+/// error is in the batch's place.
 pub(crate) fn outline(batches: &Batches) -> String {
     let items = all_items(batches).map(|item| match item {
         Ok(batch) => batch.sequence().to_string(),

@@ -22,10 +22,11 @@ fn below_target(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// A package as an author has it, outside of the repository's workspace; it depends on the plugin-api alone.
+/// A package as an author has it, outside of the repository's workspace; it depends on the
+/// plugin-api alone.
 ///
-/// Packages are kept below cargo's folder for tests, and built into this build's own target folder: what has not changed
-/// is not built again, the dependencies not even once.
+/// Packages are kept below cargo's folder for tests, and built into this build's own target folder:
+/// an unchanged package is not built again, and all of them share their dependencies.
 #[derive(Debug)]
 pub(crate) struct Package<'a> {
     /// Its name, which no other package has.
@@ -44,7 +45,7 @@ pub(crate) struct OtherApi<'a> {
     /// The folder in the repository with its sources, such as `plugin-api`.
     pub(crate) sources: &'a str,
     pub(crate) version: &'a str,
-    /// File, text, and what replaces the text where it first occurs.
+    /// File, text, and the replacement of its first occurrence.
     pub(crate) edits: &'a [(&'a str, &'a str, &'a str)],
 }
 
@@ -79,7 +80,8 @@ impl<'a> Package<'a> {
         match &self.api {
             None => add_api(&mut manifest, &repository().join("plugin-api")),
             Some(api) => {
-                // Not `plugin-api`: in the common target folder, cargo would take it for the repository's.
+                // Not `plugin-api`: in the common target folder, cargo would take it for the
+                // repository's.
                 let api_folder = format!("api-of-{}", self.name);
                 copy_api(api, &folder.join(&api_folder));
                 join_workspace(&mut manifest, api);
@@ -189,7 +191,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Writes a file where it is not so already: cargo goes by the time of the last change.
+/// Writes a file, unless it has this content already: cargo goes by the time of the last change.
 fn write(file: &Path, content: &str) {
     if fs::read_to_string(file).is_ok_and(|before| before == content) {
         return;
@@ -209,7 +211,8 @@ pub(crate) fn odd_commander() -> Plugin {
     Package::new("odd-commander", include_str!("sources/odd_commander.rs")).build()
 }
 
-/// The plugin in the documentation of the trait `Producer` or `Commander`, as its reader would copy it.
+/// The plugin in the documentation of the trait `Producer` or `Commander`, as its reader would copy
+/// it.
 pub(crate) fn documented(file: &str) -> String {
     let path = repository().join("plugin-api/src").join(file);
     let source = fs::read_to_string(path).unwrap();

@@ -39,8 +39,8 @@ pub(crate) fn said(error: &dyn Error) -> String {
     said
 }
 
-/// Asserts that an error, with its causes, says all of this, and that it reads as one sentence among others: no capital, no
-/// stop at its end, nothing twice.
+/// Asserts that an error, with its causes, says all of this, and that it reads as one sentence
+/// among others: no capital, no stop at its end, nothing twice.
 #[track_caller]
 pub(crate) fn assert_says(error: &dyn Error, parts: &[&str]) {
     let said = said(error);

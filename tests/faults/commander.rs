@@ -117,7 +117,8 @@ fn messages_of_a_killed_commander_are_delivered() {
             all_items(&host.batches()).map(|item| item.map(|batch| batch.sequence())).collect();
         let (commanded, how) = commander_died(items.pop().unwrap().unwrap_err());
         assert_eq!(how, KILLED);
-        // It may have had the time to command one more, into the slot of the first batch, before the host knew.
+        // It may have had the time to command one more, into the slot of the first batch, before
+        // the host knew.
         assert!((5..=6).contains(&commanded), "{commanded}");
         let delivered: BTreeSet<u64> = items.into_iter().map(Result::unwrap).collect();
         assert!(delivered.into_iter().eq(0..commanded));
@@ -137,7 +138,8 @@ fn messages_of_a_killed_commander_are_still_produced() {
         logs.wait_for("at the gate");
         let commander = Process::commander(host.fork_server_pid());
         commander.freeze();
-        // Asleep before its next message, it has claimed a slot; that is given back once the host knows of its death.
+        // Asleep before its next message, it has claimed a slot; that is given back once the host
+        // knows of its death.
         let free = host.statistics().slots.free;
         assert!(commander.kill());
         wait_until("its slot is free again", || host.statistics().slots.free == free + 1);

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap};
 use std::{fs};
 use std::path::{Path, PathBuf};
 
-/// Twelve messages of random content. While `disturbed`, 3 and 7 kill their worker once; 9 is an error each time.
+/// Twelve messages of random content. While `disturbed`, 3 and 7 kill their worker once; 9 is an
+/// error each time.
 fn messages(disturbed: bool) -> impl Iterator<Item = Dictionary> {
     (0..12).map(move |number| {
         let message = index(number).with("random", true);
@@ -69,7 +70,8 @@ fn file_has_each_letter_with_its_attempts() {
     assert_eq!((&error["sequence"], &error["kind"]), (&json!(9), &json!("error")));
     assert_eq!(error["error"], json!(["asked to fail", "no pixels"]));
     assert_eq!(error["attempts"], json!([]));
-    // The same message as it was sent: a MessagePack map of three fields, the first of them "index".
+    // The same message as it was sent: a MessagePack map of three fields, the first of them
+    // "index".
     assert!(error["encoded"].as_str().unwrap().starts_with("83a5696e64657809"), "{error}");
 }
 

@@ -1,4 +1,5 @@
-//! Deadlines: a process that misses one is killed and replaced; one that is only slow is left alone.
+//! Deadlines: a process that misses one is killed and replaced; one that is only slow is left
+//! alone.
 
 use crate::common::packages::{odd_host};
 use crate::common::refusals::{start_error};
@@ -11,7 +12,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 const TIMEOUT: Death = Death::Timeout { limit: DEADLINE };
 
-/// What the supervisor says when it gives somebody up.
+/// What the supervisor says when it gives a worker up.
 const KILLED: &str = "a worker does not come back and is killed";
 
 fn random(number: u64) -> Dictionary {
@@ -183,7 +184,8 @@ fn later_message_of_the_same_worker_is_not_blamed() {
     later.open();
     let batches = host.batches();
     assert_eq!(next_batch(&batches).sequence(), 0);
-    // Where the worker was faster than this, it had nothing at its death; either way nobody is to blame.
+    // If the worker was faster than this, it had nothing at its death; either way no message is to
+    // blame.
     server.thaw();
     let batch = next_batch(&batches);
     assert_eq!((batch.sequence(), batch.retries()), (1, 0));

@@ -131,7 +131,8 @@ fn processes_of_a_run_are_known_by_their_roles() {
     gate.open();
 }
 
-/// A fork server's executable that can be taken away, so that there is no other one after the first.
+/// A fork server's executable that can be taken away, so that there is no other one after the
+/// first.
 struct Removable(tempfile::TempDir);
 
 impl Removable {

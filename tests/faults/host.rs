@@ -31,7 +31,8 @@ impl Victim {
         assert!(lines.any(|said| said == line), "the host ended before it said {line:?}");
     }
 
-    /// Kills it, and waits until all of its processes have ended; there must have been at least so many.
+    /// Kills it, and waits until all of its processes have ended; there must have been at least so
+    /// many.
     fn kill(mut self, at_least: usize, leaks: &Leaks) {
         let processes = Process::descendants_of(self.process.id() as i32);
         assert!(processes.len() >= at_least, "{processes:?}");

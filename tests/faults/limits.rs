@@ -1,4 +1,4 @@
-//! What one worker may use, and what becomes of one that uses more.
+//! Limits of one worker: a worker that exceeds one is ended, and its message retried.
 
 use crate::common::{Delivered, Process, all_items, array, batch_error, filling, index, isolated, next_batch, next_item, small, wait_until};
 use cobuf_host::{Death, Dictionary, HostBuilder, ReportKind, StartError, StreamError, WorkerLimits};
@@ -135,7 +135,8 @@ fn highest_limit_is_none() {
 fn memory_limit_below_the_need_of_the_plugin_is_named() {
     let _leaks = isolated!();
     let limits = WorkerLimits { memory_bytes: Some(1000), ..WorkerLimits::default() };
-    // It is looked at now and then: a small plugin may be up, or have a message, before it is ended.
+    // It is looked at now and then: a small plugin may be up, or have a message, before it is
+    // ended.
     let said = match limited([leaking(0, MB)], limits).max_attempts(1).start() {
         Err(error) => error.to_string(),
         Ok(host) => match next_item(&host.batches()) {

@@ -1,4 +1,4 @@
-//! What becomes of a message that cannot be produced: how it was tried, and what the policy makes of it.
+//! A message that cannot be produced: its attempts, and the policy for its failure.
 
 use crate::common::{Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, next_batch, next_item, outline, small, wait_until};
 use cobuf_host::{Death, Dictionary, Exit, HostBuilder, OnFailure, OutOfRange, ReportKind, StartError, StreamError, limits};
@@ -24,7 +24,8 @@ fn failing(number: u64, kind: ReportKind) -> Dictionary {
     }
 }
 
-/// Eight messages: the third fails in this way, the sixth in another one, for which there is no policy.
+/// Eight messages: the third fails in this way, the sixth in another one, for which there is no
+/// policy.
 fn with_failure(kind: ReportKind) -> HostBuilder {
     let other = if kind == ReportKind::Error { ReportKind::Panic } else { ReportKind::Error };
     let messages = (0..8).map(|number| match number {
@@ -65,7 +66,7 @@ fn each_attempt_says_how_it_ended() {
     assert_eq!(deaths, [Exit::Signal(9), Exit::Signal(15), Exit::Code(7)].map(Death::Exit));
     for attempt in error.attempts() {
         assert_eq!((attempt.worker, &attempt.log[..]), (0, &["poison at the gate".to_owned()][..]));
-        // Nobody looked where it was: it ended by itself.
+        // No stack was captured: it ended by itself.
         assert!(attempt.stack.is_none());
     }
     assert_eq!(

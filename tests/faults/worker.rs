@@ -174,8 +174,8 @@ fn stream_goes_on_with_the_remaining_workers() {
 }
 
 /// Kills workers while a stream is read, but no message can be hit twice: all messages that are in
-/// the slots at the time of some kills must have been delivered before the next kills. A worker must
-/// moreover have delivered a batch in between.
+/// the slots at the time of some kills must have been delivered before the next kills. A worker
+/// must moreover have delivered a batch in between.
 struct Killer<'a> {
     host: &'a Host,
     dice: Dice,
@@ -186,8 +186,8 @@ struct Killer<'a> {
     beyond: BTreeSet<u64>,
     /// No message below this number may be missing at the next kill.
     next_kill_at: u64,
-    /// For each worker: no batch that was commanded before its last kill has this number or a higher
-    /// one.
+    /// For each worker: no batch that was commanded before its last kill has this number or a
+    /// higher one.
     starts_at: Vec<u64>,
     of_use: Vec<bool>,
 }
@@ -215,7 +215,8 @@ impl<'a> Killer<'a> {
         if self.all_before < self.next_kill_at {
             return;
         }
-        // Every slot that is not yet given back has a message at most; so many are commanded at most.
+        // Every slot that is not yet given back has a message at most; so many are commanded at
+        // most.
         self.next_kill_at = (delivered + self.host.slots()) as u64;
         let workers: Vec<Process> = Process::living_workers(self.host.fork_server_pid())
             .into_iter()

@@ -34,8 +34,8 @@ impl Leaks {
         Self { before: State::now() }
     }
 
-    /// After the SIGKILL of a fork server, or of a host's process, there is nobody to wait for what dies with it. Waits
-    /// until all orphans have ended, and reaps them; none may be alive after [`LONG`].
+    /// After the SIGKILL of a fork server, or of a host's process, its processes become orphans. Waits
+    /// until all of them have ended, and reaps them; none may be alive after [`LONG`].
     pub(crate) fn bury_orphans(&self) {
         let deadline = Instant::now() + LONG;
         loop {
@@ -47,7 +47,7 @@ impl Leaks {
             };
             let ended = process.wait_for_end(deadline.saturating_duration_since(Instant::now()));
             assert!(ended, "{process:?} outlives its run; all: {all:?}");
-            // It is not this process's child yet where its parent is a zombie of ours; then that is reaped first.
+            // It is not this process's child yet if its parent is a zombie of ours: that is reaped first.
             for zombie in Process::children_of(Process::own_pid()).iter().filter(|process| process.zombie) {
                 let _ = waitpid(Pid::from_raw(zombie.pid), WaitOptions::NOHANG);
             }
@@ -78,7 +78,7 @@ struct State {
     mappings: BTreeSet<String>,
     /// Names of segments that belong to no living run of this test.
     segments: BTreeSet<String>,
-    /// Runs' folders that nobody holds.
+    /// Runs' folders that no process holds.
     folders: BTreeSet<String>,
 }
 

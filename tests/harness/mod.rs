@@ -163,7 +163,7 @@ pub(crate) fn refused(command: &mut Command) -> String {
     said
 }
 
-/// Waits for a state that nobody reports; looks every millisecond, for at most [`LONG`].
+/// Waits for a state that no event reports; looks every millisecond, for at most [`LONG`].
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();

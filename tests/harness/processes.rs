@@ -135,7 +135,7 @@ impl Process {
         same && kill_process(pid(self.pid), signal).is_ok()
     }
 
-    /// A descriptor by which its end can be waited for; `None` where it has ended and was reaped.
+    /// A descriptor by which its end can be waited for; `None` if it has ended and was reaped.
     pub(crate) fn watch(&self) -> Option<OwnedFd> {
         let watched = pidfd_open(pid(self.pid), PidfdFlags::empty()).ok()?;
         (Self::get(self.pid)?.started == self.started).then_some(watched)

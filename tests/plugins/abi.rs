@@ -90,7 +90,8 @@ const COUNT: u64 = 8;
 const OLDER: OtherApi<'static> =
     OtherApi { sources: "tests/fixtures/plugin-api-before-resume", version: "0.1.0", edits: &[] };
 
-/// The plugin-api of tomorrow: both kinds of plugins have an extension that today's host has never heard of.
+/// The plugin-api of tomorrow: both kinds of plugins have an extension that today's host has never
+/// heard of.
 const NEWER: OtherApi<'static> = OtherApi {
     sources: "plugin-api",
     version: "0.1.99",
@@ -171,7 +172,8 @@ fn plugins_of_yesterday_run_and_resume_without_the_extension() {
     let expected = delivered(run(today.0.clone(), today.1));
     assert_eq!(expected.sequences.len() as u64, COUNT);
     assert_eq!(delivered(run(older.0.clone(), older.1.clone())), expected);
-    // A commander of today says how it goes on; of yesterday's, the messages before the checkpoint are asked for again.
+    // A commander of today says how it goes on; of yesterday's, the messages before the checkpoint
+    // are asked for again.
     let skips =
         "    fn skip(&mut self, _: &mut CommanderContext, _: u64) -> Result<()> {\n        Ok(())\n    }\n";
     let source = COMMANDER.replacen("    fn new", &format!("{skips}\n    fn new"), 1);

@@ -1,4 +1,5 @@
-//! Plugins in C and C++: built by the system's compiler with the shipped header, run by a host, refused where they do not fit.
+//! Plugins in C and C++, built by the system's compiler with the shipped header: run by a host, or
+//! refused.
 
 use crate::common::compiled::{build, compile, documented, ramp};
 use crate::common::refusals::{assert_says, bytes_of, file_of, folder, refusal_of, said, start_error, text};
@@ -37,7 +38,8 @@ fn elements(batch: &Batch) -> Vec<u64> {
     batch.array::<u64, Ix2>("x").unwrap().iter().copied().collect()
 }
 
-/// The only error of a stream of the odd producer with this message between two others, which must be good.
+/// The only error of a stream of the odd producer with this message between two others, which must
+/// be good.
 fn error_of(message: Dictionary) -> BatchError {
     let folder = folder();
     let host = producing(odd(&folder, &[]), [index(0), message, index(2)]).workers(1).start().unwrap();
@@ -209,7 +211,7 @@ fn error_comes_in_the_place_of_its_batch_with_its_causes() {
     };
     let context = chain(error_of(asked("context", "no".into())));
     assert_eq!(context, ["cannot read the scan".to_owned(), wrong("context")]);
-    // Also where the plugin looks at no result.
+    // Even if the plugin looks at no result.
     assert_eq!(chain(error_of(asked("ignore", "no".into()))), [wrong("ignore")]);
     assert_eq!(
         chain(error_of(index(1).with("rows", 5))),
@@ -268,7 +270,7 @@ fn plugin_in_c_sees_the_request_to_stop() {
     let logs = Logs::collect();
     logs.clear();
     let message = Dictionary::new().with("log", "works until the stop, in").with("until_stop", true);
-    // A grace that nobody uses up who stops when asked.
+    // A grace that no plugin uses up if it stops when asked.
     let host = producing(odd(&folder, &[]), [message]).workers(1).stop_grace(LONG).start();
     let host = host.unwrap();
     logs.wait_for("works until the stop, in 0");

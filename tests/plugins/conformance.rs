@@ -1,4 +1,4 @@
-//! Does `cobuf check` find what is wrong with a plugin, and nothing where nothing is?
+//! `cobuf check` finds each fault of a plugin, and none in a plugin without a fault.
 
 use crate::common::compiled::{documented, ramp};
 use crate::common::packages::{Package};

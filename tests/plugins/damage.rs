@@ -10,7 +10,8 @@ fn good() -> Vec<u8> {
     bytes_of(&plugin("fill-producer"))
 }
 
-/// How long a damaged plugin may hang: a whole one that takes longer, on a slow machine, changes nothing.
+/// How long a damaged plugin may hang: a whole one that takes longer, on a slow machine, changes
+/// nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What only the loader can see ends the process that loads, never the host.

@@ -1,4 +1,5 @@
-//! Plugins by name: which one is found on `COBUF_PLUGIN_PATH`, and what `cobuf list` says of all that are there.
+//! Plugins by name: which one is found on `COBUF_PLUGIN_PATH`, and how `cobuf list` describes all
+//! of them.
 
 use crate::common::refusals::{bytes_of, folder, text, with_section};
 use crate::common::{cobuf, isolated, plugin, refused, repository, succeed};
@@ -66,7 +67,8 @@ fn pipeline_runs_with_plugins_by_name() {
                 [producer]\nplugin = \"fill-producer\"\n\
                 config = { arrays = [{ name = \"x\", dtype = \"f32\", shape = [2] }] }\n";
     put(&pipeline, "pipeline.toml", file.as_bytes());
-    // Folders that are not there are passed over; one that is relative is so to where the command is run.
+    // Folders that are not there are passed over; one that is relative starts in the folder in which the command
+    // is run.
     let plugin_path = format!("/nowhere:{}:.", text(first.path()));
     let said = succeed(
         with_path(&plugin_path)

@@ -56,8 +56,8 @@ fn report(new_crate: &Path, pipeline: &str) -> Value {
     report
 }
 
-/// The new crate is made, tested and run by the commands that a reader of its README types; then the
-/// files that cargo builds of it are loaded.
+/// The new crate is made, tested and run by the commands that a reader of its README types; then
+/// the files that cargo builds of it are loaded.
 fn try_out(kind: &str, name: &str, tests: &str, partner: &str) {
     let folder = folder();
     let api = repository().join("plugin-api");
@@ -96,7 +96,8 @@ fn new_commander_works_unedited() {
     try_out("commander", "plan", "test result: ok. 4 passed", "plan-producer");
 }
 
-/// cobuf-plugin-api is not on crates.io for a test: cargo is told where else it is, by an argument and not in the crate.
+/// cobuf-plugin-api is not on crates.io for a test: cargo is told where else it is, by an argument
+/// and not in the crate.
 #[test]
 fn new_crate_depends_on_this_version_by_default() {
     let _leaks = isolated!();

@@ -97,7 +97,8 @@ fn program_started_by_a_plugin_ends_with_a_killed_host() {
     leaks.bury_orphans();
 }
 
-/// The standard output belongs to the application: what reads it is not to find a plugin's words in between.
+/// The standard output belongs to the application: what reads it is not to find a plugin's words in
+/// between.
 #[test]
 fn output_of_a_plugin_goes_to_standard_error() {
     let _leaks = isolated!();

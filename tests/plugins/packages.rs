@@ -1,4 +1,5 @@
-//! Packages as plugins: what cargo refuses, what is missing in them, and those of the documentation.
+//! Packages as plugins: what cargo refuses, what is missing in them, and those of the
+//! documentation.
 
 use crate::common::packages::{Package, documented};
 use crate::common::refusals::{assert_says, folder, refusal_of, text};

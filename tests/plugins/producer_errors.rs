@@ -45,7 +45,8 @@ fn error_of_a_producer_comes_with_message_worker_and_causes() {
     assert!(error.worker() < 2);
     assert_eq!(*error.message(), failing);
     assert_eq!(error.chain(), ["asked to fail", "no pixels"]);
-    // By itself it is one sentence, with its sources all of it; both for the stream's error and for the batch's.
+    // By itself it is one sentence, with its sources all of it; both for the stream's error and for
+    // the batch's.
     let sentence = format!(
         "batch 1 failed in worker {} on the message {{\"index\":1,\"error\":\"no pixels\"}}",
         error.worker()

@@ -1,4 +1,5 @@
-//! Whether content follows from plugins, configurations and seed alone: not from workers, slots, order, start method or deaths.
+//! Content follows from plugins, configurations and seed alone: not from workers, slots, order,
+//! start method or deaths.
 
 use crate::common::{Delivered, Process, array, filling, isolated, list, next_item};
 use cobuf_host::{ContentDigest, Dictionary, Host, HostBuilder, ProcessRole, StartMethod};

@@ -1,4 +1,4 @@
-//! What a batch costs its consumer beside time: nothing is allocated on the way from one batch to the next.
+//! A consumer allocates nothing on the way from one batch to the next.
 
 use crate::common::{isolated, next_batch, repeating};
 use cobuf_host::ndarray::{Ix1};

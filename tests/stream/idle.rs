@@ -1,4 +1,4 @@
-//! An idle buffer uses no CPU: whoever waits, sleeps until there is something to do.
+//! An idle buffer uses no CPU: a process that waits sleeps until there is something to do.
 //!
 //! Each test looks at the processes before and after a second in which nothing happens. What is allowed is far from what
 //! polling would take, and far above what a busy machine could add.
@@ -15,8 +15,8 @@ const MOST_TICKS: u64 = 5;
 /// The most times that one process may go to sleep in the pause, that is wake before.
 const MOST_SLEEPS: u64 = 10;
 
-/// Those that compute or wake up over a pause, with what they did: a list that must be empty. To be asserted once the
-/// consumer's thread has ended, for which a test that fails would wait.
+/// Those that compute or wake up over a pause, with what they did: a list that must be empty. To be
+/// asserted once the consumer's thread has ended, for which a test that fails would wait.
 fn busy(processes: &[Process]) -> Vec<String> {
     // Those that have just been left alone may be on their way to sleep.
     processes.iter().for_each(Process::wait_until_asleep);
@@ -54,7 +54,8 @@ fn endless(workers: usize) -> HostBuilder {
     filling([], &small()).commander_config(list([index(0)]).with("repeat", 0)).workers(workers)
 }
 
-/// The threads of this process that belong to the buffer: the supervisor, and the consumer where there is one.
+/// The threads of this process that belong to the buffer: the supervisor, and the consumer if
+/// there is one.
 fn threads(count: usize) -> Vec<Process> {
     // A thread gives itself its name, once it runs.
     wait_until("the threads have their names", || named_threads().len() == count);

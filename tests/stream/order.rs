@@ -1,4 +1,5 @@
-//! In which order batches are handed over, to whom, and what a consumer that must wait is told.
+//! The order in which batches are delivered, the threads that get them, and what a waiting consumer
+//! is told.
 
 use crate::common::{Gate, LONG, Logs, all_items, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
 use cobuf_host::ndarray::{Ix1};
@@ -142,7 +143,8 @@ fn batches_can_be_held_and_dropped_in_any_order() {
     let batches = host.batches();
     let mut held: Vec<Batch> = (0..4).map(|_| next_batch(&batches)).collect();
     for (round, sequence) in (4..40).enumerate() {
-        // Always another place: the oldest is held for long, the newest is dropped at once, and everything between.
+        // Always another place: the oldest is held for long, the newest is dropped at once, and
+        // everything between.
         held.remove(round * 7 % 4);
         held.push(next_batch(&batches));
         assert_eq!(held[3].sequence(), sequence);

@@ -1,4 +1,5 @@
-//! Whether a checkpoint, wherever it is made, leads to exactly what is missing: no batch twice, none lost.
+//! A checkpoint leads to exactly the missing batches, at whatever moment it is made: none twice,
+//! none lost.
 
 use crate::common::{Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch, random_stream, small};
 use cobuf_host::{Batch, Checkpoint, CheckpointError, Host, HostBuilder, Source, StartError, StreamError};
@@ -12,7 +13,8 @@ fn read_again(checkpoint: &Checkpoint) -> Checkpoint {
     again
 }
 
-/// One host of several: how many batches it reads, how many of the last it holds at its checkpoint, and how it runs.
+/// One host of several: how many batches it reads, how many of the last it holds at its checkpoint,
+/// and how it runs.
 #[derive(Debug, Clone)]
 struct Leg {
     read: usize,
@@ -40,7 +42,8 @@ fn start(leg: &Leg, messages: u64, checkpoint: Option<Checkpoint>) -> Host {
     .unwrap()
 }
 
-/// Reads some batches and gives the checkpoint; what is still held at it is not counted as delivered.
+/// Reads some batches and gives the checkpoint; what is still held at it is not counted as
+/// delivered.
 fn run_leg(host: &Host, leg: &Leg, delivered: &mut Delivered) -> Checkpoint {
     let mut held: Vec<Batch> = Vec::new();
     for batch in all_items(&host.batches()).take(leg.read).map(Result::unwrap) {

@@ -1,4 +1,4 @@
-//! What was written is what is read: random schemas, random messages, every byte.
+//! Written content is read unchanged: random schemas, random messages, every byte.
 
 use crate::common::{Leaks, all_items, array, filling, index, isolated};
 use bytemuck::{NoUninit};
@@ -47,7 +47,7 @@ struct Case {
 
 #[derive(Debug, Clone)]
 struct Message {
-    /// The number that all elements get, 0 or 1; random ones where there is none.
+    /// The number that all elements get, 0 or 1; random ones if there is none.
     value: Option<u8>,
     rows: Option<prop::sample::Index>,
     metadata: Option<Dictionary>,
@@ -56,7 +56,7 @@ struct Message {
 }
 
 impl Message {
-    /// The rows that it asks for, where the schema has rows.
+    /// The rows that it asks for, if the schema has rows.
     fn rows(&self, schema: &Schema) -> Option<usize> {
         self.rows.zip(schema.rows()).map(|(rows, most)| rows.index(most + 1))
     }
@@ -134,7 +134,8 @@ impl Case {
         filling(self.messages.iter().map(|message| message.dictionary(&self.schema)), &arrays).seed(self.seed)
     }
 
-    /// Runs it, and checks all that can be known beforehand; gives the bytes of each batch's arrays.
+    /// Runs it, and checks all that can be known beforehand; gives the bytes of each batch's
+    /// arrays.
     fn run(&self, workers: usize, slots: usize, deterministic: bool) -> BTreeMap<u64, Vec<Vec<u8>>> {
         let host = self.host().workers(workers).slots(slots).ordered(deterministic).start().unwrap();
         assert_eq!(host.schema(), &self.schema);
@@ -159,7 +160,7 @@ fn declare(spec: &ArraySpec) -> Dictionary {
     array(spec.name(), spec.dtype().name(), spec.shape())
 }
 
-/// Checks one array's shape, and its elements where they are known; gives its bytes.
+/// Checks one array's shape, and its elements if they are known; gives its bytes.
 fn check_array(batch: &Batch, index: usize, rows: Option<usize>, value: Option<u8>) -> Vec<u8> {
     let (spec, bytes) = batch.bytes_at(index).unwrap();
     let mut shape = spec.shape().to_vec();
@@ -208,7 +209,8 @@ fn written_content_is_read_unchanged() {
     checked.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// Fills an array of five elements with each of the values, and reads them back; their bits are compared.
+/// Fills an array of five elements with each of the values, and reads them back; their bits are
+/// compared.
 fn fills_exactly<T: Element + Copy + NoUninit>(cases: &[(Value, T)]) {
     let messages = cases.iter().map(|(value, _)| Dictionary::new().with("value", value.clone()));
     let host = filling(messages, &[array("x", T::DTYPE.name(), &[5])]).workers(2).start().unwrap();

@@ -1,4 +1,5 @@
-//! Stopping: at any moment, from any thread, whatever the plugins do, and as often as one likes.
+//! A host can be stopped at any moment, from any thread, whatever its plugins do, as often as one
+//! likes.
 
 use crate::common::{Delivered, Gate, LONG, Logs, Process, array, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
 use cobuf_host::{Dictionary, Host, HostBuilder, Next, StartMethod};
@@ -6,7 +7,7 @@ use std::sync::{mpsc};
 use std::{thread};
 use std::time::{Duration, Instant};
 
-/// A grace that nobody uses up who stops when asked.
+/// A grace that no process uses up if it stops when asked.
 const GENEROUS: Duration = LONG;
 
 /// An endless stream of messages.
@@ -107,7 +108,7 @@ fn frozen_processes_are_killed_after_the_grace() {
         host.stop();
         assert!(Process::get(server as i32).is_none());
         if freeze_fork_server {
-            // Killed in the end, and its children with it, for whom nobody could wait.
+            // Killed in the end, and its children with it, which no process could reap.
             leaks.bury_orphans();
         }
     }

@@ -1,4 +1,5 @@
-//! The commander is swapped under a running stream: the new one goes on at the very message, with the old one's state.
+//! The commander is swapped under a running stream: the new one goes on at the exact message, with
+//! the state of the old one.
 
 use crate::common::packages::{Package, odd_commander};
 use crate::common::refusals::{assert_says};
@@ -46,7 +47,8 @@ fn read(batches: &Batches, most: u64) -> Vec<Said> {
     (0..most).map_while(next).collect()
 }
 
-/// Asserts that these are all messages, of one secret and one sum, and gives where another process began to make them.
+/// Asserts that these are all messages, of one secret and one sum, and gives where another process
+/// began to make them.
 fn makers_of_the_whole(said: &[Said]) -> Vec<u64> {
     assert_eq!(said.len() as u64, COUNT);
     let mut sum = said[0].secret;

@@ -1,4 +1,5 @@
-//! The producer's code is swapped under a running stream: exactly at one message, with nothing lost, done twice or left behind.
+//! The producer is swapped under a running stream: exactly at one message, and nothing is lost,
+//! done twice or left behind.
 
 use crate::common::dice::{Dice};
 use crate::common::editions::{Collected, Faults, copies, edition, endless, footprint, given};
@@ -8,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration};
 use std::{fs, thread};
 
-/// Reads a stream while `meanwhile` runs on this thread, and then until so many batches of its last edition have come.
+/// Reads a stream while `meanwhile` runs on this thread, and then until so many batches of its last
+/// edition have come.
 fn read_while<T>(host: &Host, rest: usize, meanwhile: impl FnOnce() -> T) -> (Collected, T) {
     let (done, mut batches) = (AtomicBool::new(false), host.batches());
     thread::scope(|scope| {
@@ -39,7 +41,7 @@ fn cut_is_exact_in_both_orders() {
         });
         assert_eq!(host.edition(), 6);
         collected.assert_cut_at(&cuts, 8, |edition| u64::from(edition) % 2);
-        // What is drawn follows from the seed and the message, whoever draws it.
+        // What is drawn follows from the seed and the message, in whatever process.
         let undisturbed = endless(&faults).workers(1).start().unwrap();
         let batches = undisturbed.batches();
         for (sequence, drawn) in collected.drawn().take(500) {

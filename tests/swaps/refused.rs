@@ -1,4 +1,4 @@
-//! A new plugin that is broken in whatever way: the swap is refused with the reason, and the stream does not see it.
+//! A broken new plugin: its swap is refused with the reason, and the stream goes on undisturbed.
 
 use crate::common::editions::{Collected, Faults, copies, edition, endless, given};
 use crate::common::refusals::{assert_says, bytes_of, file_of};
@@ -196,7 +196,7 @@ fn producer_that_fails_at_bad_messages_only_is_accepted() {
     }
 }
 
-/// A large plan, plugins that log, and deaths, all at once: nobody waits for a socket that is full.
+/// A large plan, plugins that log, and deaths, all at once: no process waits for a full socket.
 #[test]
 fn large_configuration_does_not_block_the_run() {
     let _leaks = isolated!();

@@ -97,7 +97,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Only where the test fails: nothing else ends an endless stream.
+        // Only if the test fails: nothing else ends an endless stream.
         let _ = self.command.kill();
         let _ = self.command.wait();
     }
