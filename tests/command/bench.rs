@@ -1,9 +1,9 @@
 //! `cobuf bench`: measures a pipeline, run by run.
 
 use crate::common::{cobuf, isolated, refused, repository};
-use serde_json::{Value};
-use std::path::{Path};
-use std::process::{Output};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
 
 /// In this folder; a checkout's has the plugins of the cases.
 fn bench(folder: &Path, arguments: &[&str]) -> Output {

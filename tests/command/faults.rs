@@ -3,7 +3,7 @@
 use super::pipeline::{PipelineFile, output, stderr, stdout};
 use crate::common::{Process, cobuf, isolated, plugin, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ExitStatus, Stdio};
 

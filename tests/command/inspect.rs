@@ -2,8 +2,8 @@
 
 use super::pipeline::{output, stderr, stdout};
 use crate::common::{cobuf, isolated, plugin, repository};
-use serde_json::{Value};
-use std::path::{Path};
+use serde_json::Value;
+use std::path::Path;
 
 #[test]
 fn inspect_shows_manifest_configuration_and_arrays() {

@@ -1,10 +1,10 @@
 //! Pipeline files of tests, and what the command prints of them.
 
 use crate::common::{cobuf, plugin};
-use serde_json::{Value};
-use std::path::{PathBuf};
+use serde_json::Value;
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use tempfile::{TempDir};
+use tempfile::TempDir;
 
 pub(super) fn output(command: &mut Command) -> Output {
     command.output().expect("the command can be run")

@@ -2,7 +2,7 @@
 
 use super::pipeline::{PipelineFile, output, stderr, stdout};
 use crate::common::{cobuf, isolated, repository};
-use serde_json::{Value};
+use serde_json::Value;
 
 #[test]
 fn main_job_runs() {

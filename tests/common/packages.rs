@@ -22,6 +22,15 @@ fn below_target(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
+/// Waits until this process alone works at what has this name; the lock goes with the descriptor.
+fn lock(name: &str) -> File {
+    let path = below_target(&format!("{name}.lock"));
+    // Opened for writing, which also makes the file.
+    let lock = File::options().create(true).append(true).open(path).expect("the lock can be opened");
+    flock(&lock, FlockOperation::LockExclusive).expect("the lock can be waited for");
+    lock
+}
+
 /// A package as an author has it, outside of the repository's workspace; it depends on the
 /// plugin-api alone.
 ///
@@ -42,6 +51,8 @@ pub(crate) struct Package<'a> {
 /// A plugin-api that differs from the repository's.
 #[derive(Debug)]
 pub(crate) struct OtherApi<'a> {
+    /// Its name, which no other has. Packages with the same one share its build.
+    pub(crate) name: &'a str,
     /// The folder in the repository with its sources, such as `plugin-api`.
     pub(crate) sources: &'a str,
     pub(crate) version: &'a str,
@@ -57,12 +68,8 @@ impl<'a> Package<'a> {
     /// Writes and builds it.
     pub(crate) fn build(&self) -> Plugin {
         let built = below_target(&format!("{}.built", self.name));
-        // Only one process builds it, and none writes it while another one's cargo reads it. The
-        // lock is opened for writing, which also makes the file; it goes with the descriptor.
-        let lock =
-            File::options().create(true).append(true).open(below_target(&format!("{}.lock", self.name)));
-        let lock = lock.expect("the lock can be opened");
-        flock(&lock, FlockOperation::LockExclusive).expect("the lock can be waited for");
+        // Only one process builds it, and none writes it while another one's cargo reads it.
+        let _lock = lock(self.name);
         let input = format!("{} {self:?}", harness::plugins::session());
         let library = self.library();
         if fs::read_to_string(&built).is_ok_and(|before| before == input) && library.exists() {
@@ -79,14 +86,7 @@ impl<'a> Package<'a> {
         let mut manifest = self.manifest();
         match &self.api {
             None => add_api(&mut manifest, &repository().join("plugin-api")),
-            Some(api) => {
-                // Not `plugin-api`: in the common target folder, cargo would take it for the
-                // repository's.
-                let api_folder = format!("api-of-{}", self.name);
-                copy_api(api, &folder.join(&api_folder));
-                join_workspace(&mut manifest, api);
-                add_api(&mut manifest, Path::new(&api_folder));
-            }
+            Some(api) => add_api(&mut manifest, &api.write()),
         }
         write(&folder.join("Cargo.toml"), &manifest.to_string());
         write(&folder.join("src/lib.rs"), self.source);
@@ -157,29 +157,40 @@ fn add_api(manifest: &mut Table, path: &Path) {
     table(manifest, "dependencies").insert("cobuf-plugin-api".to_owned(), dependency.into());
 }
 
-/// Gives a copy of the plugin-api the workspace that it inherits from.
-fn join_workspace(manifest: &mut Table, api: &OtherApi<'_>) {
-    let mut workspace = table(&mut repository_manifest(), "workspace").clone();
-    workspace.remove("members");
-    workspace.remove("default-members");
-    table(&mut workspace, "package").insert("version".to_owned(), api.version.into());
-    manifest.insert("workspace".to_owned(), workspace.into());
-}
-
-fn copy_api(api: &OtherApi<'_>, to: &Path) {
-    let from = repository().join(api.sources);
-    let mut edits_done = 0;
-    for file in files_below(&from) {
-        let name = file.strip_prefix(&from).expect("it is below").to_owned();
-        let mut content = fs::read_to_string(&file).expect("sources are text");
-        for (_, before, after) in api.edits.iter().filter(|(edited, ..)| Path::new(edited) == name) {
-            assert!(content.contains(before), "{} no longer has {before:?}", file.display());
-            content = content.replacen(before, after, 1);
-            edits_done += 1;
-        }
-        write(&to.join(name), &content);
+impl OtherApi<'_> {
+    /// Writes it, with a workspace to inherit from; gives its folder.
+    ///
+    /// It is outside of the packages' folders: cargo knows a package inside the workspace by its
+    /// relative path, and would take it for the repository's plugin-api.
+    fn write(&self) -> PathBuf {
+        let root = below_target(&format!("api-{}", self.name));
+        let _lock = lock(&format!("api-{}", self.name));
+        let mut workspace = table(&mut repository_manifest(), "workspace").clone();
+        workspace.retain(|key, _| !["default-members", "exclude"].contains(&key));
+        workspace.insert("members".to_owned(), vec!["plugin-api"].into());
+        table(&mut workspace, "package").insert("version".to_owned(), self.version.into());
+        let manifest = Table::from_iter([("workspace".to_owned(), Value::from(workspace))]);
+        write(&root.join("Cargo.toml"), &manifest.to_string());
+        let folder = root.join("plugin-api");
+        self.copy_to(&folder);
+        folder
     }
-    assert_eq!(edits_done, api.edits.len());
+
+    fn copy_to(&self, to: &Path) {
+        let from = repository().join(self.sources);
+        let mut edits_done = 0;
+        for file in files_below(&from) {
+            let name = file.strip_prefix(&from).expect("it is below").to_owned();
+            let mut content = fs::read_to_string(&file).expect("sources are text");
+            for (_, before, after) in self.edits.iter().filter(|(edited, ..)| Path::new(edited) == name) {
+                assert!(content.contains(before), "{} no longer has {before:?}", file.display());
+                content = content.replacen(before, after, 1);
+                edits_done += 1;
+            }
+            write(&to.join(name), &content);
+        }
+        assert_eq!(edits_done, self.edits.len());
+    }
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

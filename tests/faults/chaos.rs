@@ -2,9 +2,9 @@
 //!
 //! The seed of a failed run is in its output. `.ci/run` does more of both.
 
-use crate::common::dice::{Dice};
+use crate::common::dice::Dice;
 use crate::common::{Process, cobuf, isolated, repository, wait_until};
-use serde_json::{Value};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 

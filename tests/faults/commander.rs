@@ -1,9 +1,15 @@
 //! A commander that dies or fails: it is restarted at its message, or the stream ends there.
 
-use crate::common::{Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch, random_stream, small, wait_for_ready, wait_until};
-use cobuf_host::{Death, Dictionary, Exit, Failpoint, Fault, HostBuilder, Next, OnCommanderFailure, ReportKind, StreamError, WaitingFor};
-use std::collections::{BTreeSet};
-use std::{thread};
+use crate::common::{
+    Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
+    random_stream, small, wait_for_ready, wait_until,
+};
+use cobuf_host::{
+    Death, Dictionary, Exit, Failpoint, Fault, HostBuilder, Next, OnCommanderFailure, ReportKind,
+    StreamError, WaitingFor,
+};
+use std::collections::BTreeSet;
+use std::thread;
 
 const KILLED: Death = Death::Exit(Exit::Signal(9));
 
@@ -108,8 +114,7 @@ fn messages_of_a_killed_commander_are_delivered() {
     let _leaks = isolated!();
     for deterministic in [true, false] {
         let endless = list([index(0)]).with("repeat", 0);
-        let host =
-            with_one_commander(endless).workers(2).slots(5).ordered(deterministic).start().unwrap();
+        let host = with_one_commander(endless).workers(2).slots(5).ordered(deterministic).start().unwrap();
         wait_for_ready(&host, 5);
         let commander = Process::commander(host.fork_server_pid());
         assert!(commander.kill() && commander.wait_for_end(LONG));

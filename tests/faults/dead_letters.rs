@@ -4,8 +4,8 @@ use crate::common::refusals::{assert_says, folder, start_error};
 use crate::common::{all_items, array, arrays_config, filling, index, isolated, list, next_item};
 use cobuf_host::{Batches, Dictionary, HostBuilder, OnFailure, ReportKind, Source, StartError};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap};
-use std::{fs};
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Twelve messages of random content. While `disturbed`, 3 and 7 kill their worker once; 9 is an
@@ -126,7 +126,8 @@ fn replay_produces_just_the_given_up_messages() {
 fn replay_can_add_to_the_file_that_it_reads() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
-    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).dead_letters(&path).start().unwrap();
+    let host =
+        run(true).max_attempts(2).source(Source::Replay(path.clone())).dead_letters(&path).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7 !9");
     assert_eq!(lines(&path).len(), 5);
 }
@@ -171,7 +172,10 @@ fn file_of_another_run_is_refused_by_the_difference() {
         let whole = format!("the dead letters {} are another run's: {difference}", path.display());
         assert_says(&error, &[&whole]);
     }
-    assert_says(&start_error(run(true).seed(6).source(Source::Replay(path.clone()))), &["the seed is 6, it was 5"]);
+    assert_says(
+        &start_error(run(true).seed(6).source(Source::Replay(path.clone()))),
+        &["the seed is 6, it was 5"],
+    );
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -185,7 +189,10 @@ fn inaccessible_file_fails_the_start() {
     assert_says(&error, &[&reason]);
     let error = start_error(run(true).source(Source::Replay(path.clone())));
     assert_says(&error, &[&reason.replace("write", "read")]);
-    assert_says(&start_error(run(true).source(Source::Replay(folder.path().into()))), &["cannot read the dead letters "]);
+    assert_says(
+        &start_error(run(true).source(Source::Replay(folder.path().into()))),
+        &["cannot read the dead letters "],
+    );
 }
 
 #[test]
@@ -240,7 +247,8 @@ fn commander_that_dies_in_a_replay_is_replaced() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
     // One slot: the commander waits for the consumer after each message.
-    let host = run(true).max_attempts(2).workers(1).slots(1).source(Source::Replay(path.clone())).start().unwrap();
+    let host =
+        run(true).max_attempts(2).workers(1).slots(1).source(Source::Replay(path.clone())).start().unwrap();
     let batches = host.batches();
     let first = crate::common::next_batch(&batches);
     assert!(crate::common::Process::commander(host.fork_server_pid()).kill());

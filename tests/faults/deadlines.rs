@@ -1,11 +1,17 @@
 //! Deadlines: a process that misses one is killed and replaced; one that is only slow is left
 //! alone.
 
-use crate::common::packages::{odd_host};
-use crate::common::refusals::{start_error};
-use crate::common::{Delivered, Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, list, next_batch, next_item, repeating, small, wait_for_ready, wait_until};
-use cobuf_host::{Death, Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, OutOfRange, ReportKind, StartError, StreamError, limits};
-use std::time::{Duration};
+use crate::common::packages::odd_host;
+use crate::common::refusals::start_error;
+use crate::common::{
+    Delivered, Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, list,
+    next_batch, next_item, repeating, small, wait_for_ready, wait_until,
+};
+use cobuf_host::{
+    Death, Dictionary, Failpoint, Fault, HostBuilder, OnCommanderFailure, OutOfRange, ReportKind, StartError,
+    StreamError, limits,
+};
+use std::time::Duration;
 
 /// Longer than what is done at once takes, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -230,7 +236,10 @@ fn impossible_deadline_is_refused() {
     let short = limits::MIN_TIMEOUT - Duration::from_millis(1);
     let builders = [watched([]).message_timeout(short), repeating().commander_timeout(short)];
     for error in builders.map(start_error) {
-        assert!(matches!(error, StartError::OutOfRange(OutOfRange { value: 19, least: 20, .. })), "{error:?}");
+        assert!(
+            matches!(error, StartError::OutOfRange(OutOfRange { value: 19, least: 20, .. })),
+            "{error:?}"
+        );
     }
 }
 

@@ -1,10 +1,13 @@
 //! A fork server that dies or hangs: it is replaced with all its processes, or the stream ends.
 
-use crate::common::{Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch, next_item, random_stream, small, wait_for_ready, wait_until};
+use crate::common::{
+    Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
+    next_item, random_stream, small, wait_for_ready, wait_until,
+};
 use cobuf_host::{ProcessRole, StartMethod, StreamError};
-use std::path::{PathBuf};
-use std::sync::{mpsc};
-use std::{thread};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 
 #[test]
 fn run_goes_on_after_its_fork_server_was_killed() {

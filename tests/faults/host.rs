@@ -1,6 +1,9 @@
 //! A host that is killed: none of its processes outlives it, and nothing is left of it.
 
-use crate::common::{LONG, Leaks, Process, application, array, filling, index, isolated, list, next_batch, small, start_as_application, test_name, wait_until};
+use crate::common::{
+    LONG, Leaks, Process, application, array, filling, index, isolated, list, next_batch, small,
+    start_as_application, test_name, wait_until,
+};
 use cobuf_host::{HostBuilder, StartMethod};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Stdio};

@@ -1,9 +1,12 @@
 //! Limits of one worker: a worker that exceeds one is ended, and its message retried.
 
-use crate::common::{Delivered, Process, all_items, array, batch_error, filling, index, isolated, next_batch, next_item, small, wait_until};
+use crate::common::{
+    Delivered, Process, all_items, array, batch_error, filling, index, isolated, next_batch, next_item,
+    small, wait_until,
+};
 use cobuf_host::{Death, Dictionary, HostBuilder, ReportKind, StartError, StreamError, WorkerLimits};
-use std::collections::{BTreeSet};
-use std::{fs};
+use std::collections::BTreeSet;
+use std::fs;
 
 const MB: u64 = 1 << 20;
 

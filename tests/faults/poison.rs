@@ -1,11 +1,16 @@
 //! A message that cannot be produced: its attempts, and the policy for its failure.
 
-use crate::common::{Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, next_batch, next_item, outline, small, wait_until};
-use cobuf_host::{Death, Dictionary, Exit, HostBuilder, OnFailure, OutOfRange, ReportKind, StartError, StreamError, limits};
-use rustix::process::{Signal};
+use crate::common::{
+    Gate, Logs, Process, all_items, batch_error, filling, gated, index, isolated, next_batch, next_item,
+    outline, small, wait_until,
+};
+use cobuf_host::{
+    Death, Dictionary, Exit, HostBuilder, OnFailure, OutOfRange, ReportKind, StartError, StreamError, limits,
+};
+use rustix::process::Signal;
 use std::sync::{Arc, Barrier};
-use std::{thread};
-use std::time::{Duration};
+use std::thread;
+use std::time::Duration;
 
 /// Longer than a message takes that is done at once, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);

@@ -1,8 +1,14 @@
 //! Workers that die: killed in the middle of a message, killed by it, or killed at random.
 
-use crate::common::dice::{Dice};
-use crate::common::{Delivered, Gate, Logs, Process, all_items, array, filling, gated, index, isolated, next_item, random_stream, small, wait_for_ready, wait_until};
-use cobuf_host::{Batch, Batches, Death, Dictionary, Exit, Failpoint, Fault, Host, ProcessSetup, ReportKind, StreamError, limits};
+use crate::common::dice::Dice;
+use crate::common::{
+    Delivered, Gate, Logs, Process, all_items, array, filling, gated, index, isolated, next_item,
+    random_stream, small, wait_for_ready, wait_until,
+};
+use cobuf_host::{
+    Batch, Batches, Death, Dictionary, Exit, Failpoint, Fault, Host, ProcessSetup, ReportKind, StreamError,
+    limits,
+};
 use std::collections::{BTreeSet, HashSet};
 
 /// Messages whose batches have random content.

@@ -12,7 +12,8 @@
 //! nothing behind looks at a whole process: its children, descriptors and mappings. With a process
 //! for each test, tests of one binary run side by side, and each check still sees its own test only.
 //!
-//! - **Output**: what the test's process prints is shown if the test fails, or with `--nocapture`.
+//! - **Output**: what the test's process prints, and its time, are shown if the test fails, or with
+//!   `--show-output`.
 //! - **Temporary files** are in a folder of the test, so runs of other tests are in other folders:
 //!   a host sweeps what dead runs left, and must find only its own test's.
 //! - **Orphans** of a test become children of its process, which the check sees.
@@ -106,8 +107,11 @@ fn run(test: &str) {
     command.env(TEST, test).env("TMPDIR", &temporary).stdin(Stdio::null());
     plugins::tell(&mut command);
     command.stdout(file.try_clone().expect("a descriptor more")).stderr(file);
+    let started = Instant::now();
     let mut child = command.spawn().expect("the executable can be run again");
     let ended = wait(&mut child, limit());
+    // For `--show-output`.
+    println!("{test} took {:.1} s", started.elapsed().as_secs_f64());
     let said = String::from_utf8_lossy(&fs::read(&output).unwrap_or_default()).into_owned();
     print!("{said}");
     match ended {

@@ -4,11 +4,11 @@ use crate::common::packages::{OtherApi, Package};
 use crate::common::refusals::{bytes_of, file_of, folder, said, text, with_section};
 use crate::common::{Delivered, all_items, host, isolated, next_batch, repository};
 use cobuf_host::{Batch, Dictionary, Host, HostBuilder, Plugin, Source, StartError};
-use cobuf_plugin_api::manifest::{API_VERSION};
-use cobuf_plugin_api::prelude::{*};
-use serde::{Deserialize};
-use std::{fs};
-use tempfile::{TempDir};
+use cobuf_plugin_api::manifest::API_VERSION;
+use cobuf_plugin_api::prelude::*;
+use serde::Deserialize;
+use std::fs;
+use tempfile::TempDir;
 
 // Where the fields of a manifest are; this layout is frozen.
 const FORMAT: usize = 8;
@@ -87,12 +87,17 @@ cobuf_plugin_api::export_producer!(Random);
 const COUNT: u64 = 8;
 
 /// The plugin-api of yesterday, before commanders could be resumed.
-const OLDER: OtherApi<'static> =
-    OtherApi { sources: "tests/fixtures/plugin-api-before-resume", version: "0.1.0", edits: &[] };
+const OLDER: OtherApi<'static> = OtherApi {
+    name: "older",
+    sources: "tests/fixtures/plugin-api-before-resume",
+    version: "0.1.0",
+    edits: &[],
+};
 
 /// The plugin-api of tomorrow: both kinds of plugins have an extension that today's host has never
 /// heard of.
 const NEWER: OtherApi<'static> = OtherApi {
+    name: "newer",
     sources: "plugin-api",
     version: "0.1.99",
     edits: &[
@@ -116,6 +121,7 @@ const NEWER: OtherApi<'static> = OtherApi {
 
 /// A type at the boundary, changed without a new version.
 const CHANGED: OtherApi<'static> = OtherApi {
+    name: "changed",
     sources: "plugin-api",
     version: API_VERSION,
     edits: &[

@@ -3,13 +3,19 @@
 
 use crate::common::compiled::{build, compile, documented, ramp};
 use crate::common::refusals::{assert_says, bytes_of, file_of, folder, refusal_of, said, start_error, text};
-use crate::common::{Delivered, LONG, Logs, batch_error, cobuf, host, index, isolated, list, next_batch, next_item, outline, plugin, repository};
+use crate::common::{
+    Delivered, LONG, Logs, batch_error, cobuf, host, index, isolated, list, next_batch, next_item, outline,
+    plugin, repository,
+};
 use cobuf_host::ndarray::{Ix1, Ix2};
-use cobuf_host::{Batch, BatchError, Death, Dictionary, Exit, HostBuilder, Plugin, PluginError, ReportKind, StartError, Value};
-use cobuf_plugin_api::rand::{RngExt as _};
+use cobuf_host::{
+    Batch, BatchError, Death, Dictionary, Exit, HostBuilder, Plugin, PluginError, ReportKind, StartError,
+    Value,
+};
+use cobuf_plugin_api::rand::RngExt as _;
 use cobuf_plugin_api::{generator, message_seed};
-use std::time::{Instant};
-use tempfile::{TempDir};
+use std::time::Instant;
+use tempfile::TempDir;
 
 // Where the fields of a manifest are; this layout is frozen.
 const KIND: usize = 16;

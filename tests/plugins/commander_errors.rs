@@ -1,10 +1,10 @@
 //! Errors, panics and exits of a commander come after the batches of its messages.
 
-use crate::common::packages::{odd_commander};
+use crate::common::packages::odd_commander;
 use crate::common::refusals::{assert_says, said};
 use crate::common::{Gate, Process, filling, gated, index, isolated, list, next_batch, next_item, small};
 use cobuf_host::{Death, Dictionary, Exit, Next, ReportKind, StreamError, limits};
-use std::collections::{BTreeSet};
+use std::collections::BTreeSet;
 
 /// The error that ends a stream of these many batches; nothing comes after it.
 #[track_caller]

@@ -2,8 +2,10 @@
 
 use crate::common::refusals::{assert_contains, assert_says, good, setup_error, start_error};
 use crate::common::{array, arrays_config, host, isolated, list, plugin, small};
-use cobuf_host::{CodecError, Dictionary, HostBuilder, OutOfRange, PluginKind, ReportKind, StartError, Value, limits};
-use std::collections::{BTreeMap};
+use cobuf_host::{
+    CodecError, Dictionary, HostBuilder, OutOfRange, PluginKind, ReportKind, StartError, Value, limits,
+};
+use std::collections::BTreeMap;
 
 #[track_caller]
 fn producer_says(config: Dictionary) -> String {

@@ -1,14 +1,14 @@
 //! `cobuf check` finds each fault of a plugin, and none in a plugin without a fault.
 
 use crate::common::compiled::{documented, ramp};
-use crate::common::packages::{Package};
-use crate::common::refusals::{folder};
+use crate::common::packages::Package;
+use crate::common::refusals::folder;
 use crate::common::{array, arrays_config, cobuf, index, isolated, list, plugin, repository};
 use cobuf_host::conformance::{Examination, Outcome, Report};
 use cobuf_host::{Dictionary, Plugin, Value};
-use std::path::{Path};
-use std::process::{Output};
-use std::time::{Duration};
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
 
 /// Long enough that everything is done many times.
 const SOAK: Duration = Duration::from_millis(20);

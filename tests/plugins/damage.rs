@@ -3,7 +3,7 @@
 use crate::common::refusals::{bytes_of, file_of, folder};
 use crate::common::{arrays_config, host, isolated, list, plugin, small};
 use cobuf_host::{PluginError, StartError};
-use std::time::{Duration};
+use std::time::Duration;
 
 /// The bytes of a plugin that works.
 fn good() -> Vec<u8> {

@@ -1,11 +1,13 @@
 //! Files that are refused as plugins, and files that are replaced or stripped.
 
 use crate::common::refusals::{assert_says, bytes_of, file_of, folder, refusal_of, start_error, text};
-use crate::common::{Gate, all_items, arrays_config, host, index, isolated, list, next_batch, plugin, repository, small};
+use crate::common::{
+    Gate, all_items, arrays_config, host, index, isolated, list, next_batch, plugin, repository, small,
+};
 use cobuf_host::{Plugin, PluginError, StartError};
-use std::{fs};
-use std::path::{PathBuf};
-use std::process::{Command};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 /// The bytes of a plugin that works.
 fn good() -> Vec<u8> {

@@ -4,10 +4,10 @@ use crate::common::packages::{OtherApi, Package, documented};
 use crate::common::refusals::{assert_says, bytes_of, file_of, folder, refusal_of, said, start_error, text};
 use crate::common::{host, isolated, plugin};
 use cobuf_host::{PluginError, PluginKind, StartError};
-use object::read::elf::{ElfFile64};
+use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection};
-use std::{fs};
-use std::path::{PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 /// The bytes of a plugin that works.
 fn good() -> Vec<u8> {
@@ -24,6 +24,7 @@ fn section(bytes: &[u8], name: &str) -> std::ops::Range<usize> {
 // Where the fields of a manifest are; this layout is frozen.
 const FORMAT: usize = 8;
 const KIND: usize = 16;
+const API_VERSION: usize = 152;
 const CPU_FEATURES: usize = 344;
 
 /// A copy of the plugin with other bytes at this place of its manifest.
@@ -91,12 +92,8 @@ fn unreadable_manifest_is_refused() {
 #[test]
 fn plugin_of_another_plugin_api_is_refused() {
     let _leaks = isolated!();
-    let source = documented("producer.rs");
-    let newer = Package {
-        api: Some(OtherApi { sources: "plugin-api", version: "0.2.0", edits: &[] }),
-        ..Package::new("newer-api-producer", &source)
-    };
-    let built = newer.build();
+    let folder = folder();
+    let built = file_of(&folder, "newer.so", &with_manifest(API_VERSION, b"0.2.0"));
     let refused = refusal_of(built.clone());
     assert!(
         matches!(&refused, PluginError::ApiVersion { expected: "0.1.0", found, .. } if found == "0.2.0"),
@@ -135,7 +132,7 @@ fn other_layout_of_the_boundary_is_explained_in_short() {
         ),
     ];
     let changed = Package {
-        api: Some(OtherApi { sources: "plugin-api", version: "0.1.0", edits: &edits }),
+        api: Some(OtherApi { name: "other-layout", sources: "plugin-api", version: "0.1.0", edits: &edits }),
         ..Package::new("other-layout-producer", &source)
     };
     let built = changed.build();

@@ -4,11 +4,11 @@
 use crate::common::refusals::{bytes_of, folder, text, with_section};
 use crate::common::{cobuf, isolated, plugin, refused, repository, succeed};
 use cobuf_host::{Plugin, find_plugins};
-use serde_json::{Value};
-use std::{fs};
+use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command};
-use tempfile::{TempDir};
+use std::process::Command;
+use tempfile::TempDir;
 
 /// Where a manifest has the version of the plugin-api; this layout is frozen.
 const API_VERSION: usize = 152;

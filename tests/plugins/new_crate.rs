@@ -3,13 +3,13 @@
 //! `.ci/run` does the same with release builds, which share nothing with the builds of the tests.
 
 use crate::common::packages::{profile_variables, target};
-use crate::harness::plugins::{library};
 use crate::common::{cobuf, isolated, repository, succeed};
-use serde_json::{Value};
-use std::{fs};
-use std::path::{Path};
+use crate::harness::plugins::library;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use tempfile::{TempDir};
+use tempfile::TempDir;
 
 fn cobuf_in(folder: &Path) -> Command {
     let mut command = cobuf();

@@ -1,9 +1,12 @@
 //! What plugins leave beside their batches: logs, printed text, threads, programs.
 
-use crate::common::packages::{odd_host};
-use crate::common::{Logs, Process, all_items, application, filling, isolated, list, next_batch, run_as_application, small, test_name};
+use crate::common::packages::odd_host;
+use crate::common::{
+    Logs, Process, all_items, application, filling, isolated, list, next_batch, run_as_application, small,
+    test_name,
+};
 use cobuf_host::{Dictionary, HostBuilder, StartMethod};
-use std::os::unix::process::{ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 
 #[test]
 fn logs_name_plugin_and_worker() {

@@ -4,9 +4,9 @@
 use crate::common::packages::{Package, documented};
 use crate::common::refusals::{assert_says, folder, refusal_of, text};
 use crate::common::{all_items, application, host, isolated, run_as_application, test_name};
-use cobuf_host::ndarray::{Ix2};
+use cobuf_host::ndarray::Ix2;
 use cobuf_host::{Dictionary, Plugin, PluginError};
-use std::{fs};
+use std::fs;
 
 /// A package's folder with these files.
 fn package(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -1,10 +1,13 @@
 //! Errors and panics of producers: each comes in the place of its batch, with its causes.
 
-use crate::common::packages::{odd_host};
+use crate::common::packages::odd_host;
 use crate::common::refusals::{assert_says, said};
-use crate::common::{all_items, array, arrays_config, batch_error, filling, index, isolated, list, next_batch, next_item, outline, small};
+use crate::common::{
+    all_items, array, arrays_config, batch_error, filling, index, isolated, list, next_batch, next_item,
+    outline, small,
+};
 use cobuf_host::{BatchError, Dictionary, HostBuilder, ReportKind, StartError, StreamError, Value, limits};
-use std::collections::{BTreeSet};
+use std::collections::BTreeSet;
 
 /// The only error of a stream of this message alone.
 #[track_caller]
@@ -160,8 +163,7 @@ fn errors_hold_their_place_in_the_order() {
 #[test]
 fn no_error_is_lost_in_any_order() {
     let _leaks = isolated!();
-    let host =
-        filling(every_third_fails(30), &small()).workers(3).slots(4).ordered(false).start().unwrap();
+    let host = filling(every_third_fails(30), &small()).workers(3).slots(4).ordered(false).start().unwrap();
     let outline = outline(&host.batches());
     let outline: Vec<&str> = outline.split(' ').collect();
     let expected: BTreeSet<String> =

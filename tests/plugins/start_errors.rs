@@ -3,13 +3,19 @@
 
 use crate::common::packages::{odd_commander, odd_producer};
 use crate::common::refusals::{assert_contains, assert_says, folder, good, setup_error, start_error, text};
-use crate::common::{COBUF, all_items, application, array, arrays_config, filling, index, isolated, list, next_batch, plugin, run_as_application, small, test_name};
-use cobuf_host::{Dictionary, Host, Inspection, LaunchError, Plugin, PluginError, PluginKind, ProcessSetup, ReportKind, StartError, StartMethod, Value, limits};
-use std::collections::{BTreeMap};
-use std::{fs};
-use std::os::unix::fs::{PermissionsExt};
+use crate::common::{
+    COBUF, all_items, application, array, arrays_config, filling, index, isolated, list, next_batch, plugin,
+    run_as_application, small, test_name,
+};
+use cobuf_host::{
+    Dictionary, Host, Inspection, LaunchError, Plugin, PluginError, PluginKind, ProcessSetup, ReportKind,
+    StartError, StartMethod, Value, limits,
+};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration};
+use std::time::Duration;
 
 #[test]
 fn lack_of_shared_memory_names_needed_and_free_bytes() {

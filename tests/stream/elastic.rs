@@ -1,8 +1,11 @@
 //! The number of workers changes in a running stream: nothing is lost or done twice, and the tuner
 //! finds the right one.
 
-use crate::common::{Delivered, Gate, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch, random_stream, small, wait_until};
-use cobuf_host::{Host, ProcessRole, StartError, Workers, limits};
+use crate::common::{
+    Delivered, Gate, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
+    random_stream, small, wait_until,
+};
+use cobuf_host::{Host, ProcessRole, Workers, limits};
 
 fn living_workers(host: &Host) -> usize {
     let workers = host.processes().into_iter();
@@ -114,7 +117,12 @@ fn tuner_adds_workers_for_sleeping_producers() {
     // A worker that sleeps needs no processor: eight of them do eight times as much, on any
     // machine.
     let config = list([index(0).with("sleep_seconds", 0.02)]).with("repeat", 0);
-    let host = filling([], &small()).commander_config(config).workers(Workers::Auto { from: 1, up_to: 8 }).slots(32).start().unwrap();
+    let host = filling([], &small())
+        .commander_config(config)
+        .workers(Workers::Auto { from: 1, up_to: 8 })
+        .slots(32)
+        .start()
+        .unwrap();
     assert_eq!(host.workers(), 1);
     let batches = host.batches();
     let settled = || logs.contains("more workers bring nothing");

@@ -1,8 +1,8 @@
 //! A consumer allocates nothing on the way from one batch to the next.
 
 use crate::common::{isolated, next_batch, repeating};
-use cobuf_host::ndarray::{Ix1};
-use std::hint::{black_box};
+use cobuf_host::ndarray::Ix1;
+use std::hint::black_box;
 
 const BATCHES: usize = 1000;
 

@@ -3,10 +3,13 @@
 //! Each test looks at the processes before and after a second in which nothing happens. What is allowed is far from what
 //! polling would take, and far above what a busy machine could add.
 
-use crate::common::{Gate, Logs, Process, arrays_config, filling, gated, index, isolated, list, small, wait_for_ready, wait_until};
+use crate::common::{
+    Gate, Logs, Process, arrays_config, filling, gated, index, isolated, list, small, wait_for_ready,
+    wait_until,
+};
 use cobuf_host::{Host, HostBuilder};
-use std::{thread};
-use std::time::{Duration};
+use std::thread;
+use std::time::Duration;
 
 /// How long nothing happens.
 const PAUSE: Duration = Duration::from_secs(1);

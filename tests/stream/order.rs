@@ -1,12 +1,15 @@
 //! The order in which batches are delivered, the threads that get them, and what a waiting consumer
 //! is told.
 
-use crate::common::{Gate, LONG, Logs, all_items, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
-use cobuf_host::ndarray::{Ix1};
+use crate::common::{
+    Gate, LONG, Logs, all_items, filling, gated, host, index, isolated, list, next_batch, next_item, plugin,
+    small, wait_for_ready,
+};
+use cobuf_host::ndarray::Ix1;
 use cobuf_host::{Batch, Dictionary, Holder, Next, WaitingFor};
-use std::collections::{BTreeSet};
-use std::sync::{mpsc};
-use std::{thread};
+use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Four messages, of which the first waits for the gate.

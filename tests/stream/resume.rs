@@ -1,10 +1,12 @@
 //! A checkpoint leads to exactly the missing batches, at whatever moment it is made: none twice,
 //! none lost.
 
-use crate::common::{Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch, random_stream, small};
+use crate::common::{
+    Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch, random_stream, small,
+};
 use cobuf_host::{Batch, Checkpoint, CheckpointError, Host, HostBuilder, Source, StartError, StreamError};
-use proptest::prelude::{*};
-use proptest::test_runner::{TestRunner};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 /// As it is after it was written and read.
 fn read_again(checkpoint: &Checkpoint) -> Checkpoint {
@@ -32,8 +34,7 @@ fn legs() -> impl Strategy<Value = Vec<Leg>> {
 }
 
 fn start(leg: &Leg, messages: u64, checkpoint: Option<Checkpoint>) -> Host {
-    let builder =
-        random_stream(messages).workers(leg.workers).slots(leg.slots).ordered(leg.deterministic);
+    let builder = random_stream(messages).workers(leg.workers).slots(leg.slots).ordered(leg.deterministic);
     match checkpoint {
         Some(checkpoint) => builder.source(Source::Resume(read_again(&checkpoint))),
         None => builder,

@@ -1,14 +1,14 @@
 //! Written content is read unchanged: random schemas, random messages, every byte.
 
 use crate::common::{Leaks, all_items, array, filling, index, isolated};
-use bytemuck::{NoUninit};
+use bytemuck::NoUninit;
 use cobuf_host::half::{bf16, f16};
-use cobuf_host::ndarray::{IxDyn};
+use cobuf_host::ndarray::IxDyn;
 use cobuf_host::{ArraySpec, Batch, DType, Dictionary, Element, HostBuilder, Schema, Value};
 use proptest::collection::{btree_set, vec};
-use proptest::prelude::{*};
+use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::{BTreeMap};
+use std::collections::BTreeMap;
 
 /// Each case starts two hosts.
 const CASES: u32 = 24;

@@ -3,10 +3,13 @@
 use crate::common::packages::{OtherApi, Package};
 use crate::common::refusals::{assert_says, start_error};
 use crate::common::{Process, arrays_config, host, isolated, next_item, plugin, small, wait_until};
-use cobuf_host::{Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError, Source, StartError, StreamError, limits};
-use serde::{Deserialize};
-use serde_json::{Value};
-use std::time::{Duration};
+use cobuf_host::{
+    Batches, Checkpoint, Death, Dictionary, Failpoint, Fault, Host, HostBuilder, Plugin, PluginError, Source,
+    StartError, StreamError, limits,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::time::Duration;
 
 const SOURCE: &str = include_str!("../common/sources/stateful_commander.rs");
 
@@ -18,7 +21,8 @@ fn stateful() -> Plugin {
 /// The same, built before there was an extension to save and restore.
 fn without_extension() -> Plugin {
     let edits = [("src/shims.rs", "if id.as_str() == ResumeExtension::ID {", "if id.as_str() == \"\" {")];
-    let api = Some(OtherApi { sources: "plugin-api", version: "0.1.0", edits: &edits });
+    let api =
+        Some(OtherApi { name: "without-resume", sources: "plugin-api", version: "0.1.0", edits: &edits });
     Package { api, ..Package::new("commander-without-resume", SOURCE) }.build()
 }
 

@@ -1,10 +1,13 @@
 //! A host can be stopped at any moment, from any thread, whatever its plugins do, as often as one
 //! likes.
 
-use crate::common::{Delivered, Gate, LONG, Logs, Process, array, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
+use crate::common::{
+    Delivered, Gate, LONG, Logs, Process, array, filling, gated, host, index, isolated, list, next_batch,
+    next_item, plugin, small, wait_for_ready,
+};
 use cobuf_host::{Dictionary, Host, HostBuilder, Next, StartMethod};
-use std::sync::{mpsc};
-use std::{thread};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A grace that no process uses up if it stops when asked.

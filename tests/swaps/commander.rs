@@ -2,10 +2,13 @@
 //! the state of the old one.
 
 use crate::common::packages::{Package, odd_commander};
-use crate::common::refusals::{assert_says};
-use crate::common::{Delivered, Gate, Logs, Process, arrays_config, filling, gated, host, index, isolated, list, next_batch, next_item, plugin, small, wait_for_ready};
+use crate::common::refusals::assert_says;
+use crate::common::{
+    Delivered, Gate, Logs, Process, arrays_config, filling, gated, host, index, isolated, list, next_batch,
+    next_item, plugin, small, wait_for_ready,
+};
 use cobuf_host::{Batches, Dictionary, Host, HostBuilder, Plugin, Source, SwapError};
-use serde::{Deserialize};
+use serde::Deserialize;
 
 const SOURCE: &str = include_str!("../common/sources/stateful_commander.rs");
 

@@ -1,12 +1,14 @@
 //! The producer is swapped under a running stream: exactly at one message, and nothing is lost,
 //! done twice or left behind.
 
-use crate::common::dice::{Dice};
+use crate::common::dice::Dice;
 use crate::common::editions::{Collected, Faults, copies, edition, endless, footprint, given};
-use crate::common::{Gate, Logs, Process, gated, index, isolated, next_batch, next_item, wait_for_ready, wait_until};
+use crate::common::{
+    Gate, Logs, Process, gated, index, isolated, next_batch, next_item, wait_for_ready, wait_until,
+};
 use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration};
+use std::time::Duration;
 use std::{fs, thread};
 
 /// Reads a stream while `meanwhile` runs on this thread, and then until so many batches of its last

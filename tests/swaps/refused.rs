@@ -5,7 +5,7 @@ use crate::common::refusals::{assert_says, bytes_of, file_of};
 use crate::common::{LONG, Process, index, isolated, next_batch, plugin, wait_until};
 use cobuf_host::{Batches, Host, Plugin, SwapError};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration};
+use std::time::Duration;
 use std::{fs, thread};
 
 /// For plugins that hang: long enough for those that do not.

@@ -3,14 +3,14 @@
 use crate::common::packages::{Package, target};
 use crate::common::refusals::{bytes_of, text};
 use crate::common::{LONG, Process, cobuf, isolated, plugin};
-use cobuf_plugin_api::prelude::{*};
-use serde_json::{Value};
+use cobuf_plugin_api::prelude::*;
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration};
+use std::time::Duration;
 use std::{fs, thread};
 
 /// A producer whose batches hold a number.
