@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cobuf_plugin_api::codec::{self, CodecError};
-use cobuf_plugin_api::{ArraySpec, DType, Element, Schema};
+use cobuf_plugin_api::{ArraySpec, DType, Element, Schema, ViewError};
 use ndarray::{ArrayView, Dimension};
 use serde::de::DeserializeOwned;
 
@@ -69,16 +69,7 @@ impl Batch {
         index: usize,
     ) -> Result<ArrayView<'_, T, D>, ArrayError> {
         let (spec, bytes) = self.bytes_at(index)?;
-        if spec.dtype() != T::DTYPE {
-            return Err(ArrayError::DType { array: spec.clone(), wanted: T::DTYPE });
-        }
-        let Some(dimensions) = spec.dimensions::<D>(self.outcome.rows) else {
-            return Err(ArrayError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
-        };
-        let memory = |reason: String| ArrayError::Memory { array: spec.clone(), reason };
-        let elements =
-            bytemuck::checked::try_cast_slice(bytes).map_err(|reason| memory(reason.to_string()))?;
-        ArrayView::from_shape(dimensions, elements).map_err(|reason| memory(reason.to_string()))
+        spec.view(bytes, self.outcome.rows).map_err(|error| ArrayError::of(spec, error))
     }
 
     /// The bytes of an array's rows, in native byte order, with the array's specification.
@@ -197,4 +188,15 @@ pub enum ArrayError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl ArrayError {
+    fn of(array: &ArraySpec, error: ViewError) -> Self {
+        let array = array.clone();
+        match error {
+            ViewError::DType { wanted, .. } => Self::DType { array, wanted },
+            ViewError::Dimensions { wanted, .. } => Self::Dimensions { array, wanted },
+            ViewError::Memory { reason } => Self::Memory { array, reason },
+        }
+    }
 }
