@@ -1,8 +1,9 @@
-//! Batches as they come, each with the message that it was made from.
+//! Delivers batches as soon as they are ready, each with the message that it was made from.
 //!
-//! Each message asks its producer to sleep for a time of its own, so that short ones overtake long ones. With
-//! `deterministic(false)` a batch is handed over as soon as it is ready. Nothing has to be paired by hand: a batch
-//! knows its message, and its sequence number is that message's place in the stream.
+//! Each message asks its producer to sleep for a time of its own, so that short messages overtake
+//! long ones. With `ordered(false)` a batch is delivered as soon as it is ready. The
+//! application need not pair batches and messages: a batch has its message, and its sequence number
+//! is that message's place in the stream.
 //!
 //! `cargo run --release --example any_order`
 
@@ -14,7 +15,8 @@ use cobuf_host::ndarray::Ix1;
 use cobuf_host::{ArraySpec, DType, Host, Plugin};
 use serde::{Deserialize, Serialize};
 
-/// What commander and producer agree on; fill-producer knows these fields. One type serves both directions.
+/// The message that commander and producer share; fill-producer knows these fields. One type serves
+/// both directions.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Message {
     value: i64,
@@ -61,15 +63,15 @@ fn main() -> anyhow::Result<()> {
             batch.sequence(),
             batch.worker(),
         );
-        ensure!(message == messages[batch.sequence() as usize], "a batch came with a stranger's message");
+        ensure!(message == messages[batch.sequence() as usize], "a batch has another batch's message");
         ensure!(
             batch.array::<i64, Ix1>("x")?.iter().all(|x| *x == message.value),
-            "a batch is not as its message says"
+            "a batch does not have its message's value"
         );
         sequences.push(batch.sequence());
     }
     println!("came in the order {sequences:?}");
     sequences.sort_unstable();
-    ensure!(sequences.into_iter().eq(0..messages.len() as u64), "not each batch came once");
+    ensure!(sequences.into_iter().eq(0..messages.len() as u64), "a batch was lost or delivered twice");
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Several consumer threads draw from one stream; what they found is put together at the end.
+//! Several consumer threads read one stream, and their results are added at the end.
 //!
-//! Clones of `Batches` share the stream: each batch goes to one of them, whichever asks first. Here each thread adds
-//! up how the 64 pixels of the digits vary together, straight from shared memory, without a lock; the sums of all
-//! threads give the covariance of the whole data set.
+//! Clones of `Batches` share the stream: each batch goes to the clone that asks first. Here each
+//! thread adds up how the 64 pixels of the digits vary together, directly from shared memory and
+//! without a lock. The sums of all threads give the covariance of the whole data set.
 //!
 //! `cargo run --release --example consumer_threads`
 
@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
 
     total.sequences.sort_unstable();
     let batches = EPOCHS * IMAGES.div_ceil(BATCH_SIZE);
-    ensure!(total.sequences.iter().copied().eq(0..batches as u64), "not each batch came once");
+    ensure!(total.sequences.iter().copied().eq(0..batches as u64), "a batch was lost or delivered twice");
     println!("all: {batches} batches of {} images, each once", total.images);
 
     let deviations = total.covariance().diag().mapv(|variance| variance.max(0.0).sqrt());
@@ -56,13 +56,13 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What was found in some of the batches.
+/// The sums over some of the batches.
 struct Sums {
     sequences: Vec<u64>,
     images: usize,
-    /// Of each pixel.
+    /// The sum of each pixel.
     values: Array1<f64>,
-    /// Of each pair of pixels.
+    /// The sum of the products of each pair of pixels.
     products: Array2<f64>,
 }
 
@@ -72,7 +72,7 @@ impl Sums {
         Self { sequences: Vec::new(), images: 0, values, products }
     }
 
-    /// What one thread finds in the batches that it gets.
+    /// The sums over the batches that one thread gets.
     fn of(batches: Batches) -> anyhow::Result<Self> {
         let mut sums = Self::new();
         for batch in batches {

@@ -1,7 +1,9 @@
-//! An operator swaps the producer under a running stream, and the consumer does not notice: it is timed how long it ever waits.
+//! Swaps the producer under a running stream, without a pause for the consumer: the example
+//! measures the consumer's longest wait.
 //!
-//! The plugin is swapped for itself, which takes the same steps as for a new build: the file is checked and copied, rehearsed in a process
-//! that is thrown away, constructed in new workers beside the old ones, and takes over at one exact batch.
+//! The plugin is swapped for itself, which takes the same steps as a new build. The host checks and
+//! copies the file, rehearses it in a process that is then thrown away, and opens it in new workers
+//! beside the old ones. The new code takes over at one exact batch.
 //!
 //! `cargo run --release --example hot_swap`
 
@@ -14,7 +16,7 @@ use anyhow::{Result, anyhow, ensure};
 use cobuf_host::{Batches, Dictionary, Host, Plugin, Value};
 
 const SWAPS: usize = 20;
-/// A batch takes so long to make.
+/// The time to produce a batch.
 const PRODUCE_SECONDS: f64 = 0.005;
 
 fn main() -> Result<()> {
@@ -47,7 +49,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Swaps the producer; gives how long that took.
+/// Swaps the producer. Returns the time that the swap took.
 fn swap(host: &Host, producer: &Plugin) -> Result<Duration> {
     let begun = Instant::now();
     let first = host.swap_producer(producer)?;
@@ -55,7 +57,8 @@ fn swap(host: &Host, producer: &Plugin) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// Consumes on a thread of its own while `meanwhile` runs; gives the longest wait for a batch, too.
+/// Consumes on a thread of its own while `meanwhile` runs. Also returns the longest wait for a
+/// batch.
 fn timed<T>(host: &Host, meanwhile: impl FnOnce() -> T) -> Result<(T, Duration)> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -71,7 +74,7 @@ fn longest_wait(mut batches: Batches, over: &AtomicBool) -> Result<Duration> {
     let mut longest = Duration::ZERO;
     let mut last = Instant::now();
     while !over.load(Ordering::Relaxed) {
-        drop(batches.next().ok_or_else(|| anyhow!("the stream is endless"))??);
+        drop(batches.next().ok_or_else(|| anyhow!("the stream has ended, expected an endless one"))??);
         longest = longest.max(last.elapsed());
         last = Instant::now();
     }

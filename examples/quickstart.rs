@@ -1,4 +1,5 @@
-//! The shortest whole program: a commander that counts, a producer of digits, and a loop over the batches.
+//! The shortest whole program: a commander that counts, a producer of digits, and a loop over the
+//! batches.
 //!
 //! `cargo run --release --example quickstart`
 

@@ -1,8 +1,8 @@
-//! Training on what workers produce: multinomial logistic regression of 8×8 digits, in plain ndarray.
+//! Trains on batches from workers: multinomial logistic regression of 8×8 digits, in plain ndarray.
 //!
-//! One host feeds the training, shuffled anew in each epoch and with a little noise; a second one feeds the images
-//! that were held out. The seed decides order and noise, so every run prints the same numbers, with any number of
-//! workers.
+//! One host feeds the training, shuffled anew in each epoch and with a little noise. A second host
+//! feeds the held-out images. The seed decides order and noise, so every run prints the same
+//! numbers, with any number of workers.
 //!
 //! `cargo run --release --example train_digits`
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 const PIXELS: usize = 64;
 const DIGITS: usize = 10;
-/// The images of the splits, as digits-producer divides the data.
+/// The number of images in each split of digits-producer.
 const TRAIN_IMAGES: usize = 1438;
 const TEST_IMAGES: usize = 359;
 
@@ -23,9 +23,10 @@ const SEED: u64 = 1;
 const BATCH_SIZE: usize = 32;
 const EPOCHS: u64 = 40;
 const LEARNING_RATE: f32 = 1.0;
-/// Keeps the weights small, for the sake of images that were not seen.
+/// Keeps the weights small, so that the model generalises to unseen images.
 const WEIGHT_DECAY: f32 = 1e-4;
-/// The standard deviation of the noise that each training image gets, in the range from paper to ink.
+/// The standard deviation of the noise on each training image, where 1 is the range from paper to
+/// ink.
 const NOISE: f64 = 0.05;
 const EXPECTED_ACCURACY: f64 = 0.95;
 
@@ -40,7 +41,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A stream of images and labels: so many times through a split of the data.
+/// A stream of images and labels that goes `epochs` times through a split of the data.
 fn start(split: &str, images: usize, epochs: u64, noise: f64) -> Result<Host, StartError> {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let batches = Dictionary::new().with("batch_size", BATCH_SIZE);
@@ -57,7 +58,7 @@ fn start(split: &str, images: usize, epochs: u64, noise: f64) -> Result<Host, St
         .start()
 }
 
-/// What index-commander says of a batch, as far as it is of interest here.
+/// The entries of index-commander's message that this example reads.
 #[derive(Deserialize)]
 struct Message {
     epoch: u64,
@@ -73,7 +74,7 @@ fn train(model: &mut Model) -> anyhow::Result<()> {
         score.count(&probabilities, labels);
 
         let Message { epoch } = batch.message()?;
-        let rate = LEARNING_RATE * (1.0 - epoch as f32 / EPOCHS as f32); // down to almost nothing
+        let rate = LEARNING_RATE * (1.0 - epoch as f32 / EPOCHS as f32); // falls to almost 0
         model.descend(images, labels, probabilities, rate);
         if score.images == TRAIN_IMAGES {
             println!(
@@ -96,15 +97,20 @@ fn test(model: &Model) -> anyhow::Result<f64> {
         let (images, labels) = arrays(&batch)?;
         score.count(&model.probabilities(images), labels);
     }
-    ensure!(score.images == TEST_IMAGES, "only {} images came", score.images);
+    ensure!(
+        score.images == TEST_IMAGES,
+        "{} test images were delivered, expected {TEST_IMAGES}",
+        score.images
+    );
     Ok(score.accuracy())
 }
 
-/// The batch's images, a row each, and their labels: views of shared memory, as long as the batch lives.
+/// The batch's images, one in each row, and their labels. Both are views of shared memory that live
+/// as long as the batch.
 fn arrays(batch: &Batch) -> anyhow::Result<(ArrayView2<'_, f32>, ArrayView1<'_, i64>)> {
     let images = batch.array::<f32, Ix3>("image")?;
     let rows = images.len_of(Axis(0));
-    let images = images.into_shape_with_order((rows, PIXELS)).context("images of 8×8 pixels")?;
+    let images = images.into_shape_with_order((rows, PIXELS)).context("the images are not of 8×8 pixels")?;
     Ok((images, batch.array::<i64, Ix1>("label")?))
 }
 
@@ -119,7 +125,7 @@ impl Model {
         Self { weights: Array2::zeros((PIXELS, DIGITS)), bias: Array1::zeros(DIGITS) }
     }
 
-    /// How probable each digit is, in a row for each image.
+    /// The probability of each digit, with a row for each image.
     fn probabilities(&self, images: ArrayView2<'_, f32>) -> Array2<f32> {
         let mut scores = images.dot(&self.weights) + &self.bias;
         for mut row in scores.rows_mut() {
@@ -150,7 +156,7 @@ impl Model {
     }
 }
 
-/// How good guesses were.
+/// The quality of the guesses.
 #[derive(Default)]
 struct Score {
     images: usize,

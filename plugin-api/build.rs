@@ -1,4 +1,5 @@
-//! Tells the manifest which compiler, target and CPU features a plugin is built with.
+//! Passes the compiler's version, the target and the CPU features to the crate, which writes them
+//! into the manifest.
 
 use std::env;
 use std::process::Command;

@@ -1,7 +1,9 @@
-//! What does a batch cost that costs nothing to produce: from a commander over two workers to the consumer, each a process?
+//! Measures the cost of a batch that costs nothing to produce: from a commander over two workers to
+//! the consumer, each a process.
 //!
-//! `list-commander` gives one message again and again, `fill-producer` fills 16 bytes, 64 slots are there. The time is that of one batch
-//! in a stream that runs: first all slots are taken that may have become ready while nobody looked.
+//! `list-commander` gives one message repeatedly, `fill-producer` fills 16 bytes, and there are 64
+//! slots. The time is that of one batch in a running stream: slots that may have become ready
+//! before the measurement are taken first.
 //!
 //! `cargo bench -p cobuf-host --bench hand_over`
 

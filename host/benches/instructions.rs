@@ -1,23 +1,26 @@
-//! How many instructions do the hot paths take? A regression guard that no busy machine disturbs: counted by valgrind, not timed.
+//! Counts the instructions of the hot paths. This regression guard does not depend on how busy the
+//! machine is: valgrind counts, nothing is timed.
 //!
 //! ```text
 //!   slots      one slot from free to free, of 8, 64 and 4,096
-//!   bell       a notification that nobody sleeps for, a wait for what is so already
+//!   bell       a notification that wakes no one, a wait for a condition that is already true
 //!   messages   a small message written, and read
 //!   produce    a batch of 16 bytes through the plugin's boundary
-//!   consume    a batch that is ready, from the iterator to its drop
+//!   consume    a ready batch, from the iterator to its drop
 //! ```
 //!
-//! Each has its stored figure, the instructions of a thousand times, and fails where it takes more by [`MARGIN`]. Where a change has a
-//! reason to take more, or takes less, its figure is to be written down anew. They are those of rustc 1.95 on x86_64 with glibc 2.36:
-//! other compilers, and code elsewhere that changes what is inlined where, move them by a few percent.
+//! Each path has a stored figure, the instructions of a thousand repetitions, and fails if it takes
+//! more than [`MARGIN`] percent above it. If a change has a reason to take more, or takes less,
+//! store the new figure. The figures are those of rustc 1.95 on x86_64 with glibc 2.36. Other
+//! compilers move them by a few percent, as does code elsewhere that changes which functions are
+//! inlined.
 //!
 //! ```text
 //! cargo install gungraun-runner --version 0.20.0 --locked    # and valgrind, from the distribution
 //! cargo bench -p cobuf-host --bench instructions
 //! ```
 
-#![expect(missing_docs, reason = "gungraun makes modules and functions of its own of each benchmark")]
+#![expect(missing_docs, reason = "gungraun generates modules and functions for each benchmark")]
 
 mod common;
 
@@ -30,15 +33,16 @@ use common::{plugin, small};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 
-/// A path is taken so often: what happens once is next to nothing of it.
+/// How often a path is repeated, so that work that happens once does not count.
 const TIMES: usize = 1000;
-/// How many percent more than the stored figure a path may take.
+/// How many percent more instructions than the stored figure a path may take.
 const MARGIN: u64 = 10;
 
-/// Not much more than the stored number of instructions.
+/// A limit of little more than the stored number of instructions.
 fn stored(instructions: u64) -> LibraryBenchmarkConfig {
     let limit = instructions + instructions * MARGIN / 100;
-    // Cargo, which builds the plugin, is none of the paths; valgrind makes a compiler take a quarter of an hour.
+    // Cargo, which builds the plugin, is not part of the paths. Under valgrind a compiler would
+    // take a quarter of an hour.
     let callgrind =
         Callgrind::with_args(["--trace-children=no"]).hard_limits([(EventKind::Ir, limit)]).clone();
     LibraryBenchmarkConfig::default().tool(callgrind).clone()
@@ -113,7 +117,7 @@ fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
     producing
 }
 
-/// A run whose batches are all ready, and then the end.
+/// A run whose batches are all ready, followed by the end of the stream.
 fn ready() -> Batches {
     let mut slots = Slots::new(TIMES);
     for _ in 0..TIMES {
@@ -136,7 +140,7 @@ fn consume(batches: Batches) {
 library_benchmark_group!(name = paths, benchmarks = [slots, ring, wait, encode, decode, produce, consume]);
 
 gungraun::main!(
-    // The plugin is built by cargo, which wants its environment.
+    // Cargo builds the plugin and needs its environment.
     config = LibraryBenchmarkConfig::default().env_clear(false),
     library_benchmark_groups = paths
 );

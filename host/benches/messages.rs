@@ -1,7 +1,8 @@
-//! What does it cost to write and to read a message, beside copying as many bytes?
+//! Measures the cost of writing and reading a message, beside copying as many bytes.
 //!
-//! Two forms, from 16 bytes to nearly 64 KiB: `text`, one string, which is a copy beside a constant; and `numbers`, a list, which is work for
-//! each of them. Each as a plugin's own type, and as the dictionary that programs use which do not know the plugin.
+//! There are two forms, from 16 bytes to nearly 64 KiB: `text` is one string, which costs a copy
+//! and a constant; `numbers` is a list, which costs work for each number. Each is measured as a
+//! plugin's own type, and as the dictionary that programs use if they do not know the plugin.
 //!
 //! `cargo bench -p cobuf-host --bench messages`
 
@@ -15,8 +16,9 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_gr
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Of the encoded message, a few bytes more or less. No multiples of 4,096: the allocator puts the result right behind the text, and a
-/// copy to memory whose address differs in the upper bits only takes ten times as long, which is chance and says nothing of messages.
+/// Bytes of the encoded message, give or take a few. None is a multiple of 4,096: the allocator
+/// puts the result right behind the text, and a copy to memory whose address differs only in the
+/// upper bits takes ten times as long. That is chance, and says nothing about messages.
 const SIZES: [usize; 5] = [16, 256, 4_000, 16_000, 64_000];
 
 #[derive(Serialize, Deserialize)]
@@ -30,12 +32,12 @@ struct Numbers {
 }
 
 fn text(size: usize) -> Text {
-    // Beside it are the dictionary's head, the key and the text's head.
+    // The dictionary's head, the key and the text's head take the other bytes.
     Text { text: "x".repeat(size.saturating_sub(8)) }
 }
 
 fn numbers(size: usize) -> Numbers {
-    // Each takes five bytes: all are above 16 bits.
+    // Each number takes five bytes, because all are above 16 bits.
     Numbers {
         numbers: (0..size.saturating_sub(10).div_ceil(5) as u32).map(|number| number + 100_000).collect(),
     }

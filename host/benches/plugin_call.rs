@@ -1,7 +1,8 @@
-//! What does it cost to have a plugin produce a batch that is next to nothing?
+//! Measures the cost of having a plugin produce a nearly empty batch.
 //!
-//! One call through the boundary: `fill-producer`, one array of 16 bytes. The library is built, checked and opened as a host does it, but
-//! in this process. `random` makes the message's generator too, `error` is a message that asks for an error instead of a batch.
+//! It is one call through the boundary: `fill-producer` with one array of 16 bytes. The library is
+//! built, checked and opened as a host does it, but in this process. `random` also makes the
+//! message's generator; `error` is a message that asks for an error instead of a batch.
 //!
 //! `cargo bench -p cobuf-host --bench plugin_call`
 

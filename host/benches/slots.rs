@@ -1,7 +1,9 @@
-//! What does a slot's way through its states cost, and does it grow with the number of slots?
+//! Measures the cost of a slot's way through its states, and whether it grows with the number of
+//! slots.
 //!
-//! `round` is the whole way of one slot, with all others free. The steps are timed with every slot in the same state: all are
-//! claimed, then all are published, and so on, so that whatever finds a slot has them all before it.
+//! `round` is the whole way of one slot, while all others are free. The steps are timed with every
+//! slot in the same state: all are claimed, then all are published, and so on. So a search for a
+//! slot always has all of them before it.
 //!
 //! `cargo bench -p cobuf-host --bench slots`
 
@@ -11,7 +13,8 @@ use cobuf_host::parts::Slots;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 const SLOTS: [usize; 4] = [8, 64, 512, 4096];
-/// As many slots at least take a step between two looks at the clock, of several runs where one has fewer: a look costs as much as a step.
+/// At least this many slots take a step between two readings of the clock, because a reading costs
+/// as much as a step. If a run has fewer slots, several runs are used.
 const TIMED_AT_LEAST: usize = 512;
 
 type Step = fn(&mut Slots);
@@ -46,7 +49,8 @@ fn steps(criterion: &mut Criterion) {
     }
 }
 
-/// How long one of the steps takes so many times, while all slots go all of their way again and again.
+/// How long one of the steps takes `iterations` times, while all slots go through all their states
+/// repeatedly.
 fn time(runs: &mut [Slots], count: usize, timed: usize, iterations: u64) -> Duration {
     let (mut took, mut left) = (Duration::ZERO, iterations as usize);
     while left > 0 {

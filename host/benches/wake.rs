@@ -1,13 +1,15 @@
-//! How long does it take to wake whoever waits, beside a futex and nothing else?
+//! Measures how long it takes to wake a waiting thread, beside a plain futex.
 //!
 //! ```text
-//!   turns        two threads wake each other in turns; each waits for some microseconds: there and back
-//!   asleep       one sleeps for long before it is woken: from then to the first thing that it does, and what its waker pays
-//!   nobody       nobody waits: what a notification costs then
+//!   turns    two threads wake each other in turns; each waits for some microseconds: a round trip
+//!   asleep   one sleeps for long before it is woken: from then to its first step, and what its
+//!            waker pays
+//!   nobody   no thread waits: the cost of a notification then
 //! ```
 //!
-//! `event` is the segment's, `futex` always makes the system call. In turns an event's waiters are patient, which they never are
-//! asleep. Threads stand for processes: the futexes are shared ones.
+//! `event` is the segment's, `futex` always makes the system call. In `turns` an event's waiters
+//! look repeatedly before they sleep; in `asleep` they always sleep. Threads stand for processes:
+//! the futexes are shared ones.
 //!
 //! `cargo bench -p cobuf-host --bench wake`
 
@@ -20,10 +22,10 @@ use cobuf_host::parts::{Bell, Bells};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rustix::thread::futex;
 
-/// How long a sleeper sleeps: longer than anyone's patience.
+/// How long a sleeper sleeps: longer than any waiter looks repeatedly.
 const SLEEP: Duration = Duration::from_micros(300);
 
-/// What one thread waits on, and another wakes it by.
+/// One thread waits on it, and another wakes that thread.
 trait Line: Sync {
     fn ring(&self);
     fn wait_until(&self, so: impl FnMut() -> bool);
@@ -39,7 +41,7 @@ impl Line for Bell<'_> {
     }
 }
 
-/// How often it was rung. On a cache line of its own, as an event is.
+/// How often it was rung. It is on a cache line of its own, as an event is.
 #[derive(Default)]
 #[repr(align(64))]
 struct Futex(AtomicU32);
@@ -78,7 +80,7 @@ fn wake_by<L: Line>(criterion: &mut Criterion, name: &str, lines: &[L; 2]) {
     group.bench_function("nobody", |bencher| bencher.iter(|| lines[0].ring()));
 }
 
-/// The time of so many turns, there and back.
+/// The time of this many round trips.
 fn take_turns(lines: &[impl Line; 2], turns: u64) -> Duration {
     let [there, back] = lines;
     let (asked, answered) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -94,7 +96,7 @@ fn take_turns(lines: &[impl Line; 2], turns: u64) -> Duration {
     };
     thread::scope(|scope| {
         scope.spawn(|| (1..=turns + 1).for_each(answer));
-        // The other thread is there then.
+        // After this first turn the other thread runs.
         ask(1);
         let began = Instant::now();
         (2..=turns + 1).for_each(ask);
@@ -102,16 +104,16 @@ fn take_turns(lines: &[impl Line; 2], turns: u64) -> Duration {
     })
 }
 
-/// Times of several wakes.
+/// The times of several wakes.
 #[derive(Default)]
 struct Woken {
     /// From the ring to the sleeper's first step.
     heard: Duration,
-    /// Spent ringing.
+    /// The time that ringing took.
     rung: Duration,
 }
 
-/// Wakes a sleeper so many times. Nobody else has anything to do, and the waker does not sleep.
+/// Wakes a sleeper `times` times. No other thread has anything to do, and the waker does not sleep.
 fn wake_sleeper(lines: &[impl Line; 2], times: u64) -> Woken {
     let (began, asked, heard_nanos) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
     let hear = |time| {

@@ -1,4 +1,5 @@
-//! The parts of a run, one step at a time, for the benchmarks in `host/benches`: they see this crate from outside, as applications do.
+//! The parts of a run, one step at a time, for the benchmarks in `host/benches`, which see this
+//! crate from outside as applications do.
 //!
 //! ```text
 //!   Slots      one thread plays commander, worker and consumer    benches/slots.rs
@@ -8,8 +9,9 @@
 //!
 //! `benches/instructions.rs` counts the instructions of each.
 //!
-//! Nobody else uses it, and nothing of it is promised: applications have [`Host`](crate::Host). The steps are those of a run's
-//! processes. A step for which nothing is there panics: the benchmark is wrong then.
+//! Only the benchmarks use this module, and it promises no stable interface; applications use
+//! [`Host`](crate::Host). The steps are those of a run's processes. A step that finds no slot
+//! panics: the benchmark is wrong then.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,35 +35,33 @@ use crate::segment::fixture::segment;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::place::Place;
-use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::table::Supply;
 use crate::stream::batches::Batches;
 use crate::stream::delivery::Stream;
 use crate::stream::history::History;
 
-/// All slots of a run and who holds them. Each step takes the slot that has waited longest for it.
+/// All slots of a run and the claims on them. Each step takes the slot that has waited longest for
+/// it.
 #[derive(Debug)]
 pub struct Slots {
     segment: Segment,
     supply: Supply,
-    scout: Scout,
     arrivals: Arrivals,
     commanding: VecDeque<Claim<Commanding>>,
     producing: VecDeque<Claim<claim::Producing>>,
     reading: VecDeque<Claim<Reading>>,
-    /// The next message, and the next batch.
+    /// The sequence number of the next message; `wanted` is that of the next batch.
     commanded: u64,
     wanted: u64,
 }
 
 impl Slots {
-    /// So many free slots.
+    /// Makes a run with this number of slots, all of them free.
     pub fn new(slots: usize) -> Self {
         Self {
             segment: segment(slots),
             supply: Supply::default(),
-            scout: Scout::default(),
             arrivals: Arrivals::new(slots),
             commanding: VecDeque::with_capacity(slots),
             producing: VecDeque::with_capacity(slots),
@@ -86,11 +86,7 @@ impl Slots {
     /// A worker claims the oldest message.
     pub fn claim_queued(&mut self) {
         let noted = &self.segment.worker_place(Place::FIRST).noted;
-        self.producing.push_back(there(self.segment.table().claim_queued(
-            Place::FIRST,
-            noted,
-            &mut self.scout,
-        )));
+        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted)));
     }
 
     /// The worker makes its batch ready.
@@ -99,7 +95,7 @@ impl Slots {
         self.segment.table().commit(claim, Outcome::default());
     }
 
-    /// The consumer takes the next batch in the order of the messages.
+    /// The consumer takes the next batch, in the order of the messages.
     pub fn take(&mut self) {
         let table = self.segment.table();
         self.reading.push_back(there(self.arrivals.take(table, Wanted::Sequence(self.wanted))));
@@ -107,13 +103,14 @@ impl Slots {
         table.want(self.wanted);
     }
 
-    /// The consumer gives its batch back.
+    /// The consumer releases its batch.
     pub fn release(&mut self) {
         let claim = there(self.reading.pop_front());
         self.segment.table().release(claim);
     }
 
-    /// The batches that are ready, and then the end, as an application iterates over them in order.
+    /// The ready batches and then the end of the stream, as an application iterates over them in
+    /// order.
     pub fn into_batches(self) -> Batches {
         let history = History::new(Identity::default(), Ledger::default(), None, None);
         self.segment.table().end_stream(self.commanded);
@@ -122,14 +119,14 @@ impl Slots {
 }
 
 fn there<T>(found: Option<T>) -> T {
-    found.unwrap_or_else(|| panic!("no slot is there for this step"))
+    found.unwrap_or_else(|| panic!("no slot is in the state that this step needs"))
 }
 
 /// Two events in shared memory.
 #[derive(Debug)]
 pub struct Bells(Segment);
 
-/// One of two events, with what whoever waits for it knows of its waits.
+/// One of two events, with what a waiting process knows of its earlier waits.
 #[derive(Debug)]
 pub struct Bell<'a> {
     event: &'a Event,
@@ -137,13 +134,13 @@ pub struct Bell<'a> {
 }
 
 impl Bells {
-    /// Events that nobody has notified.
+    /// Two events that have never been notified.
     #[expect(clippy::new_without_default, reason = "it makes shared memory")]
     pub fn new() -> Self {
         Self(segment(1))
     }
 
-    /// Both.
+    /// Both events.
     pub fn both(&self) -> [Bell<'_>; 2] {
         let control = self.0.table().control;
         [&control.queued, &control.ready].map(|event| Bell { event, patience: Patience::default() })
@@ -151,18 +148,18 @@ impl Bells {
 }
 
 impl Bell<'_> {
-    /// Says that something has changed; wakes whoever sleeps.
+    /// Reports a change, and wakes a waiting thread if it sleeps.
     pub fn ring(&self) {
         self.event.notify_one();
     }
 
-    /// Waits, patiently or asleep, until it is `so`.
+    /// Waits until `so` returns true: it looks repeatedly first, then sleeps.
     pub fn wait_until(&self, mut so: impl FnMut() -> bool) {
         self.event.wait_for(&self.patience, None, || so().then_some(()));
     }
 }
 
-/// A producer plugin that was opened as a worker opens it, with memory of this process's own for a batch.
+/// A producer plugin, opened as a worker opens it, with memory of this process for a batch.
 #[expect(missing_debug_implementations, reason = "it is a plugin's object")]
 pub struct Producing {
     producer: OpenProducer,
@@ -174,7 +171,7 @@ impl Producing {
     /// Builds, checks, copies, opens and constructs the plugin.
     ///
     /// # Errors
-    /// Whatever goes wrong.
+    /// Any error of the build, of a check, or of the plugin.
     pub fn open(plugin: &Plugin, config: &Dictionary) -> anyhow::Result<Self> {
         static GO_ON: AtomicU32 = AtomicU32::new(0);
         extern "C" fn ignore(_level: u8, _target: RStr<'_>, _message: RStr<'_>) {}
@@ -192,7 +189,7 @@ impl Producing {
     /// Has the plugin produce the batch of the next message.
     ///
     /// # Errors
-    /// The plugin's.
+    /// The plugin's error.
     pub fn produce(&mut self, message: &[u8]) -> Result<(), crate::Report> {
         let (sequence, arrays) = (self.sequence, [][..].into());
         let seed = message_seed(DEFAULT_SEED, sequence);

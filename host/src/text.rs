@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-/// An error and its causes in one line; a cause that the text before it says already is left out.
+/// An error and its causes in one line. A cause is left out if the text before it contains it
+/// already.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,40 +1,48 @@
-/* cobuf.h: write producer plugins for cobuf, the concurrent buffer, in C99 or C++11. Interface C/1, frozen.
+/* cobuf.h: write producer plugins for cobuf, the concurrent buffer, in C99 or C++11.
+ * Interface C/1, frozen.
  *
- * A producer fills arrays in shared memory, one batch a message, in worker processes of its own. It is a shared library:
+ * A producer fills arrays in shared memory, one batch for each message, in worker processes. It is
+ * a shared library:
  *
  *     cc -O2 -shared -fPIC -I plugin-api/include -o libmine.so mine.c
  *
- * that has one table of functions, and exports it:
+ * The library has one table of functions, and exports it:
  *
- *     static const cobuf_producer producer = {CONFIG_SCHEMA, schema, open_producer, produce, close_producer};
+ *     static const cobuf_producer producer = {CONFIG_SCHEMA, schema, open_producer, produce,
+ *                                             close_producer};
  *     COBUF_EXPORT_PRODUCER("mine", "0.1.0", producer)
  *
- * A whole one is plugins/ramp-producer-c/ramp.c; one in C++ is in README.md beside this file.
+ * A whole producer is plugins/ramp-producer-c/ramp.c; one in C++ is in README.md beside this file.
  *
  *   process             calls, in this order
- *   a probe of its own  schema(config)                                    how much memory is needed? the process then ends
- *   each worker         schema(config)                                    it must say the same
- *                       open(config, worker)                              open files, load models
- *                       produce(job) for each message that it gets        fill the arrays
- *                       close()                                           at the end of the stream
+ *   a probe of its own  schema(config)          to learn how much memory is needed; then it ends
+ *   each worker         schema(config)          must declare the same arrays
+ *                       open(config, worker)    opens files, loads models
+ *                       produce(job)            fills the arrays, for each message that it claims
+ *                       close()                 at the end of the stream
  *
- * Threads: a process calls from one thread, always the same. The plugin may have threads of its own. They may write to the
- *   job's arrays, and call cobuf_log and cobuf_stop_requested, until the call that the `call` belongs to returns; all other
- *   functions belong to the thread that was called.
- * Lifetime: what a call is given (the call, dictionaries, texts, arrays) is the host's, and gone when the call returns. Copy
- *   what is to stay. What the plugin gives (texts, shapes, bytes) is copied at once. The producer is the plugin's from `open`
- *   to `close`. The library is never unloaded; destructors and atexit functions of a worker do not run: tidy up in `close`.
- * Errors: 0 is good, anything else is an error. A host function that fails has said why, so that
+ * Threads: a process makes all calls from one thread. The plugin may have threads of its own. They
+ *   may write to the job's arrays, and call cobuf_log and cobuf_stop_requested, until the call that
+ *   the `call` belongs to returns. All other functions must be called from the thread of the call.
+ * Lifetime: the values that a call is given (the call, dictionaries, texts, arrays) belong to the
+ *   host, and end when the call returns. Copy those that you keep. The host copies the values that
+ *   the plugin gives (texts, shapes, bytes) at once. The producer belongs to the plugin from `open`
+ *   to `close`. The library is never unloaded. Destructors and atexit functions of a worker do not
+ *   run, so tidy up in `close`.
+ * Errors: 0 is success, any other value is an error. A host function that fails has recorded why,
+ *   so this line is all that you need:
  *       if (cobuf_get_uint(call, message, "item", &item)) return COBUF_ERROR;
- *   is all there is to do. `return cobuf_fail(call, "cannot open %s", path)` is an error of the plugin's own; where there was one
- *   before, that becomes its cause. A call in which something failed has failed, whatever it returns. An error of `produce`
- *   becomes the error of that batch, and the producer goes on with the next message; an error of another ends the host's start.
- * Crashes end the worker only; another one does the message again. So does a C++ exception that leaves a function: catch them.
- * Memory: each array begins at an address that is a multiple of 64. It is row-major, and holds what an earlier batch left: write
- *   every element. The same message must give the same bytes: depend on the configuration, the message and the random
- *   numbers below only.
- * Dictionaries are read by path: "width", "crop.left", and "boxes.3" for an entry of a list, from 0. A key with a dot in it
- *   cannot be read.
+ *   `return cobuf_fail(call, "cannot open %s", path)` reports an error of the plugin's own. If an
+ *   error was recorded before, it becomes the cause. A call in which something failed has failed,
+ *   whatever it returns. An error of `produce` becomes the error of that batch, and the producer
+ *   continues with the next message. An error of another function ends the host's start.
+ * Crashes end the worker only; another worker retries the message. A C++ exception that leaves a
+ *   function is a crash, too: catch exceptions.
+ * Memory: the address of each array is a multiple of 64. An array is row-major, and holds the
+ *   values of an earlier batch: write every element. The same message must give the same bytes:
+ *   depend on the configuration, the message and the random numbers below only.
+ * Dictionaries are read by path: "width", "crop.left", and "boxes.3" for an entry of a list, from
+ *   0. A key with a dot in it cannot be read.
  */
 #ifndef COBUF_H
 #define COBUF_H
@@ -48,13 +56,13 @@
 extern "C" {
 #endif
 
-/* The version of this interface: what the manifest says, and the host must speak. */
+/* The version of this interface, which is in the manifest. The host must support it. */
 #define COBUF_C_VERSION 1
 
 #define COBUF_OK 0
 #define COBUF_ERROR 1
 
-/* The types of elements. */
+/* The element types. */
 enum {
     COBUF_BOOL, /* one byte that is 0 or 1 */
     COBUF_U8,
@@ -71,25 +79,25 @@ enum {
     COBUF_F64
 };
 
-/* The levels of logs. */
+/* The log levels. */
 enum { COBUF_LOG_ERROR = 1, COBUF_LOG_WARN, COBUF_LOG_INFO, COBUF_LOG_DEBUG, COBUF_LOG_TRACE };
 
-/* A message or a configuration; the host's. */
+/* A message or a configuration. It belongs to the host. */
 typedef struct cobuf_dict cobuf_dict;
 
 typedef struct cobuf_host cobuf_host;
 
-/* One call of the host's to the plugin; what is not named here is the host's. */
+/* One call from the host to the plugin. The members without a comment belong to the host. */
 typedef struct cobuf_call {
-    const cobuf_host *host; /* behind the functions below */
+    const cobuf_host *host; /* the functions of the host; call those below instead */
     uint32_t log_level;     /* the most verbose level that the host wants; 0: none */
 } cobuf_call;
 
-/* Which worker opens a producer. Content should not depend on it. */
+/* The worker that opens a producer. Content should not depend on it. */
 typedef struct cobuf_worker {
     uint32_t worker;      /* its number, from 0 */
-    uint32_t workers;     /* how many there are */
-    uint32_t incarnation; /* how often it was started before: 0, unless it died and was replaced */
+    uint32_t workers;     /* the number of workers that the host was started with */
+    uint32_t incarnation; /* how often it was started before: 0, unless it was replaced */
 } cobuf_worker;
 
 /* One array to fill. */
@@ -106,29 +114,30 @@ typedef struct cobuf_array {
 /* One message, and the arrays to fill from it. */
 typedef struct cobuf_job {
     uint64_t sequence; /* the message's number in the stream, from 0 */
-    uint64_t seed;     /* follows from the run's seed and the sequence number only */
+    uint64_t seed;     /* depends only on the run's seed and the sequence number */
     const cobuf_dict *message;
-    const cobuf_array *arrays; /* as they were declared, in that order */
+    const cobuf_array *arrays; /* in the order in which they were declared */
     uint32_t array_count;
-    uint32_t attempt; /* how many attempts at the message ended in a worker's death before */
+    uint32_t attempt; /* the number of earlier attempts that ended with the death of a worker */
 } cobuf_job;
 
-/* A producer plugin. None may be NULL where not said otherwise. */
+/* A producer plugin. A member may be NULL only if its comment says so. */
 typedef struct cobuf_producer {
-    /* The configuration's JSON Schema, which `cobuf inspect` shows. Where it has "properties", a field that they do not name is
-     * refused. NULL: any dictionary will do. */
+    /* The configuration's JSON Schema, which `cobuf inspect` shows. If it has "properties", the
+     * host refuses a field that they do not name. NULL accepts any dictionary. */
     const char *config_schema;
-    /* Declares the arrays, by cobuf_declare: the same ones for the same configuration, in every process. */
+    /* Declares the arrays, by cobuf_declare. The same configuration must declare the same arrays in
+     * every process. */
     int (*schema)(cobuf_call *call, const cobuf_dict *config);
-    /* Makes a producer, and puts it into *producer, which is NULL before and may stay so. */
+    /* Makes a producer and stores it in *producer, which is NULL before and may stay NULL. */
     int (*open)(cobuf_call *call, const cobuf_dict *config, const cobuf_worker *worker, void **producer);
     /* Fills the job's arrays. */
     int (*produce)(cobuf_call *call, void *producer, const cobuf_job *job);
-    /* Gives up what `open` made. May be NULL. */
+    /* Frees the producer that `open` made. May be NULL. */
     void (*close)(cobuf_call *call, void *producer);
 } cobuf_producer;
 
-/* What the host can do: the functions behind those below, which are what plugins call. */
+/* The functions of the host. Plugins call the functions below, which call these. */
 struct cobuf_host {
     void (*log)(cobuf_call *call, uint32_t level, const char *text);
     int (*stop_requested)(cobuf_call *call);
@@ -153,7 +162,7 @@ struct cobuf_host {
     int (*put_text)(cobuf_call *call, const char *key, const char *value);
 };
 
-/* The most of a formatted text, in bytes; what is longer is cut. */
+/* The most bytes of a formatted text; a longer text is cut. */
 #define COBUF_TEXT_BYTES 2048
 
 #if defined(__GNUC__)
@@ -162,9 +171,10 @@ struct cobuf_host {
 #define COBUF_PRINTF(text, first)
 #endif
 
-/* ---- Anywhere --------------------------------------------------------------------------------------------------------- */
+/* ---- Anywhere ------------------------------------------------------------------------------- */
 
-/* Says something in the application's log, with the plugin and the worker named; as printf. From any thread. */
+/* Writes a record to the application's log, with the plugin and the worker named; format as in
+ * printf. May be called from any thread. */
 COBUF_PRINTF(3, 4) static inline void cobuf_log(cobuf_call *call, uint32_t level, const char *format, ...)
 {
     char text[COBUF_TEXT_BYTES];
@@ -176,8 +186,9 @@ COBUF_PRINTF(3, 4) static inline void cobuf_log(cobuf_call *call, uint32_t level
     call->host->log(call, level, text);
 }
 
-/* Says why this call fails, as printf; gives COBUF_ERROR, to be returned. A good text says what failed, with which value, and
- * what to do, in lower case: "cannot read scan.png: it has 0 bytes; copy it again". */
+/* Records why this call fails, format as in printf. Returns COBUF_ERROR, for the caller to return.
+ * A good text is in lower case, and says what failed, with which value, and what to do: "cannot
+ * read scan.png: it has 0 bytes; copy it again". */
 COBUF_PRINTF(2, 3) static inline int cobuf_fail(cobuf_call *call, const char *format, ...)
 {
     char text[COBUF_TEXT_BYTES];
@@ -189,29 +200,31 @@ COBUF_PRINTF(2, 3) static inline int cobuf_fail(cobuf_call *call, const char *fo
     return COBUF_ERROR;
 }
 
-/* Whether the host wants to stop. Long work should look now and then, and return anything: what takes longer than the host's
- * patience is killed. From any thread. */
+/* Whether the host wants to stop. Long work should check it now and then, and return any value. A
+ * worker that is still busy after the host's grace period is killed. Any thread may call it. */
 static inline int cobuf_stop_requested(cobuf_call *call) { return call->host->stop_requested(call); }
 
-/* ---- In `schema` ------------------------------------------------------------------------------------------------------ */
+/* ---- In `schema` ---------------------------------------------------------------------------- */
 
-/* Declares one more array: name, element type, dimensions and their lengths, outermost first. */
+/* Declares the next array: its name, element type, number of dimensions, and their lengths,
+ * outermost first. */
 static inline int cobuf_declare(cobuf_call *call, const char *name, uint32_t dtype, uint32_t dimensions,
                                 const size_t *shape)
 {
     return call->host->declare(call, name, dtype, dimensions, shape);
 }
 
-/* ---- Messages and configurations -------------------------------------------------------------------------------------- */
+/* ---- Messages and configurations ------------------------------------------------------------ */
 
-/* Whether there is something at the path, and it is not null. Never fails. */
+/* Whether the dictionary has a value at the path that is not null. Never fails. */
 static inline int cobuf_has(cobuf_call *call, const cobuf_dict *dict, const char *path)
 {
     return call->host->has(call, dict, path);
 }
 
-/* These read what is at the path, and fail where there is nothing, or something of another type. *value is left alone then, so
- * that it can hold a default:  if (cobuf_has(call, config, "gain") && cobuf_get_float(call, config, "gain", &gain)) … */
+/* These functions read the value at the path. They fail if there is no value, or one of another
+ * type. Then they leave *value unchanged, so that it can hold a default:
+ *     if (cobuf_has(call, config, "gain") && cobuf_get_float(call, config, "gain", &gain)) … */
 
 /* A boolean, as 0 or 1. */
 static inline int cobuf_get_bool(cobuf_call *call, const cobuf_dict *dict, const char *path, int *value)
@@ -225,19 +238,19 @@ static inline int cobuf_get_int(cobuf_call *call, const cobuf_dict *dict, const 
     return call->host->get_int(call, dict, path, value);
 }
 
-/* An integer from 0. */
+/* An integer of at least 0. */
 static inline int cobuf_get_uint(cobuf_call *call, const cobuf_dict *dict, const char *path, uint64_t *value)
 {
     return call->host->get_uint(call, dict, path, value);
 }
 
-/* A number; an integer is good too. */
+/* A number; an integer is accepted, too. */
 static inline int cobuf_get_float(cobuf_call *call, const cobuf_dict *dict, const char *path, double *value)
 {
     return call->host->get_float(call, dict, path, value);
 }
 
-/* A text in UTF-8, with a zero at its end. */
+/* A text in UTF-8 that ends with a zero byte. */
 static inline int cobuf_get_text(cobuf_call *call, const cobuf_dict *dict, const char *path, const char **value)
 {
     return call->host->get_text(call, dict, path, value);
@@ -257,35 +270,37 @@ static inline int cobuf_get_ints(cobuf_call *call, const cobuf_dict *dict, const
     return call->host->get_ints(call, dict, path, values, count);
 }
 
-/* The number of entries of a list or a dictionary; "" is the path of the whole. */
+/* The number of entries of a list or a dictionary; "" is the path of the whole dictionary. */
 static inline int cobuf_get_length(cobuf_call *call, const cobuf_dict *dict, const char *path, size_t *length)
 {
     return call->host->get_length(call, dict, path, length);
 }
 
-/* The key of a dictionary's entry, from 0. */
+/* The key of a dictionary's entry, counted from 0. */
 static inline int cobuf_get_key(cobuf_call *call, const cobuf_dict *dict, const char *path, size_t index,
                                 const char **key)
 {
     return call->host->get_key(call, dict, path, index, key);
 }
 
-/* The whole dictionary as it came, a MessagePack map, for plugins that have a decoder of their own. Never fails. */
+/* The whole dictionary as it was sent, a MessagePack map, for plugins with a decoder of their own.
+ * Never fails. */
 static inline void cobuf_encoded(cobuf_call *call, const cobuf_dict *dict, const uint8_t **bytes, size_t *count)
 {
     call->host->encoded(call, dict, bytes, count);
 }
 
-/* ---- In `produce` ----------------------------------------------------------------------------------------------------- */
+/* ---- In `produce` --------------------------------------------------------------------------- */
 
-/* Random bytes of the message's generator: ChaCha8, seeded by the message's seed; the same ones whenever the message is done, and
- * those that a Rust plugin's `context.rng().fill_bytes()` has. Takes whole words of 4 bytes from it. */
+/* Random bytes of the message's generator: ChaCha8, seeded with the message's seed. They are the
+ * same whenever the message is produced, and equal those of a Rust plugin's
+ * `context.rng().fill_bytes()`. Each call takes whole words of 4 bytes from the generator. */
 static inline int cobuf_random_bytes(cobuf_call *call, void *bytes, size_t count)
 {
     return call->host->random_bytes(call, bytes, count);
 }
 
-/* A random number of all 64 bits; Rust's `context.rng().random::<u64>()`. */
+/* A random number of 64 bits; equals Rust's `context.rng().random::<u64>()`. */
 static inline uint64_t cobuf_random_u64(cobuf_call *call)
 {
     uint64_t bits = 0;
@@ -293,16 +308,17 @@ static inline uint64_t cobuf_random_u64(cobuf_call *call)
     return bits;
 }
 
-/* A random number from 0 to below 1; Rust's `context.rng().random::<f64>()`. */
+/* A random number from 0 to below 1; equals Rust's `context.rng().random::<f64>()`. */
 static inline double cobuf_random_f64(cobuf_call *call)
 {
     return (double)(cobuf_random_u64(call) >> 11) / 9007199254740992.0; /* 2 to the power of 53 */
 }
 
-/* Says that the batch has fewer rows, entries along the first axis of every array, than were declared. */
+/* Sets the batch's number of rows, which are the entries along the first axis of every array, if it
+ * has fewer than were declared. */
 static inline int cobuf_set_rows(cobuf_call *call, size_t rows) { return call->host->set_rows(call, rows); }
 
-/* These attach an entry to the batch, which the application reads from its metadata. */
+/* These functions attach an entry to the batch, which the application reads from its metadata. */
 
 static inline int cobuf_put_bool(cobuf_call *call, const char *key, int value)
 {

@@ -1,8 +1,9 @@
-/* cobuf_manifest.h: COBUF_EXPORT_PRODUCER, for cobuf.h, which includes it.
+/* cobuf_manifest.h: COBUF_EXPORT_PRODUCER, for cobuf.h, which includes this file.
  *
- * The macro puts two constants into the library. The manifest, in the ELF section .cobuf.manifest, is read by the host from the
- * file, before any code of the plugin runs: its bytes are those of plugin-api/src/manifest.rs, format 1. The export, found by
- * the symbol cobuf_producer_export, leads to the table of functions.
+ * The macro puts two constants into the library. The first is the manifest, in the ELF section
+ * .cobuf.manifest. The host reads it from the file, before any code of the plugin runs; its bytes
+ * are those of plugin-api/src/manifest.rs, format 1. The second is the export, which the host finds
+ * by the symbol cobuf_producer_export. It points to the table of functions.
  */
 #ifndef COBUF_MANIFEST_H
 #define COBUF_MANIFEST_H
@@ -13,7 +14,7 @@
 extern "C" {
 #endif
 
-/* Texts are padded with zeros; one that is too long does not compile, or is cut. */
+/* Texts are padded with zeros. A text that is too long does not compile, or is cut. */
 typedef struct cobuf_manifest_bytes {
     char magic[8];
     uint32_t format;
@@ -28,7 +29,8 @@ typedef struct cobuf_manifest_bytes {
     char cpu_features[2048];
 } cobuf_manifest_bytes;
 
-/* What the host looks at before it uses the tables: it refuses a plugin whose compiler laid them out otherwise. */
+/* The host checks this before it uses the tables. It refuses a plugin whose compiler laid the
+ * structs out differently. */
 typedef struct cobuf_export {
     uint32_t version;        /* COBUF_C_VERSION */
     uint32_t producer_bytes; /* the sizes of the structs, as this compiler sees them */
@@ -71,8 +73,9 @@ typedef struct cobuf_export {
 #define COBUF_TARGET COBUF_ARCHITECTURE "-unknown-linux-musl"
 #endif
 
-/* The instructions that the compiler was allowed to use beyond the architecture's own, as by -march=native: the host refuses
- * the plugin on a machine without them, where it would crash. Code that chooses by itself at run time is not meant. */
+/* The instructions that the compiler was allowed to use beyond the architecture's own, as with
+ * -march=native. The host refuses the plugin on a machine without them, because it would crash
+ * there. Code that chooses at run time is not covered. */
 #ifdef __SSE3__
 #define COBUF_CPU_SSE3 "sse3,"
 #else
@@ -164,7 +167,8 @@ typedef struct cobuf_export {
     COBUF_CPU_BMI1 COBUF_CPU_BMI2 COBUF_CPU_FMA COBUF_CPU_F16C COBUF_CPU_AVX COBUF_CPU_AVX2 COBUF_CPU_AVX512F    \
     COBUF_CPU_AVX512BW COBUF_CPU_AVX512VL COBUF_CPU_LSE COBUF_CPU_SVE
 
-/* Kept by the compiler, by the linker's --gc-sections, by strip, and under -fvisibility=hidden. */
+/* Makes the constants survive the compiler, the linker's --gc-sections, strip, and
+ * -fvisibility=hidden. */
 #if defined(__has_attribute)
 #if __has_attribute(retain)
 #define COBUF_RETAIN , retain
@@ -176,8 +180,8 @@ typedef struct cobuf_export {
 #define COBUF_KEPT __attribute__((used COBUF_RETAIN))
 #define COBUF_VISIBLE __attribute__((visibility("default")))
 
-/* Exports a producer as this library's plugin: name and version as texts, and a static const cobuf_producer. Once per library,
- * at the end of a file; it needs no semicolon. */
+/* Exports a producer as this library's plugin: name and version as texts, and a static const
+ * cobuf_producer. Use it once in a library, at the end of a file; it needs no semicolon. */
 #define COBUF_EXPORT_PRODUCER(plugin_name, plugin_version, table)                                                \
     COBUF_BEGIN_C                                                                                                \
     COBUF_VISIBLE __attribute__((section(".cobuf.manifest"))) extern const cobuf_manifest_bytes cobuf_manifest;  \

@@ -1,16 +1,21 @@
-//! What crosses the boundary between host and plugin: `repr(C)` types only, checked by abi_stable when a plugin is opened.
+//! The types that cross the boundary between host and plugin: `repr(C)` only, and checked by
+//! abi_stable when a plugin is opened.
 //!
 //! ```text
 //!   host (worker process)                              plugin (.so)
 //!   ProducerModuleRef ── install(log sink) ─────────►  its own log, panic hook
 //!                     ── open(configuration) ───────►  Instance (opaque)
-//!                     ── produce(Instance, Job) ────►  arrays filled in place ─► Produced, or a report
-//!                     ── close(Instance) ───────────►  dropped
+//!                     ── produce(Instance, Job) ────►  fills arrays; Produced or a report
+//!                     ── close(Instance) ───────────►  drops the instance
 //! ```
 //!
-//! Dictionaries, schemas and error reports cross as MessagePack bytes. The modules are frozen: growth goes through
-//! `query`, which gives a pointer to an extension or null, as CLAP does; a field appended here would make every older plugin
-//! unusable. `ABI.md` in this package has the promises. Authors of plugins and applications have nothing to do with this module.
+//! Dictionaries, schemas and error reports cross as MessagePack bytes.
+//!
+//! The modules are frozen: a field appended here would make every older plugin unusable. They grow
+//! through `query`, as in CLAP: it returns a pointer to an extension, or null. `ABI.md` in this
+//! package states the promises.
+//!
+//! Authors of plugins and applications do not need this module.
 #![allow(unsafe_code, reason = "abi_stable's derives implement unsafe traits that describe layouts")]
 #![allow(
     missing_docs,
@@ -25,27 +30,28 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
 use crate::stop::StopFlag;
 
-/// A plugin's object, owned by the host from `open` until it is given to `close`.
+/// A plugin's object. The host owns it from `open` until it passes it to `close`.
 pub type Instance = *mut ();
 
 /// A plugin's result; the error is an encoded [`Report`](crate::Report).
 pub type Outcome<T> = RResult<T, RVec<u8>>;
 
-/// The host's end of a plugin's log.
+/// The host's receiver of a plugin's log records.
 #[repr(C)]
 #[derive(Clone, Copy, StableAbi)]
 pub struct LogSink {
-    /// Takes a record to the host: level as in [`log::Level`] (1 error … 5 trace), target, message. From any thread.
+    /// Passes a record to the host: level as in [`log::Level`] (1 error … 5 trace), target,
+    /// message. Any thread may call it.
     pub emit: extern "C" fn(level: u8, target: RStr<'_>, message: RStr<'_>),
 }
 
-/// Which worker opens a producer.
+/// The worker that opens a producer.
 #[repr(C)]
 #[derive(Clone, Copy, StableAbi)]
 pub struct WorkerInfo {
     /// The worker's number, from 0.
     pub worker: u32,
-    /// The number of workers.
+    /// The number of workers that the host was started with.
     pub workers: u32,
     /// How often the worker was started before.
     pub incarnation: u32,
@@ -59,19 +65,19 @@ pub struct WorkerInfo {
 pub struct RawArray {
     /// Its first byte, aligned for every element type.
     pub data: *mut u8,
-    /// Its length in bytes: that of the schema's array.
+    /// Its length in bytes, which is that of the schema's array.
     pub bytes: usize,
 }
 
-/// One message for a producer, and the slot to fill.
+/// One message for a producer, and the slot that it fills.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct Job<'slot> {
-    /// The message's number in the stream.
+    /// The message's number in the stream, from 0.
     pub sequence: u64,
     /// The message's seed.
     pub seed: u64,
-    /// How many attempts at the message ended in a worker's death before.
+    /// The number of earlier attempts at the message that ended with the death of a worker.
     pub attempt: u32,
     /// The message, a MessagePack map.
     pub message: RSlice<'slot, u8>,
@@ -79,17 +85,17 @@ pub struct Job<'slot> {
     pub arrays: RSlice<'slot, RawArray>,
 }
 
-/// What a producer said of a batch that it filled.
+/// The results that a producer sets beside the arrays.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct Produced {
-    /// The batch's rows where they are fewer than the schema's; `usize::MAX` otherwise.
+    /// The batch's number of rows if the producer set it; otherwise `usize::MAX`.
     pub rows: usize,
     /// The metadata, a MessagePack map; empty for none.
     pub metadata: RVec<u8>,
 }
 
-/// What a commander is told at its start.
+/// The run that a commander is opened for.
 #[repr(C)]
 #[derive(Clone, Copy, StableAbi)]
 pub struct CommanderInfo {
@@ -99,13 +105,13 @@ pub struct CommanderInfo {
     pub stop: StopFlag,
 }
 
-/// A commander that was opened.
+/// A commander that is open.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct OpenedCommander {
     /// The commander.
     pub instance: Instance,
-    /// The number of messages in the whole stream; `u64::MAX` where it is not known.
+    /// The number of messages in the whole stream; `u64::MAX` if it is unknown.
     pub total: u64,
 }
 
@@ -114,7 +120,8 @@ pub struct OpenedCommander {
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = ProducerModuleRef, prefix_fields = ProducerModulePrefix)))]
 pub struct ProducerModule {
-    /// Installs the log forwarder, with the most verbose level (0 off … 5 trace), and the panic hook.
+    /// Installs the log forwarder, with the most verbose level to forward (0 off … 5 trace), and
+    /// the panic hook.
     pub install: extern "C" fn(sink: LogSink, max_level: u8),
     /// The JSON Schema of the configuration.
     pub config_schema: extern "C" fn() -> Outcome<RString>,
@@ -122,9 +129,10 @@ pub struct ProducerModule {
     pub schema: extern "C" fn(config: RSlice<'_, u8>) -> Outcome<RVec<u8>>,
     /// Makes a producer from an encoded configuration.
     pub open: extern "C" fn(config: RSlice<'_, u8>, worker: WorkerInfo) -> Outcome<Instance>,
-    /// Fills a slot. The instance must come from `open`, and the job's arrays be writable and used by nobody else.
+    /// Fills a slot. The instance must come from `open`. The job's arrays must be writable, and
+    /// nothing else may use them during the call.
     pub produce: unsafe extern "C" fn(producer: Instance, job: Job<'_>) -> Outcome<Produced>,
-    /// Drops a producer. The instance must come from `open`, and is not used again.
+    /// Drops a producer. The instance must come from `open`, and must not be used again.
     pub close: unsafe extern "C" fn(producer: Instance) -> Outcome<()>,
     /// A pointer to the extension called `id`, or null.
     #[sabi(last_prefix_field)]
@@ -144,23 +152,27 @@ pub struct CommanderModule {
     pub check: extern "C" fn(config: RSlice<'_, u8>) -> Outcome<()>,
     /// Makes a commander from an encoded configuration.
     pub open: extern "C" fn(config: RSlice<'_, u8>, info: CommanderInfo) -> Outcome<OpenedCommander>,
-    /// The message `sequence`, encoded; empty at the end. The instance must come from `open`.
+    /// The message `sequence`, encoded; empty at the end of the stream. The instance must come from
+    /// `open`.
     pub next: unsafe extern "C" fn(commander: Instance, sequence: u64) -> Outcome<RVec<u8>>,
-    /// Drops a commander. The instance must come from `open`, and is not used again.
+    /// Drops a commander. The instance must come from `open`, and must not be used again.
     pub close: unsafe extern "C" fn(commander: Instance) -> Outcome<()>,
     /// A pointer to the extension called `id`, or null.
     #[sabi(last_prefix_field)]
     pub query: extern "C" fn(id: RStr<'_>) -> *const (),
 }
 
-/// The extension of a commander that can be resumed: what `query` gives for [`ID`](Self::ID). Frozen as the modules are.
+/// The extension of commanders that can be resumed: `query` returns it for [`ID`](Self::ID). It is
+/// frozen, as the modules are.
 #[repr(C)]
 pub struct ResumeExtension {
-    /// Goes from the message `from`, which would be next, on to the message `to`. The instance must come from `open`.
+    /// Skips from the message `from`, which would be next, to the message `to`. The instance must
+    /// come from `open`.
     pub skip: unsafe extern "C" fn(commander: Instance, from: u64, to: u64) -> Outcome<()>,
     /// The state before the message `sequence`. The instance must come from `open`.
     pub save: unsafe extern "C" fn(commander: Instance, sequence: u64) -> Outcome<RawState>,
-    /// Takes over a state that was saved before the message `sequence`. The instance must come from `open`.
+    /// Takes over a state that a commander saved before the message `sequence`. The instance must
+    /// come from `open`.
     pub restore: unsafe extern "C" fn(
         commander: Instance,
         sequence: u64,
@@ -177,9 +189,9 @@ impl ResumeExtension {
 /// A commander's state as it crosses the boundary.
 #[repr(C)]
 pub struct RawState {
-    /// Whether there is one.
+    /// Whether the commander saved a state.
     pub present: bool,
-    /// The version of its form.
+    /// The version of its encoding.
     pub version: u32,
     /// The encoded state.
     pub bytes: RVec<u8>,

@@ -1,53 +1,55 @@
-//! MessagePack both ways: how messages, metadata, configurations and error reports are written into bytes.
+//! MessagePack in both directions: the encoding of messages, metadata, configurations and error
+//! reports.
 //!
-//! Encoding checks that the value is a dictionary; decoding names the field that was wrong. A configuration is read
-//! strictly: a field that its type does not know is an error, whether or not the author asked serde for that.
+//! Encoding checks that the value is a dictionary. Decoding errors name the field that is wrong.
+//! Configurations are read strictly: a field that the type does not have is an error, even if the
+//! author did not ask serde for that.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::dictionary::Dictionary;
 
-/// How deeply values may be nested that are read, as in serde_json: reading is recursive, and stacks are not endless.
+/// The deepest nesting that is read, as in serde_json: reading is recursive, and stacks are finite.
 const MAX_DEPTH: usize = 128;
 
-/// Why a value could not be written as, or read from, a MessagePack dictionary.
+/// Why a value cannot be encoded as a MessagePack dictionary, or not be decoded from one.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// The value is not a dictionary.
     #[error("{what} must be a dictionary (a struct or a map with text keys), this is {found}")]
     NotADictionary {
-        /// What was encoded or decoded: "a message", "the configuration".
+        /// The value's name: "a message", "the configuration".
         what: &'static str,
-        /// What the value is instead.
+        /// The value's kind.
         found: &'static str,
     },
-    /// The value cannot be written at all.
+    /// The value cannot be encoded.
     #[error("{what} cannot be encoded")]
     Encode {
-        /// What was encoded.
+        /// The value's name.
         what: &'static str,
-        /// serde's or MessagePack's reason.
+        /// The reason of serde or MessagePack.
         source: rmp_serde::encode::Error,
     },
-    /// A field is missing, of the wrong type or refused.
+    /// A field is missing, of the wrong type, or refused by its type.
     #[error("{what} is wrong{}: {reason}", at(path))]
     Decode {
-        /// What was decoded.
+        /// The value's name.
         what: &'static str,
-        /// Where in it, such as `augment.shift`; `.` is the whole.
+        /// The path of the field, such as `augment.shift`; `.` is the whole value.
         path: String,
-        /// serde's reason.
+        /// The reason of serde.
         reason: String,
     },
     /// A field that the type does not have.
     #[error("{what} has a field {path:?} that is not known; known are: {known}")]
     UnknownField {
-        /// What was decoded.
+        /// The value's name.
         what: &'static str,
-        /// The field.
+        /// The path of the field.
         path: String,
-        /// The fields that there are, at the top or beside it.
+        /// The fields that the type has at the top.
         known: String,
     },
 }
@@ -56,30 +58,33 @@ fn at(path: &str) -> String {
     if path == "." { String::new() } else { format!(" at {path:?}") }
 }
 
-/// Writes a value as a MessagePack dictionary.
+/// Encodes a value as a MessagePack dictionary. `what` names the value in errors, such as "a
+/// message".
 ///
 /// # Errors
-/// [`CodecError::NotADictionary`] and [`CodecError::Encode`]. `what` names the value in them.
+/// [`CodecError::NotADictionary`] and [`CodecError::Encode`].
 pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
     let bytes = rmp_serde::to_vec_named(value).map_err(|source| CodecError::Encode { what, source })?;
     check_dictionary(what, &bytes)?;
     Ok(bytes)
 }
 
-/// Reads a value from a MessagePack dictionary; fields that its type does not have are left out. Values may be nested 128 deep.
+/// Decodes a value from a MessagePack dictionary. It ignores fields that the type does not have.
+/// Values may be nested 128 deep. `what` names the value in errors.
 ///
 /// # Errors
-/// [`CodecError::NotADictionary`] and [`CodecError::Decode`]. `what` names the value in them.
+/// [`CodecError::NotADictionary`] and [`CodecError::Decode`].
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     check_dictionary(what, bytes)?;
-    // To know where in a message one is takes as long as to read it: only a wrong one is read so, from the start.
+    // Tracking the path in a message takes as long as reading it. So only a wrong message is read
+    // that way, again from its start.
     T::deserialize(&mut deserializer(bytes)).or_else(|_| {
         serde_path_to_error::deserialize(&mut deserializer(bytes))
             .map_err(|error| decode_error::<T>(what, bytes, &error))
     })
 }
 
-/// Reads MessagePack, down to [`MAX_DEPTH`].
+/// A reader of MessagePack that goes down to [`MAX_DEPTH`].
 pub(crate) fn deserializer(
     bytes: &[u8],
 ) -> rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'_, [u8]>> {
@@ -88,10 +93,11 @@ pub(crate) fn deserializer(
     deserializer
 }
 
-/// Reads a plugin's configuration: as [`decode`], but a field that the type does not have is an error.
+/// Decodes a plugin's configuration: as [`decode`], but a field that the type does not have is an
+/// error.
 ///
 /// # Errors
-/// As [`decode`], and [`CodecError::UnknownField`].
+/// As for [`decode`], and [`CodecError::UnknownField`].
 pub fn decode_config<T: DeserializeOwned + schemars::JsonSchema>(bytes: &[u8]) -> Result<T, CodecError> {
     let what = "the configuration";
     check_dictionary(what, bytes)?;
@@ -125,8 +131,8 @@ fn known_fields<T: schemars::JsonSchema>() -> String {
     }
 }
 
-/// MessagePack's own words are "wrong msgpack marker FixStr(3)"; read as JSON, the same value gives serde's:
-/// `invalid type: string "far", expected u32`.
+/// MessagePack's own reasons read `wrong msgpack marker FixStr(3)`. The same value, decoded as
+/// JSON, gives serde's reason: `invalid type: string "far", expected u32`.
 fn decode_error<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
@@ -137,13 +143,15 @@ fn decode_error<T: DeserializeOwned>(
         .and_then(|value| serde_json::to_value(value).ok());
     let clearer = value.and_then(|value| serde_path_to_error::deserialize::<_, T>(value).err());
     let path = error.path().to_string();
-    // Another field's reason would be another error: JSON has no bytes and no infinite numbers.
+    // Only a reason for the same field will do: JSON has no bytes and no infinite numbers, so it
+    // may fail elsewhere.
     let clearer = clearer.filter(|clearer| clearer.path().to_string() == path);
     let reason = clearer.map_or_else(|| error.inner().to_string(), |clearer| clearer.inner().to_string());
     CodecError::Decode { what, path, reason }
 }
 
-/// The first byte of a MessagePack value tells its kind; see <https://github.com/msgpack/msgpack/blob/master/spec.md>.
+/// The first byte of a MessagePack value tells its kind; see
+/// <https://github.com/msgpack/msgpack/blob/master/spec.md>.
 fn check_dictionary(what: &'static str, bytes: &[u8]) -> Result<(), CodecError> {
     let found = match bytes.first() {
         Some(0x80..=0x8f | 0xde | 0xdf) => return Ok(()),
@@ -183,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_wrong_configuration_name_the_field() {
+    fn wrong_configuration_is_refused_by_field() {
         let unknown = config_error(Dictionary::new().with("batch_size", 1).with("batchsize", 2));
         assert_eq!(
             unknown,
@@ -197,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn is_an_integer_good_where_a_float_is_expected() {
+    fn integer_is_accepted_as_a_float() {
         let augment = Dictionary::new().with("shift", 1).with("noise", 1);
         let config =
             encode("the configuration", &Dictionary::new().with("batch_size", 1).with("augment", augment));
@@ -205,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_message_that_is_no_dictionary_refused() {
+    fn message_that_is_no_dictionary_is_refused() {
         let error = encode("a message", &vec![1, 2]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -238,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_every_dictionary_read_as_it_was_written(entries in prop::collection::vec((".*", value()), 0..8)) {
+        fn every_dictionary_survives_encoding(entries in prop::collection::vec((".*", value()), 0..8)) {
             let message = dictionary(entries);
             let bytes = encode("a message", &message).unwrap();
             prop_assert_eq!(decode::<Dictionary>("a message", &bytes).unwrap(), message);

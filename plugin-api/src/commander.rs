@@ -1,4 +1,4 @@
-//! The trait that a commander plugin implements, and what its methods are told.
+//! The trait that a commander plugin implements, and the context that its methods are given.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,10 +7,16 @@ use crate::seed::{self, Rng};
 use crate::state::SavedState;
 use crate::stop::StopFlag;
 
-/// Says what to produce: one message, a dictionary, for each batch. Runs in one process of its own.
+/// Says what to produce: one message, which is a dictionary, for each batch. It runs in one process
+/// of its own.
 ///
-/// A commander is a function of its configuration, the run's seed and the number of messages asked for so far: the
-/// same three give the same messages, in every run. So it can be restarted and resumed.
+/// A commander is a function of its configuration, the run's seed and the number of messages asked
+/// for so far. The same three give the same messages in every run, so the host can restart and
+/// resume a commander.
+///
+/// The host calls [`new`](Self::new) once, then [`next`](Self::next) for each message. If it
+/// resumes a run or replaces a commander that died, it first calls [`restore`](Self::restore) or
+/// [`skip`](Self::skip). All calls come from one thread, in the commander's process.
 ///
 /// ```
 /// use cobuf_plugin_api::prelude::*;
@@ -49,39 +55,43 @@ use crate::stop::StopFlag;
 /// # fn main() {}
 /// ```
 pub trait Commander: Sized + 'static {
-    /// The plugin's configuration: the `commander.config` table of a pipeline file. A field that it does not have is
-    /// refused. Its JSON Schema is shown by `cobuf inspect`.
+    /// The plugin's configuration: the `commander.config` table of a pipeline file. The host
+    /// refuses a field that this type does not have. `cobuf inspect` shows its JSON Schema.
     type Config: DeserializeOwned + schemars::JsonSchema;
 
-    /// A message, which must be a dictionary: a struct or a map with text keys, or a [`Dictionary`](crate::Dictionary).
+    /// A message, which must be a dictionary: a struct or a map with text keys, or a
+    /// [`Dictionary`](crate::Dictionary).
     type Message: Serialize;
 
     /// Makes the commander, in its process, after the fork.
     ///
     /// # Errors
-    /// Ends the start of the host with this error.
+    /// An error ends the start of the host.
     fn new(config: Self::Config, context: &CommanderContext) -> anyhow::Result<Self>;
 
-    /// The next message, or `None` at the end of the stream; it is not called again after that.
+    /// The next message, or `None` at the end of the stream. After `None` the host does not call it
+    /// again.
     ///
     /// # Errors
-    /// Ends the stream with this error, after all batches that were commanded before, unless the host was asked to start the
-    /// commander again.
+    /// An error ends the stream, after all batches of earlier messages, unless the application has
+    /// asked the host to restart the commander.
     fn next(&mut self, context: &mut CommanderContext) -> anyhow::Result<Option<Self::Message>>;
 
-    /// The number of messages in the whole stream, where it is known and finite: for progress bars.
+    /// The number of messages in the whole stream, for progress bars; `None` (the default) if it is
+    /// unknown or infinite.
     fn total(&self) -> Option<u64> {
         None
     }
 
-    /// Goes on to the message `to`, which is asked for next, from that of [`CommanderContext::sequence`]: at the start of a run
-    /// that is resumed, in place of a commander that died, and past messages that were delivered by an earlier run.
+    /// Skips from the message of [`CommanderContext::sequence`] to the message `to`, which is asked
+    /// for next. The host calls it at the start of a resumed run, after it replaced a commander
+    /// that died, and to pass messages that an earlier run has delivered.
     ///
-    /// By default it asks [`next`](Self::next) for the messages in between and drops them. A commander that can tell any message
-    /// from its number alone has nothing to do: `Ok(())`.
+    /// By default it asks [`next`](Self::next) for the messages in between and drops them. If a
+    /// commander can make any message from its number alone, `Ok(())` is enough.
     ///
     /// # Errors
-    /// As of `next`.
+    /// As for `next`.
     fn skip(&mut self, context: &mut CommanderContext, to: u64) -> anyhow::Result<()> {
         while context.sequence < to && self.next(context)?.is_some() {
             context.sequence += 1;
@@ -89,29 +99,35 @@ pub trait Commander: Sized + 'static {
         Ok(())
     }
 
-    /// The commander's state before the message of [`CommanderContext::sequence`], for [`restore`](Self::restore), where asking
-    /// for all messages again would not bring it there, or take too long. It is asked for now and then
-    /// (`cobuf_host::limits::SAVE_EVERY`), and travels in checkpoints: keep it small. By default there is none.
+    /// The commander's state before the message of [`CommanderContext::sequence`], for
+    /// [`restore`](Self::restore). Implement both if asking for all earlier messages again would
+    /// not restore the state, or would take too long. By default there is no state.
+    ///
+    /// The host asks for the state every `cobuf_host::limits::SAVE_EVERY` messages (64) and stores
+    /// it in checkpoints: keep it small.
     ///
     /// # Errors
-    /// Before the first message, ends the start of the host; then as of `next`.
+    /// Before the first message, an error ends the start of the host; later it is handled as an
+    /// error of `next`.
     fn save(&mut self, context: &CommanderContext) -> anyhow::Result<Option<SavedState>> {
         let _ = context;
         Ok(None)
     }
 
-    /// Takes over the state that another one with the same configuration and seed saved before the message of
-    /// [`CommanderContext::sequence`]. Called at most once, before anything else.
+    /// Takes over the state that another commander with the same configuration and seed saved
+    /// before the message of [`CommanderContext::sequence`]. The host calls it at most once, before
+    /// all other calls but `new`.
     ///
     /// # Errors
-    /// Where it is of a version that this commander cannot read; ends the start of the host.
+    /// The state is of a version that this commander cannot read. An error ends the start of the
+    /// host.
     fn restore(&mut self, context: &CommanderContext, state: &SavedState) -> anyhow::Result<()> {
         let _ = context;
         anyhow::bail!("a state of version {} cannot be restored: this commander saves none", state.version())
     }
 }
 
-/// What a commander is told.
+/// The run, and the commander's place in it.
 #[derive(Debug, Clone)]
 pub struct CommanderContext {
     pub(crate) seed: u64,
@@ -125,19 +141,21 @@ impl CommanderContext {
         self.seed
     }
 
-    /// The number of the message that is asked for, from 0; in [`Commander::new`] that of the first one.
+    /// The number of the message that is asked for, from 0. In [`Commander::new`] it is the number
+    /// of the first message.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// A generator of the run's seed and a number of the commander's choice, such as the epoch's, so that an epoch's
-    /// shuffle can be made without those before it.
+    /// A generator made from the run's seed and a number of the commander's choice, such as the
+    /// epoch's. So an epoch's shuffle can be made without those of the epochs before.
     pub fn rng(&self, stream: u64) -> Rng {
-        // Not the same numbers as the producer of message `stream` has, which uses `message_seed` itself.
+        // Other numbers than the producer of message `stream` gets, which uses `message_seed`
+        // itself.
         seed::generator(!seed::message_seed(self.seed, stream))
     }
 
-    /// Whether the host wants to stop. Long work should look now and then and return.
+    /// Whether the host wants to stop. Long work should check it now and then, and return.
     pub fn stop_requested(&self) -> bool {
         self.stop.is_set()
     }

@@ -1,12 +1,13 @@
-//! How a commander is brought to a message: by the default skip, by its own, by its state. Apart from `commander`, because it uses the
-//! harness, which is of a higher layer.
+//! How a commander reaches a message: by the default `skip`, by its own `skip`, by its saved state.
+//! These tests are not in `commander.rs`, because they use the harness, which is of a higher layer.
 
 use crate::commander::{Commander, CommanderContext};
 use crate::dictionary::{Dictionary, Value};
 use crate::state::SavedState;
 use crate::testing::CommanderHarness;
 
-/// Counts the calls by itself: what it gives follows from how often it was asked. Ends before message 5.
+/// Counts its own calls, so its messages depend on how often it was asked. It ends before message
+/// 5.
 #[derive(Default)]
 struct Counter {
     calls: u64,
@@ -33,7 +34,7 @@ impl Commander for Counter {
     }
 }
 
-/// The same, but it knows how to skip, and saves how often it was asked.
+/// The same, but it can skip, and it saves the number of its calls.
 #[derive(Default)]
 struct Skipper(Counter);
 
@@ -76,37 +77,37 @@ fn said<C: Commander>(commander: &mut CommanderHarness<C>) -> String {
 }
 
 #[test]
-fn does_a_skip_ask_for_what_lies_between_where_nothing_else_is_said() {
+fn default_skip_asks_for_the_messages_in_between() {
     let mut counter = open::<Counter>();
     counter.next_message().unwrap();
     counter.skip(3).unwrap();
     assert_eq!(said(&mut counter), r#"{"calls":4,"sequence":3}"#);
-    // Over the end, and no further.
+    // Past the end: the default `skip` stops there.
     counter.skip(9).unwrap();
     assert!(counter.next_message().unwrap().is_none());
 }
 
 #[test]
-fn does_a_commander_skip_in_its_own_way() {
+fn own_skip_replaces_the_default() {
     let mut skipper = open::<Skipper>();
     skipper.skip(3).unwrap();
     assert_eq!(said(&mut skipper), r#"{"calls":1,"sequence":3}"#);
 }
 
 #[test]
-fn does_another_commander_go_on_with_what_was_saved() {
+fn another_commander_continues_from_a_saved_state() {
     let mut first = open::<Skipper>();
     first.take(2).unwrap();
     let state = first.save().unwrap().unwrap();
     let mut second = open::<Skipper>();
     second.restore(2, &state).unwrap();
     assert_eq!(said(&mut second), said(&mut first));
-    // The context says before which message it was saved.
+    // The context says before which message the state was saved.
     assert!(open::<Skipper>().restore(3, &state).is_err());
 }
 
 #[test]
-fn does_a_commander_that_saves_nothing_refuse_a_state() {
+fn commander_without_saved_state_refuses_one() {
     let mut counter = open::<Counter>();
     assert_eq!(counter.save().unwrap(), None);
     let state = SavedState::new(7, &Dictionary::new()).unwrap();

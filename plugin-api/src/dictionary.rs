@@ -1,8 +1,10 @@
-//! Ordered dictionaries: the form of messages, metadata and configurations where no Rust type is named.
+//! Ordered dictionaries: the form of messages, metadata and configurations in programs that name no
+//! Rust type for them.
 //!
-//! A commander's message, a producer's metadata and a plugin's configuration are dictionaries with text keys. They
-//! travel as MessagePack maps. Plugins and applications usually name a `serde` type for them instead; [`Dictionary`]
-//! is for programs that do not know the plugin, such as the `cobuf` command, and holds any of them.
+//! A commander's message, a producer's metadata and a plugin's configuration are dictionaries with
+//! text keys, and travel as MessagePack maps. Plugins and applications usually name a `serde` type
+//! for each. [`Dictionary`] holds any of them, for programs that do not know the plugin, such as
+//! the `cobuf` command.
 
 use std::fmt;
 
@@ -20,7 +22,8 @@ pub enum Value {
     Bool(bool),
     /// An integer that fits `i64`.
     Int(i64),
-    /// An integer above `i64::MAX`. Smaller ones are always [`Value::Int`], so that equal numbers are equal values.
+    /// An integer above `i64::MAX`. Smaller ones are always [`Value::Int`], so that equal numbers
+    /// are equal values.
     UInt(u64),
     /// A floating point number.
     Float(f64),
@@ -30,7 +33,7 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// A list.
     List(Vec<Value>),
-    /// A dictionary in the dictionary.
+    /// A dictionary inside the dictionary.
     Dictionary(Dictionary),
 }
 
@@ -52,29 +55,29 @@ impl Dictionary {
         Self::default()
     }
 
-    /// The same dictionary with one more entry, or another value where the key is there.
+    /// The same dictionary with this entry added, or replaced if the key is there already.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.insert(key, value);
         self
     }
 
-    /// Sets an entry. Gives back the value that the key had.
+    /// Sets an entry. Returns the previous value of the key.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.0.insert(key.into(), value.into())
     }
 
-    /// The value of a key.
+    /// The value of a key; `None` if the key is missing.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
     }
 
-    /// The value of a key, to change; [`Value::Null`] is put there first where the key is missing.
+    /// The value of a key, to change. If the key is missing, [`Value::Null`] is inserted first.
     pub fn entry(&mut self, key: &str) -> &mut Value {
         self.0.entry(key.to_owned()).or_insert(Value::Null)
     }
 
-    /// The entries in their order.
+    /// The entries, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
@@ -84,7 +87,7 @@ impl Dictionary {
         self.0.len()
     }
 
-    /// Whether there is no entry.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,7 +1,7 @@
-//! Element types of arrays: the closed set that every slot, schema and view agrees on.
+//! Element types of arrays: the closed set that every slot, schema and view uses.
 //!
-//! Invariant: an element type has no padding and the same size and alignment in every process, so the bytes
-//! that a producer writes are the bytes that a consumer reads.
+//! Invariant: an element type has no padding, and its size and alignment are the same in every
+//! process. So the bytes that a producer writes are the bytes that a consumer reads.
 
 use std::fmt;
 
@@ -9,16 +9,17 @@ use bytemuck::{CheckedBitPattern, NoUninit};
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-/// The largest size, and so the largest alignment, of one element in bytes.
+/// The largest size of one element, in bytes, which is also the largest alignment.
 pub const MAX_ELEMENT_BYTES: usize = 8;
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that an array can have as its element. Sealed: the types are those of [`DType`].
+/// A Rust type that an array can have as its element. It is sealed: the types are those of
+/// [`DType`].
 pub trait Element: sealed::Sealed + NoUninit + CheckedBitPattern + fmt::Debug + PartialEq + 'static {
-    /// The element type's name in schemas and messages.
+    /// The element type as a value.
     const DTYPE: DType;
 }
 
@@ -31,10 +32,10 @@ macro_rules! dtypes {
         }
 
         impl DType {
-            /// Every element type there is.
+            /// All element types.
             pub const ALL: &[DType] = &[$( DType::$variant ),*];
 
-            /// The name that schemas, configurations and error messages use, such as `f32`.
+            /// The name in schemas, configurations and error messages, such as `f32`.
             pub const fn name(self) -> &'static str {
                 match self { $( DType::$variant => $name, )* }
             }

@@ -1,11 +1,12 @@
 //! The macros that make a crate a plugin.
 //!
-//! They emit two statics, the manifest and abi_stable's header, and no `unsafe` block: an author's crate compiles
-//! under `#![forbid(unsafe_code)]`. All paths lead through this crate, so that the author depends on nothing else.
+//! They emit two statics, the manifest and abi_stable's header, and no `unsafe` block, so an
+//! author's crate compiles under `#![forbid(unsafe_code)]`. All paths lead through this crate, so
+//! the author needs no other dependency.
 
-/// Exports a [`Producer`](crate::Producer) as this `cdylib`'s plugin. Once per crate.
+/// Exports a [`Producer`](crate::Producer) as the plugin of this `cdylib`. Call it once in a crate.
 ///
-/// The crate's manifest needs `[lib] crate-type = ["cdylib"]`.
+/// The crate's `Cargo.toml` needs `[lib] crate-type = ["cdylib"]`.
 #[macro_export]
 macro_rules! export_producer {
     ($producer:ty) => {
@@ -13,9 +14,10 @@ macro_rules! export_producer {
     };
 }
 
-/// Exports a [`Commander`](crate::Commander) as this `cdylib`'s plugin. Once per crate.
+/// Exports a [`Commander`](crate::Commander) as the plugin of this `cdylib`. Call it once in a
+/// crate.
 ///
-/// The crate's manifest needs `[lib] crate-type = ["cdylib"]`.
+/// The crate's `Cargo.toml` needs `[lib] crate-type = ["cdylib"]`.
 #[macro_export]
 macro_rules! export_commander {
     ($commander:ty) => {
@@ -45,7 +47,8 @@ macro_rules! __export {
     };
 }
 
-/// abi_stable's name of the root module's static (`ROOT_MODULE_LOADER_NAME`), which `export_name` needs as a literal.
+/// abi_stable's name for the root module's static (`ROOT_MODULE_LOADER_NAME`). `export_name` needs
+/// it as a literal.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __root_module_symbol {

@@ -1,24 +1,25 @@
 //! A guide for authors of plugins, from `cobuf new` to a tuned producer.
 //!
-//! | Page | What it answers |
+//! | Page | Content |
 //! | --- | --- |
-//! | [`first_steps`] | How do I begin? |
-//! | [`configuration`] | What can a user set, and what is refused? |
-//! | [`schema`] | Which arrays, how are they filled, what of shorter batches? |
-//! | [`commander`] | What are messages, who sends them, and what of resumed runs? |
-//! | [`randomness`] | How does the same seed give the same bytes? |
-//! | [`errors`] | What becomes of errors, panics, crashes, hangs? |
-//! | [`metadata_and_logs`] | What else can be said of a batch, and along the way? |
-//! | [`testing`] | How do I test a plugin, and a pipeline? |
-//! | [`debugging`] | gdb, perf, valgrind: how do I look into a worker? |
-//! | [`sharing_data`] | How do workers share tables and models? |
-//! | [`threads_and_c_libraries`] | Threads of one's own; libraries that are not thread-safe; linking; C and C++ |
-//! | [`releasing`] | What must match, where is it found, how is it replaced? |
-//! | [`tuning`] | What holds a run up? And a checklist at the end. |
+//! | [`first_steps`] | from nothing to a producer that runs, is tested and reloads itself |
+//! | [`configuration`] | the settings of a plugin, and how wrong ones are refused |
+//! | [`schema`] | arrays, how to fill them, shorter batches |
+//! | [`commander`] | messages, their order, resumed runs |
+//! | [`randomness`] | the same bytes from the same seed |
+//! | [`errors`] | errors, panics, crashes and hangs, and how a run continues after each |
+//! | [`metadata_and_logs`] | further values of a batch, and records along the way |
+//! | [`testing`] | tests of a plugin and of a pipeline |
+//! | [`debugging`] | gdb, perf and valgrind on a worker |
+//! | [`sharing_data`] | tables and models that all workers share |
+//! | [`threads_and_c_libraries`] | threads of your own, libraries that are not thread-safe, linking, C and C++ |
+//! | [`releasing`] | compatibility, search path, replacing a plugin under a run |
+//! | [`tuning`] | which part limits a run, and a checklist |
 //!
-//! The Rust programs on these pages are compiled and run with the tests of this crate. The pages are files in `guide/`, too.
+//! The tests of this crate compile and run the Rust programs on these pages. The pages are also
+//! files in `guide/`.
 
-/// The pages as modules: rustdoc shows them, and runs what is in them.
+/// The pages as modules: rustdoc shows them, and the doctests run their programs.
 macro_rules! pages {
     ($($page:ident $file:literal)*) => {
         $(

@@ -1,4 +1,5 @@
-//! A producer or commander that was opened, in safe code: what the boundary's shims and the test harness share.
+//! Producers and commanders that are open, in safe code. The boundary's shims and the test harness
+//! share them.
 
 use crate::abi::{CommanderInfo, WorkerInfo};
 use crate::codec;
@@ -79,7 +80,7 @@ impl<C: Commander> CommanderInstance<C> {
         Ok(message.map(|message| codec::encode("a message", &message)).transpose()?)
     }
 
-    /// Goes from the message `from`, which would be next, on to the message `to`.
+    /// Skips from the message `from`, which would be next, to the message `to`.
     pub(crate) fn skip(&mut self, from: u64, to: u64) -> anyhow::Result<()> {
         self.context.sequence = from;
         self.commander.skip(&mut self.context, to)

@@ -1,28 +1,56 @@
 //! Write plugins for cobuf, the concurrent buffer.
 //!
-//! A **producer** fills slots of shared memory with arrays, in worker processes of its own; a **commander** says what
-//! to produce, one message a batch. Each is a `cdylib` crate that depends on this crate alone, implements
-//! [`Producer`] or [`Commander`], and ends with [`export_producer!`] or [`export_commander!`]. All of it is safe Rust, and
-//! compiles under `#![forbid(unsafe_code)]` (with which ndarray's own `s![]` does not: use `slice_axis`, `index_axis` or
-//! `outer_iter_mut`, or `#![deny(unsafe_code)]`).
+//! A plugin is a `cdylib` crate of one of two kinds. A **producer** fills slots of shared memory
+//! with arrays; it runs in worker processes. A **commander** says what to produce, with one message
+//! for each batch; it runs in one process of its own. The crate depends on this crate alone,
+//! implements [`Producer`] or [`Commander`], and ends with [`export_producer!`] or
+//! [`export_commander!`].
 //!
-//! ```text
-//!   Cargo.toml   [lib] crate-type = ["cdylib"]
-//!                [dependencies] cobuf-plugin-api = "0.1"
-//!   src/lib.rs   impl Producer for MyProducer { … }
-//!                cobuf_plugin_api::export_producer!(MyProducer);
+//! # A plugin's package
+//!
+//! `cobuf new producer NAME` writes such a package. These are its lines in `Cargo.toml`:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib"]
+//!
+//! [dependencies]
+//! cobuf-plugin-api = "0.1"
 //! ```
 //!
-//! See [`Producer`] and [`Commander`] for complete plugins, [`testing`] to test one without a host, and the [`guide`] for everything from
-//! `cobuf new` to a tuned producer.
+//! `src/lib.rs` then has this form:
 //!
-//! Logs written with `log` or `tracing` reach the application with the plugin's name and the worker's number.
-//! Errors are [`anyhow::Error`]s; their chains reach the application as they are. Panics are caught.
+//! ```text
+//! use cobuf_plugin_api::prelude::*;
 //!
-//! Producers can also be written in C and C++, with `include/cobuf.h` in this crate's folder instead of its code.
+//! impl Producer for MyProducer { … }
 //!
-//! The other modules hold what host and plugin share: [`manifest`], [`abi`], [`codec`], [`report`]. What loads where, and what is refused in
-//! which words, is in [ABI.md]; `tests/abi.rs` keeps it true.
+//! cobuf_plugin_api::export_producer!(MyProducer);
+//! ```
+//!
+//! A plugin is safe Rust and compiles under `#![forbid(unsafe_code)]`. ndarray's `s![]` macro is
+//! the exception: it needs `#![deny(unsafe_code)]`, or use `slice_axis`, `index_axis` or
+//! `outer_iter_mut` instead.
+//!
+//! # Where to read on
+//!
+//! - [`Producer`] and [`Commander`] each show a complete plugin.
+//! - [`testing`] runs a plugin in a unit test, without a host.
+//! - The [`guide`] leads from `cobuf new` to a tuned producer.
+//! - `include/cobuf.h` in this crate's folder is the same interface for producers in C and C++.
+//!   They do not use this crate.
+//!
+//! # Errors and logs
+//!
+//! Errors are [`anyhow::Error`]s, and their chains reach the application unchanged. Panics are
+//! caught and reported as errors. Records written with `log` or `tracing` reach the application
+//! with the plugin's name and the worker's number.
+//!
+//! # The boundary
+//!
+//! The modules [`manifest`], [`abi`], [`codec`] and [`report`] hold the types that host and plugin
+//! share. [ABI.md] says which host loads which plugin, and with which words it refuses the others;
+//! `tests/abi.rs` checks that document.
 //!
 //! [ABI.md]: https://github.com/cobuf/cobuf/blob/main/plugin-api/ABI.md
 
@@ -49,6 +77,7 @@ mod shims;
 mod slot;
 mod state;
 mod stop;
+mod view;
 
 pub use commander::{Commander, CommanderContext};
 pub use dictionary::{Dictionary, Value};
@@ -63,10 +92,16 @@ pub use seed::{Rng, generator, message_seed};
 pub use slot::{Slot, SlotError};
 pub use state::SavedState;
 pub use stop::StopFlag;
+pub use view::ViewError;
 
 pub use {anyhow, half, log, ndarray, rand, schemars, serde};
 
-/// What a plugin's source usually needs: `use cobuf_plugin_api::prelude::*;`
+/// The README's program, compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// The names that a plugin's source usually needs: `use cobuf_plugin_api::prelude::*;`
 pub mod prelude {
     pub use crate::{
         ArraySpec, Commander, CommanderContext, DType, Dictionary, ProduceContext, Producer, SavedState,

@@ -1,6 +1,7 @@
-//! Takes a plugin's `log` records, and `tracing` events where no subscriber is set, to the host.
+//! Forwards a plugin's `log` records to the host, and its `tracing` events too if it sets no
+//! subscriber.
 //!
-//! `log` has one logger per shared library. The host installs this forwarder in the plugin's.
+//! `log` has one logger for each shared library. The host installs this forwarder as the plugin's.
 
 use std::sync::OnceLock;
 
@@ -13,7 +14,8 @@ struct Forwarder(LogSink);
 
 static FORWARDER: OnceLock<Forwarder> = OnceLock::new();
 
-/// Sends records up to `max_level` (0 off … 5 trace) to the host. A logger that the plugin set itself stays.
+/// Forwards records up to `max_level` (0 off … 5 trace) to the host. If the plugin has set a logger
+/// of its own, that one stays.
 pub(crate) fn install(sink: LogSink, max_level: u8) {
     let level = LevelFilter::iter().nth(max_level.into()).unwrap_or(LevelFilter::Trace);
     if log::set_logger(FORWARDER.get_or_init(|| Forwarder(sink))).is_ok() {

@@ -1,19 +1,22 @@
-//! What a plugin's file says of itself, before any of its code runs.
+//! The manifest: a description of the plugin in its file, which the host reads before any of the
+//! plugin's code runs.
 //!
-//! The export macros put a [`Manifest`] into an ELF section of its own; that of `include/cobuf.h` writes the same bytes. The host reads it from the file, without
-//! `dlopen`, and refuses a plugin that it cannot run in one sentence. The layout of these bytes is frozen: later
-//! versions raise [`MANIFEST_FORMAT`] and append.
+//! The export macros put a [`Manifest`] into an ELF section of its own; `COBUF_EXPORT_PRODUCER` of
+//! `include/cobuf.h` writes the same bytes. The host reads it from the file, without `dlopen`. If
+//! it cannot run the plugin, it refuses it in one sentence. The layout of these bytes is frozen:
+//! later versions raise [`MANIFEST_FORMAT`] and append.
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use serde::{Deserialize, Serialize};
 
-/// The ELF section that holds the manifest.
+/// The name of the ELF section that holds the manifest.
 pub const MANIFEST_SECTION: &str = ".cobuf.manifest";
-/// The version of this crate, which is the version of the boundary between host and plugin.
+/// The version of this crate, which is also the version of the boundary between host and plugin.
 pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What a plugin in C says in the version's place: the interface of `include/cobuf.h`, whose versions are frozen.
+/// The value that a plugin in C has in place of this crate's version. It names the interface of
+/// `include/cobuf.h`, whose versions are frozen.
 pub const C_INTERFACE: &str = "C/1";
-/// The layout of the manifest's bytes.
+/// The number of this layout of the manifest's bytes.
 pub const MANIFEST_FORMAT: u32 = 1;
 /// The first bytes of every manifest.
 pub const MANIFEST_MAGIC: [u8; 8] = *b"\x7fcobuf\n\0";
@@ -37,7 +40,8 @@ impl std::fmt::Display for PluginKind {
     }
 }
 
-/// The manifest's bytes, as the export macros write them. Texts are padded with zeros and cut where they are too long.
+/// The manifest's bytes, as the export macros write them. Texts are padded with zeros, and cut if
+/// they are too long.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, NoUninit, AnyBitPattern)]
 pub struct Manifest {
@@ -57,7 +61,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest of the plugin that is being compiled; called by the export macros.
+    /// The manifest of the plugin that is being compiled; the export macros call it.
     pub const fn new(kind: PluginKind, name: &str, version: &str, aborts: bool) -> Self {
         Self {
             magic: MANIFEST_MAGIC,
@@ -95,17 +99,18 @@ const fn text<const N: usize>(text: &str) -> [u8; N] {
 pub struct ManifestInfo {
     /// Commander or producer.
     pub kind: PluginKind,
-    /// The plugin's package.
+    /// The name of the plugin's package.
     pub name: String,
     /// The package's version.
     pub version: String,
-    /// The version of `cobuf-plugin-api` that it was built with, or the version of the C interface, as in [`C_INTERFACE`].
+    /// The version of `cobuf-plugin-api` that the plugin was built with, or the version of the C
+    /// interface, as in [`C_INTERFACE`].
     pub api_version: String,
-    /// The compiler, as `rustc --version` prints it, or that of a plugin in C.
+    /// The compiler, as `rustc --version` prints it; for a plugin in C, the C or C++ compiler.
     pub rustc: String,
     /// The target triple.
     pub target: String,
-    /// Whether a panic aborts the process, so that the host cannot guard it.
+    /// Whether a panic aborts the process. Then the host cannot catch the plugin's panics.
     pub aborts_on_panic: bool,
     /// The CPU features that the code needs, by rustc's names.
     pub cpu_features: Vec<String>,
@@ -114,34 +119,35 @@ pub struct ManifestInfo {
 /// Why bytes are not a manifest that this version can read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Not a manifest.
+    /// The bytes are not a manifest.
     #[error("its section {MANIFEST_SECTION} is no manifest; rebuild it with cobuf-plugin-api {API_VERSION}")]
     Magic,
-    /// A manifest of another layout.
+    /// The manifest has another layout.
     #[error(
         "its manifest has format {found}, this host reads format {MANIFEST_FORMAT}; \
          rebuild it with cobuf-plugin-api {API_VERSION}"
     )]
     Format {
-        /// The format found.
+        /// The manifest's format.
         found: u32,
     },
-    /// A kind of plugin that is not known.
+    /// The manifest names an unknown kind of plugin.
     #[error(
         "its manifest names a kind of plugin that this host does not know ({found}); \
          rebuild it with cobuf-plugin-api {API_VERSION}"
     )]
     Kind {
-        /// The number found.
+        /// The number of that kind.
         found: u32,
     },
 }
 
 impl ManifestInfo {
-    /// Reads the bytes of the section [`MANIFEST_SECTION`].
+    /// Parses the bytes of the section [`MANIFEST_SECTION`].
     ///
     /// # Errors
-    /// [`ManifestError`] where they are not a manifest, or one of another format.
+    /// [`ManifestError`]: the bytes are not a manifest, or one of another format or of an unknown
+    /// kind.
     pub fn parse(section: &[u8]) -> Result<Self, ManifestError> {
         let magic_and_format = section
             .get(..12)
@@ -185,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_manifest_read_as_it_was_written() {
+    fn manifest_survives_parsing() {
         let manifest = Manifest::new(PluginKind::Producer, "digits-producer", "1.2.3", false);
         let info = ManifestInfo::parse(bytemuck::bytes_of(&manifest)).unwrap();
         assert_eq!((info.name.as_str(), info.version.as_str()), ("digits-producer", "1.2.3"));
@@ -195,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn are_strange_bytes_refused() {
+    fn bytes_that_are_no_manifest_are_refused() {
         let manifest = Manifest::new(PluginKind::Producer, "p", "1", false);
         let bytes = bytemuck::bytes_of(&manifest);
         assert_eq!(ManifestInfo::parse(&bytes[..100]), Err(ManifestError::Magic));

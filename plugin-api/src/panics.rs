@@ -1,7 +1,8 @@
-//! Panics as values: every call from the host goes through [`guard`], so that no panic crosses the boundary.
+//! Panics as values: every call from the host goes through [`guard`], so that no panic crosses the
+//! boundary.
 //!
-//! A plugin has its own copy of the standard library, so its panic hook and its unwinding are its own: only code that
-//! is compiled into the plugin, as this is, can catch them.
+//! A plugin has its own copy of the standard library, and so its own panic hook and unwinding. Only
+//! code that is compiled into the plugin, as this is, can catch its panics.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
@@ -10,14 +11,14 @@ use std::sync::Once;
 use crate::report::Report;
 
 thread_local! {
-    /// Whether this thread is inside a guard, whose report will carry the panic.
+    /// Whether this thread is inside a guard, whose report carries the panic.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
-    /// The last panic inside the guard: message and place, as the hook saw them.
+    /// The last panic inside the guard: its message and place, as the hook saw them.
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Installs a hook that notes a guarded panic instead of printing it. Others, such as those of the plugin's own threads, go
-/// to the log as well as to the hook that was there before.
+/// Installs a panic hook. It records a guarded panic instead of printing it. All other panics, such
+/// as those of the plugin's own threads, go to the log and to the hook that was there before.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -33,18 +34,20 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Runs a plugin's code; an error or a panic becomes a report.
+/// Runs a plugin's code; turns an error or a panic into a report.
 pub(crate) fn guard<T>(body: impl FnOnce() -> anyhow::Result<T>) -> Result<T, Report> {
     install_hook();
     let outer = GUARDED.replace(true);
-    // What the body leaves behind is not used after a panic: the host drops the instance and makes a new one.
+    // Nothing uses the plugin's half-changed state after a panic: the host drops the instance and
+    // makes a new one.
     let result = panic::catch_unwind(AssertUnwindSafe(body));
     GUARDED.set(outer);
     match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Report::from_error(&error)),
         Err(payload) => {
-            // A payload whose own drop panics must not unwind out of here; texts, which nearly all are, cannot, and are not leaked.
+            // A payload whose own drop panics must not unwind out of here, so it is leaked. Nearly
+            // all payloads are texts, which cannot panic and are dropped.
             if !payload.is::<&'static str>() && !payload.is::<String>() {
                 std::mem::forget(payload);
             }
@@ -59,7 +62,7 @@ mod tests {
     use crate::report::ReportKind;
 
     #[test]
-    fn does_a_panic_become_a_report_with_its_place() {
+    fn panic_becomes_a_report_with_its_place() {
         let report = guard::<()>(|| panic!("no pixels in {}", "scan.png")).unwrap_err();
         assert_eq!(report.kind, ReportKind::Panic);
         assert!(report.to_string().starts_with("panicked at plugin-api/src/panics.rs:"), "{report}");
@@ -67,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_payload_whose_drop_panics_stay_inside() {
+    fn payload_whose_drop_panics_is_contained() {
         struct Bomb;
         impl Drop for Bomb {
             fn drop(&mut self) {
@@ -78,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn does_an_error_become_a_report_with_its_chain() {
+    fn error_becomes_a_report_with_its_chain() {
         let report = guard::<()>(|| Err(anyhow::anyhow!("cause").context("failed"))).unwrap_err();
         assert_eq!(report.chain, ["failed", "cause"]);
     }

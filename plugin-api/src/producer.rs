@@ -1,4 +1,4 @@
-//! The trait that a producer plugin implements, and what its methods are told.
+//! The trait that a producer plugin implements, and the contexts that its methods are given.
 
 use std::fmt;
 
@@ -9,14 +9,20 @@ use crate::seed::{self, Rng};
 use crate::slot::Slot;
 use crate::stop::StopFlag;
 
-/// Fills slots with arrays, one batch a message. Runs in worker processes, many of them side by side.
+/// Fills slots with arrays, one batch for each message. It runs in worker processes, usually
+/// several at the same time.
 ///
-/// The order of calls: [`schema`](Self::schema) once in a process of its own, to learn how much memory is needed;
-/// then in each worker `schema`, [`new`](Self::new), [`produce`](Self::produce) for each message that the worker gets, and
-/// `drop` at the end of the stream. A worker has a single thread, unless the plugin starts others.
+/// The host calls the methods in this order:
 ///
-/// A panic in any of them is caught and becomes that batch's error. A crash ends the worker only: another one does
-/// the message again.
+/// 1. [`schema`](Self::schema) once, in a process of its own, to learn how much memory a slot
+///    needs.
+/// 2. In each worker `schema`, then [`new`](Self::new), then [`produce`](Self::produce) for each
+///    message that the worker claims, and `drop` at the end of the stream.
+///
+/// A worker calls the plugin from one thread; the plugin may start threads of its own.
+///
+/// A panic in a method is caught. In `produce` it becomes the error of that batch. A crash ends the
+/// worker only: another worker retries the message.
 ///
 /// ```
 /// use cobuf_plugin_api::prelude::*;
@@ -49,7 +55,12 @@ use crate::stop::StopFlag;
 ///         Ok(Constant)
 ///     }
 ///
-///     fn produce(&mut self, message: Message, slot: &mut Slot<'_>, _context: &mut ProduceContext<'_>) -> Result<()> {
+///     fn produce(
+///         &mut self,
+///         message: Message,
+///         slot: &mut Slot<'_>,
+///         _context: &mut ProduceContext<'_>,
+///     ) -> Result<()> {
 ///         slot.array::<f32, Ix2>("x")?.fill(message.index);
 ///         Ok(())
 ///     }
@@ -59,34 +70,38 @@ use crate::stop::StopFlag;
 /// # fn main() {}
 /// ```
 pub trait Producer: Sized + 'static {
-    /// The plugin's configuration: the `producer.config` table of a pipeline file. A field that it does not have is
-    /// refused. Its JSON Schema is shown by `cobuf inspect`.
+    /// The plugin's configuration: the `producer.config` table of a pipeline file. The host refuses
+    /// a field that this type does not have. `cobuf inspect` shows its JSON Schema.
     type Config: DeserializeOwned + schemars::JsonSchema;
 
-    /// What it needs of a message, which must be a dictionary: a struct, or [`Dictionary`](crate::Dictionary) for any.
-    /// Entries that it does not name are left alone.
+    /// The entries of a message that the producer needs. A message is a dictionary, so this is a
+    /// struct, or [`Dictionary`](crate::Dictionary) for all entries. Entries that a struct does not
+    /// name are ignored.
     type Message: DeserializeOwned;
 
-    /// The arrays of every slot, from the configuration alone: the same configuration must give the same schema in
-    /// every process.
+    /// The arrays of every slot. They depend on the configuration alone: the same configuration
+    /// must give the same schema in every process.
     ///
     /// # Errors
-    /// Ends the start of the host with this error.
+    /// An error or a panic ends the start of the host.
     fn schema(config: &Self::Config) -> anyhow::Result<Schema>;
 
-    /// Makes the producer, in the worker, after the fork: open files, start threads, load models here.
+    /// Makes the producer, in the worker, after the fork: open files, start threads and load models
+    /// here.
     ///
     /// # Errors
-    /// Ends the start of the host with this error.
+    /// An error or a panic ends the start of the host.
     fn new(config: Self::Config, context: &WorkerContext) -> anyhow::Result<Self>;
 
     /// Fills the slot's arrays from a message.
     ///
-    /// The content should depend on the configuration, the message and the [generator](ProduceContext::rng) only: then
-    /// a run is reproducible whatever the number of workers, and a message that is done again gives the same bytes.
+    /// The content should depend on the configuration, the message and the
+    /// [generator](ProduceContext::rng) only. Then a run is reproducible with any number of
+    /// workers, and a retried message gives the same bytes.
     ///
     /// # Errors
-    /// Becomes the error of this batch, with its chain; the producer goes on with the next message.
+    /// An error becomes the error of this batch, with its chain of causes, and is not retried. The
+    /// producer continues with the next message.
     fn produce(
         &mut self,
         message: Self::Message,
@@ -95,7 +110,7 @@ pub trait Producer: Sized + 'static {
     ) -> anyhow::Result<()>;
 }
 
-/// Which worker this is.
+/// The worker that a producer runs in.
 #[derive(Debug, Clone)]
 pub struct WorkerContext {
     pub(crate) worker: u32,
@@ -110,7 +125,9 @@ impl WorkerContext {
         self.worker
     }
 
-    /// The number of workers. Content should not depend on it.
+    /// The number of workers that the host was started with. It may change later, by
+    /// `Host::set_workers` or by auto-tuning, and this value does not follow. Content should not
+    /// depend on it.
     pub fn workers(&self) -> u32 {
         self.workers
     }
@@ -120,14 +137,14 @@ impl WorkerContext {
         self.incarnation
     }
 
-    /// Whether the host wants to stop. Long work should look now and then and return: what takes longer than the
-    /// host's patience is killed.
+    /// Whether the host wants to stop. Long work should check it now and then, and return an error:
+    /// a worker that is still busy after the host's grace period (by default 2 seconds) is killed.
     pub fn stop_requested(&self) -> bool {
         self.stop.is_set()
     }
 }
 
-/// What belongs to one message.
+/// The message that is being produced: its number, attempt, seed and generator.
 pub struct ProduceContext<'worker> {
     worker: &'worker WorkerContext,
     sequence: u64,
@@ -151,17 +168,18 @@ impl<'worker> ProduceContext<'worker> {
         self.sequence
     }
 
-    /// How many attempts at this message ended in a worker's death before: 0 at first.
+    /// The number of earlier attempts at this message that ended with the death of a worker: 0 at
+    /// first.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The message's seed: it depends on the run's seed and the sequence number only.
+    /// The message's seed. It depends only on the run's seed and the sequence number.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The message's generator, made from [`seed`](Self::seed) at the first call.
+    /// The message's generator, which is made from [`seed`](Self::seed) at the first call.
     pub fn rng(&mut self) -> &mut Rng {
         self.rng.get_or_insert_with(|| seed::generator(self.seed))
     }

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportKind {
-    /// It returned an error.
+    /// The plugin returned an error.
     Error,
-    /// It panicked.
+    /// The plugin panicked.
     Panic,
-    /// Its process died. The host says so; a plugin's report is never of this kind.
+    /// The plugin's process died. Only the host reports this kind.
     Crash,
-    /// It did not come back in time, and its process was killed. The host says so, as of a crash.
+    /// The plugin missed its deadline, and the host killed its process. Only the host reports this
+    /// kind.
     Timeout,
 }
 
@@ -29,17 +30,18 @@ impl fmt::Display for ReportKind {
     }
 }
 
-/// A plugin's failure: what it was, and its chain of causes, outermost first.
+/// A plugin's failure: its kind, and its chain of causes, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Whether it was an error, a panic, a crash or a timeout.
     pub kind: ReportKind,
-    /// The messages from the error itself to its root cause; one for the others.
+    /// For an error, the messages from the error itself to its root cause; for the other kinds, one
+    /// message.
     pub chain: Vec<String>,
 }
 
 impl Report {
-    /// The report of an error.
+    /// The report of an error that the plugin returned.
     pub fn from_error(error: &anyhow::Error) -> Self {
         Self { kind: ReportKind::Error, chain: error.chain().map(ToString::to_string).collect() }
     }
@@ -49,18 +51,19 @@ impl Report {
         Self { kind: ReportKind::Panic, chain: vec![message] }
     }
 
-    /// The report of what the host has seen of a process: a crash or a timeout.
+    /// The report of a failure that the host observed: a crash or a timeout.
     pub fn from_host(kind: ReportKind, message: String) -> Self {
         Self { kind, chain: vec![message] }
     }
 
-    /// As MessagePack. The chain is cut so that the bytes fit `limit`, which must be at least [`Report::MIN_BYTES`].
+    /// Encodes the report as MessagePack. The chain is cut so that the bytes fit `limit`, which
+    /// must be at least [`Report::MIN_BYTES`].
     pub fn encode(&self, limit: usize) -> Vec<u8> {
-        // A struct of an enum and strings can always be written.
+        // A struct of an enum and strings can always be encoded.
         rmp_serde::to_vec_named(&self.clone().shortened(limit)).unwrap_or_default()
     }
 
-    /// The same report, cut so that its MessagePack bytes fit `limit`.
+    /// The same report, cut so that its encoding fits `limit` bytes.
     #[must_use]
     pub fn shortened(mut self, limit: usize) -> Self {
         while rmp_serde::to_vec_named(&self).is_ok_and(|bytes| bytes.len() > limit) {
@@ -69,18 +72,18 @@ impl Report {
         self
     }
 
-    /// The report in MessagePack bytes; where they cannot be read, a report that says so.
+    /// Decodes a report. If the bytes are not a report, the result is a report that says so.
     pub fn decode(bytes: &[u8]) -> Self {
         Self::deserialize(&mut crate::codec::deserializer(bytes)).unwrap_or_else(|error| Self {
             kind: ReportKind::Error,
-            chain: vec![format!("the plugin's error cannot be read: {error}")],
+            chain: vec![format!("the plugin's error report cannot be decoded: {error}")],
         })
     }
 
-    /// The least limit that [`encode`](Self::encode) can keep.
+    /// The smallest limit that [`encode`](Self::encode) can keep, in bytes.
     pub const MIN_BYTES: usize = 64;
 
-    /// Drops the last cause, or halves the last one that is left.
+    /// Drops the last cause, or halves the message if it is the only one.
     fn shorten(&mut self) {
         if self.chain.len() > 1 {
             self.chain.pop();
@@ -106,7 +109,7 @@ mod tests {
     use anyhow::Context as _;
 
     #[test]
-    fn does_a_report_keep_the_chain() {
+    fn report_keeps_the_chain() {
         let error =
             Err::<(), _>(anyhow::anyhow!("no such file")).context("cannot open scan.png").unwrap_err();
         let report = Report::decode(&Report::from_error(&error).encode(4096));
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_long_report_cut_to_fit() {
+    fn long_report_is_cut_to_fit() {
         let report = Report::from_panic("é".repeat(1000));
         let bytes = report.encode(Report::MIN_BYTES);
         assert!(bytes.len() <= Report::MIN_BYTES);

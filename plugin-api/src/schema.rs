@@ -1,7 +1,8 @@
-//! What a slot holds: named arrays, each with an element type and a shape.
+//! The content of a slot: named arrays, each with an element type and a shape.
 //!
-//! A [`Schema`] is checked when it is made, also when it arrives from another process; whoever holds one may
-//! rely on it: names differ, every dimension is at least 1, and the size in bytes fits the address space.
+//! A [`Schema`] is checked when it is made, and also when it arrives from another process. So its
+//! holder can rely on these rules: names differ, every dimension is at least 1, and the size in
+//! bytes fits the address space.
 
 use std::fmt;
 
@@ -10,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::dtype::DType;
 
-/// The most arrays that one slot may hold.
+/// The most arrays in one slot.
 pub const MAX_ARRAYS: usize = 32;
 /// The most dimensions of one array, as in NumPy 1.
 pub const MAX_DIMENSIONS: usize = 32;
 /// The longest name of an array, in bytes of UTF-8.
 pub const MAX_ARRAY_NAME_BYTES: usize = 128;
-/// The largest slot, in bytes: 1 TiB. What is really there is checked when memory is reserved.
+/// The largest slot, in bytes: 1 TiB. The machine's free memory is checked when the host reserves
+/// the slots.
 pub const MAX_SLOT_BYTES: usize = 1 << 40;
 
 /// One array of a slot: its name, element type and shape.
@@ -32,8 +34,9 @@ pub struct ArraySpec {
 }
 
 impl ArraySpec {
-    /// An array `name` with elements of `dtype` and dimensions `shape`, outermost first (row-major, as ndarray's
-    /// and NumPy's default). An empty shape is a single number. Checked when it becomes part of a [`Schema`].
+    /// An array `name` with elements of `dtype` and dimensions `shape`, outermost first (row-major,
+    /// as the default of ndarray and NumPy). An empty shape is a single number. The values are
+    /// checked when the array becomes part of a [`Schema`].
     pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>) -> Self {
         Self { name: name.into(), dtype, shape: shape.into() }
     }
@@ -43,17 +46,17 @@ impl ArraySpec {
         &self.name
     }
 
-    /// The type of the elements.
+    /// The element type.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The dimensions, outermost first.
+    /// The dimensions, outermost first; empty for a single number.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The number of bytes that the whole array takes.
+    /// The number of bytes of the whole array.
     pub fn bytes(&self) -> usize {
         self.elements() * self.dtype.size()
     }
@@ -63,13 +66,15 @@ impl ArraySpec {
         self.shape.iter().product()
     }
 
-    /// The number of bytes of one row, an entry along the first axis; of the whole array where it has no axis.
+    /// The number of bytes of one row, which is an entry along the first axis. If the array has no
+    /// axis, it is one element.
     pub fn row_bytes(&self) -> usize {
         self.shape.iter().skip(1).product::<usize>() * self.dtype.size()
     }
 
-    /// The shape of a batch with so many rows, of a full one where there is no number, as ndarray's dimension type; `None` where that
-    /// has another number of axes.
+    /// The shape of a batch with `rows` rows, as ndarray's dimension type; that of a full batch if
+    /// `rows` is `None`. The result is `None` if the type has another number of axes than the
+    /// array.
     pub fn dimensions<D: Dimension>(&self, rows: Option<usize>) -> Option<D> {
         if D::NDIM.is_some_and(|axes| axes != self.shape.len()) {
             return None;
@@ -109,7 +114,7 @@ impl fmt::Display for ArraySpec {
     }
 }
 
-/// Prints a shape as `(12, 284, 284, 3)`, a single dimension as `(12,)`, as NumPy does.
+/// Prints a shape as NumPy does: `(12, 284, 284, 3)`, or `(12,)` for a single dimension.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape<'a>(pub &'a [usize]);
 
@@ -148,11 +153,12 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Checks the arrays and makes them a schema.
+    /// Checks the arrays and makes a schema of them.
     ///
     /// # Errors
-    /// No array or more than [`MAX_ARRAYS`]; a name that is empty, too long or taken; a dimension of 0 or too many
-    /// dimensions; more than [`MAX_SLOT_BYTES`].
+    /// [`SchemaError`]: there are no arrays or more than [`MAX_ARRAYS`]; a name is empty, longer
+    /// than [`MAX_ARRAY_NAME_BYTES`] or taken; a dimension is 0; an array has more than
+    /// [`MAX_DIMENSIONS`] dimensions; the arrays have more than [`MAX_SLOT_BYTES`] bytes.
     pub fn new(arrays: impl Into<Vec<ArraySpec>>) -> Result<Self, SchemaError> {
         let arrays = arrays.into();
         if arrays.is_empty() || arrays.len() > MAX_ARRAYS {
@@ -172,22 +178,23 @@ impl Schema {
         Ok(Self { arrays })
     }
 
-    /// The arrays in their order.
+    /// The arrays, in their order.
     pub fn arrays(&self) -> &[ArraySpec] {
         &self.arrays
     }
 
-    /// The position of the array called `name`.
+    /// The position of the array `name`; `None` if there is no such array.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.arrays.iter().position(|array| array.name == name)
     }
 
-    /// The bytes of all arrays together, without padding between them.
+    /// The number of bytes of all arrays together, without padding between them.
     pub fn bytes(&self) -> usize {
         self.arrays.iter().map(ArraySpec::bytes).sum()
     }
 
-    /// The number of rows of a full batch: the length of the first axis, where all arrays share it.
+    /// The number of rows of a full batch, which is the length of the first axis. `None` if the
+    /// arrays do not share a first axis.
     pub fn rows(&self) -> Option<usize> {
         let rows = *self.arrays.first()?.shape.first()?;
         self.arrays.iter().all(|array| array.shape.first() == Some(&rows)).then_some(rows)
@@ -223,47 +230,50 @@ impl From<Schema> for Vec<ArraySpec> {
     }
 }
 
-/// Why arrays cannot be a [`Schema`].
+/// Why arrays cannot form a [`Schema`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// No array, or too many.
+    /// There are no arrays, or too many.
     #[error("a schema has {count} arrays, expected 1 to {MAX_ARRAYS}")]
     Count {
-        /// How many there are.
+        /// The number of arrays.
         count: usize,
     },
-    /// A name that is empty or too long.
+    /// A name is empty or too long.
     #[error("the array name {name:?} is empty or longer than {MAX_ARRAY_NAME_BYTES} bytes")]
     Name {
         /// The name.
         name: String,
     },
-    /// Two arrays of the same name.
+    /// Two arrays have the same name.
     #[error("two arrays are called {name:?}; give each a name of its own")]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// More dimensions than there may be.
+    /// An array has too many dimensions.
     #[error("array {name:?} has {dimensions} dimensions, expected at most {MAX_DIMENSIONS}")]
     Dimensions {
-        /// The array.
+        /// The array's name.
         name: String,
-        /// How many it has.
+        /// Its number of dimensions.
         dimensions: usize,
     },
-    /// A dimension of 0.
+    /// A dimension is 0.
     #[error("array {name:?} has shape {}, in which every dimension must be at least 1", Shape(shape))]
     EmptyDimension {
-        /// The array.
+        /// The array's name.
         name: String,
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// More bytes than a slot may have.
-    #[error("with array {name:?} the slot is larger than the most a slot may have, {MAX_SLOT_BYTES} bytes")]
+    /// The arrays have more bytes than a slot may have.
+    #[error(
+        "with array {name:?} the slot is larger than {MAX_SLOT_BYTES} bytes, the most that a slot may have; \
+         declare smaller arrays"
+    )]
     TooLarge {
-        /// The array at which it became too large.
+        /// The name of the first array that no longer fits.
         name: String,
     },
 }
@@ -273,7 +283,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_a_schema_invalid() {
+    fn invalid_schemas_are_refused() {
         let one = |name: &str, shape: &[usize]| ArraySpec::new(name, DType::F64, shape);
         assert!(matches!(Schema::new([]), Err(SchemaError::Count { count: 0 })));
         assert!(matches!(Schema::new([one("", &[1])]), Err(SchemaError::Name { .. })));
@@ -287,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn do_rows_need_a_common_first_axis() {
+    fn rows_need_a_common_first_axis() {
         let schema = |second: &[usize]| {
             Schema::new([ArraySpec::new("a", DType::U8, [4, 2]), ArraySpec::new("b", DType::U8, second)])
                 .unwrap()
@@ -298,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_schema_from_elsewhere_checked_too() {
+    fn decoded_schema_is_checked() {
         let error = serde_json::from_str::<Schema>(r#"[{"name":"a","dtype":"u8","shape":[0]}]"#).unwrap_err();
         assert!(error.to_string().contains("every dimension must be at least 1"), "{error}");
         assert!(serde_json::from_str::<Schema>(r#"[{"name":"a","dtype":"complex64","shape":[1]}]"#).is_err());

@@ -1,4 +1,5 @@
-//! The functions behind a plugin's root module: raw types in, safe calls inside, nothing unwinds out.
+//! The functions behind a plugin's root module: they take raw types, call safe code, and never
+//! unwind.
 #![expect(unsafe_code, reason = "turns the host's raw pointers into references; the plugin boundary")]
 
 use std::slice;
@@ -20,24 +21,25 @@ use crate::producer::Producer;
 use crate::report::Report;
 use crate::state::SavedState;
 
-/// The most bytes of an error report that cross the boundary; the host cuts it further to what its memory holds.
+/// The most bytes of an error report that cross the boundary. The host cuts a report further, to
+/// the room that its memory has.
 const MAX_REPORT_BYTES: usize = 64 * 1024;
 
-/// The header through which the host finds a producer's root module; called by `export_producer!`.
+/// The header through which the host finds a producer's root module; `export_producer!` calls it.
 pub const fn producer_header<P: Producer>() -> LibHeader {
     extern "C" fn root<P: Producer>() -> RootModuleResult {
         __call_root_module_loader(producer_module::<P>)
     }
-    // SAFETY: `root` gives a `ProducerModuleRef`, the type named here.
+    // SAFETY: `root` returns a `ProducerModuleRef`, the type named here.
     unsafe { LibHeader::from_constructor::<ProducerModuleRef>(root::<P>, CheckTypeLayout::Yes) }
 }
 
-/// The header through which the host finds a commander's root module; called by `export_commander!`.
+/// The header through which the host finds a commander's root module; `export_commander!` calls it.
 pub const fn commander_header<C: Commander>() -> LibHeader {
     extern "C" fn root<C: Commander>() -> RootModuleResult {
         __call_root_module_loader(commander_module::<C>)
     }
-    // SAFETY: `root` gives a `CommanderModuleRef`, the type named here.
+    // SAFETY: `root` returns a `CommanderModuleRef`, the type named here.
     unsafe { LibHeader::from_constructor::<CommanderModuleRef>(root::<C>, CheckTypeLayout::Yes) }
 }
 
@@ -67,7 +69,7 @@ fn commander_module<C: Commander>() -> CommanderModuleRef {
     .leak_into_prefix()
 }
 
-/// Runs a call from the host, guarded.
+/// Runs a call from the host under the guard.
 fn outcome<T>(body: impl FnOnce() -> anyhow::Result<T>) -> Outcome<T> {
     guard(body).map_err(|report: Report| RVec::from(report.encode(MAX_REPORT_BYTES))).into()
 }
@@ -102,12 +104,13 @@ extern "C" fn producer_open<P: Producer>(config: RSlice<'_, u8>, worker: WorkerI
 }
 
 unsafe extern "C" fn producer_produce<P: Producer>(producer: Instance, job: Job<'_>) -> Outcome<Produced> {
-    // SAFETY: the host passes what `producer_open::<P>` gave, from one thread, and has not closed it.
+    // SAFETY: the host passes a pointer that `producer_open::<P>` returned, from one thread, and
+    // has not closed it.
     let producer = unsafe { &mut *producer.cast::<ProducerInstance<P>>() };
     outcome(|| {
         let arrays = job.arrays.as_slice().iter().map(|array: &RawArray| {
-            // SAFETY: the host's worker holds the slot's claim, so that these bytes are writable, initialised and used
-            // by nobody else until this call returns.
+            // SAFETY: the host's worker holds the slot's claim. So these bytes are writable and
+            // initialised, and nothing else uses them until this call returns.
             unsafe { slice::from_raw_parts_mut(array.data, array.bytes) }
         });
         let place = Place { sequence: job.sequence, attempt: job.attempt, seed: job.seed };
@@ -135,7 +138,8 @@ extern "C" fn commander_open<C: Commander>(
 }
 
 unsafe extern "C" fn commander_next<C: Commander>(commander: Instance, sequence: u64) -> Outcome<RVec<u8>> {
-    // SAFETY: the host passes what `commander_open::<C>` gave, from one thread, and has not closed it.
+    // SAFETY: the host passes a pointer that `commander_open::<C>` returned, from one thread, and
+    // has not closed it.
     let commander = unsafe { &mut *commander.cast::<CommanderInstance<C>>() };
     outcome(|| Ok(commander.next(sequence)?.unwrap_or_default().into()))
 }
@@ -173,13 +177,14 @@ fn into_raw<T>(value: T) -> Instance {
 
 unsafe extern "C" fn close<T>(instance: Instance) -> Outcome<()> {
     outcome(|| {
-        // SAFETY: the host passes what `into_raw::<T>` gave, once, and does not use it again.
+        // SAFETY: the host passes a pointer that `into_raw::<T>` returned, once, and does not use
+        // it again.
         drop(unsafe { Box::from_raw(instance.cast::<T>()) });
         Ok(())
     })
 }
 
-/// Checked here because the export macro needs it as a literal.
+/// The export macro needs the name as a literal; here it is compared with abi_stable's.
 const _: () = {
     let (name, literal) =
         (abi_stable::library::ROOT_MODULE_LOADER_NAME.as_bytes(), crate::__root_module_symbol!().as_bytes());

@@ -7,12 +7,13 @@ use serde::Serialize;
 use crate::codec::{self, CodecError};
 use crate::dtype::{DType, Element};
 use crate::schema::{ArraySpec, MAX_ARRAYS, Schema, Shape};
+use crate::view::ViewError;
 
-/// The arrays of one batch, to be filled by [`Producer::produce`](crate::Producer::produce).
+/// The arrays of one batch, which [`Producer::produce`](crate::Producer::produce) fills.
 ///
-/// The arrays lie in memory that the application reads: what is written here is not copied again. They hold what an
-/// earlier batch left there, so write every element (or `fill` first): a batch that depends on left-overs is not
-/// reproducible.
+/// The arrays lie in shared memory that the application reads, so the values written here are not
+/// copied again. At first they hold the values of an earlier batch. Write every element, or call
+/// `fill` first: a batch that depends on left-over values is not reproducible.
 ///
 /// ```
 /// # use cobuf_plugin_api::{anyhow, ndarray, Slot};
@@ -27,9 +28,9 @@ use crate::schema::{ArraySpec, MAX_ARRAYS, Schema, Shape};
 #[derive(Debug)]
 pub struct Slot<'slot> {
     schema: &'slot Schema,
-    /// The bytes of each array in the schema's order; `None` once they were given out.
+    /// The bytes of each array in the schema's order; `None` once the producer has taken them.
     arrays: ArrayVec<Option<&'slot mut [u8]>, MAX_ARRAYS>,
-    /// The rows that the batch has, where it has fewer than the schema's.
+    /// The batch's number of rows if the producer has set it; otherwise it is the schema's.
     rows: Option<usize>,
     metadata: Vec<u8>,
 }
@@ -38,9 +39,10 @@ impl<'slot> Slot<'slot> {
     /// A slot over the bytes of each array, in the schema's order.
     ///
     /// # Panics
-    /// Where the number of arrays or the length of one differs from the schema's: the caller laid memory out wrongly.
+    /// If the number of arrays or the length of one differs from the schema's: then the caller has
+    /// laid the memory out wrongly.
     pub(crate) fn new(schema: &'slot Schema, arrays: impl Iterator<Item = &'slot mut [u8]>) -> Self {
-        // Filled where it stays: with room for every array there may be it is large.
+        // Built in place and then filled: with its room for `MAX_ARRAYS` arrays it is large.
         let mut slot = Self { schema, arrays: ArrayVec::new(), rows: None, metadata: Vec::new() };
         slot.arrays.extend(arrays.map(Some));
         let matches = slot.arrays.iter().map(|bytes| bytes.as_ref().map_or(0, |bytes| bytes.len()));
@@ -56,37 +58,31 @@ impl<'slot> Slot<'slot> {
         self.schema
     }
 
-    /// The array `name`, as a view to write to: elements of type `T`, dimensions `D` (`Ix1` … `Ix6`, `IxDyn`).
+    /// Takes the array `name` out of the slot, as a writable view with elements of type `T` and
+    /// dimensions `D` (`Ix1` … `Ix6`, `IxDyn`).
     ///
-    /// It has the schema's shape, or fewer rows after [`set_rows`](Self::set_rows). Each array is given out once, so
-    /// that views of several arrays can be held side by side.
+    /// The view has the schema's shape, or fewer rows after [`set_rows`](Self::set_rows). Each
+    /// array can be taken once, so a producer can hold views of several arrays at the same time.
     ///
     /// # Errors
-    /// [`SlotError`]: no such array, another element type or number of dimensions, given out before.
+    /// [`SlotError`]: the slot has no such array, the array has another element type or number of
+    /// dimensions, or it was taken before.
     pub fn array<T: Element, D: Dimension>(
         &mut self,
         name: &str,
     ) -> Result<ArrayViewMut<'slot, T, D>, SlotError> {
         let (index, spec) = self.find(name)?;
-        if spec.dtype() != T::DTYPE {
-            return Err(SlotError::DType { array: spec.clone(), wanted: T::DTYPE });
-        }
-        let Some(dimensions) = spec.dimensions::<D>(self.rows) else {
-            return Err(SlotError::Dimensions { array: spec.clone(), wanted: D::NDIM.unwrap_or_default() });
-        };
+        let fit = spec.fit::<T, D>(self.rows).map_err(|error| SlotError::of(spec, error))?;
         let bytes = self.arrays[index].take().ok_or_else(|| SlotError::Taken { array: spec.clone() })?;
-        let used = dimensions.size() * T::DTYPE.size();
-        let elements = bytemuck::checked::try_cast_slice_mut(&mut bytes[..used])
-            .map_err(|reason| SlotError::Memory { array: spec.clone(), reason: reason.to_string() })?;
-        ArrayViewMut::from_shape(dimensions, elements)
-            .map_err(|reason| SlotError::Memory { array: spec.clone(), reason: reason.to_string() })
+        fit.view_mut(bytes).map_err(|error| SlotError::of(spec, error))
     }
 
-    /// Copies `values` into the array `name`: the same element type and exactly its shape, nothing is cast or
-    /// broadcast. Counts as giving the array out.
+    /// Copies `values` into the array `name`. The values must have the array's element type and
+    /// exactly its shape in this batch: nothing is cast or broadcast. This takes the array out of
+    /// the slot, as [`array`](Self::array) does.
     ///
     /// # Errors
-    /// [`SlotError`]: as [`array`](Self::array), and another shape.
+    /// [`SlotError`]: as for [`array`](Self::array), or the shapes differ.
     pub fn write<T: Element, D: Dimension>(
         &mut self,
         name: &str,
@@ -103,12 +99,16 @@ impl<'slot> Slot<'slot> {
         Ok(())
     }
 
-    /// Says that the batch has `rows` rows, entries along the first axis of every array: as many as the schema has,
-    /// or fewer, such as in the last batch of an epoch. Views taken after it have so many rows; those taken before keep
-    /// all, and their further rows are left out of the batch.
+    /// Sets the batch's number of rows, which are the entries along the first axis of every array:
+    /// from 0 to the schema's number. By default a batch has the schema's number; the last batch of
+    /// an epoch often has fewer.
+    ///
+    /// Views that are taken afterwards have `rows` rows. Views that were taken before keep all of
+    /// them, and the batch leaves out the surplus.
     ///
     /// # Errors
-    /// [`SlotError::Rows`] where the arrays' first axes differ, or are shorter.
+    /// [`SlotError::Rows`]: `rows` is more than the schema has, or the arrays have no common length
+    /// along their first axis.
     pub fn set_rows(&mut self, rows: usize) -> Result<(), SlotError> {
         match self.schema.rows() {
             Some(most) if rows <= most => {
@@ -119,17 +119,20 @@ impl<'slot> Slot<'slot> {
         }
     }
 
-    /// Attaches a dictionary to the batch, which the application reads from it: any `serde` struct or map, or a
-    /// [`Dictionary`](crate::Dictionary). Replaces what was attached before.
+    /// Attaches a dictionary to the batch, which the application reads with `Batch::metadata`: any
+    /// `serde` struct or map, or a [`Dictionary`](crate::Dictionary). It replaces a dictionary that
+    /// was attached before.
+    ///
+    /// The encoded dictionary may have at most 64 KiB; a larger one becomes the batch's error.
     ///
     /// # Errors
-    /// [`CodecError`] where it is no dictionary.
+    /// [`CodecError`]: the value is not a dictionary, or cannot be encoded.
     pub fn set_metadata(&mut self, metadata: &impl Serialize) -> Result<(), CodecError> {
         self.metadata = codec::encode("the metadata", metadata)?;
         Ok(())
     }
 
-    /// What the producer said of the batch, beside its arrays.
+    /// The results that the producer set beside the arrays.
     pub(crate) fn into_outcome(self) -> SlotOutcome {
         SlotOutcome { rows: self.rows, metadata: self.metadata }
     }
@@ -141,75 +144,88 @@ impl<'slot> Slot<'slot> {
     }
 }
 
-/// What a producer said of its batch: the rows where they are fewer, and the encoded metadata, empty for none.
+/// The results that a producer sets beside the arrays: the number of rows, if it differs from the
+/// schema's, and the encoded metadata, empty for none.
 #[derive(Debug)]
 pub(crate) struct SlotOutcome {
     pub(crate) rows: Option<usize>,
     pub(crate) metadata: Vec<u8>,
 }
 
-/// Why an array could not be had from a slot, or not be written.
+/// Why an array cannot be taken from a slot, or not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SlotError {
-    /// There is no such array.
+    /// The slot has no array of this name.
     #[error("the slot has no array {name:?}; it has: {known}")]
     Unknown {
-        /// The name asked for.
+        /// The name that the producer asked for.
         name: String,
-        /// The names there are.
+        /// The names that the slot has.
         known: String,
     },
-    /// The array has other elements.
+    /// The array has another element type.
     #[error("array \"{}\" has elements of type {}, not {wanted}: the schema declares {array}", array.name(), array.dtype())]
     DType {
-        /// The array as declared.
+        /// The array as the schema declares it.
         array: ArraySpec,
-        /// The type asked for.
+        /// The element type that the producer asked for.
         wanted: DType,
     },
     /// The array has another number of dimensions.
     #[error("array \"{}\" has {} dimensions, not {wanted}: the schema declares {array}", array.name(), array.shape().len())]
     Dimensions {
-        /// The array as declared.
+        /// The array as the schema declares it.
         array: ArraySpec,
-        /// The number asked for.
+        /// The number of dimensions that the producer asked for.
         wanted: usize,
     },
     /// The values have another shape.
     #[error("values of shape {} do not fit array \"{}\", which has shape {} in this batch: the schema declares {array}", Shape(found), array.name(), Shape(expected))]
     Shape {
-        /// The array as declared.
+        /// The array as the schema declares it.
         array: ArraySpec,
-        /// The shape that it has in this batch.
+        /// The array's shape in this batch.
         expected: Vec<usize>,
         /// The shape of the values.
         found: Vec<usize>,
     },
-    /// The array was given out before.
-    #[error("array \"{}\" was already given out; keep its view, or write it once", array.name())]
+    /// The producer took the array before.
+    #[error("array \"{}\" was already taken from the slot; keep its view, or write it only once", array.name())]
     Taken {
-        /// The array as declared.
+        /// The array as the schema declares it.
         array: ArraySpec,
     },
-    /// More rows than there are, or arrays that do not share a first axis.
+    /// The number of rows is larger than the schema's, or the arrays do not share a first axis.
     #[error("a batch of {rows} rows does not fit: {}", match most {
         Some(most) => format!("the arrays have {most}"),
         None => "the arrays have no common length along their first axis".to_owned(),
     })]
     Rows {
-        /// The rows asked for.
+        /// The number of rows that the producer asked for.
         rows: usize,
-        /// The rows of the schema, where its arrays share a first axis.
+        /// The schema's number of rows, if its arrays share a first axis.
         most: Option<usize>,
     },
-    /// The memory cannot be seen as this array: it is misaligned, or a `bool` in it is neither 0 nor 1.
+    /// The memory is not such an array: it is misaligned, or holds a `bool` that is neither 0 nor
+    /// 1.
     #[error("the memory of array {array} cannot be used: {reason}")]
     Memory {
-        /// The array as declared.
+        /// The array as the schema declares it.
         array: ArraySpec,
-        /// What is wrong with it.
+        /// The check that failed.
         reason: String,
     },
+}
+
+impl SlotError {
+    fn of(array: &ArraySpec, error: ViewError) -> Self {
+        let array = array.clone();
+        match error {
+            ViewError::DType { wanted, .. } => Self::DType { array, wanted },
+            ViewError::Dimensions { wanted, .. } => Self::Dimensions { array, wanted },
+            ViewError::Memory { reason } => Self::Memory { array, reason },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn can_two_arrays_be_held_side_by_side() {
+    fn two_arrays_are_held_at_once() {
         with_slot(|mut slot| {
             let mut x = slot.array::<f32, Ix2>("x").unwrap();
             let mut flag = slot.array::<bool, IxDyn>("flag").unwrap();
@@ -239,13 +255,13 @@ mod tests {
             let again = slot.array::<f32, Ix2>("x").unwrap_err();
             assert_eq!(
                 again.to_string(),
-                "array \"x\" was already given out; keep its view, or write it once"
+                "array \"x\" was already taken from the slot; keep its view, or write it only once"
             );
         });
     }
 
     #[test]
-    fn does_a_wrong_view_say_what_was_there() {
+    fn wrong_view_is_refused_with_the_declaration() {
         with_slot(|mut slot| {
             let message = |error: SlotError| error.to_string();
             assert_eq!(
@@ -269,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_shorter_batch_shorten_the_views() {
+    fn shorter_batch_has_shorter_views() {
         with_slot(|mut slot| {
             assert_eq!(
                 slot.set_rows(4).unwrap_err().to_string(),

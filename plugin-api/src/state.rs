@@ -1,11 +1,11 @@
-//! What a commander saves of itself, for another one to go on with.
+//! The state that one commander saves, and another one continues from.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 
-/// A commander's own state between two messages, with the version of its form.
+/// A commander's own state between two messages, with the version of its encoding.
 ///
 /// ```
 /// use cobuf_plugin_api::{Dictionary, SavedState};
@@ -21,33 +21,34 @@ pub struct SavedState {
 }
 
 impl SavedState {
-    /// The state in this version's form: a `serde` struct or map.
+    /// Encodes a state, which is a `serde` struct or map. The version is the author's: raise it if
+    /// the type changes.
     ///
     /// # Errors
-    /// [`CodecError`] where it cannot be encoded.
+    /// [`CodecError`]: the state is not a dictionary, or cannot be encoded.
     pub fn new(version: u32, state: &impl Serialize) -> Result<Self, CodecError> {
         Ok(Self { version, bytes: codec::encode("the state", state)? })
     }
 
-    /// A state as it crosses the boundary.
+    /// A state as it crosses the boundary between plugin and host.
     pub fn from_bytes(version: u32, bytes: Vec<u8>) -> Self {
         Self { version, bytes }
     }
 
-    /// The version of its form: what the commander that saved it gave to [`new`](Self::new).
+    /// The version that the commander gave to [`new`](Self::new) when it saved the state.
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The encoded state.
+    /// The encoded state: a MessagePack map.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The state as this type.
+    /// Decodes the state as this type.
     ///
     /// # Errors
-    /// [`CodecError`] where it is not of that type.
+    /// [`CodecError`]: the state is not of this type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
         codec::decode("the state", &self.bytes)
     }

@@ -1,4 +1,4 @@
-//! The host's wish to stop, as a plugin sees it.
+//! The host's request to stop, as a plugin sees it.
 #![expect(unsafe_code, reason = "reads a word of shared memory that the host gave as a pointer")]
 
 use std::fmt;
@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi_stable::StableAbi;
 
-/// A word of the host's that is 0 until the host wants to stop; in a test harness there is none.
+/// A word in the host's shared memory that is 0 until the host wants to stop. In a test harness
+/// there is no such word.
 #[repr(C)]
 #[derive(Clone, Copy, StableAbi)]
 pub struct StopFlag {
@@ -26,7 +27,8 @@ impl StopFlag {
 
     /// Whether the host wants to stop.
     pub fn is_set(self) -> bool {
-        // SAFETY: a word that is not null comes from `new`: it is an `AtomicU32` and valid until the process ends.
+        // SAFETY: a word that is not null comes from `new`, so it is an `AtomicU32` and valid until
+        // the process ends.
         let word = (!self.word.is_null()).then(|| unsafe { AtomicU32::from_ptr(self.word.cast_mut()) });
         word.is_some_and(|word| word.load(Ordering::Relaxed) != 0)
     }

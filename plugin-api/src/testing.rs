@@ -1,7 +1,8 @@
-//! Runs a producer or a commander in process, for an author's own unit tests: no host, no `dlopen`, no other process.
+//! Runs a producer or a commander inside an author's unit test: without a host, `dlopen` or another
+//! process.
 //!
-//! Configuration and messages go through the same encoding and checks as in a run, errors and panics come back as
-//! the same reports.
+//! Configuration and messages pass through the same encoding and checks as in a run. Errors and
+//! panics become the same reports.
 //!
 //! ```
 //! use cobuf_plugin_api::prelude::*;
@@ -17,7 +18,12 @@
 //!     fn new(_: Dictionary, _: &WorkerContext) -> Result<Self> {
 //!         Ok(Ones)
 //!     }
-//!     fn produce(&mut self, _: Dictionary, slot: &mut Slot<'_>, _: &mut ProduceContext<'_>) -> Result<()> {
+//!     fn produce(
+//!         &mut self,
+//!         _: Dictionary,
+//!         slot: &mut Slot<'_>,
+//!         _: &mut ProduceContext<'_>,
+//!     ) -> Result<()> {
 //!         slot.array::<f32, Ix1>("x")?.fill(1.0);
 //!         Ok(())
 //!     }
@@ -57,17 +63,17 @@ pub struct ProducerHarness<P> {
 }
 
 impl<P: Producer> ProducerHarness<P> {
-    /// Opens the producer with a configuration: any `serde` struct or map.
+    /// Opens the producer with a configuration: any `serde` struct or map. The run's seed is 0.
     ///
     /// # Errors
-    /// The plugin's error or panic, or what is wrong with the configuration.
+    /// The plugin's error or panic, or the reason why the configuration is refused.
     pub fn open(config: &impl Serialize) -> Result<Self, Report> {
         let info = WorkerInfo { worker: 0, workers: 1, incarnation: 0, stop: StopFlag::NEVER };
         let instance = guard(|| ProducerInstance::open(&codec::encode("the configuration", config)?, info))?;
         Ok(Self { instance, run_seed: 0 })
     }
 
-    /// The same producer in a run with another seed than 0.
+    /// The same producer in a run with another seed.
     #[must_use]
     pub fn with_seed(mut self, run_seed: u64) -> Self {
         self.run_seed = run_seed;
@@ -79,7 +85,7 @@ impl<P: Producer> ProducerHarness<P> {
         self.instance.schema()
     }
 
-    /// Produces the batch of a message, into memory that is zero before.
+    /// Produces the batch of the message `sequence` (from 0), into memory that is zero before.
     ///
     /// # Errors
     /// The plugin's error or panic.
@@ -110,7 +116,7 @@ fn bytes<'a>(schema: &Schema, arrays: &'a mut [Vec<u64>]) -> impl Iterator<Item 
         .map(|(words, array)| &mut bytemuck::cast_slice_mut(words.as_mut_slice())[..array.bytes()])
 }
 
-/// A batch that a harness produced.
+/// A batch that a harness has produced.
 #[derive(Debug, Clone)]
 pub struct TestBatch {
     schema: Schema,
@@ -123,7 +129,7 @@ impl TestBatch {
     /// A copy of the array `name`, with the batch's rows.
     ///
     /// # Errors
-    /// As [`Slot::array`].
+    /// As for [`Slot::array`].
     pub fn array<T: Element, D: Dimension>(&self, name: &str) -> Result<Array<T, D>, SlotError> {
         let mut arrays = self.arrays.clone();
         let mut slot = Slot::new(&self.schema, bytes(&self.schema, &mut arrays));
@@ -133,15 +139,15 @@ impl TestBatch {
         slot.array(name).map(|view| view.to_owned())
     }
 
-    /// The number of rows that the batch has, where its arrays share a first axis.
+    /// The batch's number of rows; `None` if its arrays do not share a first axis.
     pub fn rows(&self) -> Option<usize> {
         self.rows.or(self.schema.rows())
     }
 
-    /// The metadata; an empty dictionary where none was attached.
+    /// The metadata; an empty dictionary if the producer attached none.
     ///
     /// # Errors
-    /// Where the metadata is not a `T`.
+    /// [`CodecError`](codec::CodecError): the metadata is not a `T`.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, codec::CodecError> {
         const EMPTY_MAP: &[u8] = &[0x80];
         codec::decode("the metadata", if self.metadata.is_empty() { EMPTY_MAP } else { &self.metadata })
@@ -155,22 +161,23 @@ pub struct CommanderHarness<C> {
 }
 
 impl<C: Commander> CommanderHarness<C> {
-    /// Opens the commander with a configuration, any `serde` struct or map, for a run with this seed.
+    /// Opens the commander with a configuration (any `serde` struct or map), for a run with the
+    /// seed `run_seed`.
     ///
     /// # Errors
-    /// The plugin's error or panic, or what is wrong with the configuration.
+    /// The plugin's error or panic, or the reason why the configuration is refused.
     pub fn open(config: &impl Serialize, run_seed: u64) -> Result<Self, Report> {
         let info = CommanderInfo { seed: run_seed, stop: StopFlag::NEVER };
         let instance = guard(|| CommanderInstance::open(&codec::encode("the configuration", config)?, info))?;
         Ok(Self { instance, sequence: 0 })
     }
 
-    /// The number of messages in the whole stream, where the commander knows it.
+    /// The number of messages in the whole stream; `None` if the commander does not know it.
     pub fn total(&self) -> Option<u64> {
         self.instance.total()
     }
 
-    /// The next message, or `None` at the end.
+    /// The next message, or `None` at the end of the stream.
     ///
     /// # Errors
     /// The plugin's error or panic.
@@ -183,7 +190,7 @@ impl<C: Commander> CommanderHarness<C> {
         Ok(message)
     }
 
-    /// The next messages, `most` of them or as many as there are.
+    /// The next `most` messages, or fewer if the stream ends before.
     ///
     /// # Errors
     /// The plugin's error or panic.
@@ -193,7 +200,7 @@ impl<C: Commander> CommanderHarness<C> {
 }
 
 impl<C: Commander> CommanderHarness<C> {
-    /// Goes on to the message `to`, as a host does that resumes a run.
+    /// Skips to the message `to`, as a host does that resumes a run.
     ///
     /// # Errors
     /// The plugin's error or panic.
@@ -203,7 +210,7 @@ impl<C: Commander> CommanderHarness<C> {
         Ok(())
     }
 
-    /// What the commander saves before its next message.
+    /// The state that the commander saves before its next message; `None` if it saves none.
     ///
     /// # Errors
     /// The plugin's error or panic.
@@ -211,7 +218,7 @@ impl<C: Commander> CommanderHarness<C> {
         guard(|| self.instance.save(self.sequence))
     }
 
-    /// Has a new commander take over what another one saved before the message `sequence`.
+    /// Gives a new commander the state that another one saved before the message `sequence`.
     ///
     /// # Errors
     /// The plugin's error or panic.

@@ -1,10 +1,11 @@
-/* A producer in C: a ramp with some noise for each item of the message, and the item's number beside it.
+/* A producer in C: for each item of the message, a ramp with some noise, and the item's number.
  *
  *     cc -std=c99 -O2 -shared -fPIC -I ../../plugin-api/include -o libramp_producer_c.so ramp.c
  *
- * A model for authors: a configuration that is checked, state that is made in `open`, a shorter last batch, metadata, errors that
- * say what to do, and long work that ends when the host wants to stop. Any commander will do whose messages have `items`, such as
- * the index-commander.
+ * It is a model for authors: it checks its configuration, makes its state in `open`, shortens the
+ * last batch, attaches metadata, has errors that say what to do, and ends long work when the host
+ * wants to stop. It works with any commander whose messages have `items`, such as the
+ * index-commander.
  */
 #include <cobuf.h>
 #include <stdlib.h>
@@ -34,7 +35,8 @@ static int read_config(cobuf_call *call, const cobuf_dict *config, ramp_producer
     if (cobuf_get_uint(call, config, "batch_size", &batch_size)) return COBUF_ERROR;
     if (cobuf_get_uint(call, config, "width", &width)) return COBUF_ERROR;
     if (cobuf_has(call, config, "noise") && cobuf_get_float(call, config, "noise", &read->noise)) return COBUF_ERROR;
-    if (batch_size == 0 || width == 0) return cobuf_fail(call, "batch_size and width must be at least 1");
+    if (batch_size == 0) return cobuf_fail(call, "batch_size is 0, expected at least 1");
+    if (width == 0) return cobuf_fail(call, "width is 0, expected at least 1");
     if (!(read->noise >= 0 && read->noise <= 1)) return cobuf_fail(call, "noise is %g, expected 0 to 1", read->noise);
     read->batch_size = (size_t)batch_size;
     read->width = (size_t)width;
@@ -56,7 +58,7 @@ static int schema(cobuf_call *call, const cobuf_dict *config)
 static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf_worker *worker, void **producer)
 {
     ramp_producer *ramp = (ramp_producer *)malloc(sizeof *ramp);
-    if (!ramp) return cobuf_fail(call, "no memory for the producer");
+    if (!ramp) return cobuf_fail(call, "cannot allocate %zu bytes for the producer", sizeof *ramp);
     if (read_config(call, config, ramp)) {
         free(ramp);
         return COBUF_ERROR;
@@ -66,7 +68,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
     return COBUF_OK;
 }
 
-/* One row: from the item's own height on, up by 1 over the width. */
+/* One row: it starts at the item's own height, and rises by 1 over the width. */
 static void fill_row(cobuf_call *call, const ramp_producer *ramp, int64_t item, float *row, uint8_t *level)
 {
     size_t x;
@@ -93,7 +95,7 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
                           ramp->batch_size);
     if (cobuf_set_rows(call, count)) return COBUF_ERROR;
     for (row = 0; row < count; row++) {
-        if (items[row] < 0) return cobuf_fail(call, "item %lld is negative", (long long)items[row]);
+        if (items[row] < 0) return cobuf_fail(call, "item %lld is negative, expected 0 or more", (long long)items[row]);
         if (cobuf_stop_requested(call)) return COBUF_OK;
         fill_row(call, ramp, items[row], ramps + row * ramp->width, levels + row * ramp->width);
         numbers[row] = items[row];

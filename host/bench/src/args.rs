@@ -2,20 +2,21 @@
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
-/// Measure the buffer itself: the built-in cases, each beside the least that this machine makes it cost.
+/// Measure the buffer itself: the built-in cases, each beside the least that it must cost on this
+/// machine.
 #[derive(Debug, Parser)]
 #[command(name = "cobuf-bench", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
-    /// The cases to measure; all of them by default.
+    /// The cases to measure [default: all].
     #[arg(value_name = "CASE")]
     pub(crate) cases: Vec<String>,
     /// List the cases.
     #[arg(long)]
     pub(crate) list: bool,
-    /// How often each thing is measured. The report shows the median, the least and the most.
+    /// How many times each thing is measured. The report shows the median, the least and the most.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) runs: usize,
-    /// For about how long a case is measured, all runs together.
+    /// About how many seconds each case is measured, all runs together.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Print one JSON object on standard output.
@@ -34,11 +35,12 @@ Examples:
 Exit codes:
   0    everything was measured, whether the goals are met or not
   2    something could not be started: the command line, a plugin, the machine
-  130  stopped by Ctrl-C, 143 by SIGTERM";
+  130  stopped by Ctrl-C
+  143  stopped by SIGTERM";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Internal {
-    /// One of the processes that are measured beside the buffer; the program starts them itself.
+    /// A process that is measured beside the buffer; the program starts it itself.
     #[command(hide = true)]
     Partner(PartnerArgs),
 }
@@ -47,20 +49,20 @@ pub(crate) enum Internal {
 pub(crate) struct PartnerArgs {
     #[arg(value_enum)]
     pub(crate) role: Role,
-    /// The process that started it, and whose end is its own.
+    /// The process that started this one. This one ends with it.
     pub(crate) parent: i32,
 }
 
-/// What a partner does.
+/// The role of a process that is measured beside the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// Ends at once.
     Nothing,
-    /// Answers, see [`ping_pong`](crate::relay::ping_pong).
+    /// Answers pings, see [`ping_pong`](crate::relay::ping_pong).
     PingPong,
-    /// The first of the relay's runners, see [`relay`](crate::relay).
+    /// The first process of the relay, see [`relay`](crate::relay).
     Commander,
-    /// Those in the middle.
+    /// The processes in the middle of the relay.
     Worker0,
     Worker1,
 }

@@ -1,4 +1,4 @@
-//! What a case is.
+//! The definition of a case.
 
 use anyhow::Result;
 use cobuf::measure::figure::{Bound, Figure};
@@ -6,11 +6,11 @@ use cobuf::measure::plan::Plan;
 
 use crate::plugins::Plugins;
 
-/// A thing that is measured.
+/// Something that is measured.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
-    /// The plugins that it needs, by their names.
+    /// The names of the plugins that it needs.
     pub(crate) plugins: &'static [&'static str],
     pub(crate) measure: fn(&Plan, &Plugins) -> Result<Vec<Figure>>,
 }
@@ -18,5 +18,5 @@ pub(crate) struct Case {
 /// The plugins of the cases that fill arrays.
 pub(crate) const FILLING: &[&str] = &["fill-producer", "list-commander"];
 
-/// What counts as flat: the noise of a shared machine.
+/// The ratio that counts as flat; the rest is the noise of a shared machine.
 pub(crate) const FLAT: Bound = Bound::AtMost(1.25);

@@ -1,4 +1,4 @@
-//! Takes the batches of a host, as an application would, and looks at the clock.
+//! Takes the batches of a host, as an application would, and measures the time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use cobuf_host::{Batch, Batches, Host, HostBuilder, Next};
 
-/// Of batches that come within microseconds, so many are taken from one look at the clock, which costs some 30 ns, to the next.
+/// How many batches are taken between two readings of the clock if batches come within
+/// microseconds: a reading costs some 30 ns.
 pub(crate) const MANY: usize = 64;
-/// How long a batch may take, and all slots to be filled: none of the cases needs a second.
+/// How long a batch may take, and how long it may take to fill all slots: no case needs a second.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked whether they are.
+/// The time between two checks whether all slots are full.
 const LOOK_AROUND: Duration = Duration::from_millis(1);
 
 /// A running host, and its only consumer.
@@ -19,7 +20,7 @@ pub(crate) struct Consumer {
     batches: Batches,
 }
 
-/// How many batches came, in which time.
+/// How many batches came, and in which time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) batches: u64,
@@ -27,7 +28,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Of who takes so many batches at a time, again and again for about so long.
+    /// The pace of `take`, which takes `at_a_time` batches and is repeated for about `time`.
     pub(crate) fn of(
         time: Duration,
         at_a_time: usize,
@@ -54,7 +55,8 @@ impl Pace {
 }
 
 impl Consumer {
-    /// Starts the host, and takes every slot's batch twice: what is measured then is the run, not its beginning.
+    /// Starts the host, and takes two batches for each slot, so that the run is measured and not
+    /// its beginning.
     pub(crate) fn warm(builder: HostBuilder) -> Result<Self> {
         let mut consumer = Self::start(builder)?;
         let twice = 2 * consumer.host.slots() as u64;
@@ -77,7 +79,7 @@ impl Consumer {
         }
     }
 
-    /// Takes so many batches, and looks at each.
+    /// Takes this many batches, and passes each to `look`.
     pub(crate) fn take(&mut self, count: u64, mut look: impl FnMut(&Batch)) -> Result<Pace> {
         let started = Instant::now();
         for _ in 0..count {
@@ -86,8 +88,8 @@ impl Consumer {
         Ok(Pace { batches: count, elapsed: started.elapsed() })
     }
 
-    /// Takes batches for about so long, always so many at a time, and looks at each. Of workers that work in step, all have done equally
-    /// much where their number is given.
+    /// Takes batches for about `time`, always `at_a_time` at a time, and passes each to `look`. If
+    /// workers work in step and `at_a_time` is their number, all of them have done equally much.
     pub(crate) fn take_for(
         &mut self,
         time: Duration,

@@ -1,25 +1,28 @@
-//! `cobuf-bench`: what the buffer itself costs on this machine, beside the least that the machine makes it cost.
+//! `cobuf-bench`: measures what the buffer itself costs on this machine, beside the least that it
+//! must cost there.
 //!
 //! ```text
 //!   cobuf-bench CASE…
-//!   a case ──► rounds: each thing once, then each again … ──► samples ──► figures, baselines, ratios, goals ──► report
+//!   a case ──► rounds: each thing once, then each again … ──► samples
+//!          ──► figures, baselines, ratios, goals ──► report
 //!
 //!   args        the command line
-//!   case        what a case is; cases: a module each
+//!   case        the definition of a case; cases: a module for each
 //!   consumer    takes the batches of a host
 //!   plugins     where the plugins of the cases come from
-//!   report      what is printed
+//!   report      the output
 //!
-//!   What only some cases need:
+//!   Needed only by some cases:
 //!   memory      shared memory of the same kind as a host's segment
-//!   partner     other processes: this executable again; serve: their whole life; relay: what they do
-//!   processes   what processes use, by /proc
-//!   simulation  when batches could be delivered at best
+//!   partner     starts other processes of this executable; serve: runs in them; relay: their roles
+//!   processes   processor time and memory of processes, from /proc
+//!   simulation  computes the earliest possible deliveries
 //!   pictures    a folder of synthetic photographs
 //! ```
 //!
-//! Measuring itself, in turns and with spreads, is `cobuf::measure`, which `cobuf bench PIPELINE` uses as well.
-//! A goal that is missed is a finding, not an error. Every figure and every ratio but those called computed is measured in this run.
+//! The measuring itself, in turns and with spreads, is `cobuf::measure`, which `cobuf bench
+//! PIPELINE` uses as well. A missed goal is a finding, not an error. Every figure and every ratio
+//! is measured in this run, except those that are called computed.
 
 mod args;
 mod case;
@@ -75,7 +78,7 @@ fn bench(args: &Args) -> Result<ExitCode> {
     plan.signals.exit_code().map_or(measured, Ok)
 }
 
-/// Measures one case after the other, and prints each at once if people read it.
+/// Measures one case after the other. Prints each at once if the output is for people.
 fn measure(args: &Args, cases: &[&'static Case], plan: &Plan) -> Result<ExitCode> {
     let plugins = Plugins::find(cases.iter().flat_map(|case| case.plugins).copied())?;
     let machine = Machine::here();
@@ -96,7 +99,7 @@ fn measure(args: &Args, cases: &[&'static Case], plan: &Plan) -> Result<ExitCode
 }
 
 fn print(text: &str) -> Result<ExitCode> {
-    // A reader that has seen enough, such as `head`, is no error.
+    // A reader that has seen enough, such as `head`, is not an error.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(ExitCode::SUCCESS)
 }

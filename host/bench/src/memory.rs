@@ -1,8 +1,10 @@
-//! Memory of the same kind as a host's segment, for what is measured beside it: a shared mapping of a file in /dev/shm.
+//! Memory of the same kind as a host's segment, for the baselines: a shared mapping of a file in
+//! /dev/shm.
 //!
-//! Invariants: the mapping is `bytes` long and stays until the value is dropped; what several processes reach at once are atomics, and
-//! plain bytes are reached through an exclusive reference, in the process that made the memory.
-#![expect(unsafe_code, reason = "maps shared memory, and makes references of it")]
+//! Invariants: the mapping is `bytes` long and stays until the value is dropped. Memory that
+//! several processes access at the same time is accessed as atomics; plain bytes are accessed
+//! through an exclusive reference, in the process that made the memory.
+#![expect(unsafe_code, reason = "maps shared memory, and makes references to it")]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
@@ -13,7 +15,8 @@ use rustix::fs::{Mode, fstat, ftruncate};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::shm;
 
-/// Words that different processes write lie so many words apart: on cache lines of their own, of which some CPUs fetch two at a time.
+/// The distance, in words, between words that different processes write. It puts them on different
+/// cache lines, of which some CPUs fetch two at a time.
 pub(crate) const APART: usize = 32;
 
 /// A shared mapping.
@@ -24,7 +27,7 @@ pub(crate) struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// New memory, zeroed, with all of its pages there. It has no name by then.
+    /// New memory, zeroed, with all of its pages present. It no longer has a name.
     pub(crate) fn create(bytes: usize) -> Result<Self> {
         let name = format!("/cobuf-bench-{}", process::id());
         let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDWR;
@@ -38,13 +41,13 @@ impl SharedMemory {
 
     /// The memory that another process made.
     pub(crate) fn received(file: OwnedFd) -> Result<Self> {
-        let bytes = fstat(&file).context("cannot look at the shared memory that was received")?.st_size;
+        let bytes = fstat(&file).context("cannot read the size of the received shared memory")?.st_size;
         Self::map(file, usize::try_from(bytes)?)
     }
 
     fn map(file: OwnedFd, bytes: usize) -> Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice; the file has `bytes` bytes.
+        // SAFETY: a new mapping at an address that the kernel chooses; the file has `bytes` bytes.
         let start = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &file, 0) };
         let start = start.context("cannot map shared memory")?;
         let memory = Self { start: start.cast(), bytes, file };
@@ -54,19 +57,20 @@ impl SharedMemory {
         Ok(memory)
     }
 
-    /// Leads to the same memory, for other processes to map.
+    /// The descriptor of the memory, for other processes to map.
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
     /// The memory as words for all processes.
     pub(crate) fn words(&self) -> &[AtomicU32] {
-        // SAFETY: the mapping is that long, aligned to a page, and there as long as `self`; every value is valid for an atomic, and
-        // nobody has a reference to its plain bytes, which takes `&mut self` in the only process that uses them.
+        // SAFETY: the mapping is that long, aligned to a page, and exists as long as `self`. Every
+        // value is valid for an atomic. No reference to its plain bytes exists: making one takes
+        // `&mut self`, in the only process that uses them.
         unsafe { slice::from_raw_parts(self.start.cast(), self.bytes / size_of::<AtomicU32>()) }
     }
 
-    /// The memory as bytes of this process, where no other has it.
+    /// The memory as plain bytes; only for a process that shares it with no other.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and the reference is exclusive.
         unsafe { slice::from_raw_parts_mut(self.start, self.bytes) }
@@ -87,7 +91,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     #[test]
-    fn do_two_mappings_lead_to_the_same_memory() {
+    fn two_mappings_share_the_same_memory() {
         let mut memory = SharedMemory::create(8192).unwrap();
         memory.bytes_mut().fill(1);
         let other = SharedMemory::received(memory.file().try_clone_to_owned().unwrap()).unwrap();

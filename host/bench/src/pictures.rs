@@ -1,4 +1,5 @@
-//! A folder of photographs that are none: as large as those that classifiers are trained with, and as hard to decode, the same each time.
+//! A folder of synthetic photographs. They are as large as those that classifiers are trained with,
+//! as hard to decode, and the same each time.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -14,17 +15,18 @@ use tempfile::TempDir;
 const WIDTH: u32 = 500;
 const HEIGHT: u32 = 375;
 const QUALITY: u8 = 90;
-/// How much the pixels differ from a smooth picture: as much as a camera's noise, so that a file has some 100 kB.
+/// How much the pixels differ from a smooth picture: about as much as a camera's noise, so that a
+/// file has some 100 kB.
 const NOISE: i32 = 12;
 
-/// The files, which are removed with it.
+/// The files; they are removed when this is dropped.
 pub(crate) struct Pictures {
     folder: TempDir,
     paths: Vec<String>,
 }
 
 impl Pictures {
-    /// Makes so many, of one class.
+    /// Makes `count` files of one class.
     pub(crate) fn make(count: usize) -> Result<Self> {
         let folder = TempDir::with_prefix("cobuf-bench-").context("cannot make a folder for pictures")?;
         let class = folder.path().join("class");
@@ -33,7 +35,7 @@ impl Pictures {
         for number in 0..count {
             let path = class.join(format!("{number:04}.jpg"));
             write(&path, number as u64).with_context(|| format!("cannot write {}", path.display()))?;
-            paths.push(path.to_str().context("the temporary folder has a name that is no text")?.to_owned());
+            paths.push(path.to_str().context("the temporary folder's name is not valid UTF-8")?.to_owned());
         }
         Ok(Self { folder, paths })
     }
@@ -42,7 +44,7 @@ impl Pictures {
         self.folder.path()
     }
 
-    /// In the order in which the image-commander gives them.
+    /// The paths, in the order in which the image-commander gives them.
     pub(crate) fn paths(&self) -> &[String] {
         &self.paths
     }
@@ -53,7 +55,7 @@ fn write(path: &Path, seed: u64) -> Result<()> {
     Ok(JpegEncoder::new_with_quality(file, QUALITY).encode_image(&picture(seed))?)
 }
 
-/// A wave of another direction in each channel, and noise.
+/// A wave in a different direction in each channel, and noise.
 fn picture(seed: u64) -> RgbImage {
     let mut rng = generator(seed);
     let waves = [(); 3].map(|()| [rng.random_range(0.01..0.1_f32), rng.random_range(0.01..0.1_f32)]);
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn are_the_files_those_of_the_time_before() {
+    fn the_files_are_the_same_each_time() {
         let [one, other] = [(); 2].map(|()| Pictures::make(2).unwrap());
         let bytes = |pictures: &Pictures| {
             let read = |path: &String| std::fs::read(path).unwrap();

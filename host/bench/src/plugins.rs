@@ -1,4 +1,5 @@
-//! Where the plugins of the built-in cases come from: packages of a checkout, or names on `COBUF_PLUGIN_PATH`.
+//! Where the plugins of the built-in cases come from: packages of a checkout, or names on
+//! `COBUF_PLUGIN_PATH`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,7 @@ const FOLDER: &str = "plugins";
 pub(crate) struct Plugins(BTreeMap<&'static str, Plugin>);
 
 impl Plugins {
-    /// Builds, or looks for, each of these plugins.
+    /// Builds or looks up each of these plugins.
     pub(crate) fn find(names: impl IntoIterator<Item = &'static str>) -> Result<Self> {
         let mut found = BTreeMap::new();
         for name in names {
@@ -25,20 +26,20 @@ impl Plugins {
         Ok(Self(found))
     }
 
-    /// One of them.
+    /// The plugin of this name.
     ///
     /// # Panics
-    /// Where the case has not listed it.
+    /// Panics if the case does not list it.
     pub(crate) fn get(&self, name: &str) -> Plugin {
         self.0.get(name).cloned().unwrap_or_else(|| unreachable!("the case does not list {name}"))
     }
 
-    /// A host whose batches are so small that there is nothing to do but to hand them over.
+    /// A host whose batches are so small that only the hand-over takes time.
     pub(crate) fn tiny(&self) -> HostBuilder {
         self.filling(&[bytes(&[16])], Dictionary::new().with("index", 7))
     }
 
-    /// A host that fills these arrays, and is given this message for ever.
+    /// A host that fills these arrays, and gets this message again without end.
     pub(crate) fn filling(&self, arrays: &[Dictionary], message: Dictionary) -> HostBuilder {
         let arrays: Vec<Value> = arrays.iter().cloned().map(Value::from).collect();
         let messages: Vec<Value> = vec![message.into()];
@@ -50,7 +51,7 @@ impl Plugins {
     }
 }
 
-/// An array of bytes, as the fill-producer's configuration has it.
+/// An array of bytes, as the fill-producer's configuration describes it.
 pub(crate) fn bytes(shape: &[usize]) -> Dictionary {
     let shape: Vec<Value> = shape.iter().map(|&length| length.into()).collect();
     Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", shape)

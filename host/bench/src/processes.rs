@@ -1,4 +1,4 @@
-//! What processes use, by /proc.
+//! Processor time and memory of processes, from /proc.
 
 use std::fs;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use cobuf_host::{Host, ProcessRole};
 
-/// The processor time of all of a host's processes, this one with its threads included.
+/// The processor time of all of a host's processes, including this one with its threads.
 pub(crate) fn cpu_time(host: &Host) -> Result<Duration> {
     let own = [std::process::id()].into_iter();
     own.chain(host.processes().iter().map(|process| process.pid)).map(cpu_time_of).sum()
 }
 
-/// As the scheduler counts it, to the nanosecond, of all threads that there are.
+/// The time as the scheduler counts it, in nanoseconds, of all threads that exist now.
 fn cpu_time_of(pid: u32) -> Result<Duration> {
     let folder = format!("/proc/{pid}/task");
     let threads = fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?;
@@ -25,20 +25,21 @@ fn cpu_time_of(pid: u32) -> Result<Duration> {
     times.sum()
 }
 
-/// The workers' process numbers.
+/// The process numbers of the workers.
 pub(crate) fn workers(host: &Host) -> Vec<u32> {
     let is_worker = |role| matches!(role, ProcessRole::Worker(_));
     host.processes().iter().filter(|process| is_worker(process.role)).map(|process| process.pid).collect()
 }
 
-/// Memory of a process that is resident beyond what it shares by a shared mapping, as it does the segment.
+/// The resident memory of a process, without its shared mappings, such as the segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Resident {
-    /// All of its pages, those included that other processes have too, such as the C library's code.
+    /// All of its pages, including those that other processes have too, such as the C library's
+    /// code.
     pub(crate) all_bytes: u64,
-    /// Each page divided by the number of processes that have it.
+    /// Each page divided by the number of processes that have it (PSS).
     pub(crate) share_bytes: u64,
-    /// The pages that no other process has: what one more of its kind takes.
+    /// The pages that no other process has (USS): the cost of one more process of its kind.
     pub(crate) own_bytes: u64,
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn resident(pid: u32) -> Result<Resident> {
     Ok(beyond_shared(&fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?))
 }
 
-/// Of a `smaps`: a head for each mapping, then its numbers.
+/// Reads a `smaps` file: a head for each mapping, then its numbers.
 fn beyond_shared(smaps: &str) -> Resident {
     let (mut resident, mut is_shared) = (Resident::default(), false);
     for line in smaps.lines() {
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_the_segment_left_out() {
+    fn the_segment_is_left_out() {
         let smaps = "\
             55d0-55d1 r-xp 00000000 fe:00 1 /bin/cobuf\nSize: 8 kB\nRss: 8 kB\nPss: 2 kB\n\
             7f00-7f90 rw-s 00000000 00:01 2 /dev/shm/x (deleted)\nRss: 4096 kB\nPss: 1024 kB\nPrivate_Dirty: 512 kB\n\
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn does_this_process_have_memory_and_time() {
+    fn memory_and_time_of_this_process_are_found() {
         let own = resident(std::process::id()).unwrap();
         assert!(own.all_bytes >= own.share_bytes && own.share_bytes >= own.own_bytes && own.own_bytes > 0);
         assert!(cpu_time_of(std::process::id()).unwrap() > Duration::ZERO);

@@ -1,4 +1,4 @@
-//! What is printed: lines for people as each case is done, one JSON object for machines at the end.
+//! The output: lines for people as each case is done, or one JSON object for machines at the end.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use serde::Serialize;
 pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) machine: Machine,
-    /// For how long each case was measured.
+    /// How many seconds each case was measured.
     pub(crate) seconds: f64,
     pub(crate) cases: Vec<CaseReport>,
 }
 
-/// What a case found.
+/// The findings of a case.
 #[derive(Debug, Serialize)]
 pub(crate) struct CaseReport {
     pub(crate) name: &'static str,
@@ -38,7 +38,7 @@ mod tests {
     use cobuf::measure::samples::Samples;
 
     #[test]
-    fn what_does_a_case_look_like() {
+    fn a_case_is_printed_with_figures_baselines_and_goals() {
         let samples = |values: [f64; 3]| values.into_iter().collect::<Samples>();
         let figure = Figure::new("in order", "µs a batch", samples([1.5, 1.4, 1.6]));
         let figure = figure.beside("a ring", samples([3.0; 3])).ratio_should_be(Bound::AtMost(0.25));

@@ -1,4 +1,4 @@
-//! The whole life of a process that is measured beside the buffer.
+//! The main function of a process that is measured beside the buffer.
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
@@ -7,13 +7,13 @@ use crate::args::{PartnerArgs, Role};
 use crate::memory::SharedMemory;
 use crate::relay::{self, ping_pong};
 
-/// The other process's whole life.
+/// Runs the process's role until it is killed.
 pub(crate) fn serve(args: &PartnerArgs) -> Result<()> {
     if args.role == Role::Nothing {
         return Ok(());
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have died before.
+    // The parent may have died before this process asked to die with it.
     ensure!(getppid().map(Pid::as_raw_pid) == Some(args.parent), "the process that started this one is gone");
     let memory = rustix::io::dup(rustix::stdio::stdin()).context("there is no standard input")?;
     let memory = SharedMemory::received(memory)?;

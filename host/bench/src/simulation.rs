@@ -1,18 +1,20 @@
-//! When batches could be delivered at best: the same times, workers and slots, with hand-overs that take no time.
+//! Computes when batches could be delivered at best: with the same times, workers and slots, and
+//! with hand-overs that take no time.
 //!
 //! ```text
-//!   in order    slots = 3, workers = 2      worker 0   ├──── 0 ────┤├─ 3 ─┤
-//!                                           worker 1   ├ 1 ┤├ 2 ┤   ▲        3 has no slot before 0 was delivered
+//!   in order   slots = 3, workers = 2    worker 0   ├──── 0 ────┤├─ 3 ─┤
+//!                                        worker 1   ├ 1 ┤├ 2 ┤   ▲
+//!                                       3 has no slot before 0 is delivered
 //! ```
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// Who does which messages, and what is known of them.
+/// The times of the messages, and the settings of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Simulation<'a> {
-    /// How long the messages take, again and again.
+    /// How long the messages take; the list repeats without end.
     pub(crate) times: &'a [Duration],
     pub(crate) workers: usize,
     pub(crate) slots: usize,
@@ -20,17 +22,19 @@ pub(crate) struct Simulation<'a> {
 }
 
 impl Simulation<'_> {
-    /// When each of the first batches is delivered, from the start; ascending.
+    /// The times from the start at which the first batches are delivered, in ascending order.
     pub(crate) fn deliveries(self, batches: usize) -> Vec<Duration> {
-        // Each worker has a slot, and a batch that was delivered gives its slot to the next message.
+        // At the start each worker has a slot. A delivered batch gives its slot to the next
+        // message.
         let free_at_start = self.workers.min(self.slots);
         let mut workers: BinaryHeap<_> = (0..free_at_start).map(|_| Reverse(Duration::ZERO)).collect();
-        // In any order, what was begun later may be delivered before.
+        // In any order, a message that begins later may be delivered earlier.
         let begun = batches + free_at_start;
         let mut delivered: Vec<Duration> = Vec::with_capacity(begun);
         for (batch, &time) in self.times.iter().cycle().take(begun).enumerate() {
             let Some(Reverse(free)) = workers.pop() else { break };
-            // In order, slots come back in order, too. In any order there is a slot for whoever is free.
+            // In order, slots become free in order, too. In any order there is a slot for every
+            // free worker.
             let slot =
                 batch.checked_sub(self.slots).filter(|_| self.in_order).map(|before| delivered[before]);
             let done = free.max(slot.unwrap_or_default()) + time;
@@ -54,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn does_it_go_as_in_the_picture() {
+    fn deliveries_are_those_of_the_picture() {
         let times = [11, 3, 3, 5, 9].map(millis);
         let simulation = Simulation { times: &times, workers: 2, slots: 3, in_order: true };
         assert_eq!(simulation.deliveries(4), [11, 11, 11, 16].map(millis));
@@ -68,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_any_order_never_slower(times in times(), workers in 1_usize..9, slots in 1_usize..20) {
+        fn any_order_is_never_slower(times in times(), workers in 1_usize..9, slots in 1_usize..20) {
             let ordered = Simulation { times: &times, workers, slots, in_order: true };
             let any = Simulation { in_order: false, ..ordered };
             let both = any.deliveries(80).into_iter().zip(ordered.deliveries(80));
@@ -78,7 +82,7 @@ mod tests {
         }
 
         #[test]
-        fn are_more_slots_and_more_workers_never_slower(
+        fn more_slots_or_workers_are_never_slower(
             times in times(), workers in 1_usize..9, slots in 1_usize..20, in_order: bool
         ) {
             let few = Simulation { times: &times, workers, slots, in_order };
@@ -90,7 +94,7 @@ mod tests {
         }
 
         #[test]
-        fn are_the_first_deliveries_the_same_however_many_follow(
+        fn the_first_deliveries_do_not_depend_on_later_ones(
             times in times(), workers in 1_usize..9, slots in 1_usize..20, in_order: bool
         ) {
             let simulation = Simulation { times: &times, workers, slots, in_order };
@@ -98,16 +102,17 @@ mod tests {
         }
 
         #[test]
-        fn does_one_worker_take_the_sum(times in times(), slots in 1_usize..20, in_order: bool) {
+        fn one_worker_takes_the_sum(times in times(), slots in 1_usize..20, in_order: bool) {
             let alone = Simulation { times: &times, workers: 1, slots, in_order };
             let deliveries = alone.deliveries(times.len());
             prop_assert_eq!(deliveries.last().copied(), Some(times.iter().sum::<Duration>()));
         }
 
         #[test]
-        fn does_nobody_work_faster_than_all_workers(times in times(), workers in 1_usize..9, in_order: bool) {
+        fn workers_do_not_exceed_their_total_time(times in times(), workers in 1_usize..9, in_order: bool) {
             let simulation = Simulation { times: &times, workers, slots: 4 * workers, in_order };
-            // All that was delivered was worked on, but maybe not the longest that was begun before.
+            // Everything that was delivered was worked on, except perhaps the longest message that
+            // began before.
             let done = times.iter().sum::<Duration>().saturating_sub(millis(100) * workers as u32);
             let end = simulation.deliveries(times.len()).last().copied().unwrap_or_default();
             prop_assert!(end * workers as u32 >= done);

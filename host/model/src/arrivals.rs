@@ -1,21 +1,23 @@
-//! The consumer, step by step as in `segment/arrivals.rs`, `stream.rs` and `release`:
+//! The consumer, step by step as in `segment/arrivals.rs`, `stream/` and `release`:
 //!
 //! ```text
-//!   the oldest arrival, if it is wanted ─► claim it ─► want the next ─► read it, give it back, wake the commander
-//!   else: take the ready set; each slot's word and number ─► arrivals ─► again, until the set is empty ─► the end? ─► sleep
+//!   the oldest arrival, if it is wanted ─► claim ─► want the next ─► read, free, wake the commander
+//!   else: take the ready set; each slot's word and number ─► arrivals ─► again, until the set is empty
+//!         ─► the end? ─► sleep
 //! ```
 //!
-//! Nobody else changes a ready slot, and the consumer does not die. So what it reads of one is the same at any time, and is
-//! no step of its own: that an arrival is still there, and its number. So arrivals are a bit for each slot: what is left over once its
-//! message was taken leads nowhere.
+//! No other process changes a ready slot, and the consumer does not die. So a ready slot reads the
+//! same at any time, and reading it is no step of its own. Arrivals are one bit for each slot: an
+//! arrival whose message was taken leads nowhere.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Look, Notify, Pc, Process};
-use crate::protocol::{Property, Run};
 use crate::state::{SLOTS, Slot};
 
 impl Run<'_> {
-    /// The message that the consumer wants next, in order.
+    /// The next message in order.
     fn next_message_in_order(&self) -> u8 {
         self.state.taken()
     }
@@ -70,7 +72,8 @@ impl Run<'_> {
         self.next_ready();
     }
 
-    /// A slot was taken: the message counts as delivered, as a batch or as its error.
+    /// The consumer has claimed a slot. Its message counts as delivered, as a batch or as its
+    /// error.
     pub(crate) fn take(&mut self) -> Result<(), Property> {
         let Some(sequence) = self.slot().sequence.checked_sub(1) else { return Err(Property::Whole) };
         if self.state.taken >> sequence & 1 == 1 {
@@ -85,7 +88,7 @@ impl Run<'_> {
             return Err(Property::ErrorInItsPlace);
         }
         self.of_the_right_edition(sequence)?;
-        // Of no meaning any more.
+        // It has no meaning any more.
         self.state.deaths[usize::from(sequence)] = 0;
         Ok(())
     }
@@ -146,7 +149,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The slot is nobody's any more.
+    /// The process holds the slot no longer.
     pub(crate) fn released(&mut self, pc: Pc) {
         let slot = self.me().slot;
         *self.me() = Process { slot, ..self.me().begins(pc) };

@@ -1,22 +1,25 @@
-//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and `restore`:
+//! The supervisor's program, as in `supervisor/` with `reclaim_worker`, `reclaim_commander` and
+//! `restore`:
 //!
 //! ```text
-//!   reap the dead ─► take back what it held ─► restore the hints, wake everyone ─► start the next incarnation
-//!                     worker: queue it again, or make its report ready
-//!                     commander: queue the message if it was counted, else free the slot; mend the queue's tail
+//!   reap ─► take back its slot ─► set the hints again, wake all ─► start the next incarnation
+//!            worker: queue its message again, or make its report ready
+//!            commander: queue the message if it was counted, else free the slot
 //! ```
 //!
-//! A dead commander is started again at the first message that was not counted, unless the stream's end is set;
-//! everyone is woken in either case, since it may have died between setting the end and saying so.
+//! The next commander starts at the first message that was not counted, unless the stream's end is
+//! set. All processes are woken in either case, since the commander may have died after it set the
+//! end and before it notified the consumer.
 
+use crate::config::Property;
+use crate::model::{Model, Run, alive};
 use crate::mutations::Mutation;
 use crate::process::{Look, Notify, Pc, Process};
-use crate::protocol::{Model, Property, Run, alive};
-use crate::queue::SLOT_BITS;
-use crate::state::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS, Word};
+use crate::state::State;
+use crate::word::{COMMANDER, FIRST_WORKER, SUPERVISOR, SlotState, WORKERS, Word};
 
 impl Model {
-    /// Any of the dead is next: the fork server has said that it was reaped.
+    /// Any dead process is next: the fork server has said that it was reaped.
     pub(crate) fn reaps(&self, state: &State, mut found: impl FnMut(State)) {
         let robs = self.is(Mutation::ReclaimFromTheLiving) && state.crashes > 0;
         for index in COMMANDER..FIRST_WORKER + WORKERS {
@@ -50,7 +53,8 @@ impl Run<'_> {
     pub(crate) fn burial_step(&mut self) -> Result<(), Property> {
         let me = *self.me();
         match me.pc {
-            // Mutated: a commander that has set the end holds nothing, so nothing is done.
+            // Mutated: a commander that has set the end holds nothing, so the supervisor does
+            // nothing.
             Pc::LoadEnd if self.state.end == 0 => self.scan(),
             Pc::LoadEnd => self.go(Pc::Restart),
             Pc::ReloadSequence => {
@@ -77,28 +81,36 @@ impl Run<'_> {
                 }
                 self.scan();
             }
+            Pc::RemoveBit => {
+                if !self.model.is(Mutation::NoRemoveOfGivenUp) {
+                    self.state.queued &= !(1 << me.slot);
+                }
+                self.go(Pc::StoreOutcome);
+            }
             Pc::StoreOutcome => {
                 self.store_outcome(1, me.number.into());
             }
             Pc::Commit | Pc::AddReady | Pc::LoadNumberLate => self.commit_step()?,
-            Pc::NoteRequeue => {
-                self.state.note_requeue();
-                self.restore();
-            }
-            Pc::MendTail => {
-                self.mend();
-                self.restore();
-            }
             Pc::RestoreWord => self.restore_word(),
+            Pc::RestoreHas => match self.state.queued >> me.slot & 1 == 1 {
+                true => self.restore_next(),
+                false => self.go(Pc::RestoreAgain),
+            },
+            Pc::RestoreAgain => match self.slot().word == me.seen {
+                true => self.go(Pc::RestoreBit),
+                false => self.restore_next(),
+            },
             Pc::RestoreBit => {
-                let ready = me.look.has(Look::READY);
-                let set = if ready { &mut self.state.ready } else { &mut self.state.free };
+                let set = match (me.look.has(Look::READY), me.look.has(Look::QUEUED)) {
+                    (true, _) => &mut self.state.ready,
+                    (_, true) => &mut self.state.queued,
+                    _ => &mut self.state.free,
+                };
                 *set |= 1 << me.slot;
                 self.restore_next();
             }
             Pc::RestoreRequeues => {
-                let enters = self.model.is(Mutation::EnterInsteadOfNote) && self.buries_commander();
-                if !self.model.is(Mutation::NoNoteInRestore) && !enters {
+                if !self.model.is(Mutation::NoNoteInRestore) {
                     self.state.note_requeue();
                 }
                 self.restored();
@@ -109,24 +121,24 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A slot that the dead held was found.
+    /// The supervisor has found a slot that the dead process held.
     pub(crate) fn found_held(&mut self) {
         let innocent = !self.buries_commander() && self.was_cut_off();
         let attempts = self.me().seen.attempts() + u8::from(!innocent);
-        // Whether it is taken back with one attempt more.
+        // Whether the attempt is not counted.
         self.me().best = innocent.into();
         let more = u8::from(self.model.is(Mutation::OneAttemptTooMany));
         let most = self.model.config.max_attempts.saturating_add(more);
         let gives_up = !self.buries_commander() && !innocent && attempts >= most;
         let reload = self.buries_commander();
         self.go(match (gives_up, reload) {
-            (true, _) => Pc::StoreOutcome,
+            (true, _) => Pc::RemoveBit,
             (_, true) => Pc::ReloadSequence,
             _ => Pc::Swap,
         });
     }
 
-    /// What the dead held is queued (again); its word was as seen.
+    /// Queues the message of the dead process (again); its word was as seen.
     pub(crate) fn take_back(&mut self) -> Result<(), Property> {
         self.only_from_the_dead()?;
         let seen = self.me().seen;
@@ -138,7 +150,7 @@ impl Run<'_> {
             let attempts =
                 seen.attempts() + u8::from(counts && !self.model.is(Mutation::RequeueWithoutAttempt));
             self.transition(Word::new(SlotState::Writing, None, attempts))?;
-            self.released(Pc::NoteRequeue);
+            self.restore();
         }
         Ok(())
     }
@@ -149,47 +161,40 @@ impl Run<'_> {
         if process.holds(owner) && process.slot == slot { Err(Property::OnlyFromTheDead) } else { Ok(()) }
     }
 
-    /// Nothing is left of what the dead held.
+    /// The dead process holds nothing any more.
     pub(crate) fn reclaimed(&mut self) {
-        match self.buries_commander() {
-            true => *self.me() = self.me().begins(Pc::MendTail),
-            false => self.restore(),
-        }
-    }
-
-    /// The dead commander may have written an entry that the tail does not count. One step: only commanders change either.
-    fn mend(&mut self) {
-        let entered = self.state.entries.iter().map(|entry| entry >> SLOT_BITS).max().unwrap_or(0);
-        if !self.model.is(Mutation::NoMendOfTail) {
-            self.state.tail = self.state.tail.max(entered);
-        }
-        if self.model.is(Mutation::EnterInsteadOfNote) {
-            self.enter_the_last();
-        }
+        self.restore();
     }
 
     // `restore`.
 
-    pub(crate) fn restore(&mut self) {
+    fn restore(&mut self) {
         *self.me() = self.me().begins(Pc::RestoreWord);
     }
 
     fn restore_word(&mut self) {
-        let state = self.slot().word.state();
+        let word = self.slot().word;
+        let (state, is_queued) = (word.state(), word.is(SlotState::Writing, None));
         let leaves_out = match self.model.mutation {
-            Some(Mutation::NoRestoreOfFree) => Some(SlotState::Free),
-            Some(Mutation::NoRestoreOfReady) => Some(SlotState::Ready),
-            _ => None,
+            Some(Mutation::NoRestoreOfFree) => state == SlotState::Free,
+            Some(Mutation::NoRestoreOfReady) => state == SlotState::Ready,
+            Some(Mutation::NoRestoreOfQueued) => is_queued,
+            _ => false,
         };
-        if leaves_out == Some(state) || !matches!(state, SlotState::Free | SlotState::Ready) {
+        if leaves_out || !is_queued && !matches!(state, SlotState::Free | SlotState::Ready) {
             return self.restore_next();
         }
         self.me().look.set(Look::READY, state == SlotState::Ready);
+        self.me().look.set(Look::QUEUED, is_queued);
+        if is_queued && !self.model.is(Mutation::RestoreWithoutLooking) {
+            self.me().seen = word;
+            return self.go(Pc::RestoreHas);
+        }
         self.go(Pc::RestoreBit);
     }
 
     fn restore_next(&mut self) {
-        self.me().look = Look::NOTHING;
+        (self.me().look, self.me().seen) = (Look::NOTHING, Word::NONE);
         self.me().slot += 1;
         let last = usize::from(self.me().slot) == self.model.config.slots;
         if last {
@@ -224,7 +229,7 @@ impl Run<'_> {
         *self.me() = Process { number, ..Process::at(Pc::Restart) };
     }
 
-    /// Starts the next incarnation; a commander whose stream has its end stays away.
+    /// Starts the next incarnation, except for a commander whose stream has its end.
     fn restart(&mut self) {
         let index = usize::from(self.me().number);
         let commanded = match self.model.mutation {

@@ -1,10 +1,10 @@
-//! The protocol with one mistake in it, and which property must notice.
+//! The protocol with one mistake, and the property that must notice it.
 
 use Mutation as M;
 use Property as P;
 
+use crate::config::{Config, Property};
 use crate::process::Notify;
-use crate::protocol::{Config, Property};
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +28,13 @@ pub(crate) enum Mutation {
     ClearAfterWake,
     NoWakeAfterClearing,
     NotifyBeforeQueueing,
-    // What is worth a wake.
+    // Notifications that wake no sleeper.
     NoWakeByClaim,
     WakeBelowLow,
     WakeBelowWanted,
     WantNothing,
     WantAfterLook,
-    // The sets.
+    // The sets of free and ready slots.
     AddBeforeFree,
     AddBeforeReady,
     NoBitOfFree,
@@ -42,23 +42,24 @@ pub(crate) enum Mutation {
     NoRestoreOfFree,
     NoRestoreOfReady,
     LoadNumberAfterCommit,
-    // The queue.
-    EnterBeforeQueued,
-    PassBeforeClaim,
-    NoSettling,
-    ScanOnce,
-    ScanUntilAgreed,
-    ScanUntilNothing,
-    UntilTheTail,
-    UntilBeforeRequeues,
-    HearOfLaterRequeues,
-    NeverScan,
-    NoMendOfTail,
-    EnterInsteadOfNote,
-    NoNoteOfLap,
+    // The set of queued slots.
+    AddAfterQueueing,
+    NoBitOfQueued,
+    NoBitOfGiveBack,
+    NoRestoreOfQueued,
+    RestoreWithoutLooking,
+    RemoveBeforeClaim,
+    NoRemove,
+    NoRemoveOfGivenUp,
+    // Where the oldest message is expected.
+    CommandedAfterLook,
+    NoLookAtCommanded,
+    ExpectOfTheNewCount,
+    BelieveTheOld,
+    ExpectNothing,
     NoNoteInRestore,
     NoNoteOfGiveBack,
-    // Nobody is woken after a death.
+    // No process is woken after a death.
     NoWakeAfterWorker,
     NoWakeAfterCommander,
     NoWakeAtTheEnd,
@@ -74,7 +75,7 @@ pub(crate) enum Mutation {
     ClaimInTwoStores,
     SameGeneration,
     TakeTheOldest,
-    // What a commander's successor goes by.
+    // How a dead commander's successor goes on.
     CommanderSkipsOne,
     CommanderRepeatsOne,
     CountAfterQueueing,
@@ -131,27 +132,25 @@ pub(crate) const SMALL: Config = Config {
     deterministic: true,
     plugin_ends: false,
     low: 0,
-    requeued: false,
-    workers_die: true,
     rouses_at_once: false,
 };
-/// The slot is used again: where most mistakes show.
+/// The slot is used again. Most mistakes show here.
 pub(crate) const ONE_SLOT: Config = Config { slots: 1, ..SMALL };
 const ANY: Config = Config { deterministic: false, ..ONE_SLOT };
+const ANY_TWO: Config = Config { slots: 2, ..ANY };
+const ANY_NO_DEATH: Config = Config { crashes: 0, messages: 3, ..ANY_TWO };
 /// One death is one too many.
 const ONE_ATTEMPT: Config = Config { max_attempts: 1, ..ONE_SLOT };
 /// Two deaths by one message are one too many.
 const TWO_ATTEMPTS: Config = Config { messages: 1, crashes: 2, max_attempts: 2, ..ONE_SLOT };
 /// Slots are used again, and a commander's successor dies too.
 const LONG: Config = Config { messages: 3, crashes: 2, ..SMALL };
-/// A worker takes the first message before it is entered. Its entry then leads to the next message in the slot, which may be one that
-/// nobody enters.
-pub(crate) const STALE_ENTRY: Config =
-    Config { messages: 3, requeued: true, workers_die: false, rouses_at_once: true, ..SMALL };
 pub(crate) const TWO_WORKERS: Config = Config { workers: 2, messages: 1, ..ONE_SLOT };
+const TWO_WORKERS_TWO_MESSAGES: Config =
+    Config { slots: 2, messages: 2, rouses_at_once: true, ..TWO_WORKERS };
 const TWO_WORKERS_NO_DEATH: Config = Config { workers: 2, crashes: 0, ..SMALL };
 
-/// In which run each mistake is noticed, and which property is the first that a shortest run breaks.
+/// The run in which each mistake is noticed, and the first property that a shortest run breaks.
 pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::NoCountInPublish, ONE_SLOT, P::NotStuck),
     (M::NoCountInRelease, ONE_SLOT, P::NotStuck),
@@ -177,18 +176,18 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::NoBitOfReady, ONE_SLOT, P::NotStuck),
     (M::NoRestoreOfFree, ONE_SLOT, P::NotStuck),
     (M::NoRestoreOfReady, ONE_SLOT, P::NotStuck),
-    (M::EnterBeforeQueued, ONE_SLOT, P::NotStuck),
-    (M::NoSettling, ONE_ATTEMPT, P::NotStuck),
-    (M::NoSettling, ONE_SLOT, P::NotStuck),
-    (M::ScanOnce, SMALL, P::NotStuck),
-    (M::ScanUntilAgreed, SMALL, P::NotStuck),
-    (M::UntilTheTail, SMALL, P::NotStuck),
-    (M::UntilBeforeRequeues, ONE_SLOT, P::NotStuck),
-    (M::HearOfLaterRequeues, ONE_SLOT, P::NotStuck),
-    (M::NoNoteInRestore, ONE_SLOT, P::NotStuck),
-    (M::NeverScan, ONE_SLOT, P::NotStuck),
-    (M::NoMendOfTail, SMALL, P::NotStuck),
-    (M::NoNoteOfLap, Config { messages: 3, slots: 2, ..ANY }, P::NotStuck),
+    (M::AddAfterQueueing, ONE_SLOT, P::NotStuck),
+    (M::NoBitOfQueued, ONE_SLOT, P::NotStuck),
+    (M::NoRestoreOfQueued, ONE_SLOT, P::NotStuck),
+    (M::RestoreWithoutLooking, ONE_SLOT, P::NotStuck),
+    (M::RemoveBeforeClaim, Config { slots: 1, ..TWO_WORKERS_NO_DEATH }, P::NotStuck),
+    (M::NoRemove, ONE_SLOT, P::NotStuck),
+    (M::NoRemoveOfGivenUp, ONE_ATTEMPT, P::NotStuck),
+    (M::CommandedAfterLook, ANY_NO_DEATH, P::Oldest),
+    (M::NoLookAtCommanded, ANY_NO_DEATH, P::Oldest),
+    (M::ExpectOfTheNewCount, TWO_WORKERS_TWO_MESSAGES, P::Oldest),
+    (M::BelieveTheOld, ANY_TWO, P::Oldest),
+    (M::NoNoteInRestore, SMALL, P::Oldest),
     (M::NoWakeAfterWorker, ONE_SLOT, P::NotStuck),
     (M::NoWakeAfterCommander, ONE_SLOT, P::NotStuck),
     (M::NoWakeAtTheEnd, ONE_SLOT, P::NotStuck),
@@ -198,16 +197,16 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::RequeueWithoutAttempt, TWO_ATTEMPTS, P::ErrorInItsPlace),
     (M::OneAttemptTooMany, ONE_ATTEMPT, P::ErrorInItsPlace),
     (M::ClaimWithoutComparing, TWO_WORKERS, P::Exclusive),
-    (M::ClaimInTwoStores, SMALL, P::Exclusive),
+    (M::ClaimInTwoStores, SMALL, P::Whole),
     (M::TakeTheOldest, TWO_WORKERS_NO_DEATH, P::InOrder),
     (M::CommanderSkipsOne, SMALL, P::NotStuck),
-    (M::CommanderRepeatsOne, ANY, P::Once),
-    (M::CountAfterQueueing, Config { slots: 2, ..ANY }, P::Once),
+    (M::CommanderRepeatsOne, ANY, P::Oldest),
+    (M::CountAfterQueueing, ANY_TWO, P::Oldest),
     (M::CountBeforeSequence, ONE_SLOT, P::NotStuck),
     (M::NeverRequeueCommanded, ONE_SLOT, P::NotStuck),
     (M::AbandonNothing, ONE_SLOT, P::CanFinish),
     (M::ReleaseKeepsSequence, ONE_SLOT, P::Whole),
-    (M::ClearAfterRelease, ONE_SLOT, P::Whole),
+    (M::ClearAfterRelease, ONE_SLOT, P::Oldest),
     (M::NoSecondLook, SWAP, P::Edition),
     (M::NoNote, SWAP, P::Edition),
     (M::NoteAfterSecondLook, SWAP, P::Edition),
@@ -221,7 +220,7 @@ pub(crate) const CAUGHT: &[(Mutation, Config, Property)] = &[
     (M::CutOffIsAnAttempt, Config { max_attempts: 1, ..SWAP_AND_DEATH }, P::ErrorInItsPlace),
 ];
 
-/// What takes gigabytes to be noticed.
+/// Mistakes whose runs take gigabytes.
 pub(crate) const CAUGHT_LATE: &[(Mutation, Config, Property)] =
     &[(M::AbandonKeepsSequence, LONG, P::Whole), (M::NoDrain, SWAP_AND_DEATH, P::NotStuck)];
 
@@ -230,44 +229,49 @@ pub(crate) const SWAP: Config =
     Config { slots: 1, newcomers: 1, messages: 1, crashes: 0, rouses_at_once: true, ..SMALL };
 pub(crate) const SWAP_AND_DEATH: Config = Config { crashes: 1, ..SWAP };
 
-/// What makes no difference here.
+/// Mistakes that make no difference here.
 ///
-/// - After a death nobody lacks the count of `freed`: whoever makes a slot known as free counts itself. (A stop, which is not modelled,
-///   needs it.)
-/// - Who has seen an older use of a slot and claims it by a newer one holds it all the same, and reads the sequence only
-///   then; it may have missed an older message for once. So the generation is a second line of defence.
-/// - Without the wake by a claim the commander is woken when the next batch is given back. An application that keeps its batch until it
-///   has the next would wait for ever; here each is given back at once.
-/// - What the consumer wants may be said after the look: its announcement fails where anything became ready in between.
-/// - The head may pass a message before it is claimed: if another claims it, it is claimed; if the worker dies, everyone scans.
-/// - A slot whose batch is ready may be another message's once its number is read: a higher one's, or nobody's. But then the batch was
-///   taken, and nobody waits for it.
-/// - To scan until nothing is found is stricter than to scan until what was commanded before is gone.
+/// - After a death no process needs the count of `freed`: the process that frees a slot counts
+///   itself. (A stop, which is not modelled, needs it.)
+/// - A worker that has seen an older use of a slot and claims it by a newer one holds it all the
+///   same, and reads the sequence only then. It may have missed an older message once. So the
+///   generation is a second line of defence.
+/// - Without the wake by a claim the commander is woken when the next batch is freed. An
+///   application that keeps its batch until it has the next would wait for ever. Here each batch is
+///   freed at once; loom's `commander_is_woken_by_the_process_that_makes_the_backlog_low` finds
+///   this mistake.
+/// - The consumer may store what it wants after its look: its announcement fails if a batch became
+///   ready in between.
+/// - After its batch is ready, a slot may hold another message, with a higher number, or none, when
+///   the worker reads the number. But then the consumer has taken the batch, and does not wait for
+///   it.
+/// - A worker that expects nothing looks at each slot of the set and claims the oldest message all
+///   the same.
 pub(crate) const HARMLESS: &[Mutation] = &[
     M::NoCountOfFreedForEveryone,
     M::SameGeneration,
     M::NoWakeByClaim,
     M::NoCountInClaim,
     M::WantAfterLook,
-    M::PassBeforeClaim,
     M::LoadNumberAfterCommit,
-    M::ScanUntilNothing,
+    M::ExpectNothing,
 ];
 
-/// What makes no difference in a swap, tried with one message and no death.
+/// Mistakes that make no difference in a swap with one message and no death.
 ///
-/// - A note after the claim is before the second look all the same; who dies in between has done nothing, and the message may be
-///   the new crew's.
-/// - After its cut the supervisor wakes everyone once more, when it has told the old crew to retire.
-/// - The end of an old worker wakes everyone, after all that it has given back. The wake saves waiting for it.
-/// - What is given back was not passed, so that the queue still leads to it. With two messages the new crew passes it by the later one:
-///   loom's `is_each_message_done_by_one_of_two_crews_wherever_the_cut_is` finds that, and the wake and the cut's wake missing.
+/// - A note after the claim is still before the second look. A worker that dies in between has done
+///   nothing, and the message may be the new crew's.
+/// - After its cut the supervisor wakes all processes once more, when it has told the old crew to
+///   retire.
+/// - The exit of an old worker wakes all processes, after all that it has given back, and sets the
+///   hints again. Wake and bit save waiting for it.
+/// - A message that is given back is not expected, and there is no other message.
 pub(crate) const HARMLESS_IN_SWAP: &[Mutation] =
-    &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake, M::NoNoteOfGiveBack];
+    &[M::NoteAfterClaim, M::NoWakeByCut, M::GiveBackWithoutWake, M::NoBitOfGiveBack, M::NoNoteOfGiveBack];
 
-/// The runs in which all that is harmless must be so.
+/// The runs in which harmless mistakes must break nothing.
 pub(crate) const RUNS: &[Config] = &[ONE_SLOT, ANY, TWO_WORKERS_NO_DEATH];
 
-/// The runs in which the full search must not see more than the reduced.
+/// The runs in which the full search must find no more than the reduced one.
 pub(crate) const IN_FULL: &[Config] =
     &[Config { crashes: 0, ..ONE_SLOT }, Config { messages: 1, ..ONE_SLOT }, Config { messages: 1, ..ANY }];

@@ -1,12 +1,12 @@
-//! A process of the model: the step that it does next, and what it remembers.
+//! A process of the model: its next step, and the values that it remembers.
 
 use bytemuck::NoUninit;
 
-use crate::shares::Share;
-use crate::state::{SUPERVISOR, Word};
+use crate::share::Share;
+use crate::word::{SUPERVISOR, Word};
 
-/// The four events. Their words are a bit each in [`State::asleep`](crate::state::State) and, for who has read them,
-/// [`Process::fresh`].
+/// The four events. Each word is a bit in [`State::asleep`](crate::state::State) and, for a process
+/// that has read it, [`Process::fresh`].
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -16,7 +16,8 @@ pub(crate) enum Event {
     Opened,
 }
 
-/// Why an event is notified: which event, whom it wakes, and what comes next follow from it.
+/// Why an event is notified. The event, the processes that are woken and the next step follow from
+/// it.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) enum Notify {
@@ -42,19 +43,19 @@ impl Notify {
         }
     }
 
-    /// Whether it is `Event::rouse`, which wakes whether somebody says that it sleeps or not.
+    /// Whether it is `Event::rouse`, which wakes even if no process says that it sleeps.
     pub(crate) fn rouses(self) -> bool {
         matches!(self, Self::EveryoneQueued | Self::EveryoneFreed | Self::EveryoneReady)
     }
 }
 
-/// The step that a process does next. Each is at most one access to what processes share.
+/// The next step of a process. Each is at most one access to shared memory.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) enum Pc {
-    /// Killed, or a worker that retired; not reaped yet.
+    /// Killed, or a worker that retired. Not reaped yet.
     Dead,
-    /// Exited; of the consumer: has seen the end.
+    /// Exited. The consumer: has seen the end.
     Ended,
     /// A worker that is to be started.
     Due,
@@ -63,16 +64,16 @@ pub(crate) enum Pc {
     Announce,
     CompareAndSleep,
     Asleep,
-    // `Event::notify_one`, `Event::notify_all_if`, `Event::rouse`, and what is worth a wake.
+    // `Event::notify_one`, `Event::notify_all_if`, `Event::rouse`, and whether a wake is worth it.
     Count,
-    /// Mutated: the count after the look for sleepers.
+    /// Mutated: counts after the look for sleepers.
     CountLate,
-    LoadHead,
-    LoadTail,
+    LoadAsleep,
+    CountQueued,
     HasAny,
     LoadWanted,
     ClearAsleep,
-    /// Mutated: the bit after the wake.
+    /// Mutated: clears the bit after the wake.
     ClearLate,
     Wake,
     WakeOne,
@@ -86,37 +87,36 @@ pub(crate) enum Pc {
     Swap,
     /// Mutated: the second store of a transition that is two stores.
     StoreOwner,
-    // A worker's way through the queue.
+    // A worker's look: the expectation, the next slot of the set, then each of them.
     LoadRequeues,
-    LoadUntil,
-    LoadFirst,
-    LoadEntry,
-    LoadEntryWord,
-    LoadEntrySequence,
-    Pass,
-    // `Queue::settle`.
-    SettleFirst,
-    SettleEntry,
-    SettleWord,
-    SettlePass,
-    // Where the producer's code is swapped: a worker before its looks, and around its claim.
+    LoadNext,
+    FirstBit,
+    FirstWord,
+    FirstSequence,
+    LoadBit,
+    /// Mutated: before the claim.
+    RemoveEarly,
+    // After its claim. The supervisor too, before it gives a message up.
+    RemoveBit,
+    StoreNext,
+    // In a swap: a worker before its looks and around its claim.
     LoadRetire,
     LoadShare,
     Glance,
     StoreNote,
     LookAgain,
+    AddBack,
     GiveBack,
     NoteRequeue,
-    // The commander, holding a slot.
+    // The commander, while it holds a slot.
     WriteMessage,
     StoreSequence,
     StoreCommanded,
+    AddQueued,
     Queue,
-    Enter,
-    StoreTail,
     Abandon,
     StoreEnd,
-    // A worker, holding a slot.
+    // A worker, while it holds a slot.
     ReadMessage,
     WriteFirstHalf,
     WriteSecondHalf,
@@ -131,15 +131,17 @@ pub(crate) enum Pc {
     ReadSecondHalf,
     ClearSequence,
     Free,
-    /// The commander's too.
+    /// The commander too.
     AddFree,
     LoadEnd,
     // The supervisor.
     Reap,
     ReloadSequence,
+    /// A worker too, before it looks at each slot of the set.
     LoadCommanded,
-    MendTail,
     RestoreWord,
+    RestoreHas,
+    RestoreAgain,
     RestoreBit,
     RestoreRequeues,
     Restart,
@@ -151,63 +153,58 @@ pub(crate) enum Pc {
     Drain,
 }
 
-impl Pc {
-    /// A worker goes from entry to entry of the queue.
-    pub(crate) fn walks(self) -> bool {
-        matches!(self, Self::LoadEntry | Self::LoadEntryWord | Self::LoadEntrySequence)
-    }
-
-    /// Likewise whoever settles it.
-    pub(crate) fn settles(self) -> bool {
-        matches!(self, Self::SettleEntry | Self::SettleWord)
-    }
-}
-
-/// A process: its step, and the few values that it remembers. What it does not need any more is zeroed, so that
-/// states which differ in nothing else are one.
+/// A process: its step, and the few values that it remembers. Values that it needs no longer are
+/// zeroed, so that states that differ in nothing else are one.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) struct Process {
     pub(crate) pc: Pc,
     /// The slot that it looks at, or holds.
     pub(crate) slot: u8,
-    /// That slot's word, as it was seen, or as the claim says.
+    /// That slot's word, as the process saw it, or as its claim says.
     pub(crate) seen: Word,
-    /// The best of the slots looked at before: its number, its sequence, its word. The sequence of the slot that a worker chose, or of the
-    /// batch that it commits.
+    /// The best slot so far: its number, its sequence, its word. Also the sequence of the slot that
+    /// a worker chose, or of the batch that it commits.
     pub(crate) best: u8,
     pub(crate) best_sequence: u8,
     pub(crate) best_seen: Word,
-    /// A worker that looks at all slots: what the queue has led it to. Who settles the queue: the entry's slot.
-    pub(crate) next: u8,
-    pub(crate) next_sequence: u8,
-    pub(crate) next_seen: Word,
-    /// A worker: the ticket plus one that led it to the slot; who settles the queue: of the last stale entry; 0 where none did.
-    pub(crate) ticket: u8,
-    /// A worker's next ticket in the queue; the head, as whoever asks for the backlog has seen it; the bits that the consumer has taken.
+    /// A worker's look: the slot that it begins at, and the sequence of the message that it
+    /// expects; 0 if it expects none.
+    pub(crate) from: u8,
+    pub(crate) expects: u8,
+    /// A worker's look: the age of the count of requeues that it has read, see
+    /// [`Next`](crate::state::Next).
+    pub(crate) age: u8,
+    /// A worker's look: the number of messages that were commanded before it looked at each slot.
+    pub(crate) until: u8,
+    /// 1: a worker knows that the message that it claims is the oldest.
+    pub(crate) known: u8,
+    /// How many slots of the set the process has looked at. For the consumer: the bits that it has
+    /// taken.
     pub(crate) walk: u8,
-    /// What it has seen in this look: see [`Look`].
+    /// What it has seen in this look, see [`Look`].
     pub(crate) look: Look,
-    /// What it keeps from look to look: a commander's supply, or the consumer's arrivals, a bit for each slot; a worker's
-    /// [`Scout`](crate::queue::Scout).
+    /// Its memory from look to look, a bit for each slot: a commander's supply, or the consumer's
+    /// arrivals.
     pub(crate) hints: u8,
-    /// The commander's next sequence number, a worker's message, the process that the supervisor buries, or itself
-    /// while it cuts.
+    /// The commander's next message, a worker's message, or the process that the supervisor buries.
+    /// The supervisor itself during its cut.
     pub(crate) number: u8,
-    /// Whether the event's word is as it was read: its count ([`FRESH`]), its bit then ([`SLEEPER`]).
+    /// Whether the event's word is as the process read it: its count ([`FRESH`]), and its bit then
+    /// ([`SLEEPER`]).
     pub(crate) fresh: u8,
     pub(crate) notify: Notify,
     /// A worker's glance at the share word.
     pub(crate) share: Share,
-    /// 1: a worker that has seen that it shall retire; the supervisor, that has said so.
+    /// 1: a worker that has seen that it must retire, or the supervisor that has said so.
     pub(crate) retires: u8,
     /// 1: a worker that waits for its share.
     pub(crate) early: u8,
 }
 
-/// The count is what it was when it was read.
+/// The count has not changed since it was read.
 pub(crate) const FRESH: u8 = 1;
-/// Somebody was asleep then.
+/// A process was asleep then.
 pub(crate) const SLEEPER: u8 = 2;
 
 /// What a process has seen in one look.
@@ -217,11 +214,12 @@ pub(crate) struct Look(u8);
 
 impl Look {
     pub(crate) const NOTHING: Self = Self(0);
-    /// The consumer has found something in the set; whoever asks for the backlog asks again; the commander knows what it writes over.
+    /// The consumer has found something in the set.
     pub(crate) const FOUND: u8 = 8;
-    /// The supervisor has found a ready slot, not a free one.
+    /// The supervisor has found a ready slot, or a queued one. If neither, a free one.
     pub(crate) const READY: u8 = 16;
-    /// Mutated: somebody slept when it looked.
+    pub(crate) const QUEUED: u8 = 64;
+    /// Mutated: a process slept when it looked.
     pub(crate) const ASLEEP: u8 = 32;
 
     pub(crate) fn has(self, flag: u8) -> bool {
@@ -242,10 +240,11 @@ impl Process {
             best: 0,
             best_sequence: 0,
             best_seen: Word::NONE,
-            next: 0,
-            next_sequence: 0,
-            next_seen: Word::NONE,
-            ticket: 0,
+            from: 0,
+            expects: 0,
+            age: 0,
+            until: 0,
+            known: 0,
             walk: 0,
             look: Look::NOTHING,
             hints: 0,
@@ -258,7 +257,7 @@ impl Process {
         }
     }
 
-    /// It begins something else: what it keeps from look to look stays.
+    /// Begins something else. Its memory from look to look stays.
     pub(crate) fn begins(&self, pc: Pc) -> Self {
         let Self { number, early, hints, .. } = *self;
         Self { number, early, hints, ..Self::at(pc) }
@@ -268,15 +267,16 @@ impl Process {
         bytemuck::bytes_of(self).try_into().expect("a process has as many bytes as it has")
     }
 
-    /// Whether it is between the step that made a claim and the one that gives it up.
+    /// Whether it is between the step that makes a claim and the one that gives it up.
     pub(crate) fn holds(&self, index: usize) -> bool {
         let holding = match self.pc {
-            Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded | Pc::Queue => true,
+            Pc::StoreOwner | Pc::WriteMessage | Pc::StoreSequence | Pc::StoreCommanded => true,
+            Pc::AddQueued | Pc::Queue => true,
             Pc::ReadMessage | Pc::WriteFirstHalf | Pc::WriteSecondHalf | Pc::StoreOutcome => true,
-            Pc::LookAgain | Pc::GiveBack | Pc::Commit => true,
+            Pc::LookAgain | Pc::AddBack | Pc::GiveBack | Pc::Commit => true,
             Pc::StoreWanted | Pc::ReadFirstHalf | Pc::ReadSecondHalf | Pc::Free => true,
-            // The supervisor does these with what the dead commander held.
-            Pc::Abandon | Pc::ClearSequence => index != SUPERVISOR,
+            // The supervisor does these to the slot of a dead process.
+            Pc::Abandon | Pc::ClearSequence | Pc::RemoveBit => index != SUPERVISOR,
             _ => self.notify == Notify::Claim,
         };
         holding && self.seen != Word::NONE

@@ -1,104 +1,18 @@
-//! The model: which steps can follow on a state, and what must hold in each.
+//! The steps that can follow a state, and the properties that must hold in each.
 //!
-//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`, `search.rs`, what all share of it), `queue`, `roles`
-//! (commander, worker), `arrivals` (the consumer), `burial` (the supervisor) and `swap` (two crews). This module runs them: any
-//! process's next step, or the death of the commander or a worker, may come next.
+//! The programs of the processes are in `waiting` (`event.rs`), `slots` (`table.rs`: looks and
+//! claims), `queue` (`search.rs`), `roles` (commander, worker), `arrivals` (the consumer), `burial`
+//! (the supervisor), and `shares` and `swap` (two crews). This module runs them: each process's
+//! next step, or the death of the commander or a worker, may come next.
 
+use crate::config::Property;
+use crate::model::{Model, Run, Step, alive};
 use crate::mutations::Mutation;
-use crate::process::{Event, Notify, Pc, Process};
-use crate::queue::Scout;
+use crate::process::{Event, Pc, Process};
 use crate::reduction::{can_come_later, is_private};
-use crate::shares::Share;
-use crate::state::{
-    COMMANDER, CONSUMER, ENTRIES, FIRST_WORKER, MESSAGES, PROCESSES, SLOTS, SUPERVISOR, Slot, SlotState,
-    State, WORKERS, Word, name,
-};
-use crate::swap::Swap;
-
-/// What the shipped protocol promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Property {
-    /// A slot is touched by its holder only, and only its holder changes its word.
-    Exclusive,
-    /// The supervisor takes nothing from a process that lives.
-    OnlyFromTheDead,
-    /// No message is taken twice.
-    Once,
-    /// In deterministic mode, messages are taken in order.
-    InOrder,
-    /// A worker reads the message that was commanded, a consumer the array that belongs to it.
-    Whole,
-    /// An error is in a batch's place exactly if as many workers died of its message as may.
-    ErrorInItsPlace,
-    /// Where the producer's code is swapped: a batch below the cut is of the old edition, every other of the new.
-    Edition,
-    /// The consumer sees the end after it has taken all messages.
-    Complete,
-    /// When nobody can do anything any more, the stream was consumed, all slots are free, and a crew that was relieved has
-    /// ended; also where a swap that may come does not.
-    NotStuck,
-    /// Whatever happened: without further deaths, the stream can still be consumed.
-    CanFinish,
-}
-
-/// A run's parameters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Config {
-    pub(crate) slots: usize,
-    pub(crate) workers: usize,
-    /// The workers of the crew that relieves them, at any time; 0 where nothing is swapped.
-    pub(crate) newcomers: usize,
-    pub(crate) messages: u8,
-    pub(crate) crashes: u8,
-    /// After so many deaths a message is given up; with [`u8::MAX`] none is, and nobody counts.
-    pub(crate) max_attempts: u8,
-    pub(crate) deterministic: bool,
-    /// Whether the commander's plugin says that there is no next message, instead of a limit that is known before.
-    pub(crate) plugin_ends: bool,
-    /// The backlog at which a sleeping commander is woken.
-    pub(crate) low: u8,
-    /// Whether there was a death before the first message: workers have not yet heard of its requeue.
-    pub(crate) requeued: bool,
-    /// Whether workers may be killed too, not the commander alone.
-    pub(crate) workers_die: bool,
-    /// Whether `wake_everyone` is one step.
-    pub(crate) rouses_at_once: bool,
-}
-
-/// What makes a state out of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Does(usize, Pc, Notify),
-    Dies(usize),
-    /// The supervisor begins the cut between two crews.
-    Cuts,
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::Does(process, pc, Notify::None) => write!(f, "{}: {pc:?}", name(process)),
-            Self::Does(process, pc, notify) => write!(f, "{}: {pc:?} ({notify:?})", name(process)),
-            Self::Cuts => write!(f, "THE CUT"),
-            Self::Dies(process) => write!(f, "{} IS KILLED", name(process)),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Model {
-    pub(crate) config: Config,
-    pub(crate) mutation: Option<Mutation>,
-    /// Whether steps that concern nobody else are taken at once; see `reduction`.
-    pub(crate) reduced: bool,
-}
-
-/// One process's next step, on a copy of the state.
-pub(crate) struct Run<'a> {
-    pub(crate) model: &'a Model,
-    pub(crate) state: State,
-    pub(crate) index: usize,
-}
+use crate::share::Share;
+use crate::state::{CURRENT, MESSAGES, Next, SLOTS, Slot, State, Swap};
+use crate::word::{COMMANDER, CONSUMER, FIRST_WORKER, PROCESSES, SUPERVISOR, SlotState, WORKERS, Word};
 
 impl Model {
     pub(crate) fn first(&self) -> State {
@@ -107,10 +21,8 @@ impl Model {
         for (index, process) in processes.iter_mut().enumerate() {
             if index < FIRST_WORKER + self.config.workers + self.config.newcomers || index >= CONSUMER {
                 *process = self.started(index, 0);
-                // What is before the swap's newcomers is at work already.
+                // The workers before the newcomers are at work already.
                 process.early &= self.crew_of(index);
-                let heard = Scout { has_heard: !self.config.requeued, until: 0 }.hints(false);
-                process.hints = if (FIRST_WORKER..CONSUMER).contains(&index) { heard } else { 0 };
             }
         }
         assert!(self.config.workers + self.config.newcomers <= WORKERS && self.config.newcomers <= 1);
@@ -122,9 +34,8 @@ impl Model {
             asleep: 0,
             free: (1 << self.config.slots) - 1,
             ready: 0,
-            head: 0,
-            tail: 0,
-            entries: [0; ENTRIES],
+            queued: 0,
+            next: Next::FIRST,
             wanted: if self.config.deterministic { 0 } else { u8::MAX },
             share: Share::FIRST_CREW,
             noted: [0; WORKERS],
@@ -137,33 +48,17 @@ impl Model {
         }
     }
 
-    /// A process at its start; the commander goes on at `commanded`.
-    pub(crate) fn started(&self, index: usize, commanded: u8) -> Process {
-        let pc = match index {
-            SUPERVISOR => Pc::Reap,
-            COMMANDER if !self.config.plugin_ends && commanded >= self.config.messages => Pc::StoreEnd,
-            _ => Pc::Ticket,
-        };
-        let early = self.swaps() && (FIRST_WORKER..CONSUMER).contains(&index);
-        let number = if index == COMMANDER { commanded } else { 0 };
-        Process { number, early: early.into(), ..Process::at(pc) }
-    }
-
     /// The one of equivalent states that the search keeps.
     pub(crate) fn canonical(&self, state: State) -> State {
-        match self.reduced {
-            true if self.config.workers == 2 && !self.swaps() => state.without_the_passed().canonical(),
-            true => state.without_the_passed(),
-            false => state,
+        if !self.reduced {
+            return state;
         }
+        let state = if self.is(Mutation::BelieveTheOld) { state } else { state.without_the_old() };
+        if self.config.workers == 2 && !self.swaps() { state.canonical() } else { state }
     }
 
-    pub(crate) fn is(&self, mutation: Mutation) -> bool {
-        self.mutation == Some(mutation)
-    }
-
-    /// All that can happen next, and what comes of it. Where the search is reduced, each way goes on over the steps that concern nobody
-    /// else.
+    /// All that can happen next, and the resulting states. In a reduced search each way goes on
+    /// over private steps.
     pub(crate) fn successors(&self, state: &State, mut found: impl FnMut(&[Step], Result<State, Property>)) {
         let mut way = Vec::new();
         let mut goes = |step, next| {
@@ -175,7 +70,7 @@ impl Model {
         (0..PROCESSES).filter_map(|index| self.dies(state, index)).for_each(|(step, next)| goes(step, next));
     }
 
-    /// Takes private steps as long as there are any; who takes them may die before each.
+    /// Takes private steps as long as there are any. The process may die before each.
     fn goes_on(
         &self,
         way: &mut Vec<Step>,
@@ -198,12 +93,12 @@ impl Model {
         way.truncate(before);
     }
 
-    /// A process whose next step concerns nobody else.
+    /// A process whose next step is private.
     fn alone(&self, state: &State) -> Option<usize> {
         (0..PROCESSES).find(|&index| self.reduced && is_private(self, state, index))
     }
 
-    /// A process's next step, or its next steps where there is a choice.
+    /// A process's next step, or its next steps if there is a choice.
     fn does(&self, state: &State, index: usize, found: &mut impl FnMut(Step, Result<State, Property>)) {
         let process = &state.processes[index];
         let step = Step::Does(index, process.pc, process.notify);
@@ -227,15 +122,15 @@ impl Model {
         }
     }
 
-    /// A process's death, if there may be one.
+    /// A process's death, if it may die.
     fn dies(&self, state: &State, index: usize) -> Option<(Step, Result<State, Property>)> {
-        let mortal =
-            index == COMMANDER || self.config.workers_die && (FIRST_WORKER..CONSUMER).contains(&index);
+        let mortal = (COMMANDER..CONSUMER).contains(&index);
         (mortal && state.crashes > 0 && alive(state, index))
             .then(|| (Step::Dies(index), self.checked(self.killed(state, index))))
     }
 
-    /// The state after a SIGKILL: what the process remembered is gone, what it did stays, the bit that says that it sleeps included.
+    /// The state after a SIGKILL. The process's memory is gone; its stores stay, and so does the
+    /// bit that says that it sleeps.
     fn killed(&self, state: &State, index: usize) -> State {
         let mut next = *state;
         next.processes[index] = Process::at(Pc::Dead);
@@ -247,11 +142,6 @@ impl Model {
             }
         }
         next
-    }
-
-    /// Whether a message may be given up.
-    pub(crate) fn gives_up(&self) -> bool {
-        self.config.max_attempts < u8::MAX
     }
 
     fn sleepers(&self, state: &State, event: Event) -> impl Iterator<Item = usize> {
@@ -271,7 +161,7 @@ impl Model {
         next.state
     }
 
-    /// One waiter of the event wakes, whichever.
+    /// Any one waiter of the event wakes.
     fn wakes_one(&self, state: &State, index: usize, mut found: impl FnMut(State)) {
         let mut sleepers = self.sleepers(state, state.processes[index].notify.event()).peekable();
         if sleepers.peek().is_none() {
@@ -287,18 +177,7 @@ impl Model {
         }
     }
 
-    /// The event that a process waits for.
-    pub(crate) fn waits_for(&self, state: &State, index: usize) -> Option<Event> {
-        let early = state.processes[index].early == 1 && !self.is(Mutation::NewcomerWaitsOnQueued);
-        match index {
-            COMMANDER => Some(Event::Freed),
-            CONSUMER => Some(Event::Ready),
-            SUPERVISOR => None,
-            _ => Some(if early { Event::Opened } else { Event::Queued }),
-        }
-    }
-
-    /// What must hold in every state.
+    /// Checks the properties of each state.
     fn checked(&self, state: State) -> Result<State, Property> {
         let holders = || state.processes.iter().enumerate().filter(|(index, process)| process.holds(*index));
         for (index, process) in holders() {
@@ -310,19 +189,33 @@ impl Model {
                 return Err(Property::Exclusive);
             }
         }
-        Ok(state)
+        if self.passes_one_over(&state) { Err(Property::Oldest) } else { Ok(state) }
     }
 
-    /// The stream was consumed, the commander has left, nothing is held.
+    /// Whether a queued message is older than the expected one. It may be until the requeue is
+    /// counted.
+    fn passes_one_over(&self, state: &State) -> bool {
+        let supervisor = &state.processes[SUPERVISOR];
+        let buries = supervisor.pc != Pc::Reap && usize::from(supervisor.number) != SUPERVISOR;
+        let counts = state.processes.iter().any(|process| process.pc == Pc::NoteRequeue);
+        // Mutated: a slot between two stores looks queued.
+        let splits = state.processes.iter().any(|process| process.pc == Pc::StoreOwner);
+        if state.next.age != CURRENT || buries || counts || splits {
+            return false;
+        }
+        // The new crew expects no message of the old one's.
+        let first = if state.share.is_open_for(1) { state.share.first() + 1 } else { 1 };
+        state.slots.iter().any(|slot| {
+            let sequence = slot.sequence.max(1);
+            slot.word.is(SlotState::Writing, None) && (first..state.next.sequence).contains(&sequence)
+        })
+    }
+
+    /// The stream was consumed, the commander has exited, and no slot is held.
     pub(crate) fn finished(&self, state: &State) -> bool {
         let ended = |index: usize| state.processes[index].pc == Pc::Ended;
         let free = |slot: &Slot| slot.word.state() == SlotState::Free;
         let relieved = state.swap != Swap::Cut || self.old_crew().all(ended);
         ended(CONSUMER) && ended(COMMANDER) && relieved && state.slots.iter().all(free)
     }
-}
-
-/// Whether it can be killed, and the supervisor must leave it alone.
-pub(crate) fn alive(state: &State, index: usize) -> bool {
-    !matches!(state.processes[index].pc, Pc::Dead | Pc::Ended | Pc::Due)
 }

@@ -1,13 +1,14 @@
-//! The programs of commander and worker once they hold a slot: `process/commander.rs` with `publish`, `abandon` and
-//! `end_stream`; `process/worker.rs` with `commit`.
+//! The programs of commander and worker while they hold a slot: `process/commander.rs` with
+//! `publish`, `abandon` and `end_stream`; `process/worker.rs` with `commit`.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, SlotState};
+use crate::word::{COMMANDER, CONSUMER, SUPERVISOR, SlotState};
 
 impl Run<'_> {
-    /// What follows on a claim.
+    /// The step after a claim.
     pub(crate) fn claimed(&mut self) {
         let over = self.me().number >= self.model.config.messages;
         self.go(match self.index {
@@ -51,33 +52,38 @@ impl Run<'_> {
             Pc::StoreSequence => {
                 self.slot().sequence = me.number + 1;
                 let counted = self.model.is(Mutation::CountBeforeSequence) || count_late;
-                self.go(if counted { Pc::Queue } else { Pc::StoreCommanded });
+                self.go(if counted { Pc::AddQueued } else { Pc::StoreCommanded });
             }
             Pc::StoreCommanded => {
                 self.state.commanded = me.number + 1;
                 match self.model.mutation {
                     Some(Mutation::CountBeforeSequence) => self.go(Pc::StoreSequence),
-                    Some(Mutation::CountAfterQueueing) => self.go(Pc::Enter),
+                    Some(Mutation::CountAfterQueueing) => self.notify(Notify::Publish),
                     Some(Mutation::NotifyBeforeQueueing) => {
                         self.notify(Notify::Publish);
                         self.keep_claim(me.slot, me.seen);
                     }
-                    Some(Mutation::EnterBeforeQueued) => self.go(Pc::Enter),
-                    _ => self.go(Pc::Queue),
+                    Some(Mutation::AddAfterQueueing) => self.go(Pc::Queue),
+                    _ => self.go(Pc::AddQueued),
+                }
+            }
+            Pc::AddQueued => {
+                if !self.model.is(Mutation::NoBitOfQueued) {
+                    self.state.queued |= 1 << me.slot;
+                }
+                match self.model.is(Mutation::AddAfterQueueing) {
+                    true => self.notify(Notify::Publish),
+                    false => self.go(Pc::Queue),
                 }
             }
             Pc::Queue => {
                 self.transition(me.seen.to(SlotState::Writing, None))?;
                 match self.model.mutation {
-                    Some(Mutation::EnterBeforeQueued) => self.notify(Notify::Publish),
+                    Some(Mutation::AddAfterQueueing) => self.released(Pc::AddQueued),
+                    Some(Mutation::NotifyBeforeQueueing) => self.next_message(),
                     _ if count_late => self.released(Pc::StoreCommanded),
-                    _ => self.released(Pc::Enter),
+                    _ => self.notify(Notify::Publish),
                 }
-            }
-            // The next entry takes the place of one that nobody has passed.
-            Pc::NoteRequeue => {
-                self.state.note_requeue();
-                self.go(Pc::Enter);
             }
             Pc::Abandon => {
                 self.free()?;
@@ -96,17 +102,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The queue leads to the message.
-    pub(crate) fn entered(&mut self) {
-        match self.model.mutation {
-            Some(Mutation::EnterBeforeQueued) => self.go(Pc::Queue),
-            Some(Mutation::NotifyBeforeQueueing) => self.next_message(),
-            _ => self.notify(Notify::Publish),
-        }
-    }
-
     pub(crate) fn published(&mut self) {
-        if self.model.is(Mutation::NotifyBeforeQueueing) { self.go(Pc::Queue) } else { self.next_message() }
+        match self.model.is(Mutation::NotifyBeforeQueueing) {
+            true => self.go(Pc::AddQueued),
+            false => self.next_message(),
+        }
     }
 
     fn next_message(&mut self) {
@@ -149,7 +149,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// `commit`, by a worker, or by the supervisor for one: up to the transition all is the holder's.
+    /// `commit`, by a worker, or by the supervisor for a dead one. Up to the transition the slot is
+    /// the holder's.
     pub(crate) fn store_outcome(&mut self, failed: u8, worker: usize) {
         let edition = self.model.edition(worker);
         let slot = self.slot();
@@ -181,7 +182,7 @@ impl Run<'_> {
                     _ => self.notify(Notify::Commit),
                 }
             }
-            // Mutated: the slot may be another message's.
+            // Mutated: the slot may hold another message.
             _ => {
                 self.me().best_sequence = self.slot().sequence;
                 self.notify(Notify::Commit);
@@ -190,7 +191,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A worker looks for the next message; the supervisor, who has committed a report, goes on with its burial.
+    /// A worker looks for the next message. The supervisor, which has committed a report, goes on
+    /// with its burial.
     pub(crate) fn committed(&mut self) {
         if self.index == SUPERVISOR { self.reclaimed() } else { self.look() }
     }

@@ -1,19 +1,22 @@
-//! The exhaustive search: breadth first over all reachable states, then backwards from those where the run is finished.
+//! The exhaustive search: breadth first over all reachable states, then backwards from the states
+//! in which the run is finished.
 //!
-//! Our own, in a few dozen lines. The crate `stateright` (0.31.0) was considered: it keeps 64-bit fingerprints for
-//! states, so that a collision would silently cut off a part of the space; it has no "the end can still be reached from
-//! everywhere" (its `eventually` is documented to work on acyclic paths only, and waiting makes cycles); and it brings an
-//! explorer with a web server, where a printed run is enough. Here whole states are kept, and the predecessor through which each was
-//! found, so that a counterexample is a shortest one, but for steps that concern nobody else, and is printed step by step.
+//! The search is our own, in a few dozen lines. The crate `stateright` (0.31.0) keeps 64-bit
+//! fingerprints of states, so a collision would silently cut off a part of the space. It has no
+//! property "the end can still be reached from each state": its `eventually` works on acyclic paths
+//! only, and waiting makes cycles. It brings an explorer with a web server, although a printed run
+//! is enough. Here whole states are kept, with the predecessor of each. So a counterexample is a
+//! shortest one, except for private steps, and is printed step by step.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
 use indexmap::IndexSet;
 
-use crate::protocol::{Model, Property, Step};
+use crate::config::Property;
+use crate::model::{Model, Step};
 use crate::state::State;
 
-/// Hashes the bytes of a state at once.
+/// Hashes the bytes of a state in one go.
 #[derive(Default)]
 pub(crate) struct BytesHasher(u64);
 
@@ -34,7 +37,7 @@ pub(crate) struct Violation {
     pub(crate) trace: String,
 }
 
-/// What a search has found, and how much it has seen.
+/// The result of a search.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) states: usize,
@@ -44,14 +47,15 @@ pub(crate) struct Outcome {
 struct Search<'a> {
     model: &'a Model,
     states: IndexSet<State, BuildHasherDefault<BytesHasher>>,
-    /// Through which state each was found first; the first state is its own.
+    /// The state from which each was found first; the first state is its own.
     found_from: Vec<u32>,
-    /// For each state whose successors are known, where they end in `successors`. Deaths, and a swap, are not among them.
+    /// For each state whose successors are known, the end of its range in `successors`. Deaths and
+    /// a swap are not among them.
     ends: Vec<usize>,
     successors: Vec<u32>,
 }
 
-/// Looks at every reachable state, or at all up to the first that breaks a property.
+/// Visits each reachable state, or all up to the first that breaks a property.
 pub(crate) fn search(model: &Model) -> Outcome {
     let (states, found_from) = (IndexSet::default(), vec![0]);
     let mut search = Search { model, states, found_from, ends: Vec::new(), successors: Vec::new() };
@@ -90,8 +94,8 @@ impl Search<'_> {
         None
     }
 
-    /// Looks for states from which no finished one can be reached. Most successors come later in the order of discovery,
-    /// so few passes from the last state to the first are enough.
+    /// Looks for states from which no finished one can be reached. Most successors were found later
+    /// than their state, so a few passes from the last state to the first are enough.
     fn backwards(&self) -> Option<Violation> {
         let mut can: Vec<bool> = self.states.iter().map(|state| self.model.finished(state)).collect();
         let mut changed = true;
@@ -109,7 +113,7 @@ impl Search<'_> {
         Some(self.violation(index, &[], Property::CanFinish))
     }
 
-    /// The shortest way to a state, with the steps from there that break the property, if steps do.
+    /// The shortest way to a state, and the steps from there that break the property, if steps do.
     fn violation(&self, index: usize, last: &[Step], property: Property) -> Violation {
         let mut way = vec![index];
         while let Some(&index) = way.last().filter(|&&index| index != 0) {
@@ -117,9 +121,9 @@ impl Search<'_> {
         }
         let mut state = self.model.first();
         let mut trace = String::new();
-        // What was found is known up to the workers' names; gone through again from the start, they have theirs.
+        // States are known except for the workers' names. Going through them again from the first
+        // gives the names.
         let mut steps = 0;
-        // What was found is known up to the workers' names; gone through again from the start, they have theirs.
         for &index in way.iter().rev().skip(1) {
             let mut taken = None;
             self.model.successors(&state, |way, next| {

@@ -1,95 +1,20 @@
-//! Which messages the workers of a crew may take, step by step as in `segment/shares.rs` and `claim_queued`:
+//! A worker of one of two crews, step by step as in `segment/shares.rs` and `claim_queued`:
 //!
 //! ```text
 //!   worker   retire? ─► glance ─► look ─► note ─► claim ─► look again ─► hold it, or give it back and wake
 //! ```
 //!
-//! Where nothing is swapped the share word is a constant and no note is read, so that the workers' programs are without these steps.
+//! Without a swap the share word is constant and no process reads the notes, so the workers'
+//! programs are without these steps.
 
-use bytemuck::NoUninit;
-
+use crate::config::Property;
+use crate::model::{Model, Run};
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Model, Property, Run};
-use crate::state::{CONSUMER, FIRST_WORKER, SlotState, State, Word};
-use crate::swap::Swap;
-
-/// The share word, as in `segment/shares.rs`.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) struct Share(u8);
-
-impl Share {
-    /// All messages are the first crew's.
-    pub(crate) const FIRST_CREW: Self = Self(0);
-    /// They are being cut.
-    pub(crate) const CLOSED: Self = Self(2);
-
-    pub(crate) fn open_for_newcomers(first: u8) -> Self {
-        Self(first << 2 | 1)
-    }
-
-    fn first(self) -> u8 {
-        self.0 >> 2
-    }
-
-    pub(crate) fn is_open_for(self, crew: u8) -> bool {
-        self.0 & 3 == crew
-    }
-
-    pub(crate) fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether a crew may take this message.
-    pub(crate) fn allows(self, crew: u8, message: u8) -> bool {
-        match self {
-            Self::CLOSED => false,
-            _ if self.is_open_for(crew) => message >= self.first(),
-            _ => message < self.first(),
-        }
-    }
-}
-
-impl std::fmt::Debug for Share {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::CLOSED => write!(f, "closed"),
-            share => write!(f, "from {} on crew {}", share.first(), share.0 & 1),
-        }
-    }
-}
-
-impl State {
-    /// Whether the share word will not change any more.
-    pub(crate) fn shares_are_settled(&self) -> bool {
-        self.swap == Swap::No || self.share.is_open_for(1)
-    }
-
-    pub(crate) fn is_retired(&self, index: usize) -> bool {
-        self.retire >> index & 1 == 1
-    }
-}
+use crate::share::Share;
+use crate::word::{CONSUMER, FIRST_WORKER, SlotState, Word};
 
 impl Model {
-    pub(crate) fn swaps(&self) -> bool {
-        self.config.newcomers > 0
-    }
-
-    pub(crate) fn crew_of(&self, worker: usize) -> u8 {
-        u8::from(worker >= FIRST_WORKER + self.config.workers)
-    }
-
-    /// The workers of the crew that goes.
-    pub(crate) fn old_crew(&self) -> std::ops::Range<usize> {
-        FIRST_WORKER..FIRST_WORKER + self.config.workers
-    }
-
-    /// What a worker's batch is marked with.
-    pub(crate) fn edition(&self, worker: usize) -> u8 {
-        if self.swaps() { self.crew_of(worker) + 1 } else { 0 }
-    }
-
     fn may_take(&self, share: Share, worker: usize, sequence: u8) -> bool {
         let crew = self.crew_of(worker);
         let all = self.is(Mutation::NewCrewTakesAll) && crew == 1 && share.is_open_for(1);
@@ -105,21 +30,16 @@ impl Run<'_> {
         self.model.swaps() && (FIRST_WORKER..CONSUMER).contains(&self.index)
     }
 
-    /// Whether what it has seen at a glance lets a worker take a message.
+    /// Whether the worker may claim a message by its glance at the share word.
     pub(crate) fn glanced_at_share_of(&mut self, sequence: u8) -> bool {
         let share = self.me().share;
         self.model.may_take(share, self.index, sequence)
     }
 
-    /// Whether, as far as it has seen, its share has no end.
-    pub(crate) fn my_share_is_open(&mut self) -> bool {
+    fn my_share_is_empty(&mut self) -> bool {
         let share = self.me().share;
-        !self.in_crew() || share.is_open_for(self.model.crew_of(self.index))
-    }
-
-    pub(crate) fn my_share_is_empty(&mut self) -> bool {
-        let share = self.me().share;
-        self.in_crew() && (share == Share::CLOSED || !self.my_share_is_open() && share.first() == 0)
+        let is_open = share.is_open_for(self.model.crew_of(self.index));
+        share == Share::CLOSED || !is_open && share.first() == 0
     }
 
     /// Begins `claim_queued`, or its next round.
@@ -127,7 +47,7 @@ impl Run<'_> {
         self.claim_anew(Pc::Glance);
     }
 
-    /// A queued message of its share was found.
+    /// A worker has found a queued message of its share.
     pub(crate) fn chosen(&mut self, sequence: u8) {
         use Mutation::{NoNote, NoteAfterClaim, NoteAfterSecondLook};
         self.me().best_sequence = sequence;
@@ -139,6 +59,11 @@ impl Run<'_> {
     pub(crate) fn claim_in_crew(&mut self, next: Word) {
         self.slot().word = next;
         (self.me().seen, self.me().share) = (next, Share::FIRST_CREW);
+        self.go(Pc::RemoveBit);
+    }
+
+    /// The word is changed and the bit removed.
+    pub(crate) fn look_again(&mut self) {
         match self.model.mutation {
             Some(Mutation::NoSecondLook) => self.confirmed(),
             Some(Mutation::NoteAfterClaim) => self.go(Pc::StoreNote),
@@ -148,8 +73,8 @@ impl Run<'_> {
 
     /// The claim stands.
     fn confirmed(&mut self) {
-        let Process { slot, seen, ticket, .. } = *self.me();
-        *self.me() = Process { slot, seen, ticket, ..self.me().begins(Pc::LookAgain) };
+        let Process { slot, seen, known, age, best_sequence, .. } = *self.me();
+        *self.me() = Process { slot, seen, known, age, best_sequence, ..self.me().begins(Pc::LookAgain) };
         self.took();
     }
 
@@ -174,10 +99,13 @@ impl Run<'_> {
             Pc::LoadShare => self.wait(),
             Pc::Glance => {
                 self.me().share = share;
-                self.go(Pc::LoadRequeues);
+                match self.my_share_is_empty() {
+                    true => self.found_nothing(),
+                    false => self.go(Pc::LoadRequeues),
+                }
             }
             Pc::StoreNote => {
-                // Of no meaning any more once the cut is made.
+                // It has no meaning after the cut.
                 if !self.state.shares_are_settled() {
                     let noted = &mut self.state.noted[self.index - FIRST_WORKER];
                     *noted = me.best_sequence.max(1).max(*noted);
@@ -192,10 +120,16 @@ impl Run<'_> {
                 }
             }
             Pc::LookAgain if !self.model.may_take(share, self.index, me.best_sequence) => {
-                self.go(Pc::GiveBack);
+                self.go(Pc::AddBack);
             }
             Pc::LookAgain if self.model.is(Mutation::NoteAfterSecondLook) => self.go(Pc::StoreNote),
             Pc::LookAgain => self.confirmed(),
+            Pc::AddBack => {
+                if !self.model.is(Mutation::NoBitOfGiveBack) {
+                    self.state.queued |= 1 << me.slot;
+                }
+                self.go(Pc::GiveBack);
+            }
             Pc::GiveBack => self.give_back()?,
             Pc::NoteRequeue => {
                 if !self.model.is(Mutation::NoNoteOfGiveBack) {
@@ -211,7 +145,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Cut off between the glance and the claim: the message may be the other crew's.
+    /// Gives a message back: the cut came between the glance and the claim, and the message may be
+    /// the other crew's.
     fn give_back(&mut self) -> Result<(), Property> {
         let attempts = self.me().seen.attempts() + u8::from(self.model.is(Mutation::GiveBackIsAnAttempt));
         self.transition(Word::new(SlotState::Writing, None, attempts))?;
@@ -221,7 +156,7 @@ impl Run<'_> {
 
     // The consumer.
 
-    /// Whose share a message is that is taken before the share word is opened again is checked when it is.
+    /// A message that is taken before the share word is opened is checked when it is opened.
     pub(crate) fn of_the_right_edition(&mut self, message: u8) -> Result<(), Property> {
         let share = self.state.share;
         let new = share.is_open_for(1) && message >= share.first();

@@ -1,24 +1,28 @@
-//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`: `claim_free` and `claim_queued`, and the looks of
-//! `reclaim_worker` and `reclaim_commander`. A wrong word costs one load, a right one the load of its sequence too (not for a
-//! free slot), and then the compare-and-swap.
+//! Looking for a slot and claiming it, step by step as in `segment/table.rs` and `search.rs`:
+//! `claim_free` and `claim_queued`, and the looks of `reclaim_worker` and `reclaim_commander`. A
+//! wrong word costs one load. A right one costs the load of its sequence too (not for a free slot),
+//! and then the compare-and-swap.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{Look, Pc, Process};
-use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, SUPERVISOR, Slot, SlotState, Word};
+use crate::state::Slot;
+use crate::word::{COMMANDER, CONSUMER, SUPERVISOR, SlotState, Word};
 
 impl Run<'_> {
     pub(crate) fn claim_step(&mut self) -> Result<(), Property> {
+        let supervises = self.index == SUPERVISOR;
         match self.me().pc {
             Pc::TakeFree => self.take_free(),
             Pc::TakeReady => self.take_ready(),
             Pc::LoadWord => self.load_word(),
             Pc::LoadSequence => self.load_sequence(),
             Pc::Swap => return self.swap(),
-            pc @ (Pc::LoadRequeues | Pc::LoadUntil | Pc::LoadFirst) => self.queue_step(pc),
-            pc @ (Pc::LoadEntry | Pc::LoadEntryWord | Pc::LoadEntrySequence) => self.queue_step(pc),
-            pc @ (Pc::Pass | Pc::Enter | Pc::StoreTail) => self.queue_step(pc),
-            pc @ (Pc::SettleFirst | Pc::SettleEntry | Pc::SettleWord | Pc::SettlePass) => self.queue_step(pc),
+            pc @ (Pc::LoadRequeues | Pc::LoadNext | Pc::LoadBit) => self.queue_step(pc),
+            pc @ (Pc::FirstBit | Pc::FirstWord | Pc::FirstSequence) => self.queue_step(pc),
+            pc @ (Pc::RemoveEarly | Pc::StoreNext) => self.queue_step(pc),
+            pc @ (Pc::LoadCommanded | Pc::RemoveBit) if !supervises => self.queue_step(pc),
             _ => return self.role_step(),
         }
         Ok(())
@@ -31,7 +35,7 @@ impl Run<'_> {
 
     // The commander's supply.
 
-    /// Looks at the first slot of the supply, or takes another.
+    /// Looks at the first slot of the supply, or takes another supply.
     pub(crate) fn next_free(&mut self) {
         let supply = self.me().hints;
         if supply == 0 {
@@ -42,7 +46,7 @@ impl Run<'_> {
         self.go(Pc::LoadWord);
     }
 
-    /// The load that finds nothing, or else the swap: in between bits can only be added.
+    /// The load that finds nothing, or else the swap. Bits can only be added in between.
     fn take_free(&mut self) {
         match std::mem::take(&mut self.state.free) {
             0 => self.wait(),
@@ -53,9 +57,9 @@ impl Run<'_> {
         }
     }
 
-    // A look at all slots.
+    // The supervisor's look at all slots.
 
-    /// Looks at the slots from the first.
+    /// Looks at all slots, from the first.
     pub(crate) fn scan(&mut self) {
         let me = self.me();
         (me.slot, me.seen) = (0, Word::NONE);
@@ -72,10 +76,9 @@ impl Run<'_> {
         }
         self.me().slot = 0;
         let Process { best, best_sequence, best_seen, .. } = *self.me();
-        match self.index {
-            SUPERVISOR if best_seen == Word::NONE => self.reclaimed(),
-            SUPERVISOR => self.choose(best, best_seen, best_sequence),
-            _ => self.scanned(),
+        match best_seen {
+            Word::NONE => self.reclaimed(),
+            seen => self.choose(best, seen, best_sequence),
         }
     }
 
@@ -86,7 +89,7 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on with the slot that was looked for.
+    /// Goes on with the slot that was found.
     pub(crate) fn choose(&mut self, slot: u8, seen: Word, sequence: u8) {
         self.scan();
         (self.me().slot, self.me().seen) = (slot, seen);
@@ -102,8 +105,7 @@ impl Run<'_> {
     }
 
     pub(crate) fn before_claim(&mut self) -> Pc {
-        let early = self.model.is(Mutation::PassBeforeClaim) && self.me().ticket != 0;
-        if early { Pc::Pass } else { Pc::Swap }
+        if self.model.is(Mutation::RemoveBeforeClaim) { Pc::RemoveEarly } else { Pc::Swap }
     }
 
     fn wanted(&mut self, word: Word) -> bool {
@@ -122,7 +124,11 @@ impl Run<'_> {
             return self.arrives(wanted);
         }
         if !wanted {
-            return if self.index == COMMANDER { self.next_free() } else { self.scan_on() };
+            return match self.index {
+                COMMANDER => self.next_free(),
+                SUPERVISOR => self.scan_on(),
+                _ => self.look_on(),
+            };
         }
         self.me().seen = word;
         self.go(if self.index == COMMANDER { Pc::Swap } else { Pc::LoadSequence });
@@ -131,10 +137,10 @@ impl Run<'_> {
     fn load_sequence(&mut self) {
         let sequence = self.slot().sequence;
         let me = *self.me();
-        if self.in_crew() && !self.glanced_at_share_of(sequence) {
-            return self.scan_on();
+        if self.index != SUPERVISOR {
+            return self.read_queued(sequence);
         }
-        // As `message_number` has it: none is read as the first.
+        // As in `message_number`: no number is read as the first.
         if me.best_seen == Word::NONE || sequence.max(1) < me.best_sequence.max(1) {
             (self.me().best, self.me().best_sequence, self.me().best_seen) = (me.slot, sequence, me.seen);
         }
@@ -143,7 +149,7 @@ impl Run<'_> {
 
     // The compare-and-swap.
 
-    /// Claims the slot; the supervisor takes it back by it.
+    /// Claims the slot. The supervisor takes it back.
     fn swap(&mut self) -> Result<(), Property> {
         let (seen, stored) = (self.me().seen, self.slot().word);
         let blind = self.model.is(Mutation::ClaimWithoutComparing) && self.wanted(seen);
@@ -179,18 +185,14 @@ impl Run<'_> {
         *self.me() = Process { retires, fresh, hints, ..Process::at(pc) };
     }
 
-    /// The generation is bumped: who has seen an older word will not find it again.
+    /// Increments the generation. A process that remembers an older word will not find it again.
     fn new_use(&mut self) {
         if self.model.is(Mutation::SameGeneration) {
             return;
         }
         let slot = self.me().slot;
         for process in &mut self.state.processes {
-            let seen = [
-                (process.slot, &mut process.seen),
-                (process.best, &mut process.best_seen),
-                (process.next, &mut process.next_seen),
-            ];
+            let seen = [(process.slot, &mut process.seen), (process.best, &mut process.best_seen)];
             for (_, word) in seen.into_iter().filter(|(of, word)| *of == slot && **word != Word::NONE) {
                 *word = Word::STALE;
             }
@@ -201,8 +203,8 @@ impl Run<'_> {
         let split = self.model.is(Mutation::ClaimInTwoStores) && self.index != CONSUMER;
         let stored = if split { next.to(next.state(), None) } else { next };
         self.slot().word = stored;
-        let Process { slot, ticket, .. } = *self.me();
-        *self.me() = Process { ticket, ..self.me().begins(Pc::Swap) };
+        let Process { slot, known, age, best_sequence, .. } = *self.me();
+        *self.me() = Process { known, age, best_sequence, ..self.me().begins(Pc::Swap) };
         self.keep_claim(slot, next);
         if split { self.go(Pc::StoreOwner) } else { self.has_claimed() }
     }
@@ -215,11 +217,13 @@ impl Run<'_> {
                 self.go(Pc::StoreWanted);
             }
             CONSUMER => self.claimed(),
-            _ => self.took(),
+            _ if self.model.is(Mutation::RemoveBeforeClaim) => self.took(),
+            _ => self.go(Pc::RemoveBit),
         }
     }
 
-    /// A transition by a holder, or by the supervisor for a dead one: nobody else changes the word.
+    /// A transition by the holder, or by the supervisor for a dead one. No other process changes
+    /// the word.
     pub(crate) fn transition(&mut self, next: Word) -> Result<(), Property> {
         let seen = self.me().seen;
         if self.slot().word != seen {
@@ -229,8 +233,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The transition to a free slot. Its word keeps the attempts, of which the next use knows nothing: so does the
-    /// model from here on.
+    /// The transition to a free slot. Its word keeps the attempts in the shipped code; the next use
+    /// resets them, and the model does so here.
     pub(crate) fn free(&mut self) -> Result<(), Property> {
         self.transition(Word::FREE)?;
         self.slot().message = 0;

@@ -1,116 +1,23 @@
-//! What a state of the run is: the shared memory, and where each process is in its program.
+//! A state of the run: the shared memory, and the position of each process in its program.
 //!
-//! A state is some hundred bytes without padding, so that it is compared and hashed as bytes. Three counters of the
-//! shipped code grow with every use: an event's count, a slot's generation and the requeues. Each is only ever compared with an older
-//! value of itself for equality, so the model keeps, with whoever remembers an old value, whether it still is the
-//! current one ([`Process::fresh`], [`Word::STALE`], [`Scout`](crate::queue::Scout)). That is exact as long as 32 bits do not wrap between a
-//! look and the comparison, and without it hardly two histories would ever meet in one state. The queue's tickets are kept as they are:
-//! there is one for each message at most.
+//! A state has some hundred bytes without padding, so that it is compared and hashed as bytes.
+//! Three counters of the shipped code grow with each use: an event's count, a slot's generation and
+//! the requeues. The code compares each only with an older value of itself, for equality. So the
+//! model keeps, with each process that remembers an old value, whether it is still the current one
+//! ([`Process::fresh`], [`Word::STALE`]), or how old it is ([`Next`]). That is exact as long as a
+//! counter does not wrap between a look and the comparison. Without it hardly two histories would
+//! meet in one state.
 
-use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use bytemuck::NoUninit;
 
 use crate::process::Process;
-use crate::queue::{SLOT_BITS, SLOT_MASK};
-use crate::shares::Share;
-use crate::swap::Swap;
+use crate::share::Share;
+use crate::word::{FIRST_WORKER, PROCESSES, SECOND_WORKER, SUPERVISOR, WORKERS, Word};
 
 pub(crate) const SLOTS: usize = 3;
-pub(crate) const ENTRIES: usize = SLOTS.next_power_of_two();
-pub(crate) const WORKERS: usize = 2;
 pub(crate) const MESSAGES: usize = 4;
-
-/// Who runs, and the index of its [`Process`].
-pub(crate) const COMMANDER: usize = 0;
-pub(crate) const FIRST_WORKER: usize = 1;
-const SECOND_WORKER: usize = FIRST_WORKER + 1;
-pub(crate) const CONSUMER: usize = FIRST_WORKER + WORKERS;
-pub(crate) const SUPERVISOR: usize = CONSUMER + 1;
-pub(crate) const PROCESSES: usize = SUPERVISOR + 1;
-
-pub(crate) fn name(process: usize) -> String {
-    match process {
-        COMMANDER => "commander".to_owned(),
-        CONSUMER => "consumer".to_owned(),
-        SUPERVISOR => "supervisor".to_owned(),
-        worker => format!("worker {}", worker - FIRST_WORKER),
-    }
-}
-
-#[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SlotState {
-    Free,
-    Writing,
-    Ready,
-    Reading,
-}
-
-/// A value of a slot's word: state, owner, attempts. The owner is 0 for nobody, else the process's index plus one.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) struct Word(u8);
-
-impl Word {
-    /// Zero, as in fresh shared memory.
-    pub(crate) const FREE: Self = Self(0);
-    /// A remembered value of an older use, whose generation no word has any more.
-    pub(crate) const STALE: Self = Self(0xFE);
-    /// No value is remembered.
-    pub(crate) const NONE: Self = Self(0xFF);
-
-    pub(crate) const fn new(state: SlotState, owner: Option<usize>, attempts: u8) -> Self {
-        let owner = match owner {
-            None => 0,
-            Some(process) => process as u8 + 1,
-        };
-        assert!(owner < 7 && attempts < 8);
-        Self(state as u8 | owner << 2 | attempts << 5)
-    }
-
-    pub(crate) fn state(self) -> SlotState {
-        [SlotState::Free, SlotState::Writing, SlotState::Ready, SlotState::Reading][usize::from(self.0 & 3)]
-    }
-
-    /// The word with the two workers' names exchanged.
-    fn exchanged(self) -> Self {
-        let other = match self.owner() {
-            Some(worker @ (FIRST_WORKER | SECOND_WORKER)) => FIRST_WORKER + SECOND_WORKER - worker,
-            _ => return self,
-        };
-        if self == Self::NONE || self == Self::STALE { self } else { self.to(self.state(), Some(other)) }
-    }
-
-    pub(crate) fn owner(self) -> Option<usize> {
-        usize::from(self.0 >> 2 & 7).checked_sub(1)
-    }
-
-    pub(crate) fn attempts(self) -> u8 {
-        self.0 >> 5
-    }
-
-    pub(crate) fn is(self, state: SlotState, owner: Option<usize>) -> bool {
-        self.state() == state && self.owner() == owner
-    }
-
-    /// The value with another state and owner.
-    pub(crate) fn to(self, state: SlotState, owner: Option<usize>) -> Self {
-        Self::new(state, owner, self.attempts())
-    }
-}
-
-impl fmt::Debug for Word {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owner = match (self.state(), self.owner()) {
-            (SlotState::Writing, None) => "(queued)".to_owned(),
-            (_, None) => String::new(),
-            (_, Some(process)) => format!("({})", name(process)),
-        };
-        write!(f, "{:?}{owner}/{}", self.state(), self.attempts())
-    }
-}
 
 /// A slot: its word, its numbers, its payload.
 #[repr(C)]
@@ -121,44 +28,76 @@ pub(crate) struct Slot {
     pub(crate) sequence: u8,
     /// The message, which is its number plus one.
     pub(crate) message: u8,
-    /// The array that is made of the message, in two steps: the message twice.
+    /// The array for the message, written in two steps: the message twice.
     pub(crate) halves: [u8; 2],
-    /// 1: a report is in the batch's place. Stands for all numbers of an outcome.
+    /// 1: a report is in the batch's place. It stands for all numbers of an outcome.
     pub(crate) failed: u8,
-    /// The edition of the code that it was made by, plus one.
+    /// The edition of the code that made it, plus one.
     pub(crate) edition: u8,
 }
 
 impl Slot {
-    /// What is left of an array that nobody may read any more is made into something that is wrong for every message.
-    /// So no remains look right by chance, and states that differ in remains only are one.
+    /// Makes the rest of an array that no process may read any more wrong for each message. So no
+    /// rest is right by chance, and states that differ in rests only are one.
     pub(crate) fn spoil_array(&mut self) {
         (self.halves, self.failed, self.edition) = ([0; 2], 0, 0);
     }
 }
 
-/// A state of the whole run. The last three are not in the shipped code: they are what the properties need.
+/// The word of `Next`. The shipped one has the count of requeues at which it was made. The model
+/// has the age of that count: 1 if it is the current one, 2 if there was one requeue since, and so
+/// on. So does [`Process::age`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) struct Next {
+    pub(crate) slot: u8,
+    /// The expected message's number plus one.
+    pub(crate) sequence: u8,
+    pub(crate) age: u8,
+}
+
+impl Next {
+    pub(crate) const FIRST: Self = Self { slot: 0, sequence: 1, age: CURRENT };
+    /// No worker can rely on this expectation any more.
+    const OLD: u8 = u8::MAX;
+}
+
+/// The age of the current count.
+pub(crate) const CURRENT: u8 = 1;
+
+/// What the supervisor knows of the swap.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
+pub(crate) enum Swap {
+    /// There is none, or it was given up.
+    No,
+    /// The newcomers are there.
+    Pending,
+    /// The cut has begun: the first crew retires.
+    Cut,
+}
+
+/// A state of the whole run. The last three fields are not in the shipped code: the properties need
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) slots: [Slot; SLOTS],
     pub(crate) commanded: u8,
     /// The number of messages of the stream plus one; 0 before its end.
     pub(crate) end: u8,
-    /// A bit for each event: somebody sleeps.
+    /// A bit for each event: a process sleeps.
     pub(crate) asleep: u8,
     /// The sets of slots, a bit each.
     pub(crate) free: u8,
     pub(crate) ready: u8,
-    pub(crate) head: u8,
-    pub(crate) tail: u8,
-    /// As shipped: the ticket plus one, and the slot.
-    pub(crate) entries: [u8; ENTRIES],
+    pub(crate) queued: u8,
+    pub(crate) next: Next,
     /// The number of the last message that is worth a wake of the consumer.
     pub(crate) wanted: u8,
     pub(crate) share: Share,
     /// For each worker, the least number above all messages that it has noted.
     pub(crate) noted: [u8; WORKERS],
-    /// A bit for each worker that shall end once nothing is left that it may take.
+    /// A bit for each worker that is to exit when nothing is left that it may claim.
     pub(crate) retire: u8,
     /// What the supervisor knows of the swap.
     pub(crate) swap: Swap,
@@ -176,20 +115,8 @@ impl State {
         self.taken.count_ones() as u8
     }
 
-    /// Without the entries that no walk comes by any more, and that the tail counts: they are read as if there never was one.
-    pub(crate) fn without_the_passed(mut self) -> Self {
-        let walking = self.processes.iter().filter(|process| process.pc.walks() || process.pc.settles());
-        let walks = walking.map(|process| process.walk);
-        let passed = walks.fold(self.head.min(self.tail), u8::min);
-        for entry in &mut self.entries {
-            if *entry >> SLOT_BITS <= passed {
-                *entry = 0;
-            }
-        }
-        self
-    }
-
-    /// The one of two states that differ in the two workers' names only: the workers run the same program. Where nothing is swapped.
+    /// One of two states that differ in the two workers' names only: the workers run the same
+    /// program. Without a swap.
     pub(crate) fn canonical(self) -> Self {
         let [first, last] = [FIRST_WORKER, SECOND_WORKER].map(|worker| self.processes[worker]);
         if (first.pc as u8) < last.pc as u8 {
@@ -203,7 +130,7 @@ impl State {
     fn exchanged(mut self) -> Self {
         self.processes.swap(FIRST_WORKER, SECOND_WORKER);
         for process in &mut self.processes {
-            for word in [&mut process.seen, &mut process.best_seen, &mut process.next_seen] {
+            for word in [&mut process.seen, &mut process.best_seen] {
                 *word = word.exchanged();
             }
         }
@@ -232,12 +159,39 @@ impl State {
         } else {
             format!(" {:?} {:?} noted {:?} retire {:b}", self.swap, self.share, self.noted, self.retire)
         };
-        let sets = format!("free {:b} ready {:b}", self.free, self.ready);
-        let entries: Vec<_> =
-            self.entries.iter().map(|entry| (entry >> SLOT_BITS, entry & SLOT_MASK)).collect();
-        let queue = format!("queue {}..{} {entries:?}", self.head, self.tail);
+        let sets = format!("free {:b} ready {:b} queued {:b}", self.free, self.ready, self.queued);
+        let queue = format!("{:?}", self.next);
         let asleep = format!("asleep {:03b} wanted {}", self.asleep, self.wanted);
         format!("[{slots}] commanded {commanded}{end} {sets} {queue} {asleep}{swap}")
+    }
+}
+
+impl State {
+    /// Counts a requeue: each count that was read before is one older.
+    pub(crate) fn note_requeue(&mut self) {
+        let ages = self.processes.iter_mut().map(|process| &mut process.age).chain([&mut self.next.age]);
+        ages.filter(|age| **age != 0).for_each(|age| *age = age.saturating_add(1));
+    }
+
+    /// Without an expectation that no worker can rely on: a worker that reads the count from now on
+    /// reads a later one.
+    pub(crate) fn without_the_old(mut self) -> Self {
+        let Next { age, .. } = self.next;
+        if age != CURRENT && !self.processes.iter().any(|process| process.age == age) {
+            (self.next.sequence, self.next.age) = (0, Next::OLD);
+        }
+        self
+    }
+}
+
+impl State {
+    /// Whether the share word will not change any more.
+    pub(crate) fn shares_are_settled(&self) -> bool {
+        self.swap == Swap::No || self.share.is_open_for(1)
+    }
+
+    pub(crate) fn is_retired(&self, index: usize) -> bool {
+        self.retire >> index & 1 == 1
     }
 }
 
@@ -252,17 +206,9 @@ impl Hash for State {
         };
         self.processes.iter().for_each(|process| put(bytemuck::bytes_of(process)));
         self.slots.iter().for_each(|slot| put(bytemuck::bytes_of(slot)));
-        [&self.entries[..], &self.noted, &self.deaths].into_iter().for_each(&mut put);
-        put(&[
-            self.commanded,
-            self.end,
-            self.asleep,
-            self.free,
-            self.ready,
-            self.head,
-            self.tail,
-            self.wanted,
-        ]);
+        [&self.noted[..], &self.deaths].into_iter().for_each(&mut put);
+        put(bytemuck::bytes_of(&self.next));
+        put(&[self.commanded, self.end, self.asleep, self.free, self.ready, self.queued, self.wanted]);
         put(&[self.share.bits(), self.retire, self.swap as u8, self.taken, self.crashes]);
         hasher.write(&bytes);
     }

@@ -1,32 +1,22 @@
-//! The supervisor's swap of one crew for another, step by step as in `cut`, `want`, `plan_restart` and `drain` in `supervisor/`:
+//! The supervisor's swap of one crew for another, step by step as in `cut`, `want`, `plan_restart`
+//! and `drain` in `supervisor/`:
 //!
 //! ```text
 //!   supervisor   close ─► read the notes ─► open, wake ─► tell the old crew to retire, wake ─► drain
 //! ```
 //!
-//! The new crew waits on `opened` from the first state on; the cut may come at any time, or never. A newcomer that dies before ends
-//! the swap. From its cut on an old worker ends when it finds nothing, and is started again only where nobody of its crew is
-//! there and one has left a message.
+//! The new crew waits on `opened` from the first state on. The cut may come at any time, or never.
+//! If a newcomer dies before the cut, the swap is given up. After the cut an old worker exits when
+//! it finds nothing. It is started again only if no worker of its crew lives and a message of its
+//! crew is left.
 
-use bytemuck::NoUninit;
-
+use crate::config::Property;
+use crate::model::{Model, Run};
 use crate::mutations::Mutation;
 use crate::process::{Notify, Pc, Process};
-use crate::protocol::{Model, Property, Run};
-use crate::shares::Share;
-use crate::state::{CONSUMER, FIRST_WORKER, SUPERVISOR, SlotState, State, WORKERS};
-
-/// What the supervisor knows of the swap.
-#[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
-pub(crate) enum Swap {
-    /// There is none, or it was given up.
-    No,
-    /// The newcomers are there.
-    Pending,
-    /// The cut was begun: the first crew goes.
-    Cut,
-}
+use crate::share::Share;
+use crate::state::{State, Swap};
+use crate::word::{CONSUMER, FIRST_WORKER, SUPERVISOR, SlotState, WORKERS};
 
 impl Model {
     /// The supervisor has seen the newcomers ready.
@@ -39,7 +29,7 @@ impl Model {
         next
     }
 
-    /// Any worker that is due is started, at any time: it may have to wait before.
+    /// Any worker that is due is started, at any time: the supervisor may wait before.
     pub(crate) fn starts_due(&self, state: &State, mut found: impl FnMut(State)) {
         for index in FIRST_WORKER..CONSUMER {
             if state.processes[index].pc == Pc::Due {
@@ -53,7 +43,8 @@ impl Model {
     }
 }
 
-/// The supervisor in its cut; `worker` is the next whose note it reads, or that it tells to retire.
+/// The supervisor in its cut. `worker` is the next worker whose note it reads, or that it tells to
+/// retire.
 fn cutting(pc: Pc, worker: usize) -> Process {
     Process { number: SUPERVISOR as u8, best: worker as u8, ..Process::at(pc) }
 }
@@ -97,7 +88,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Hands over. A note is of a message that was queued, so that the shipped minimum of it and `commanded` is the note.
+    /// Opens the share word for the new crew. A note is of a queued message, so the shipped minimum
+    /// of it and `commanded` is the note.
     fn open(&mut self, first: u8) -> Result<(), Property> {
         if first > self.state.commanded || self.state.taken >> first != 0 {
             return Err(Property::Edition);
@@ -126,7 +118,8 @@ impl Run<'_> {
         };
     }
 
-    /// A worker was buried: it is to be started again; or its crew goes; or the swap is given up, since it was the newcomer.
+    /// A worker was buried. It is to be started again, or its crew retires, or the swap is given up
+    /// because it was the newcomer.
     pub(crate) fn plan_restart(&mut self, index: usize) {
         let newcomer = self.model.crew_of(index) == 1;
         let due = newcomer == (self.state.swap == Swap::Cut);
@@ -139,7 +132,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the message in the slot that a dead worker left is not its crew's: it was cut off, and died before it gave it back.
+    /// Whether a dead worker's message is not its crew's: the cut came before the worker died, and
+    /// it died before it gave the message back.
     pub(crate) fn was_cut_off(&mut self) -> bool {
         let (worker, sequence) = (usize::from(self.me().number), self.slot().sequence);
         let ignored = self.model.is(Mutation::CutOffIsAnAttempt);
@@ -152,8 +146,8 @@ impl Run<'_> {
         cut_off && !ignored
     }
 
-    /// Where nobody of the old crew is left and there is a message that only it may take, one is started again. One step:
-    /// without the crew nobody changes its share.
+    /// If no worker of the old crew is left but a message that only it may claim, starts one again.
+    /// One step: without the crew no process changes its share.
     fn drain(&mut self) {
         let mut crew = self.model.old_crew();
         let gone = crew.all(|index| self.state.processes[index].pc == Pc::Ended);

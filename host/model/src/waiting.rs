@@ -1,19 +1,21 @@
-//! Waiting and waking, step by step as in `segment/event.rs`, and what notifications are worth, as in `table.rs`.
+//! Waiting and waking, step by step as in `segment/event.rs`, and the notifications that are worth
+//! a wake, as in `table.rs`.
 //!
 //! ```text
-//!   waiter   ticket ─► look ─► announce, unless notified since ─► compare and sleep ─► (woken) ─► ticket …
-//!   waker    count; did somebody sleep? ─► is it worth it? ─► clear the bit ─► wake all
-//!                                      └─► notify one: wake one ─► nobody? ─┘
+//!   waiter   ticket ─► look ─► announce, unless notified since ─► compare and sleep ─► (woken) ─► ticket
+//!   waker    count; asleep? ─► is it worth it? ─► clear the bit ─► wake all
+//!                          └─► notify one: wake one ─► no sleeper? ─┘
 //! ```
 //!
-//! A sleeper gets on only by a wake: a futex may also return for no reason, but that could only hide a wake that was
-//! lost, and what the process does then is what it does where the comparison fails. The patience before the sleep looks at the word
-//! only, and is left out for the same reason.
+//! Only a wake ends a sleep. A futex may also return for no reason, but that could only hide a lost
+//! wake, and the process then does what it does if the comparison fails. The patience before the
+//! sleep looks at the word only, and is left out for the same reason.
 
+use crate::config::Property;
+use crate::model::Run;
 use crate::mutations::Mutation;
 use crate::process::{FRESH, Look, Notify, Pc, Process, SLEEPER};
-use crate::protocol::{Property, Run};
-use crate::state::{COMMANDER, CONSUMER, Word};
+use crate::word::{COMMANDER, CONSUMER, Word};
 
 impl Run<'_> {
     pub(crate) fn me(&mut self) -> &mut Process {
@@ -26,21 +28,17 @@ impl Run<'_> {
 
     /// Runs the next step of the process.
     pub(crate) fn step(&mut self) -> Result<(), Property> {
-        match self.me().pc {
+        let pc = self.me().pc;
+        match pc {
             Pc::Ticket => self.ticket(),
             Pc::Announce => self.announce(),
             Pc::CompareAndSleep => self.compare_and_sleep(),
             Pc::Count => self.count(),
             Pc::CountLate => self.count_late(),
-            Pc::LoadHead => {
-                self.me().walk = self.state.head;
-                self.go(Pc::LoadTail);
-            }
-            Pc::LoadTail => self.load_tail(),
-            Pc::HasAny => {
-                let any = self.state.free != 0;
-                self.wakes_if(any);
-            }
+            Pc::LoadAsleep if self.is_asleep() => self.go(Pc::CountQueued),
+            Pc::CountQueued => self.count_queued(),
+            Pc::HasAny if self.state.free != 0 => self.go(Pc::Count),
+            Pc::LoadAsleep | Pc::HasAny => self.notified(),
             Pc::LoadWanted => {
                 let sequence = self.me().best_sequence.saturating_sub(1);
                 let worth_it = match self.model.is(Mutation::WakeBelowWanted) {
@@ -71,7 +69,7 @@ impl Run<'_> {
 
     // The waiter.
 
-    /// The bit of the event that it waits for, or notifies.
+    /// The bit of the event that the process waits for, or notifies.
     fn bit(&mut self) -> u8 {
         let event = match self.me().notify {
             Notify::None => {
@@ -91,7 +89,7 @@ impl Run<'_> {
         self.state.asleep = if value { self.state.asleep | bit } else { self.state.asleep & !bit };
     }
 
-    /// Starts a look for something to do; a claim, if there was one, is over.
+    /// Starts a look for something to do. A claim, if there was one, is over.
     pub(crate) fn look(&mut self) {
         *self.me() = self.me().begins(Pc::Ticket);
     }
@@ -117,7 +115,7 @@ impl Run<'_> {
         }
     }
 
-    /// Nothing was found: sleeps.
+    /// Sleeps, as nothing was found.
     pub(crate) fn wait(&mut self) {
         let Process { fresh, .. } = *self.me();
         *self.me() = Process { fresh, ..self.me().begins(Pc::Ticket) };
@@ -130,7 +128,7 @@ impl Run<'_> {
         }
     }
 
-    /// The word is written also where somebody sleeps already.
+    /// Writes the word even if a process sleeps already.
     pub(crate) fn sleep(&mut self) {
         let silent = self.model.is(Mutation::SleepUnannounced);
         self.me().look = Look::NOTHING;
@@ -169,10 +167,9 @@ impl Run<'_> {
 
     /// Notifies an event.
     pub(crate) fn notify(&mut self, notify: Notify) {
-        let Process { slot, seen, best_sequence, number, retires, hints, .. } = *self.me();
+        let Process { best_sequence, number, retires, hints, .. } = *self.me();
         let next = Process { number, retires, hints, notify, ..Process::at(Pc::Count) };
         *self.me() = match notify {
-            Notify::Claim => Process { slot, seen, ..next },
             Notify::Commit => Process { best_sequence, ..next },
             _ => next,
         };
@@ -181,8 +178,8 @@ impl Run<'_> {
         }
     }
 
-    /// `wake_everyone` as one step, in the larger runs. Nothing is hidden by it: who is roused later is who
-    /// goes on later, and the events do not know of each other.
+    /// `wake_everyone` as one step, in the larger runs. It hides nothing: a process that is woken
+    /// later goes on later, and the events are independent.
     fn rouse_all(&mut self) {
         self.state.asleep = 0;
         for index in 0..self.state.processes.len() {
@@ -197,7 +194,8 @@ impl Run<'_> {
 
     fn count(&mut self) {
         let (asleep, notify) = (self.is_asleep(), self.me().notify);
-        if self.model.is(Mutation::LookForSleepersBeforeCount) && !notify.rouses() {
+        let rouses = notify.rouses() || notify == Notify::Claim;
+        if self.model.is(Mutation::LookForSleepersBeforeCount) && !rouses {
             self.me().look.set(Look::ASLEEP, asleep);
             return self.go(Pc::CountLate);
         }
@@ -227,12 +225,11 @@ impl Run<'_> {
     fn wake_if(&mut self, asleep: bool) {
         let any_order = !self.model.config.deterministic;
         match self.me().notify {
-            notify if notify.rouses() => self.wakes_if(true),
+            notify if notify.rouses() || notify == Notify::Claim => self.wakes_if(true),
             _ if !asleep => self.notified(),
             Notify::Publish => self.go(Pc::WakeOne),
-            Notify::Release => self.go(Pc::LoadHead),
-            Notify::Claim => self.go(Pc::HasAny),
-            // In any order all are wanted, for ever.
+            Notify::Release => self.go(Pc::CountQueued),
+            // In any order all batches are wanted.
             Notify::Commit if !any_order => self.go(Pc::LoadWanted),
             _ => self.wakes_if(true),
         }
@@ -246,30 +243,28 @@ impl Run<'_> {
         }
     }
 
-    /// The backlog is known, to a worker before it notifies, to whoever gives a slot back when somebody sleeps. It is asked for twice.
-    fn load_tail(&mut self) {
-        let backlog = self.state.tail.saturating_sub(self.me().walk);
-        self.me().walk = 0;
-        let low = match self.model.is(Mutation::WakeBelowLow) {
-            true => backlog < self.model.config.low,
-            false => backlog <= self.model.config.low,
-        };
-        if !self.me().look.has(Look::FOUND) {
-            self.me().look.set(Look::FOUND, true);
-            let settles = !low && !self.model.is(Mutation::NoSettling);
-            return self.go(if settles { Pc::SettleFirst } else { Pc::LoadHead });
+    /// Counts the next slot of the set: a worker that has seen the commander sleep does, and the
+    /// consumer that has freed a slot.
+    fn count_queued(&mut self) {
+        let me = *self.me();
+        self.me().best += self.state.queued >> me.walk & 1;
+        self.me().walk += 1;
+        if usize::from(self.me().walk) < self.model.config.slots {
+            return;
         }
-        self.me().look = Look::NOTHING;
-        let notify = self.me().notify;
-        match notify {
+        let low = match self.model.is(Mutation::WakeBelowLow) {
+            true => self.me().best < self.model.config.low,
+            false => self.me().best <= self.model.config.low,
+        };
+        (self.me().walk, self.me().best) = (0, 0);
+        match me.notify {
             Notify::Release => self.wakes_if(low),
-            Notify::Claim if self.model.is(Mutation::NoWakeByClaim) => self.notified(),
-            _ if low => self.notify(notify),
+            _ if low => self.go(Pc::HasAny),
             _ => self.notified(),
         }
     }
 
-    /// The event was notified: goes on with what comes after.
+    /// Goes on after a notification.
     pub(crate) fn notified(&mut self) {
         match std::mem::replace(&mut self.me().notify, Notify::None) {
             Notify::Publish => self.published(),
@@ -285,7 +280,7 @@ impl Run<'_> {
         }
     }
 
-    /// The claim goes on.
+    /// Keeps the claim.
     pub(crate) fn keep_claim(&mut self, slot: u8, seen: Word) {
         self.me().slot = slot;
         self.me().seen = seen;

@@ -1,8 +1,8 @@
 //! The tests of a commander.
 //!
 //! ```text
-//!   commands ─► repeat ─► skip            to a message, and on as if it had been asked for all before
-//!                   └───► resume          from a state that another one saved
+//!   commands ─► repeat ─► skip            skips to a message, and continues from there
+//!                   └───► resume          continues from a state that another commander saved
 //!   state-version, total, close, leaks, openings, stop
 //! ```
 
@@ -20,7 +20,7 @@ use crate::protocol::examination::{Given, Note, Step, Task};
 
 /// How many messages are compared.
 const MESSAGES: u64 = 64;
-/// How many messages are asked for to find the end.
+/// The most messages that are asked for to find the end.
 const MOST_MESSAGES: u64 = 100_000;
 /// A version of a state that no commander has.
 const STRANGE_VERSION: u32 = 0xffff_fff0;
@@ -29,7 +29,7 @@ const OPEN: Step = Step::Open { stopping: false };
 
 pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
     let mut digests = Vec::new();
-    let title = "its messages are dictionaries, and fit into a slot";
+    let title = "its messages are dictionaries and fit into a slot";
     tests.make("commands", title, &["configuration"], |subject| {
         let (verdict, found) = commands(subject)?;
         digests = found;
@@ -38,12 +38,12 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
     let digests = &digests[..];
     let title = "the same seed gives the same messages, here and in another process";
     tests.make("repeat", title, &["commands"], |subject| repeat(subject, digests))?;
-    let title = "the number of messages that it tells is that of its messages";
+    let title = "it gives as many messages as it says";
     tests.make("total", title, &["commands"], total)?;
-    let title = "after a skip it goes on as if it had been asked for all messages before";
+    let title = "after a skip it continues as if it had given all messages before";
     tests.make("skip", title, &["repeat"], |subject| skip(subject, digests))?;
     let mut saved = None;
-    let title = "another one goes on from a saved state as it would itself";
+    let title = "another one continues from a saved state as it would itself";
     tests.make("resume", title, &["repeat"], |subject| {
         let (verdict, found) = resume(subject, digests)?;
         saved = found;
@@ -51,7 +51,7 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
     })?;
     let title = "a saved state of another version is an error";
     tests.make("state-version", title, &["configuration"], |subject| state_version(subject, saved))?;
-    tests.make("close", "it can be made and dropped", &["commands"], |subject| {
+    tests.make("close", "it can be constructed and dropped", &["commands"], |subject| {
         let course = command(subject, vec![OPEN, Step::Next(0), Step::Close])?;
         Ok(closed(&course))
     })?;
@@ -64,17 +64,17 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
         speed = Some(Verdict::passed(time(soaked.median_nanos)));
         Ok(growth::judge(soaked, "message"))
     })?;
-    tests.make("openings", "making and dropping it leaves nothing behind", &["close"], openings)?;
-    tests.make("stop", "it comes back where the host wants to stop", &["commands"], |subject| {
+    tests.make("openings", "constructing and dropping it leaves nothing behind", &["close"], openings)?;
+    tests.make("stop", "it returns when the host wants to stop", &["commands"], |subject| {
         let course = command(subject, vec![Step::Open { stopping: true }, Step::Next(0), Step::Close])?;
-        Ok(course.trouble().map_or_else(|| Verdict::passed("it comes back"), Verdict::failed))
+        Ok(course.trouble().map_or_else(|| Verdict::passed("it returns"), Verdict::failed))
     })?;
     tests.make("speed", "how long a message takes", &["commands"], |_| {
         Ok(speed.unwrap_or_else(|| Verdict::skipped("no message could be timed")))
     })
 }
 
-/// The first messages of a commander, by running it.
+/// The first messages of a commander. Runs it in a process.
 pub(super) fn first_messages(subject: &Subject<'_>, most: u64) -> Result<Vec<Dictionary>, StartError> {
     let course = command(subject, walk(0, most))?;
     let failed = |how: String| {
@@ -95,7 +95,10 @@ pub(super) fn first_messages(subject: &Subject<'_>, most: u64) -> Result<Vec<Dic
             Note::Commanded(Ok(Some(Given { message: Some(message), .. }))) => messages.push(message),
             Note::Commanded(Ok(None)) => break,
             Note::Commanded(Ok(Some(given))) => {
-                return Err(failed(format!("its message of {} bytes cannot be used here", given.bytes)));
+                return Err(failed(format!(
+                    "its message of {} bytes is not a dictionary, or too large to be sent to the host",
+                    given.bytes
+                )));
             }
             Note::Constructed(Err(report)) | Note::Commanded(Err(report)) => {
                 return Err(failed(told(&report)));
@@ -110,7 +113,7 @@ fn command(subject: &Subject<'_>, steps: Vec<Step>) -> Result<Course, StartError
     Room::open(subject)?.examine(Task::Command(steps))
 }
 
-/// A new commander, asked for these messages.
+/// The steps that make a commander and ask it for these messages.
 fn walk(from: u64, to: u64) -> Vec<Step> {
     [OPEN].into_iter().chain((from..to).map(Step::Next)).collect()
 }
@@ -204,9 +207,9 @@ fn total(subject: &Subject<'_>) -> Result<Verdict, StartError> {
             }
         }
         Some(Note::Walked { count, ended: true, .. }) => {
-            Verdict::passed(format!("it does not say; there are {count}"))
+            Verdict::passed(format!("it does not say how many; it gives {count}"))
         }
-        Some(Note::Walked { .. }) => Verdict::passed("it does not say"),
+        Some(Note::Walked { .. }) => Verdict::passed("it does not say how many"),
         _ => Verdict::failed(course.trouble().unwrap_or_default()),
     })
 }
@@ -241,14 +244,14 @@ fn resume(subject: &Subject<'_>, digests: &[u64]) -> Result<(Verdict, Option<Sav
     let rest: Vec<Step> = (at..end).map(Step::Next).collect();
     let saving = [walk(0, at), vec![Step::Save(at)], rest.clone()].concat();
     let course = room.examine(Task::Command(saving))?;
-    let mut problems = compare(&course, digests, 0, "where it saves its state in between");
+    let mut problems = compare(&course, digests, 0, "with its state saved in between");
     let state = course.notes.iter().find_map(|note| match note {
         Note::Saved(Ok(state)) => state.clone(),
         _ => None,
     });
     let Some(state) = state else {
         let verdict = if problems.is_empty() {
-            Verdict::skipped("it saves no state: it is asked for all messages again, or skips")
+            Verdict::skipped("it saves no state; a resumed run asks it for all messages again, or skips them")
         } else {
             Verdict::of(problems, "")
         };
@@ -262,7 +265,7 @@ fn resume(subject: &Subject<'_>, digests: &[u64]) -> Result<(Verdict, Option<Sav
 }
 
 fn state_version(subject: &Subject<'_>, saved: Option<SavedState>) -> Result<Verdict, StartError> {
-    // Where it saves none, an empty dictionary.
+    // If it saves no state, an empty dictionary is restored.
     const EMPTY: &[u8] = &[0x80];
     let bytes = saved.map_or_else(|| EMPTY.to_vec(), |state| state.bytes().to_vec());
     let state = SavedState::from_bytes(STRANGE_VERSION, bytes);

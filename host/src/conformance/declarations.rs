@@ -15,13 +15,13 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
     tests.make("load", "it can be loaded", &[], load)?;
     tests.make(
         "config-schema",
-        "its configuration has a JSON Schema, the same whenever it is asked for",
+        "its configuration has a JSON Schema that is the same each time",
         &["load"],
         |subject| config_schema(subject, &mut schema),
     )?;
     let title = match tests.subject.file.manifest.kind {
-        PluginKind::Producer => "it takes the configuration, and always declares the same arrays for it",
-        PluginKind::Commander => "it takes the configuration",
+        PluginKind::Producer => "it accepts the configuration and always declares the same arrays for it",
+        PluginKind::Commander => "it accepts the configuration",
     };
     tests.make("configuration", title, &["load"], configuration)?;
     tests.make(
@@ -34,10 +34,10 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
 
 fn load(subject: &Subject<'_>) -> Result<Verdict, StartError> {
     let course = Room::open(subject)?.examine(Task::Declare { configured: false })?;
-    // Once it has said anything, it was loaded.
+    // A note from it shows that it was loaded.
     Ok(match course.trouble() {
         Some(trouble) if course.notes.is_empty() => Verdict::failed(trouble),
-        _ => Verdict::passed("all symbols found, layouts as this host's"),
+        _ => Verdict::passed("all symbols found; the layouts match this host's"),
     })
 }
 
@@ -65,7 +65,7 @@ fn config_schema(subject: &Subject<'_>, schema: &mut Json) -> Result<Verdict, St
         return Ok(Verdict::failed(format!("it is {parsed}, expected an object")));
     }
     if said.iter().any(|text| *text != said[0]) {
-        return Ok(Verdict::failed("it differs when it is asked for again"));
+        return Ok(Verdict::failed("it differs when asked for again"));
     }
     let fields = parsed.get("properties").and_then(Json::as_object).map_or(0, |fields| fields.len());
     *schema = parsed;
@@ -88,7 +88,7 @@ fn configuration(subject: &Subject<'_>) -> Result<Verdict, StartError> {
             }
         }
     }
-    // A commander may leave it to its constructor.
+    // A commander may leave it to its constructor to refuse the configuration.
     let course = room.examine(Task::Configure { configs: vec![subject.config.clone()] })?;
     match (course.notes.first(), course.trouble()) {
         (_, Some(trouble)) => return Ok(Verdict::failed(trouble)),
@@ -112,7 +112,7 @@ fn configuration(subject: &Subject<'_>) -> Result<Verdict, StartError> {
 fn refused(subject: &Subject<'_>, report: &Report) -> Verdict {
     if subject.settings.config.is_none() && report.kind == ReportKind::Error {
         Verdict::skipped(format!(
-            "it does not take the empty configuration ({report}); give one with --config"
+            "it does not accept the empty configuration ({report}); give one with --config"
         ))
     } else {
         Verdict::failed(told(report))
@@ -148,10 +148,11 @@ fn config_errors(subject: &Subject<'_>, schema: &Json) -> Result<Verdict, StartE
     Ok(Verdict::of(problems, format!("{} wrong configurations, {} errors", wrong.len(), wrong.len())))
 }
 
-/// What a plugin says to a configuration, or what happened to its process.
+/// A plugin's answer to a configuration, or what happened to its process.
 type Answer = Result<Result<(), Report>, String>;
 
-/// What the plugin says to each configuration, or what happened to its process, which another one takes the place of.
+/// The plugin's answer to each configuration, or what happened to its process. After a death,
+/// another process continues with the next configuration.
 fn answer_each(room: &mut Room, mut configs: Vec<Vec<u8>>) -> Result<Vec<Answer>, StartError> {
     let mut answers = Vec::new();
     while !configs.is_empty() {
@@ -161,7 +162,7 @@ fn answer_each(room: &mut Room, mut configs: Vec<Vec<u8>>) -> Result<Vec<Answer>
         let mut done = notes.len();
         answers.extend(notes.into_iter().map(|note| match note {
             Note::Configured(answer) => Ok(answer.map(drop)),
-            other => Err(format!("it is answered by {other:?}")),
+            other => Err(format!("the examiner noted {other:?} instead of an answer")),
         }));
         if done < configs.len() {
             answers.push(Err(trouble.unwrap_or_else(|| "is not answered".to_owned())));
@@ -172,13 +173,13 @@ fn answer_each(room: &mut Room, mut configs: Vec<Vec<u8>>) -> Result<Vec<Answer>
     Ok(answers)
 }
 
-/// A dictionary that was made of good ones.
+/// Encodes a dictionary that was made from good ones.
 pub(super) fn encode(dictionary: &Dictionary) -> Vec<u8> {
     // Dictionaries can always be encoded.
     codec::encode("a dictionary", dictionary).unwrap_or_default()
 }
 
-/// `panic: …`, or an error's own words.
+/// Such as `panic: …`; an error's own words without a prefix.
 pub(super) fn told(report: &Report) -> String {
     match report.kind {
         ReportKind::Error => report.to_string(),

@@ -1,16 +1,18 @@
-//! Does a process have more and more of something? Judged from looks at it after equally much work.
+//! Decides whether a process holds more and more of something, from measurements after equal
+//! amounts of work.
 
 use super::report::{Outcome, Verdict};
 use crate::protocol::examination::{Mark, Soaked};
 
-/// The looks that count: the first windows fill caches and pools.
+/// The number of measurements that count: the windows before them fill caches and pools.
 const COUNTED: usize = 4;
-/// The least growth of memory over these that is called a leak: less is what an allocator keeps.
+/// The least growth of memory over these that counts as a leak; an allocator may keep less than
+/// this.
 const LEAST_BYTES: u64 = 64 * 1024;
-/// A leak is steady: no window grows less than this share of another.
+/// A leak is steady: no window grows by less than this share (one in 4) of another.
 const STEADY_SHARE: u64 = 4;
 
-/// Whether one `unit` of work leaves memory, descriptors or threads behind.
+/// Decides whether a `unit` of work leaves memory, descriptors or threads behind.
 pub(super) fn judge(soaked: &Soaked, unit: &str) -> Verdict {
     let units = soaked.repetitions * (COUNTED as u64 - 1);
     let of = |what: fn(&Mark) -> u64| {
@@ -40,7 +42,7 @@ pub(super) fn judge(soaked: &Soaked, unit: &str) -> Verdict {
     )
 }
 
-/// By how much the values grow, where they grow each time, and about as much.
+/// The sum by which the values grow, if each of them grows, by about the same amount.
 fn steady_growth(values: &[u64]) -> Option<u64> {
     let steps: Option<Vec<u64>> = values.windows(2).map(|two| two[1].checked_sub(two[0])).collect();
     let steps = steps?;
@@ -53,16 +55,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_only_steady_growth_a_leak() {
+    fn only_steady_growth_is_a_leak() {
         assert_eq!(steady_growth(&[10, 20, 30, 40]), Some(30));
         assert_eq!(steady_growth(&[10, 20, 20, 40]), None);
         assert_eq!(steady_growth(&[10, 20, 30, 25]), None);
-        // What was allocated once, and a little noise.
+        // One allocation, and then a little noise.
         assert_eq!(steady_growth(&[10, 1010, 1011, 1012]), None);
     }
 
     #[test]
-    fn is_what_grows_named() {
+    fn the_leaking_resource_is_named() {
         let soaked = |memory: u64, descriptors: u64| Soaked {
             repetitions: 100,
             marks: (0..5)

@@ -1,5 +1,5 @@
-//! What is asked of either kind of plugin: can its object be dropped, what is left behind by doing the same thing again and
-//! again, and how long does it take?
+//! The tests that both kinds of plugin have: whether its object can be dropped, whether repeated
+//! work leaves something behind, and how long the work takes.
 
 use super::declarations::told;
 use super::growth;
@@ -13,13 +13,13 @@ use crate::protocol::examination::{Note, Soak, Task};
 pub(super) fn closed(course: &Course) -> Verdict {
     match (course.trouble(), course.notes.last()) {
         (Some(trouble), _) => Verdict::failed(trouble),
-        (None, Some(Note::Closed(Ok(())))) => Verdict::passed("dropped, without a word"),
+        (None, Some(Note::Closed(Ok(())))) => Verdict::passed("dropped without an error"),
         (None, Some(Note::Closed(Err(report)))) => Verdict::failed(told(report)),
-        (None, other) => Verdict::failed(format!("it was not dropped, but said {other:?}")),
+        (None, other) => Verdict::failed(format!("it was not dropped; the examiner noted {other:?}")),
     }
 }
 
-/// Whether making and dropping leaves something behind.
+/// Tests whether making and dropping the plugin's object leaves something behind.
 pub(super) fn openings(subject: &Subject<'_>) -> Result<Verdict, StartError> {
     let course = Room::open(subject)?.examine(soak(subject, Vec::new(), true))?;
     Ok(match course.notes.first() {
@@ -28,14 +28,14 @@ pub(super) fn openings(subject: &Subject<'_>) -> Result<Verdict, StartError> {
     })
 }
 
-/// Has an examiner do the same thing again and again.
+/// A task that has an examiner repeat one action.
 pub(super) fn soak(subject: &Subject<'_>, messages: Vec<Vec<u8>>, opening: bool) -> Task {
     let window_millis = subject.settings.soak.as_millis() as u64;
     let patience_millis = subject.settings.patience().as_millis() as u64;
     Task::Soak(Soak { messages, run_seed: subject.settings.seed, opening, window_millis, patience_millis })
 }
 
-/// `0.123 ms` of nanoseconds: the median of many.
+/// A median of nanoseconds as text, such as `median 0.123 ms`.
 pub(super) fn time(median_nanos: u64) -> String {
     format!("median {:.3} ms", median_nanos as f64 / 1e6)
 }

@@ -1,21 +1,26 @@
-//! Does a plugin do what a host relies on? A row of tests, each with processes of its own, as clap-validator makes of audio plugins.
+//! Tests whether a plugin does what a host relies on. Each test has processes of its own, as in
+//! clap-validator for audio plugins.
 //!
 //! ```text
 //!   Examination ── the plugin's file, a configuration, messages ──► tests, one after the other
-//!     each: room (a fork server) ── Task ──► examiner (a forked process, which opens the plugin) ── Notes ──► Verdict
+//!     each: room (a fork server) ── Task ──► examiner (a forked process, which opens the plugin)
+//!                                                └── Notes ──► Verdict
 //!
-//!   room                     the host's end (the process's is `process/examiner`); whatever dies or hangs there is one test's finding
+//!   room                     the host's end of a test; the process's end is `process/examiner`
 //!   subject                  the plugin that is examined, and the tests that were made
-//!   declarations, lifecycle  the tests of both kinds of plugin; producer and commander: those of one
+//!   declarations, lifecycle  the tests of both kinds of plugin
+//!   producer, commander      the tests of one kind of plugin
 //!   mutations                wrong configurations and messages, made from good ones
-//!   growth                   what is a leak
-//!   plain_loop               no test: how fast a producer is with nothing around it
-//!   report                   what was found
+//!   growth                   what counts as a leak
+//!   plain_loop               not a test: how fast a producer is with nothing around it
+//!   report                   the findings
 //! ```
 //!
-//! A test that relies on another one's finding is skipped where that did not pass: so one fault of a plugin is found by one test.
-//! The host's own process never opens the plugin, and nothing is left behind, whatever it does.
+//! A death or hang in a room is the finding of one test. If a test relies on the finding of another
+//! one that did not pass, it is skipped, so that one fault of a plugin is found by one test. The
+//! host's own process never opens the plugin, and nothing is left behind, whatever the plugin does.
 //!
+//! # Example
 //! ```no_run
 //! use cobuf_host::conformance::Examination;
 //! use cobuf_host::{Dictionary, Plugin};
@@ -60,7 +65,10 @@ use crate::plugin::file::PluginFile;
 use crate::plugin::interface::Interface;
 use crate::plugin::{Plugin, PluginError};
 
-/// What is to be examined, and how.
+/// An examination of a plugin: the plugin, its configuration and messages, and how it is examined.
+///
+/// Built with [`of`](Self::of) and the methods that follow it; [`run`](Self::run) makes the tests.
+/// The plugin runs in forked processes only.
 #[derive(Debug, Clone)]
 pub struct Examination {
     plugin: Plugin,
@@ -88,71 +96,74 @@ impl Examination {
         }
     }
 
-    /// The configuration to examine it with; the empty one where none is given.
+    /// The configuration to examine the plugin with. The default is the empty configuration.
     #[must_use]
     pub fn config(mut self, config: Dictionary) -> Self {
         self.settings.config = Some(config);
         self
     }
 
-    /// Messages that the producer can do.
+    /// Adds messages that the producer can do.
     #[must_use]
     pub fn messages(mut self, messages: impl IntoIterator<Item = Dictionary>) -> Self {
         self.messages.extend(messages);
         self
     }
 
-    /// A commander, with its configuration, whose first messages the producer is given.
+    /// A commander, with its configuration. The producer is also given its first 8 messages.
     #[must_use]
     pub fn messages_of(mut self, commander: Plugin, config: Dictionary) -> Self {
         self.commander = Some((commander, config));
         self
     }
 
-    /// The bytes that a commander's message may have; [`DEFAULT_MESSAGE_CAPACITY`] where nothing is said.
+    /// The most bytes of a commander's message. The default is [`DEFAULT_MESSAGE_CAPACITY`].
     #[must_use]
     pub fn message_capacity(mut self, bytes: usize) -> Self {
         self.settings.message_capacity = bytes;
         self
     }
 
-    /// The run's seed that the plugin is told.
+    /// The run's seed that the plugin is given. The default is [`DEFAULT_SEED`].
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self
     }
 
-    /// How long each of the processes may take; [`DEFAULT_EXAMINATION_LIMIT`] where nothing is said.
+    /// How long each of the processes may take. The default is [`DEFAULT_EXAMINATION_LIMIT`].
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.settings.time_limit = limit;
         self
     }
 
-    /// How long the first of five windows takes in which leaks are looked for; [`DEFAULT_SOAK`] where nothing is said.
+    /// How long the first of the five windows takes in which leaks are looked for. The default is
+    /// [`DEFAULT_SOAK`].
     #[must_use]
     pub fn soak(mut self, window: Duration) -> Self {
         self.settings.soak = window;
         self
     }
 
-    /// The executable to use as fork server, as [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
+    /// The executable to use as fork server, see
+    /// [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
     #[must_use]
     pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
         self.settings.fork_server = Some(executable.into());
         self
     }
 
-    /// The folder that the plugin works in; this process's where nothing is said.
+    /// The working directory of the plugin's processes. The default is that of this process.
     #[must_use]
     pub fn working_directory(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.working_directory = Some(folder.into());
         self
     }
 
-    /// Takes over what a pipeline file says of the plugin: configuration, seed, message capacity,
-    /// folder; a producer is given the first messages of the pipeline's commander.
+    /// Applies a pipeline file's settings for the plugin: configuration, seed, message capacity and
+    /// working directory. A producer is also given the first 8 messages of the pipeline's
+    /// commander.
     ///
     /// # Errors
     /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
@@ -171,7 +182,7 @@ impl Examination {
                 let commanded = pipeline.config(PluginKind::Commander).clone();
                 examination.config(pipeline.config(kind).clone()).messages_of(commander, commanded)
             }
-            // What is wrong with the file is the examination's first finding.
+            // The examination's first finding says what is wrong with the file.
             Err(_) => examination,
         })
     }
@@ -179,8 +190,9 @@ impl Examination {
     /// Makes all tests.
     ///
     /// # Errors
-    /// Where no test can be made: there is no such file or it cannot be built, no process can be started. A file that is no
-    /// plugin, or none for this machine, is a finding.
+    /// [`StartError`] if no test can be made: the file does not exist, the package cannot be built,
+    /// or no process can be started. A file that is not a plugin, or not one for this machine, is a
+    /// finding.
     pub fn run(&self) -> Result<Report, StartError> {
         let mut report = Report { manifest: None, findings: Vec::new() };
         let (test, title) = ("manifest", "the file is a plugin for this machine and this host");
@@ -208,13 +220,14 @@ impl Examination {
         Ok(report)
     }
 
-    /// How fast the producer is with nothing around it: so many processes at once, each of which has it do the messages in turn, in memory
-    /// of its own, for so long. Gives the messages a second of all processes together. What any buffer around it can be compared with.
+    /// Measures how fast the producer is with nothing around it: a baseline for any buffer.
+    /// `processes` processes run at the same time. Each has the producer do the messages in turn,
+    /// in its own memory, for `time`. Returns the messages a second of all processes together.
     ///
     /// # Errors
-    /// Where it cannot be started, or the producer fails.
+    /// [`StartError`] if a process cannot be started, or if the producer fails.
     pub fn plain_loop(&self, processes: usize, time: Duration) -> Result<f64, StartError> {
-        // Each of them takes that long if all goes well.
+        // Each process takes that long even if all goes well.
         let mut patient = self.clone();
         patient.settings.time_limit = self.settings.time_limit.saturating_add(time);
         let subject = patient.subject(patient.plugin.resolve(Some(PluginKind::Producer))?)?;
@@ -237,7 +250,7 @@ impl Examination {
     }
 }
 
-/// What a file that may be loaded says of itself.
+/// Describes a plugin that may be loaded, from its manifest.
 fn described(manifest: &ManifestInfo) -> String {
     let ManifestInfo { kind, name, version, api_version, target, .. } = manifest;
     let built_for = match Interface::of(api_version) {

@@ -9,14 +9,14 @@ pub(super) const STRANGER: &str = "no_such_field_of_cobuf_check";
 /// A wrong dictionary, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mutation {
-    /// `field "size" as text`
+    /// Such as `"size" as text`.
     pub(super) what: String,
     /// The field that an error should name.
     pub(super) field: String,
     pub(super) dictionary: Dictionary,
 }
 
-/// Whether a configuration of this JSON Schema may have any fields.
+/// Whether a configuration with this JSON Schema may have any fields.
 pub(super) fn takes_any_field(schema: &Json) -> bool {
     match schema.get("additionalProperties") {
         Some(Json::Bool(any)) => *any,
@@ -25,7 +25,7 @@ pub(super) fn takes_any_field(schema: &Json) -> bool {
     }
 }
 
-/// Configurations of the right fields, one of which is missing or of a wrong type.
+/// Configurations with the right fields, one of which is missing or of a wrong type.
 pub(super) fn of_config(good: &Dictionary, schema: &Json) -> Vec<Mutation> {
     let required = schema.get("required").and_then(Json::as_array).into_iter().flatten();
     let missing = required.filter_map(Json::as_str).map(|field| Mutation {
@@ -47,7 +47,7 @@ pub(super) fn of_config(good: &Dictionary, schema: &Json) -> Vec<Mutation> {
     missing.chain(wrong).collect()
 }
 
-/// Messages that no commander of this producer's gives.
+/// Messages that no commander of this producer sends.
 pub(super) fn of_message(good: Option<&Dictionary>) -> Vec<Mutation> {
     let mutation = |what: String, field: &str, dictionary: Dictionary| Mutation {
         what,
@@ -69,7 +69,9 @@ pub(super) fn of_message(good: Option<&Dictionary>) -> Vec<Mutation> {
             }
             Value::Float(_) => vec![("not a number", Value::Float(f64::NAN))],
             Value::String(_) => vec![("an empty text", Value::from(""))],
-            Value::List(_) => vec![("a list of the wrong", Value::List(vec![Value::Null, Value::Int(-1)]))],
+            Value::List(_) => {
+                vec![("a list of wrong entries", Value::List(vec![Value::Null, Value::Int(-1)]))]
+            }
             _ => Vec::new(),
         };
         for (name, wrong) in others.chain(extremes) {
@@ -96,7 +98,7 @@ fn wrong_values() -> [(&'static str, Value); 5] {
     ]
 }
 
-/// A value's type by JSON Schema's name.
+/// The type of a value, by its name in JSON Schema.
 fn json_type(value: &Value) -> Option<&'static str> {
     Some(match value {
         Value::Null => "null",
@@ -113,7 +115,7 @@ fn json_type(value: &Value) -> Option<&'static str> {
 /// How many references are followed: a schema may refer to itself.
 const MAX_REFERENCES: usize = 16;
 
-/// Whether a JSON Schema may allow values of a type. What it does not say, it allows.
+/// Whether a JSON Schema may allow values of a type. It allows whatever it does not restrict.
 fn allows(schema: &Json, kind: &str, root: &Json, references: usize) -> bool {
     let list = |name: &str| schema.get(name).and_then(Json::as_array);
     let one_of = |alternatives: Option<&Vec<Json>>| {
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_wrong_type_one_that_the_schema_does_not_allow() {
+    fn wrong_types_are_those_that_the_schema_does_not_allow() {
         let schema = serde_json::json!({
             "type": "object",
             "properties": {
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn is_every_field_of_a_message_made_wrong() {
+    fn every_field_of_a_message_is_made_wrong() {
         let good = Dictionary::new().with("index", 3);
         let what: Vec<String> = of_message(Some(&good)).into_iter().map(|one| one.what).collect();
         assert!(what.contains(&"without \"index\"".to_owned()), "{what:?}");

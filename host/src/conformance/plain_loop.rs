@@ -1,4 +1,4 @@
-//! How fast a producer is with nothing around it: no commander, no slots, nobody who waits.
+//! Measures how fast a producer is with nothing around it: no commander, no slots, no consumer.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::subject::Subject;
 use crate::host::error::StartError;
 use crate::protocol::examination::{Note, Task};
 
-/// The messages a second of so many processes together.
+/// The messages a second of all processes together.
 pub(super) fn messages_a_second(
     subject: &Subject<'_>,
     processes: usize,
@@ -25,7 +25,7 @@ pub(super) fn messages_a_second(
     let rates = courses.iter().map(|course| match (course.trouble(), course.notes.first()) {
         (None, Some(Note::Looped { messages, nanos })) => Ok(*messages as f64 * 1e9 / *nanos as f64),
         (trouble, _) => {
-            let reason = trouble.unwrap_or_else(|| "it said nothing".to_owned());
+            let reason = trouble.unwrap_or_else(|| "the process reported no result".to_owned());
             Err(StartError::Process { role: "producer in a plain loop".to_owned(), reason })
         }
     });

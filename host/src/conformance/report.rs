@@ -1,4 +1,4 @@
-//! What an examination found.
+//! The findings of an examination.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::Serialize;
 
 use crate::plugin::ManifestInfo;
 
-/// What an examination found.
+/// The findings of an examination.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// The plugin's manifest, where it could be read.
+    /// The plugin's manifest, if it could be read.
     pub manifest: Option<ManifestInfo>,
-    /// What each test found, in the order in which they were made.
+    /// The finding of each test, in the order in which the tests were made.
     pub findings: Vec<Finding>,
 }
 
-/// What one test found.
+/// The finding of one test.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
-    /// The test's name, which stays the same over versions: `every-element`.
+    /// The test's name, such as `every-element`. It stays the same over versions.
     pub test: &'static str,
-    /// What the test asks for, in words.
+    /// The requirement that the test checks, in words.
     pub title: &'static str,
     /// Whether the plugin does it.
     pub outcome: Outcome,
-    /// What was seen, or why nothing was.
+    /// The observation, or the reason why there is none.
     pub detail: String,
 }
 
@@ -32,9 +32,9 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The plugin does what was asked for.
+    /// The plugin does what the test asks for.
     Passed,
-    /// The test could not be made; the detail says why, and what to give.
+    /// The test could not be made; the detail says why, and what to provide.
     Skipped,
     /// The plugin does what it must, but not what it should.
     Warned,
@@ -59,18 +59,18 @@ impl Report {
         self.count(Outcome::Failed) == 0
     }
 
-    /// How many tests ended so.
+    /// The number of tests with this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
         self.findings.iter().filter(|finding| finding.outcome == outcome).count()
     }
 
-    /// What the test of this name found.
+    /// The finding of the test of this name.
     pub fn finding(&self, test: &str) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.test == test)
     }
 }
 
-/// An outcome with its detail: what a test gives.
+/// An outcome with its detail: the result of a test.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) outcome: Outcome,
@@ -90,9 +90,9 @@ impl Verdict {
         Self { outcome: Outcome::Failed, detail: detail.into() }
     }
 
-    /// The worst of what was noted, with all of that kind; passed where nothing was.
+    /// The worst of the noted problems, with all others of that outcome; passed if there are none.
     pub(super) fn of(problems: Vec<(Outcome, String)>, otherwise: impl Into<String>) -> Self {
-        /// More say nothing new.
+        /// More of them add nothing new.
         const SHOWN: usize = 5;
         let Some(outcome) = problems.iter().map(|&(outcome, _)| outcome).max() else {
             return Self::passed(otherwise);

@@ -1,5 +1,6 @@
-//! Where one test is made: a fork server of its own, and the examiners that it forks. Whatever a plugin does to them is that
-//! test's finding; dropping the room ends them and what they have started.
+//! The place of one test: a fork server of its own, and the examiners that it forks. Whatever a
+//! plugin does to them is that test's finding. Dropping the room ends them and all processes that
+//! they have started.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::protocol::role::Role;
 use crate::record::death::Death;
 use crate::record::death::Exit;
 
-/// How long a process may take to end once it is killed.
+/// How long a process may take to end after it is killed.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
 /// How many frames of a stack a finding shows.
 const SHOWN_FRAMES: usize = 4;
@@ -34,7 +35,7 @@ pub(super) struct Room {
     next: u32,
 }
 
-/// What came of one examiner.
+/// The result of one examiner.
 #[derive(Debug, Default)]
 pub(super) struct Course {
     pub(super) notes: Vec<Note>,
@@ -43,7 +44,7 @@ pub(super) struct Course {
     end: Option<End>,
     /// The signal by which it crashed.
     crash: Option<i32>,
-    /// Whether it was told to end, because its time was over.
+    /// Whether its time was over and it was told to end.
     late: bool,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct Course {
 enum End {
     Died(Death),
     TimedOut(Duration),
-    /// The fork server, with all that came of it.
+    /// The fork server died, with all its processes.
     ServerDied,
 }
 
@@ -62,7 +63,7 @@ impl Room {
         let chosen = ChosenPlugin { file: subject.file.clone(), config: subject.config.clone() };
         let mut plan = plan_of_one(chosen, &folder, settings.working_directory.clone())?;
         plan.seed = settings.seed;
-        // Thousands of messages may be produced; nobody reads what they log.
+        // Thousands of messages may be produced, and their logs are not read.
         plan.max_log_level = 0;
         let launch = Launch::by(settings.fork_server.as_deref());
         let session = Session::open(launch.start()?, plan.clone(), folder, &launch)?;
@@ -75,7 +76,7 @@ impl Room {
         Ok(courses.remove(0))
     }
 
-    /// Has an examiner for each task, all at once.
+    /// Has an examiner for each task, all at the same time.
     pub(super) fn examine_at_once(&mut self, tasks: Vec<Task>) -> Result<Vec<Course>, StartError> {
         let first = self.next;
         let mut courses: Vec<Course> = tasks.iter().map(|_| Course::default()).collect();
@@ -116,7 +117,8 @@ impl Room {
                     course.failure = Some(failure);
                 }
             }
-            // Looked at before it dies; where the fork server is dead, the next event says so.
+            // Has its stack captured before it dies. If the fork server is dead, the next event
+            // says so.
             Event::Crashed { role, signal } => {
                 if let Some(course) = course_of(role, first, courses) {
                     course.crash = Some(signal);
@@ -130,7 +132,7 @@ impl Room {
             }
             Event::Exited { role, how } => {
                 if let Some(course) = course_of(role, first, courses) {
-                    // After the look at it, it was killed.
+                    // It was killed after its stack was captured.
                     let how = course.crash.map_or(how, |signal| Death::Exit(Exit::Signal(signal)));
                     let end = if course.late { End::TimedOut(self.limit) } else { End::Died(how) };
                     course.end.get_or_insert(end);
@@ -144,7 +146,8 @@ impl Room {
         Ok(())
     }
 
-    /// The time is over: whoever is left is killed, after a look at its stack. Who does not even die is given up.
+    /// The time is over: kills the remaining examiners after their stacks are captured. If one does
+    /// not even end then, it is no longer waited for.
     fn end_late(&mut self, first: u32, courses: &mut [Course]) {
         self.session.give_time(DEATH_LIMIT);
         for (index, course) in courses.iter_mut().enumerate().filter(|(_, course)| course.end.is_none()) {
@@ -153,13 +156,13 @@ impl Room {
             }
             course.late = true;
             let role = Role::Examiner { kind: self.kind, number: first + index as u32 };
-            // Where the fork server is dead, the next event says so.
+            // If the fork server is dead, the next event says so.
             let _ = self.session.request(Request::Kill(role));
         }
     }
 }
 
-/// The course of an examiner, where the first of them has this number.
+/// The course of an examiner, if `first` is the number of the first course's examiner.
 fn course_of(role: Role, first: u32, courses: &mut [Course]) -> Option<&mut Course> {
     match role {
         Role::Examiner { number, .. } => courses.get_mut(number.checked_sub(first)? as usize),
@@ -168,7 +171,7 @@ fn course_of(role: Role, first: u32, courses: &mut [Course]) -> Option<&mut Cour
 }
 
 impl Course {
-    /// What went wrong with the examiner, so that it did not do all of its task; `None` where it did.
+    /// The reason why the examiner did not do its whole task; `None` if it did.
     pub(super) fn trouble(&self) -> Option<String> {
         if let Some(failure) = &self.failure {
             return Some(failure.clone().into_finding());
@@ -179,7 +182,7 @@ impl Course {
             End::TimedOut(limit) => {
                 format!("it did not come back in {} s, and was killed", limit.as_secs_f64())
             }
-            End::ServerDied => "it ended the fork server, its parent process".to_owned(),
+            End::ServerDied => "it killed the fork server, its parent process".to_owned(),
         };
         let thread = self.stack.as_ref().and_then(|stack| stack.threads.first());
         let frames = thread.into_iter().flat_map(|thread| &thread.frames).map(String::as_str);
@@ -188,7 +191,7 @@ impl Course {
     }
 }
 
-/// Whether a frame is one in which code ends up that aborts, panics or waits: who called it says more.
+/// Whether a frame is one in which code aborts, panics or waits: its caller says more.
 fn is_library(frame: &str) -> bool {
     frame.contains("libc.so")
         || ["std::", "core::", "__rust", "parking_lot"].iter().any(|name| frame.starts_with(name))

@@ -1,4 +1,4 @@
-//! What is examined, and the tests that were made of it.
+//! The plugin that is examined, and the tests that were made.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,18 +23,19 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// How long is waited for what a verdict needs, such as a commander's end: by the time limit alone, so that a slow machine finds the
-    /// same, and well below it, so that who is only slow is not killed.
+    /// How long a test waits for something that its verdict needs, such as a commander's end. It
+    /// depends only on the time limit, so that a slow machine gets the same verdicts. It is well
+    /// below the limit, so that a slow process is not killed.
     pub(super) fn patience(&self) -> Duration {
         self.time_limit / 10
     }
 }
 
-/// The plugin that is examined, with what it is given.
+/// The plugin that is examined, with its configuration and messages.
 pub(super) struct Subject<'a> {
     pub(super) settings: &'a Settings,
     pub(super) file: PluginFile,
-    /// Encoded.
+    /// The encoded configuration.
     pub(super) config: Vec<u8>,
     pub(super) messages: Vec<Dictionary>,
 }
@@ -46,7 +47,7 @@ pub(super) struct Tests<'a> {
 }
 
 impl Tests<'_> {
-    /// Makes a test, unless one that it needs did not pass.
+    /// Makes a test, unless a test that it needs did not pass.
     pub(super) fn make(
         &mut self,
         test: &'static str,

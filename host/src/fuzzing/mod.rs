@@ -1,14 +1,18 @@
-//! A run without processes whose segment is written over: what a plugin's stray pointer can do to the host.
+//! A run without processes whose segment is written over: it plays what a plugin's stray pointer
+//! can do to the host.
 //!
 //! ```text
 //!   bytes ──► steps, one after the other, on one thread
-//!              honest: command, claim, commit (what commander and workers do), deaths, the end of the stream
-//!              astray: any bytes anywhere: header, slot words, numbers, worker places, messages, outcomes, arrays
+//!              honest: command, claim, commit (what commander and workers do), deaths,
+//!                      the end of the stream
+//!              astray: any bytes anywhere: header, slot words, numbers, worker places,
+//!                      messages, outcomes, arrays
 //!              read:   consumers' polls, batches' views, statistics, stall reports, checkpoints
 //! ```
 //!
-//! Nothing is compared: whatever was written, nothing may panic, reach beyond the mapping, or go on for ever. What must become an
-//! error is in the tests below. Two callers: those tests, and the target of cargo-fuzz in `host/fuzz`.
+//! No results are compared. Whatever was written, nothing may panic, reach beyond the mapping or go
+//! on for ever. The tests below say which states must become an error. Two callers use this module:
+//! those tests, and the target of cargo-fuzz in `host/fuzz`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,7 +31,6 @@ use crate::segment::layout::{Layout, Sizes, Span};
 use crate::segment::memory::Segment;
 use crate::segment::place::Place;
 use crate::segment::recovery::Reclaimed;
-use crate::segment::search::Scout;
 use crate::segment::slot::{Outcome, SlotHeader};
 use crate::segment::table::Supply;
 use crate::segment::worker_place::WorkerPlace;
@@ -40,14 +43,14 @@ use crate::stream::history::History;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
 
-/// Few, so that random steps meet in one slot.
+/// Few slots, so that random steps meet in one of them.
 const SLOTS: usize = 3;
 const WORKERS: u32 = 2;
-/// Room for values that are nested more deeply than a decoder may follow.
+/// Large enough for values that are nested more deeply than a decoder may follow.
 const MESSAGE_CAPACITY: usize = 4096;
 /// The most steps of one run.
 const MAX_STEPS: usize = 64;
-/// What numbers become when they go wrong.
+/// The values that numbers are overwritten with.
 const EXTREMES: [u64; 12] = [
     0,
     1,
@@ -63,18 +66,17 @@ const EXTREMES: [u64; 12] = [
     0x0101_0101_0101_0101,
 ];
 
-/// A run of which only the host's process is there.
+/// A run that consists of the host's process only.
 struct World {
     stream: Arc<Stream>,
     supply: Supply,
-    scout: Scout,
-    /// What the workers hold.
+    /// The claims of the workers.
     producing: Vec<Claim<Producing>>,
-    /// What the application holds.
+    /// The batches that the application holds.
     batches: Vec<Batch>,
 }
 
-/// Bytes, read from the front; zeros once they are over.
+/// Bytes, read from the front; zeros after the last one.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -95,7 +97,7 @@ impl Input<'_> {
     }
 }
 
-/// Plays the steps that the bytes say.
+/// Plays the steps that the bytes encode.
 pub(crate) fn play(bytes: &[u8]) {
     let mut input = Input(bytes);
     let mut world = World::new(input.byte());
@@ -124,8 +126,8 @@ impl World {
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
         let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
         stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
-        let (supply, scout) = (Supply::default(), Scout::default());
-        Self { stream: Arc::new(stream), supply, scout, producing: Vec::new(), batches: Vec::new() }
+        let supply = Supply::default();
+        Self { stream: Arc::new(stream), supply, producing: Vec::new(), batches: Vec::new() }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -152,7 +154,7 @@ impl World {
         }
     }
 
-    /// What the commander does for one message.
+    /// The commander's work for one message.
     fn command(&mut self) {
         let table = self.stream.table();
         let Some(mut claim) = table.claim_free(&mut self.supply) else { return };
@@ -169,10 +171,10 @@ impl World {
     fn claim(&mut self, worker: u8) {
         let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted, &mut self.scout));
+        self.producing.extend(self.stream.table().claim_queued(place, noted));
     }
 
-    /// What a worker does when its plugin is done.
+    /// A worker's work once its plugin is done.
     fn commit(&mut self, choices: u8) {
         if self.producing.is_empty() {
             return;
@@ -193,7 +195,7 @@ impl World {
             .commit(claim, Outcome { failed, bytes: said.len(), rows, nanos: 1, worker, edition: 0 });
     }
 
-    /// A consumer takes what there is, looks at all of it, and keeps a batch.
+    /// A consumer takes the next item, reads all of it, and keeps a batch.
     fn poll(&mut self) {
         match self.stream.poll() {
             Ok(Item::Batch(claim, outcome)) => {
@@ -207,7 +209,7 @@ impl World {
         }
     }
 
-    /// What the supervisor does after a worker's death.
+    /// The supervisor's work after a worker's death.
     fn bury(&mut self, choices: u8) {
         let place = Place::at(usize::from(choices >> 1) % WORKERS as usize);
         let max_attempts = (choices & 1 == 0).then_some(2);
@@ -230,7 +232,7 @@ impl World {
         self.stream.table().restore();
     }
 
-    /// What the supervisor does after the commander's death; another one begins.
+    /// The supervisor's work after the commander's death; another commander begins.
     fn bury_commander(&mut self) {
         let table = self.stream.table();
         table.reclaim_commander();
@@ -243,7 +245,7 @@ impl World {
         if choices & 1 == 0 { self.stream.fail_after_commanded(error) } else { self.stream.fail_now(error) }
     }
 
-    /// What anyone may ask.
+    /// Asks for everything that an application can ask a host.
     fn report(&self) {
         let (table, stream) = (self.stream.table(), &self.stream);
         drop(format!("{:?} {:?} {:?}", table.total(), table.end(), table.stop_requested()));
@@ -256,11 +258,11 @@ impl World {
         table.wake_everyone();
     }
 
-    /// Writes what `make` gives to a place that the input names.
+    /// Writes the bytes that `make` returns to a place that the input names.
     fn go_astray(&self, input: &mut Input<'_>, make: impl FnOnce(&mut Input<'_>) -> Vec<u8>) {
         let areas = self.areas();
         let area = areas[usize::from(input.byte()) % areas.len()];
-        // Mostly whole fields.
+        // Three in four times a whole field.
         let at = if input.byte() & 3 == 0 { input.number() } else { usize::from(input.byte()) * 4 };
         let bytes = make(input);
         self.write(area, at % area.bytes, &bytes);
@@ -280,12 +282,12 @@ impl World {
         ]
     }
 
-    /// Writes bytes, also beyond the area's end.
+    /// Writes bytes, even beyond the area's end.
     fn write(&self, area: Span, at: usize, bytes: &[u8]) {
         self.stream.segment.scribble(area.offset + at, bytes);
     }
 
-    /// Does once more all that there is to do.
+    /// Does all remaining work once more.
     fn read_everything(&mut self) {
         for choices in 0..4 {
             self.bury(choices);
@@ -316,7 +318,7 @@ fn schema(rows: bool) -> Schema {
     Schema::new(arrays).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// All that an application can ask a batch.
+/// Asks a batch for everything that an application can.
 fn look_at(batch: &Batch) {
     if let Ok(array) = batch.array::<f32, IxDyn>("x") {
         drop(array.sum().to_string());
@@ -334,7 +336,7 @@ fn look_at(batch: &Batch) {
     drop(format!("{batch:?} {:?} {} {} {times:?}", batch.rows(), batch.sequence(), batch.worker()));
 }
 
-/// All that an application can ask an error.
+/// Asks an error for everything that an application can.
 fn say(error: &StreamError) {
     drop(format!("{error} {error:?}"));
     if let StreamError::Batch(error) = error {

@@ -1,4 +1,4 @@
-//! What must become of segments that were written over: each of these was a bug.
+//! The required results for segments that were written over: each of these was a bug.
 
 use super::*;
 use crate::segment::control::Control;
@@ -7,7 +7,7 @@ use crate::segment::place::Place;
 use proptest::prelude::*;
 use std::thread;
 
-/// Steps that make honest states, without one that goes astray.
+/// Steps that lead to honest states, without a stray write.
 const ORDERLY: [&[u8]; 6] = [
     &[1, 0, 0],
     &[1, 0, 2, 0, 0, 2, 1],
@@ -27,7 +27,7 @@ impl World {
         world
     }
 
-    /// A run in which one batch is ready, and a number of its slot was written over.
+    /// A run in which one batch is ready, and one number of its slot was written over.
     fn with_ready(field: usize, value: &[u8]) -> Self {
         let world = Self::after(&[1, 0, 2, 0, 4, 0]);
         let slot = world.areas()[1];
@@ -35,7 +35,7 @@ impl World {
         world
     }
 
-    /// The text of the next item, which is an error in the place of a batch.
+    /// The text of the next item, which is an error in place of a batch.
     fn error(&self) -> String {
         match self.stream.poll() {
             Ok(Item::Error(StreamError::Batch(error))) => {
@@ -50,13 +50,13 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
     #[test]
-    fn are_any_bytes_anywhere_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_anywhere_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         play(&bytes);
     }
 }
 
 #[test]
-fn is_every_word_of_honest_states_survived_that_became_an_extreme_number() {
+fn extreme_numbers_in_every_word_of_honest_states_are_survived() {
     for (steps, area) in ORDERLY.into_iter().flat_map(|steps| [0, 1, 2, 6].map(move |area| (steps, area))) {
         let area = World::after(steps).areas()[area];
         for at in (0..area.bytes.min(512)).step_by(4) {
@@ -71,7 +71,7 @@ fn is_every_word_of_honest_states_survived_that_became_an_extreme_number() {
 }
 
 #[test]
-fn do_impossible_numbers_of_a_batch_become_an_error_in_its_place() {
+fn impossible_numbers_of_a_batch_become_an_error_in_its_place() {
     let cases: [(usize, &[u8], &str); 6] = [
         (SlotHeader::ROWS, &5u64.to_ne_bytes(), "5 rows, its schema has 4"),
         (SlotHeader::ROWS, &(u64::MAX / 2).to_ne_bytes(), "9223372036854775807 rows, its schema has 4"),
@@ -86,12 +86,12 @@ fn do_impossible_numbers_of_a_batch_become_an_error_in_its_place() {
     ];
     for (field, value, said) in cases {
         let mut world = World::with_ready(field, value);
-        // Without an order: a number that is gone cannot be waited for.
+        // Without an order: a sequence number that was overwritten cannot be waited for.
         world.stream = anyone(world.stream);
         let text = world.error();
         assert!(text.contains(said), "{text}");
         assert!(text.contains("wrote outside of its arrays"), "{text}");
-        assert_eq!(world.stream.table().occupancy(), [SLOTS, 0, 0, 0], "the slot is given back");
+        assert_eq!(world.stream.table().occupancy(), [SLOTS, 0, 0, 0], "the slot is released");
     }
 }
 
@@ -103,26 +103,26 @@ fn anyone(stream: Arc<Stream>) -> Arc<Stream> {
 }
 
 #[test]
-fn does_a_ready_slot_that_a_worker_still_holds_become_an_error_and_stay_out_of_use() {
+fn a_ready_slot_that_a_worker_still_holds_becomes_an_error_and_stays_out_of_use() {
     let mut world = World::after(&[1, 0, 2, 0]);
     let word = world.areas()[1];
-    // Generation 1, worker 0, and the state made Ready.
+    // Generation 1, worker 0, and the state changed to Ready.
     world.write(word, 0, &(1u64 << 32 | 1 << 2 | 2).to_ne_bytes());
     world.stream.table().restore();
     let text = world.error();
     assert!(text.contains("ready while worker 0 holds it"), "{text}");
-    // The worker may be writing there still.
+    // The worker may still be writing there.
     assert_eq!(world.stream.table().occupancy(), [SLOTS - 1, 0, 0, 1]);
     world.commit(0);
     assert_eq!(world.stream.table().occupancy(), [SLOTS - 1, 0, 0, 1]);
 }
 
 #[test]
-fn does_a_failpoint_spare_the_host() {
+fn a_failpoint_does_not_fire_in_the_host() {
     let mut world = World::after(&[1, 0, 2, 0]);
     let armed = &world.stream.table().control.armed;
     armed.arm(Failpoint::CommitReady, Fault::Kill);
-    // Given up: the supervisor commits in the dead worker's place.
+    // The message is given up: the supervisor commits in place of the dead worker.
     world.bury(0);
     world.claim(0);
     world.bury(0);
@@ -131,13 +131,13 @@ fn does_a_failpoint_spare_the_host() {
 }
 
 #[test]
-fn is_a_sleeper_woken_by_a_stop_though_the_word_that_it_sleeps_was_written_over() {
+fn a_stop_wakes_a_sleeper_whose_event_was_written_over() {
     let world = World::after(&[1]);
     let waits = world.stream.clone();
     let consumer = thread::spawn(move || matches!(waits.next(None), Ok(Item::End)));
     let header = world.areas()[0];
     thread::sleep(Duration::from_millis(100));
-    // Behind magic and format; an event is one word.
+    // The event is behind magic and format; it is one word.
     let event = align_of::<Control>() + std::mem::offset_of!(Control, ready);
     world.write(header, event, &0u32.to_ne_bytes());
     world.stream.table().request_stop();
@@ -151,7 +151,7 @@ fn is_a_sleeper_woken_by_a_stop_though_the_word_that_it_sleeps_was_written_over(
 }
 
 #[test]
-fn is_a_dead_workers_slot_found_whose_message_lost_its_number() {
+fn a_dead_workers_slot_is_found_after_its_message_lost_its_number() {
     let world = World::after(&[1, 0, 2, 0]);
     assert_eq!(world.stream.table().held_by(Place::at(0)), Some(0));
     assert_eq!(world.stream.table().held_by(Place::at(1)), None);
@@ -160,7 +160,7 @@ fn is_a_dead_workers_slot_found_whose_message_lost_its_number() {
 }
 
 #[test]
-fn is_a_message_nested_beyond_all_depth_an_error_within_a_small_stack() {
+fn a_message_nested_too_deeply_is_an_error_within_a_small_stack() {
     for nest in [&[0x91][..], &[0x81, 0xa1, b'a']] {
         let mut nested = vec![0x81, 0xa1, b'a'];
         nested.extend(nest.iter().copied().cycle().take(MESSAGE_CAPACITY - 3));
@@ -175,7 +175,7 @@ fn is_a_message_nested_beyond_all_depth_an_error_within_a_small_stack() {
 }
 
 #[test]
-fn do_counts_that_overflow_leave_the_statistics_alive() {
+fn counts_that_overflow_do_not_break_the_statistics() {
     let world = World::after(&[1]);
     world.write(world.areas()[2], 0, &[0xff; 2 * size_of::<WorkerPlace>()]);
     world.report();

@@ -15,7 +15,8 @@ use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::segment::layout::{Layout, Sizes};
-use crate::segment::memory::{Segment, SegmentError};
+use crate::segment::mapping::SegmentError;
+use crate::segment::memory::Segment;
 use crate::supervisor::plugin_logs::forward_log;
 use crate::text::chain;
 

@@ -1,4 +1,4 @@
-//! Builds a plugin's package with cargo and finds the library in cargo's own messages.
+//! Builds a plugin's package with cargo and finds the library in cargo's messages.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,14 +12,15 @@ use super::error::PluginError;
 /// How many of cargo's last lines an error shows.
 const SHOWN_LINES: usize = 30;
 
-/// Builds the package in `folder`; gives the path of its `cdylib`. Cargo's lines go to the log as they come.
+/// Builds the package in `folder`; returns the path of its `cdylib`. Cargo's lines go to the log as
+/// they arrive.
 pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
     let failed = |reason: String| PluginError::Build { folder: folder.to_owned(), reason };
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
         return Err(failed("it has no Cargo.toml; give a package's folder, or a .so file".to_owned()));
     }
-    tracing::debug!(target: "cobuf::build", package = %folder.display(), "building plugin");
+    tracing::debug!(target: "cobuf::build", package = %folder.display(), "building a plugin");
     let mut cargo = spawn_cargo(&manifest).map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
     })?;
@@ -48,12 +49,13 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
-/// The names of the plugin's package and of this application's, if `cargo run` started the application
-/// and both are members of one workspace.
+/// The names of the plugin's package and of this application's, if `cargo run` started the
+/// application and both are members of one workspace.
 ///
-/// Named together they share the features of their common dependencies. Named alone, the plugin would
-/// want fewer features of some, so that cargo compiled these and all that depends on them once more.
-/// The application's library is up to date, as cargo has just built it.
+/// Built together they share the features of their common dependencies. Built alone, the plugin
+/// would need fewer features of some of them, and cargo would compile these and everything that
+/// depends on them once more. The application's library is up to date, because cargo has just built
+/// it.
 fn packages_with_application(manifest: &Path) -> Option<[String; 2]> {
     let application = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
     let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().ok()?;
@@ -64,7 +66,8 @@ fn packages_with_application(manifest: &Path) -> Option<[String; 2]> {
     Some([package(&plugin)?, application].map(|package| package.name.to_string()))
 }
 
-/// Reads both of cargo's streams to their ends: the library that it names, and what it says to people.
+/// Reads both of cargo's streams to their ends: standard output names the library, standard error
+/// is for people.
 fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
     let folder = manifest.parent().unwrap_or(manifest).to_owned();
     let spoken = cargo
@@ -109,10 +112,11 @@ fn forward_lines(stderr: impl BufRead, folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A first build takes minutes: an application without a log is told on standard error, so that it does not look hung.
+/// A first build takes minutes. If the application has no log, the lines go to standard error, so
+/// that the application does not look hung.
 fn show(line: &str) {
     if line.trim_start().starts_with("Finished") {
-        // Where there was nothing to do, nothing is to be said.
+        // If cargo had nothing to do, this is its only line, and there is no need to show it.
         tracing::debug!(target: "cobuf::build", "{line}");
     } else if tracing::dispatcher::has_been_set() {
         tracing::info!(target: "cobuf::build", "{line}");

@@ -1,4 +1,4 @@
-//! May this plugin be loaded here? Answered from its bytes, in one sentence where not.
+//! Checks from a plugin's bytes whether it may be loaded here. A refusal is one sentence.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::error::PluginError;
 use super::interface::Interface;
 use super::{cpu, elf};
 
-/// Checks the plugin's file; of this kind, where one is asked for.
+/// Checks the plugin's file. If a kind is given, the plugin must be of that kind.
 pub(super) fn check(
     path: &Path,
     bytes: &[u8],
@@ -33,7 +33,8 @@ fn read(path: &Path, bytes: &[u8]) -> Result<ManifestInfo, PluginError> {
     ManifestInfo::parse(section).map_err(|source| PluginError::Manifest { path: path(), source })
 }
 
-/// Whether a plugin with this manifest may be loaded; of this kind, where one is asked for.
+/// Checks that a plugin with this manifest may be loaded. If a kind is given, the plugin must be of
+/// that kind.
 pub(super) fn admit(
     path: &Path,
     manifest: &ManifestInfo,

@@ -1,4 +1,4 @@
-//! The run's own copy of a plugin's file, which its processes load.
+//! The run's own copy of a plugin's file, which the run's processes load.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::interface::Interface;
 pub(crate) struct PluginPlan {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// How to talk to it.
+    /// The interface that the plugin is called through.
     pub(crate) interface: Interface,
     /// The file that the user named.
     pub(crate) origin: PathBuf,

@@ -1,7 +1,8 @@
-//! Which of the CPU features that a plugin was compiled for are missing here: its first such instruction would be a SIGILL.
+//! Finds the CPU features that a plugin was compiled for and that this machine lacks: the plugin's
+//! first such instruction would raise SIGILL.
 
-/// The features of the list that this machine is known not to have. Features that the standard library cannot detect
-/// are taken to be there.
+/// The features in the list that this machine certainly lacks. Features that the standard library
+/// cannot detect are assumed to be present.
 pub(super) fn missing(needed: &[String]) -> Vec<&str> {
     needed.iter().map(String::as_str).filter(|feature| has(feature) == Some(false)).collect()
 }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_only_what_is_known_to_be_missing_missing() {
+    fn only_features_known_to_be_missing_are_reported() {
         let needed = ["sse2", "a-feature-of-the-future"].map(str::to_owned);
         assert!(missing(&needed).is_empty());
         assert_eq!(missing(&["sse4a".to_owned()]).is_empty(), std::arch::is_x86_feature_detected!("sse4a"));

@@ -1,5 +1,6 @@
-//! Is this a whole ELF shared library for this machine, and where is its manifest? Asked of the bytes, before `dlopen`:
-//! the loader maps a truncated file and dies of SIGBUS in it.
+//! Checks whether this is a complete ELF shared library for this machine, and finds its manifest.
+//! It reads the bytes before `dlopen`, because the loader maps a truncated file and dies of SIGBUS
+//! in it.
 
 use cobuf_plugin_api::manifest::MANIFEST_SECTION;
 use object::elf::{self, FileHeader64};
@@ -18,7 +19,8 @@ const MACHINE: elf::Machine = if cfg!(target_arch = "x86_64") {
 const NO_LIBRARY: &str =
     "it is an executable or an object file, not a shared library; build it with crate-type = [\"cdylib\"]";
 
-/// The bytes of the manifest's section; `None` where the library has none. The error says why the file is no library.
+/// The bytes of the manifest's section; `None` if the library has none. The error says why the file
+/// is not a usable library.
 pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
     if bytes.is_empty() {
         return Err("it is empty; build or copy it again".to_owned());
@@ -65,7 +67,8 @@ pub(super) fn manifest_section(bytes: &[u8]) -> Result<Option<&[u8]>, String> {
             return Err(truncated("segments", end));
         }
         for entry in segment.dynamic(endian, bytes).map_err(broken)?.unwrap_or_default() {
-            // A position-independent executable is a shared library in all but this flag, by which the loader refuses it.
+            // A position-independent executable differs from a shared library only in this flag,
+            // for which the loader refuses it.
             if entry.tag(endian) == elf::DT_FLAGS_1 && entry.val(endian) & elf::DF_1_PIE.0 != 0 {
                 return Err(NO_LIBRARY.to_owned());
             }

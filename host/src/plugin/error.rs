@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use cobuf_plugin_api::manifest::{API_VERSION, C_INTERFACE, ManifestError};
 use cobuf_plugin_api::{PluginKind, Report};
 
-/// The environment variable with the folders in which plugins are looked for by name, separated as in `PATH`.
+/// The environment variable with the folders in which plugins are looked for by name, separated as
+/// in `PATH`.
 pub const PLUGIN_PATH: &str = "COBUF_PLUGIN_PATH";
 
 /// How many names an error shows.
@@ -15,7 +16,7 @@ const SHOWN_NAMES: usize = 6;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PluginError {
-    /// There is no such file, or it cannot be read.
+    /// The file does not exist or cannot be read.
     #[error("cannot read the plugin {}; give the path of a .so file, or of a cargo package's folder", path.display())]
     Read {
         /// The plugin's file.
@@ -41,7 +42,7 @@ pub enum PluginError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// Somebody keeps writing to the file.
+    /// The file keeps changing while it is read.
     #[error("the plugin {} keeps changing while it is read; wait until its build is done", path.display())]
     Changing {
         /// The plugin's file.
@@ -52,23 +53,23 @@ pub enum PluginError {
     Build {
         /// The package's folder.
         folder: PathBuf,
-        /// What cargo said.
+        /// Cargo's message.
         reason: String,
     },
-    /// It is not a shared library, or not a whole one.
+    /// The file is not a shared library, or not a complete one.
     #[error("the plugin {} cannot be used: {reason}", path.display())]
     Elf {
         /// The plugin's file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// It is a shared library, but not a plugin that this host can read.
+    /// It is a shared library, but its manifest is not one that this host can read.
     #[error("{} is no plugin for this host", path.display())]
     Manifest {
         /// The plugin's file.
         path: PathBuf,
-        /// What is wrong with its manifest.
+        /// The defect of its manifest.
         source: ManifestError,
     },
     /// It is a plugin of the other kind.
@@ -76,12 +77,12 @@ pub enum PluginError {
     Kind {
         /// The plugin's file.
         path: PathBuf,
-        /// What was asked for.
+        /// The kind that is needed.
         expected: PluginKind,
-        /// What it is.
+        /// The plugin's kind.
         found: PluginKind,
     },
-    /// It was built with a plugin-api that this host does not speak.
+    /// It was built with a version of cobuf-plugin-api that this host does not support.
     #[error(
         "the plugin {} was built with cobuf-plugin-api {found}, this host speaks {expected}; \
          rebuild it with cobuf-plugin-api {expected}", path.display()
@@ -89,12 +90,12 @@ pub enum PluginError {
     ApiVersion {
         /// The plugin's file.
         path: PathBuf,
-        /// The version that the host speaks.
+        /// The version that the host supports.
         expected: &'static str,
         /// The version that the plugin was built with.
         found: String,
     },
-    /// It was built with another version of the C header than this host speaks.
+    /// It was built with another version of the C header than this host supports.
     #[error(
         "the plugin {} was built with cobuf.h for the C interface {found}, this host speaks {C_INTERFACE}; \
          rebuild it with the cobuf.h of cobuf-plugin-api {API_VERSION}, or use a host that speaks {found}", path.display()
@@ -105,13 +106,13 @@ pub enum PluginError {
         /// The interface that the plugin was built for.
         found: String,
     },
-    /// It is a commander that uses the C interface, which is for producers.
+    /// It is a commander that uses the C interface, which is only for producers.
     #[error("the plugin {} is a commander in C; write it in Rust: the C interface is for producers", path.display())]
     CCommander {
         /// The plugin's file.
         path: PathBuf,
     },
-    /// Its panics end the process, so that they cannot be turned into errors.
+    /// A panic ends its process instead of becoming an error.
     #[error(
         "the plugin {} was built with panic = \"abort\", so that its panics cannot be caught; \
          rebuild it with panic = \"unwind\"", path.display()
@@ -131,7 +132,7 @@ pub enum PluginError {
         /// The missing features.
         missing: String,
     },
-    /// The loader refused it.
+    /// The dynamic loader refused it.
     #[error("cannot load the plugin {}: {reason}", path.display())]
     Load {
         /// The plugin's file.
@@ -139,7 +140,7 @@ pub enum PluginError {
         /// The loader's chain of reasons.
         reason: String,
     },
-    /// The plugin itself failed while it was asked for its schema, or refused its configuration.
+    /// The plugin failed while it was asked for its schema, or it refused its configuration.
     #[error("the {kind} {plugin} cannot be set up")]
     Setup {
         /// The plugin's kind.
@@ -149,7 +150,7 @@ pub enum PluginError {
         /// The plugin's error or panic.
         source: Report,
     },
-    /// Its process died while it was asked for its schema or constructed.
+    /// Its process died while the plugin was asked for its schema or constructed.
     #[error("the {kind} {plugin} ended its process while it was set up: {how}")]
     Died {
         /// The plugin's kind.
@@ -161,7 +162,7 @@ pub enum PluginError {
     },
 }
 
-/// Where somebody looked for a plugin, and what is there instead; a part of an error's text.
+/// Which folders were searched and which plugins are in them; a part of an error's text.
 fn describe_search(folders: &[PathBuf], there: &[String]) -> String {
     let how = "the path of a .so file, or of a cargo package's folder";
     if folders.is_empty() {

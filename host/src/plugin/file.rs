@@ -1,4 +1,5 @@
-//! A plugin's file as bytes that were read whole and checked; a copy of exactly these bytes is what gets loaded.
+//! A plugin's file as bytes that were read completely and checked. The run loads a copy of exactly
+//! these bytes.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,15 +14,16 @@ use super::copy::PluginPlan;
 use super::error::PluginError;
 use super::interface::Interface;
 
-/// How long a file may keep changing before it is given up.
+/// How long a file may keep changing before reading it fails.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
-/// The time between two looks at a file that is being written; nothing tells when a linker is done.
+/// The time between two reads of a file that is being written. A linker gives no notice when it is
+/// done.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// A plugin that may be loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginFile {
-    /// Where it was read from.
+    /// The path that it was read from.
     pub(crate) path: PathBuf,
     pub(crate) manifest: ManifestInfo,
     bytes: Vec<u8>,
@@ -29,15 +31,16 @@ pub(crate) struct PluginFile {
 }
 
 impl PluginFile {
-    /// Reads and checks the file; of this kind, where one is asked for.
+    /// Reads and checks the file. If a kind is given, the plugin must be of that kind.
     pub(super) fn read(path: PathBuf, kind: Option<PluginKind>) -> Result<Self, PluginError> {
         let (bytes, hash) = read_settled(&path)?;
         let manifest = check::check(&path, &bytes, kind)?;
         Ok(Self { path, manifest, bytes, hash })
     }
 
-    /// Writes the bytes into `folder`, under a name of their own, for the processes of a run to load. The file that they came from
-    /// may then be rebuilt or removed. Of two copies of the same bytes, each has its own `number` and may be removed for itself.
+    /// Writes the bytes into `folder`, under a unique name, for the processes of a run to load. The
+    /// file that they came from may then be rebuilt or removed. Two copies of the same bytes have
+    /// different `number`s, so that each can be removed on its own.
     pub(crate) fn plan(self, folder: &Path, number: u32) -> std::io::Result<PluginPlan> {
         let Self { path: origin, manifest, bytes, hash } = self;
         let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
@@ -48,7 +51,7 @@ impl PluginFile {
     }
 }
 
-/// Reads a file until two reads in a row give the same bytes: a linker may still be writing.
+/// Reads a file until two consecutive reads give the same bytes: a linker may still be writing it.
 fn read_settled(path: &Path) -> Result<(Vec<u8>, u128), PluginError> {
     let read = || read_regular(path).map_err(|source| PluginError::Read { path: path.to_owned(), source });
     let limit = Instant::now() + SETTLE_LIMIT;
@@ -67,10 +70,10 @@ fn read_settled(path: &Path) -> Result<(Vec<u8>, u128), PluginError> {
     }
 }
 
-/// Reads a file that has an end: pipes and devices have none.
+/// Reads a file that has an end; pipes and devices have none.
 pub(super) fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
     let kind = fs::metadata(path)?.file_type();
-    // Of a folder, the system says itself what it is.
+    // If it is a folder, the system's own error says so.
     if kind.is_file() || kind.is_dir() {
         fs::read(path)
     } else {

@@ -1,12 +1,13 @@
-//! Plugins by name: which there are in folders, such as those of `COBUF_PLUGIN_PATH`.
+//! Finds plugins by name in folders, such as those of `COBUF_PLUGIN_PATH`.
 //!
 //! ```text
-//!   folders in their order ─► in each, the .so files ─► their manifests ─► the first of a name wins
-//!                             lib<name>.so before others, then by file name
+//!   folders in order ─► in each, the .so files ─► their manifests ─► the first of a name wins
+//!                        lib<name>.so before others, then by file name
 //! ```
 //!
-//! A plugin's name is that in its manifest, which is its package's. Manifests are read, and no code of a plugin runs. The first of
-//! its name wins even where it would not load: what is meant should not depend on the machine.
+//! A plugin's name is the one in its manifest, which is that of its package. Finding plugins reads
+//! manifests and runs no code of a plugin. The first plugin of a name wins even if it cannot be
+//! loaded: which plugin a name means must not depend on the machine.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -23,17 +24,17 @@ use super::{check, elf, file};
 pub struct FoundPlugin {
     /// Its file.
     pub path: PathBuf,
-    /// Its name: that in its manifest, or after its file where the manifest cannot be read.
+    /// Its name from its manifest, or from its file's name if the manifest cannot be read.
     pub name: String,
-    /// Its manifest, where it can be read.
+    /// Its manifest, if it can be read.
     pub manifest: Option<ManifestInfo>,
-    /// Why this host would not load it.
+    /// The reason if this host refuses to load it.
     pub refusal: Option<PluginError>,
-    /// Whether another one of its name comes first.
+    /// Whether another plugin of the same name comes first.
     pub shadowed: bool,
 }
 
-/// The folders that `COBUF_PLUGIN_PATH` names, each once; none where it is not set.
+/// The folders in `COBUF_PLUGIN_PATH`, each once; none if the variable is not set.
 pub fn plugin_path() -> Vec<PathBuf> {
     let value = std::env::var_os(PLUGIN_PATH).unwrap_or_default();
     let mut folders = Vec::new();
@@ -45,10 +46,21 @@ pub fn plugin_path() -> Vec<PathBuf> {
     folders
 }
 
-/// All plugins in these folders, in the order in which a name is looked for. Files that are no plugins are left out.
+/// All plugins in these folders, in the order in which a name is looked for. Other files are left
+/// out.
+///
+/// Reads the plugins' files in this process; no code of a plugin runs.
 ///
 /// # Errors
-/// [`PluginError::Folder`], where a folder cannot be read.
+/// [`PluginError::Folder`] if a folder cannot be read.
+///
+/// # Example
+/// ```
+/// for plugin in cobuf_host::find_plugins(&cobuf_host::plugin_path())? {
+///     println!("{}: {}", plugin.name, plugin.path.display());
+/// }
+/// # Ok::<(), cobuf_host::PluginError>(())
+/// ```
 pub fn find_plugins(folders: &[PathBuf]) -> Result<Vec<FoundPlugin>, PluginError> {
     let mut found = Vec::new();
     for folder in folders {
@@ -61,7 +73,8 @@ pub fn find_plugins(folders: &[PathBuf]) -> Result<Vec<FoundPlugin>, PluginError
     Ok(found)
 }
 
-/// The file of the plugin of this name, the first in these folders. Folders that cannot be read have none, as with `PATH`.
+/// The file of the first plugin of this name in these folders. As with `PATH`, folders that cannot
+/// be read are skipped.
 pub(super) fn by_name(name: &str, folders: &[PathBuf]) -> Result<PathBuf, PluginError> {
     let mut names = BTreeSet::new();
     for folder in folders {
@@ -96,12 +109,12 @@ fn in_folder(folder: &Path) -> Result<Vec<FoundPlugin>, PluginError> {
     Ok(found)
 }
 
-/// What cargo calls the library of a package.
+/// The file name that cargo gives to the library of a package.
 fn file_name(package: &str) -> String {
     format!("lib{}.so", package.replace('-', "_"))
 }
 
-/// The plugin in a file; `None` where there is none.
+/// The plugin in a file; `None` if the file is not a plugin.
 fn look(path: PathBuf) -> Option<FoundPlugin> {
     if path.extension() != Some(OsStr::new("so")) {
         return None;
@@ -115,7 +128,8 @@ fn look(path: PathBuf) -> Option<FoundPlugin> {
             }
             Err(source) => (None, Some(PluginError::Manifest { path: path.clone(), source })),
         },
-        // Of a damaged library, or one for another machine, a manifest may be left that says that it is a plugin.
+        // A damaged library, or one for another machine, may still have a manifest that identifies
+        // it as a plugin.
         Err(reason) => {
             let start = bytes.windows(MANIFEST_MAGIC.len()).position(|window| window == MANIFEST_MAGIC)?;
             let refusal = PluginError::Elf { path: path.clone(), reason };
@@ -131,7 +145,7 @@ fn name_of_file(path: &Path) -> String {
     stem.strip_prefix("lib").unwrap_or(&stem).replace('_', "-")
 }
 
-/// A plugin's folder may be given relative to a folder that is not that of a pipeline file.
+/// A plugin's folder may be given relative to a folder other than that of a pipeline file.
 fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }

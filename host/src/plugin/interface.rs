@@ -1,4 +1,5 @@
-//! The two interfaces that a plugin can have been built for, and which versions of them this host speaks.
+//! The two interfaces that a plugin can be built for, and the versions of them that this host
+//! supports.
 
 use cobuf_plugin_api::manifest::{API_VERSION, C_INTERFACE};
 use semver::{Comparator, Op, Version, VersionReq};
@@ -7,20 +8,21 @@ use serde::{Deserialize, Serialize};
 /// How the host talks to a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Interface {
-    /// That of the crate cobuf-plugin-api.
+    /// The interface of the crate cobuf-plugin-api.
     Rust,
-    /// That of its C header.
+    /// The interface of its C header.
     C,
 }
 
 impl Interface {
-    /// The interface that a manifest's version names, whether or not this host speaks that version.
+    /// The interface that a manifest's version names, whether or not this host supports that
+    /// version.
     pub(crate) fn of(version: &str) -> Self {
         if version.starts_with("C/") { Self::C } else { Self::Rust }
     }
 
-    /// Whether this host speaks a version of the interface. The C interface is frozen in each of its versions; of the crate,
-    /// they must be of one series.
+    /// Whether this host supports a version of the interface. Each version of the C interface is
+    /// frozen; versions of the crate must be of one series.
     pub(super) fn speaks(self, plugin: &str) -> bool {
         match self {
             Self::Rust => is_compatible(plugin),
@@ -29,15 +31,15 @@ impl Interface {
     }
 }
 
-/// Whether a host and a plugin of these versions are of the same series by semver, whichever is the newer. Why that is right is in
-/// `plugin-api/ABI.md`.
+/// Whether this host and a plugin of this version are of the same series by semver, regardless of
+/// which is newer. `plugin-api/ABI.md` says why that is right.
 fn is_compatible(plugin: &str) -> bool {
     let (Ok(host), Ok(plugin)) = (Version::parse(API_VERSION), Version::parse(plugin)) else { return false };
-    // Before a release nothing is promised.
+    // Pre-release versions promise no compatibility.
     host.pre == plugin.pre && (follows(&host, &plugin) || follows(&plugin, &host))
 }
 
-/// Whether semver takes `newer` for a later version of `older`, or the same, that keeps what it promised.
+/// Whether semver considers `newer` to be `older`, or a compatible later version of it.
 fn follows(newer: &Version, older: &Version) -> bool {
     let Version { major, minor, patch, ref pre, .. } = *older;
     let caret = Comparator { op: Op::Caret, major, minor: Some(minor), patch: Some(patch), pre: pre.clone() };
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_versions_does_this_host_speak() {
+    fn versions_of_the_same_series_are_supported() {
         let speaks = |version: &str| Interface::of(version).speaks(version);
         for same_series in [API_VERSION, "0.1.0", "0.1.1", "0.1.99", "0.1.1+build", "C/1"] {
             assert!(speaks(same_series), "{same_series}");

@@ -2,17 +2,17 @@
 //!
 //! ```text
 //!   Plugin (a .so file, a cargo package, or a name)
-//!     │ find     in the folders of COBUF_PLUGIN_PATH, where it is a name
-//!     │ build    cargo build, where it is a package
-//!     │ file     read until nobody writes to it any more
-//!     │ elf      a whole ELF file for this machine?
+//!     │ find     in the folders of COBUF_PLUGIN_PATH, if it is a name
+//!     │ build    cargo build, if it is a package
+//!     │ file     read until no process writes to it any more
+//!     │ elf      is it a complete ELF file for this machine?
 //!     │ check    manifest: kind, interface and its version, panic strategy, CPU features
 //!     ▼
 //!   PluginFile ── copied into the run's folder ──► open (in the forked process): dlopen, functions
 //! ```
 //!
-//! Invariant: the host's own process never opens a plugin; everything that it wants to know before the fork is in the
-//! manifest.
+//! Invariant: the host's own process never opens a plugin. Everything that it needs to know before
+//! the fork is in the manifest.
 
 #[cfg(feature = "build")]
 mod build;

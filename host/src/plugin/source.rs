@@ -1,4 +1,4 @@
-//! Where a plugin comes from.
+//! Where a plugin comes from: a file, a package or a name.
 
 use std::path::{Path, PathBuf};
 
@@ -12,24 +12,40 @@ use super::file::PluginFile;
 use super::find::{self, plugin_path};
 
 /// Where a plugin comes from.
+///
+/// The host's own process finds, builds, reads and checks a plugin. Only forked processes open it
+/// and run its code.
+///
+/// # Example
+/// ```
+/// use cobuf_host::Plugin;
+///
+/// let built = Plugin::file("target/release/libnoise.so");
+/// let package = Plugin::package("plugins/digits-producer");
+/// let named = Plugin::named("digits-producer");
+/// assert_eq!(Plugin::at("plugins/libnoise.so"), Plugin::file("plugins/libnoise.so"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plugin {
-    /// A `cdylib` that was built before: a `.so` file.
+    /// The `.so` file of a `cdylib` that is already built.
     File(PathBuf),
-    /// The folder of a cargo package, which is built first: in release mode by a host that was itself built so.
+    /// The folder of a cargo package, which is built first; in release mode if the host itself was
+    /// built in release mode.
     Package(PathBuf),
-    /// The name of a plugin that was built before, as its manifest has it: the first in the folders of `COBUF_PLUGIN_PATH`.
+    /// The name in the manifest of a plugin that is already built. It means the first plugin of
+    /// this name in the folders of `COBUF_PLUGIN_PATH`.
     Named(String),
 }
 
 impl Plugin {
-    /// The plugin at a path: a package where it is a folder, a file otherwise. A single word, without an extension, at which
-    /// there is nothing, is a plugin's name.
+    /// The plugin at a path: a package if the path is a folder, otherwise a file. A single word
+    /// without an extension is a plugin's name if nothing exists at that path.
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self::relative_to("", path)
     }
 
-    /// As [`at`](Self::at), by a path that is relative to this folder, as a pipeline file's are.
+    /// As [`at`](Self::at), but the path is relative to this folder, as paths in a pipeline file
+    /// are.
     pub fn relative_to(folder: impl AsRef<Path>, path: impl AsRef<Path>) -> Self {
         let given = path.as_ref();
         let path = folder.as_ref().join(given);
@@ -42,22 +58,22 @@ impl Plugin {
         }
     }
 
-    /// A plugin's file that was built before.
+    /// The plugin in this file, which is already built.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::File(path.into())
     }
 
-    /// The folder of a plugin's package.
+    /// The plugin in this package's folder.
     pub fn package(folder: impl Into<PathBuf>) -> Self {
         Self::Package(folder.into())
     }
 
-    /// A plugin's name.
+    /// The plugin of this name.
     pub fn named(name: impl Into<String>) -> Self {
         Self::Named(name.into())
     }
 
-    /// The path, or name, as it was given.
+    /// The path or the name, as it was given.
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Package(path) => path,
@@ -65,15 +81,15 @@ impl Plugin {
         }
     }
 
-    /// The manifest in the plugin's file, which is built first where it is a package. No code of the plugin runs.
+    /// The manifest in the plugin's file. A package is built first. No code of the plugin runs.
     ///
     /// # Errors
-    /// [`PluginError`], where it is missing, cannot be built, or cannot run here.
+    /// [`PluginError`] if the plugin is missing, cannot be built, or cannot run on this machine.
     pub fn manifest(&self) -> Result<ManifestInfo, PluginError> {
         Ok(self.resolve(None)?.manifest)
     }
 
-    /// The same plugin as a file: a package is built, a name is looked for.
+    /// The same plugin as a file: a package is built, a name is looked up.
     ///
     /// # Errors
     /// [`PluginError::Build`] or [`PluginError::NotFound`].
@@ -85,13 +101,13 @@ impl Plugin {
         }
     }
 
-    /// The plugin's file, built and checked; of this kind, where one is asked for.
+    /// The plugin's file, built and checked. If a kind is given, the plugin must be of that kind.
     pub(crate) fn resolve(&self, kind: Option<PluginKind>) -> Result<PluginFile, PluginError> {
         PluginFile::read(self.built()?.path().to_owned(), kind)
     }
 }
 
-/// The name in a path that can be one: a single word without an extension.
+/// The plugin's name, if the path can be one: a single word without an extension.
 fn name_in(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
     let is_word = path.file_name() == Some(path.as_os_str()) && path.extension().is_none();

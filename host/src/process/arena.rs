@@ -1,14 +1,16 @@
-//! Memory for a producer's arrays in which a stray write is seen: each array between two pages that nobody may touch.
+//! Memory for a producer's arrays in which stray writes are found: each array lies between two
+//! pages that cannot be accessed.
 //!
 //! ```text
 //!   guard page │            body: whole pages, two more than the array             │ guard page
-//!              │ pattern … pattern │ the array, aligned for 64 bytes │ pattern …    │              Guard::Nowhere
-//!              │ the array │ pattern … … … … … … … … … … … … … … … … … … … … … …  │              Guard::Before
-//!              │ pattern … … … … … … … … … … … … … … … … … │ the array │ < 64 bytes │              Guard::Behind
+//!              │ pattern … pattern │ the array, aligned for 64 bytes │ pattern …    │  Nowhere
+//!              │ the array │ pattern … … … … … … … … … … … … … … … … … … … … … …  │  Before
+//!              │ pattern … … … … … … … … … … … … … … … … … │ the array │ < 64 bytes │  Behind
 //! ```
 //!
-//! A write to a guard page ends the process (SIGSEGV); one into the pattern is found afterwards.
-#![expect(unsafe_code, reason = "maps memory with guard pages, and gives it to the plugin")]
+//! The right column names the [`Guard`]. A write to a guard page ends the process (SIGSEGV); a
+//! write into the pattern is found afterwards.
+#![expect(unsafe_code, reason = "maps memory with guard pages, and passes it to the plugin")]
 
 use std::{io, ptr, slice};
 
@@ -21,22 +23,22 @@ use crate::plugin::open::OpenProducer;
 use crate::protocol::examination::{Guard, Overrun};
 use crate::segment::layout::ARRAY_ALIGNMENT;
 
-/// Memory for each array of a schema. It is mapped until the process ends.
+/// Memory for each array of a schema. It stays mapped until the process ends.
 pub(crate) struct Arena {
     places: Vec<Place>,
 }
 
 /// The memory of one array.
 ///
-/// Invariant: `body` is the first of `body_bytes` bytes that are mapped, readable, writable and this place's alone, and
-/// `offset + bytes <= body_bytes`.
+/// Invariant: `body` points to `body_bytes` bytes that are mapped, readable, writable and used by
+/// this place alone, and `offset + bytes <= body_bytes`.
 struct Place {
     dtype: DType,
     bytes: usize,
     row_bytes: usize,
     body: *mut u8,
     body_bytes: usize,
-    /// Where in the body the array begins.
+    /// The offset of the array in the body.
     offset: usize,
 }
 
@@ -45,7 +47,8 @@ impl Arena {
         Ok(Self { places: schema.arrays().iter().map(Place::new).collect::<io::Result<_>>()? })
     }
 
-    /// Puts the arrays in their places, each byte of them `garbage` and each beside them as the pattern says.
+    /// Places the arrays as `guard` says. Fills each array with `garbage`, and the bytes beside it
+    /// with the pattern.
     pub(super) fn prepare(&mut self, guard: Guard, garbage: u8) {
         for (number, place) in self.places.iter_mut().enumerate() {
             let page = rustix::param::page_size();
@@ -68,18 +71,19 @@ impl Arena {
         }
     }
 
-    /// Has the producer fill the arrays; the job's own are not looked at.
+    /// Has the producer fill the arrays. The job's own arrays are ignored.
     pub(crate) fn produce(&mut self, producer: &mut OpenProducer, job: Job<'_>) -> Result<Produced, Report> {
         let raw =
             |place: &Place| RawArray { data: place.body.wrapping_add(place.offset), bytes: place.bytes };
         let arrays: ArrayVec<RawArray, MAX_ARRAYS> = self.places.iter().map(raw).collect();
         let job = Job { arrays: arrays.as_slice().into(), ..job };
-        // SAFETY: the arrays are as long as those of the schema that this arena was made for, which is that of the
-        // producer; by `Place`'s invariant they are mapped and this place's alone; no reference to them is alive.
+        // SAFETY: the arrays are as long as those of the schema that this arena was made for, which
+        // is that of the producer. By `Place`'s invariant they are mapped and used by this place
+        // alone. No reference to them is alive.
         unsafe { producer.produce(job) }
     }
 
-    /// The bytes of each array that count in a batch of so many rows.
+    /// The bytes of each array that a batch of this many rows uses.
     pub(super) fn contents(&self, rows: Option<usize>) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(move |place| {
             let used = rows.map_or(place.bytes, |rows| rows * place.row_bytes);
@@ -87,7 +91,7 @@ impl Arena {
         })
     }
 
-    /// What was written beside the arrays since they were prepared.
+    /// The bytes beside the arrays that were written to since the arrays were prepared.
     pub(super) fn overruns(&self) -> Vec<Overrun> {
         let mut overruns = Vec::new();
         for (array, place) in self.places.iter().enumerate() {
@@ -103,7 +107,8 @@ impl Arena {
     }
 }
 
-/// What the bytes beside an array are: no two neighbours the same, so that whatever is copied there is seen.
+/// The value of a byte beside an array. No two neighbours are equal, so that bytes copied there are
+/// noticed.
 fn pattern(index: usize) -> u8 {
     (index as u8).wrapping_mul(31) ^ 0xc3
 }
@@ -113,10 +118,11 @@ impl Place {
         let (bytes, page) = (array.bytes(), rustix::param::page_size());
         let body_bytes = bytes.next_multiple_of(page) + 2 * page;
         let (whole, access) = (body_bytes + 2 * page, ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: a new mapping at an address of the kernel's choice.
+        // SAFETY: a new mapping at an address that the kernel chooses.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), whole, access, MapFlags::PRIVATE) }?;
         for guard in [start, start.wrapping_byte_add(page + body_bytes)] {
-            // SAFETY: one page at either end of the mapping that was just made, to which there is no reference.
+            // SAFETY: one page at either end of the mapping that was just made, to which no
+            // reference exists.
             unsafe { mprotect(guard, page, MprotectFlags::empty()) }?;
         }
         let body = start.cast::<u8>().wrapping_add(page);
@@ -124,8 +130,8 @@ impl Place {
     }
 
     fn body(&self) -> &[u8] {
-        // SAFETY: by the invariant; anonymous memory is initialised, and only `body_mut` and the plugin, both of which take
-        // the arena mutably, write to it.
+        // SAFETY: by the invariant. Anonymous memory is initialised, and only `body_mut` and the
+        // plugin write to it, both of which borrow the arena mutably.
         unsafe { slice::from_raw_parts(self.body, self.body_bytes) }
     }
 
@@ -140,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_write_beside_an_array_found() {
+    fn a_write_beside_an_array_is_found() {
         let schema =
             Schema::new([ArraySpec::new("x", DType::U8, [100]), ArraySpec::new("y", DType::Bool, [3])]);
         let mut arena = Arena::new(&schema.unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! What every forked process does first and last: bind its life to the fork server's, prepare, open its plugin, run its
-//! part, and leave without touching what belongs to its parents.
+//! Prepares a forked process as the user asked: environment, working directory, niceness, limits.
+//! Connects the plugin's logs and its stop flag.
 
 use std::io;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::segment::memory::Segment;
 
-/// A child's own means.
+/// The plan, plugin, configuration and logging that a child's own part needs.
 pub(crate) struct Child {
     pub(crate) plan: Rc<Plan>,
     pub(crate) plugin: PluginPlan,
@@ -56,7 +56,7 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     Ok(Child { plan, plugin, config, logging })
 }
 
-/// What holds for workers only, and their rehearsals.
+/// The limits that apply only to workers and their rehearsals.
 fn limit(role: Role, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
     if let Some(files) = plan.limits.open_files {
         system::limit_open_files(files).map_err(|error| ("cannot limit the number of open files", error))?;
@@ -69,7 +69,8 @@ fn limit(role: Role, plan: &Plan) -> Result<(), (&'static str, io::Error)> {
     Ok(())
 }
 
-/// Whether the system takes this as an environment variable; the standard library panics where it does not.
+/// Whether the system accepts this as an environment variable. The standard library panics on one
+/// that it does not accept.
 fn can_be_variable(name: &str, value: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
 }
@@ -86,7 +87,7 @@ impl From<Report> for SetupFailure {
     }
 }
 
-/// Where a process's logs go from now on, and what they are said to come from.
+/// From now on, sends this process's logs to the host, marked with this role.
 pub(super) fn report_as(role: Role, events: EventSender) -> &'static EventSender {
     &REPORTER.get_or_init(|| Reporter { events, role }).events
 }
@@ -96,25 +97,26 @@ struct Reporter {
     role: Role,
 }
 
-/// A plugin's log function has no argument for its destination; a process has one plugin.
+/// A global, because a plugin's log function has no argument for its destination; a process has one
+/// plugin.
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
 
 extern "C" fn emit(level: u8, target: RStr<'_>, message: RStr<'_>) {
     let cut = |text: &str| text[..text.floor_char_boundary(MAX_LOG_BYTES)].to_owned();
     if let Some(Reporter { events, role }) = REPORTER.get() {
         let record = Event::Log { role: *role, level, target: cut(&target), message: cut(&message) };
-        // Where the host is gone, so is this process at once.
+        // If the host is gone, this process ends at once too.
         let _ = events.send(&record);
     }
 }
 
-/// The host's wish to stop, for a plugin to look at.
+/// The flag with which the host asks a plugin to stop.
 #[cfg(not(cobuf_loom))]
 pub(super) fn stop_flag(segment: &'static Segment) -> StopFlag {
     StopFlag::new(&segment.table().control.stop)
 }
 
-/// A model has no plugins, and its words are not memory that one could look at.
+/// Loom's model has no plugins, and its words are not plain memory that a plugin could read.
 #[cfg(cobuf_loom)]
 pub(super) fn stop_flag(_segment: &'static Segment) -> StopFlag {
     unreachable!("no process runs under loom")

@@ -5,7 +5,8 @@
 //!   then:      message 7 ─► 8 was delivered by an earlier run: skip it ─► message 9 ─► … ─► end
 //! ```
 //!
-//! In a run that replays given-up messages they take the plugin's place; it is not opened then.
+//! A run that replays given-up messages takes them in place of the plugin's, which is then not
+//! opened.
 
 use std::time::Duration;
 
@@ -50,18 +51,19 @@ pub(super) fn run(
     table.set_total((total != u64::MAX).then_some(total));
     let (supply, patience) = (Supply::default(), Patience::default());
     let mut commander = Commander { source, segment, events, plan, save_at: Some(first), supply, patience };
-    // Before the start is over: no checkpoint with messages of this commander may lack the state that they follow from.
+    // Before the start is complete: no checkpoint may contain messages of this commander without
+    // the state that they follow from.
     commander.save(first)?;
     crash::report_crashes(events, Role::Commander);
     let _ = events.send(&Event::Ready { role: Role::Commander });
     if let Err(report) = commander.command_all(first, limit) {
-        // The host ends the stream, or starts another commander, once it has read this.
+        // Once the host has read this, it ends the stream or starts another commander.
         let _ = events.send(&Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)));
     }
     commander.source.close().map_err(SetupFailure::from)
 }
 
-/// Constructs a commander and brings it to the message `first`.
+/// Constructs a commander and advances it to the message `first`.
 pub(super) fn begin(
     plugin: &CommanderPlugin,
     child: &Child,
@@ -83,7 +85,7 @@ pub(super) fn begin(
 /// Where messages come from.
 enum Source<'a> {
     Plugin(OpenCommander),
-    /// Given-up messages, by ascending number.
+    /// Given-up messages, in ascending order of their numbers.
     Letters(&'a [Letter]),
 }
 
@@ -95,7 +97,7 @@ impl Source<'_> {
         }
     }
 
-    /// Gives the encoded message `sequence` to `take`, unless the stream is over.
+    /// Passes the encoded message `sequence` to `take`, unless the stream is over.
     fn next<T>(
         &mut self,
         sequence: u64,
@@ -111,7 +113,7 @@ impl Source<'_> {
         .transpose()
     }
 
-    /// Goes from the message `from`, which would be next, on to the message `to`.
+    /// Advances from the message `from`, which would be next, to the message `to`.
     fn skip(&mut self, from: u64, to: u64) -> Result<(), Report> {
         match self {
             Self::Plugin(commander) => commander.skip(from, to),
@@ -132,14 +134,16 @@ struct Commander<'a> {
     segment: &'a Segment,
     events: &'a EventSender,
     plan: &'a Plan,
-    /// The message before which the plugin is next asked for its state; `None` once it was seen to have none.
+    /// The number of the message before which the plugin is next asked for its state; `None` once
+    /// the plugin has returned no state.
     save_at: Option<u64>,
     supply: Supply,
     patience: Patience,
 }
 
 impl Commander<'_> {
-    /// Queues the wanted messages from the first to the limit, or to the end of the stream, whichever comes before.
+    /// Queues the wanted messages from `first` up to `limit` or the end of the stream, whichever
+    /// comes first.
     fn command_all(&mut self, first: u64, limit: u64) -> Result<(), Report> {
         let table = self.segment.table();
         let mut sequence = first;
@@ -167,7 +171,7 @@ impl Commander<'_> {
         Ok(())
     }
 
-    /// A free slot, or `None` at a stop, or where another commander shall go on.
+    /// A free slot; `None` on a stop, or if another commander is to take over.
     fn wait_for_free(&mut self) -> Option<Claim<Commanding>> {
         let table = self.segment.table();
         let (found, waited) = table.control.freed.wait_for(&self.patience, None, || {
@@ -184,8 +188,9 @@ impl Commander<'_> {
         found.flatten()
     }
 
-    /// Before a stop there is nothing to do. Another commander that takes over goes on from here, or, where the state cannot be saved just
-    /// here, from what was saved last, as after a death.
+    /// Saves the state for a commander that takes over from here. If the state cannot be saved
+    /// here, that commander continues from the last saved state, as after a death. Before a stop
+    /// there is nothing to do.
     fn hand_over(&mut self, sequence: u64) {
         if self.segment.table().stop_requested() {
             return;
@@ -194,14 +199,14 @@ impl Commander<'_> {
         if let Err(report) = self.save(sequence) {
             let report = report.shortened(MAX_REPORT_BYTES / 2);
             let message = format!(
-                "the state before message {sequence} could not be saved for the next commander, which goes on from the last one: {report}"
+                "the state before message {sequence} could not be saved for the next commander, which continues from the last saved state: {report}"
             );
             let role = Role::Commander;
             let _ = self.events.send(&Event::Log { role, level: 2, target: "cobuf".to_owned(), message });
         }
     }
 
-    /// Sends the plugin's state to the host now and then, where it has one.
+    /// Sends the plugin's state to the host every [`SAVE_EVERY`] messages, if the plugin has one.
     fn save(&mut self, sequence: u64) -> Result<(), Report> {
         let Source::Plugin(commander) = &mut self.source else { return Ok(()) };
         if self.save_at.is_none_or(|at| sequence < at) {
@@ -218,7 +223,7 @@ impl Commander<'_> {
         })
     }
 
-    /// Writes the message into the slot; gives its length, or `None` at the end of the stream.
+    /// Writes the message into the slot; returns its length, or `None` at the end of the stream.
     fn write_message(
         &mut self,
         claim: &mut Claim<Commanding>,

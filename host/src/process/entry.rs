@@ -1,5 +1,5 @@
-//! What every forked process does first and last: bind its life to the fork server's, prepare, run its part, and leave without touching
-//! what belongs to its parents.
+//! The first and last steps of every forked process: it binds its life to the fork server's,
+//! prepares, runs its part, and leaves without touching what belongs to its parents.
 
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
@@ -25,10 +25,10 @@ const SETUP_FAILED: i32 = 3;
 /// The exit code of a process in which the host's own code panicked.
 const PANICKED: i32 = 101;
 
-/// What a child has from the fork server.
+/// The values that a child inherits from the fork server.
 pub(super) struct Inherited<'a> {
     pub(super) role: Role,
-    /// Of a commander, or its rehearsal.
+    /// For a commander or its rehearsal.
     pub(super) beginning: Beginning,
     pub(super) plan: Rc<Plan>,
     pub(super) segment: Option<Segment>,
@@ -49,7 +49,7 @@ fn play(inherited: Inherited<'_>) -> i32 {
     let Ok(events) = events.duplicate() else { return PANICKED };
     system::close_others([events.as_fd()]);
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
-    // The mapping stays until the process ends, and so may everything that borrows it.
+    // The mapping stays until the process ends, so references to it may stay too.
     let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));
     failpoint::may_fail();
     let events = child::report_as(role, events);
@@ -83,7 +83,7 @@ fn play_role(
     }
 }
 
-/// Opens a plugin and says what it declares.
+/// Opens a plugin and sends its declarations to the host.
 fn probe(
     kind: PluginKind,
     configured: bool,
@@ -104,10 +104,12 @@ fn probe(
         }
     };
     let sent = events.send(&Event::Probed { kind, config_schema, schema });
-    sent.map_err(|error| SetupFailure::Init(format!("what the plugin declares cannot be sent: {error}")))
+    sent.map_err(|error| {
+        SetupFailure::Init(format!("the plugin's declarations cannot be sent to the host: {error}"))
+    })
 }
 
-/// As `ps` and `top` show it; the kernel keeps 15 bytes.
+/// The name that `ps` and `top` show; the kernel keeps 15 bytes of it.
 fn process_name(role: Role) -> std::ffi::CString {
     let name = match role {
         Role::Probe { .. } | Role::Rehearsal { .. } => "cobuf-probe".to_owned(),

@@ -1,9 +1,10 @@
-//! The fork server: forks commander and workers, reaps them, says how they ended, and takes everyone along when the
-//! host is gone.
+//! The fork server: forks the commander and the workers, reaps them, reports how they ended, and
+//! kills them all when the host is gone.
 //!
-//! It has a single thread and opens no plugin, so that forking it is safe at any time and SIGKILL on its death (which
-//! follows the forking thread) means its process. It sleeps in one poll(2) over the control socket, the host's pidfd
-//! and a pidfd for each child; it uses no signals.
+//! It has a single thread and opens no plugin, so that it is safe to fork at any time. The death
+//! signal of its children follows the thread that forked them; with a single thread, that means the
+//! process. It sleeps in one poll(2) over the control socket, the host's pidfd and a pidfd for each
+//! child. It uses no signals.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -40,7 +41,8 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
         ForkServer { control, events, host_alive, plan: None, segment: None, children: Vec::new() };
     server.events.send(&Event::Hello { version: env!("CARGO_PKG_VERSION").to_owned() })?;
     let served = server.run();
-    // A host that dies is often seen by its sockets first: a request that is cut off, an event that nobody takes any more.
+    // The death of a host often shows at the sockets first: as an incomplete request, or as an
+    // event that cannot be sent any more.
     let host_gone = match &served {
         Ok(Served::HostGone) => true,
         Ok(Served::Stopped) => false,
@@ -62,9 +64,10 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     served.map(drop)
 }
 
-/// Ends what plugins have started, and this process with it. A host that lives does so itself, see `launch`.
+/// Kills the processes that plugins have started, and this process with them. A living host does so
+/// itself, see `launch`.
 fn kill_group() {
-    // Where a group of its own could not be had, it is the application's.
+    // If no own group could be made, this is the application's group.
     if getpgrp() == getpid() {
         let _ = kill_process_group(getpid(), Signal::KILL);
     }
@@ -93,11 +96,11 @@ struct Child {
     pid: Pid,
     /// Readable once the child is dead.
     alive: OwnedFd,
-    /// Why it was killed, where it was over a limit.
+    /// The limit that it exceeded, if it was killed for that.
     over_limit: Option<Death>,
 }
 
-/// What there is to do.
+/// Why the loop woke up.
 enum Wake {
     Request,
     HostGone,
@@ -139,7 +142,7 @@ impl ForkServer {
             vec![PollFd::new(&self.host_alive, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
         fds.extend(self.children.iter().map(|child| PollFd::new(&child.alive, PollFlags::IN)));
         if stopping {
-            // Nothing more is asked for; a host that closes its end now is only done.
+            // The host sends no more requests. If it closes its end now, it has only finished.
             fds[1] = PollFd::new(&self.host_alive, PollFlags::empty());
         }
         loop {
@@ -169,8 +172,9 @@ impl ForkServer {
             }
             Request::Attach { sizes } => {
                 let file = receive_descriptor(&self.control)?;
-                let layout =
-                    Layout::new(sizes).ok_or_else(|| io::Error::other("the host's sizes have no layout"))?;
+                let layout = Layout::new(sizes).ok_or_else(|| {
+                    io::Error::other("the segment's sizes in the host's request have no valid layout")
+                })?;
                 let mapped = Segment::map(file, layout).map(|segment| self.segment = Some(segment));
                 self.events.send(&Event::Attached(mapped.map_err(|error| error.to_string())))?;
             }
@@ -185,7 +189,7 @@ impl ForkServer {
     }
 
     fn start(&mut self, role: Role, beginning: Option<Beginning>) -> io::Result<u32> {
-        let plan = self.plan.clone().ok_or_else(|| io::Error::other("no plan was given"))?;
+        let plan = self.plan.clone().ok_or_else(|| io::Error::other("the host has not sent a plan"))?;
         let server = getpid();
         match system::fork()? {
             Forked::Child => entry::run(entry::Inherited {
@@ -198,7 +202,8 @@ impl ForkServer {
             }),
             Forked::Parent(pid) => {
                 let alive = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-                    // What cannot be watched must not be: another one will have its place.
+                    // A child that cannot be watched is killed: the host will start another in its
+                    // place.
                     let _ = kill_process(pid, Signal::KILL);
                     let _ = waitpid(Some(pid), WaitOptions::empty());
                 })?;
@@ -208,7 +213,7 @@ impl ForkServer {
         }
     }
 
-    /// Says where a process is, and kills it.
+    /// Captures the stack of a process, reports it, and kills the process.
     fn kill(&self, role: Role) -> io::Result<()> {
         let Some(child) = self.children.iter().find(|child| child.role == role) else {
             return self.events.send(&Event::Stack { role, stack: Err("it has ended".to_owned()) });
@@ -220,7 +225,8 @@ impl ForkServer {
         Ok(())
     }
 
-    /// Kills the workers, and rehearsals of workers, that have too much memory; gives when to look again.
+    /// Kills workers, and rehearsals of producers, that exceed the memory limit; returns when to
+    /// look again.
     fn watch_memory(&mut self) -> Option<Instant> {
         let limit = self.plan.as_ref()?.limits.memory_bytes?;
         let mut pause = MEMORY_LOOK_AT_MOST;
@@ -239,7 +245,7 @@ impl ForkServer {
         Some(Instant::now() + pause.max(MEMORY_LOOK_AT_LEAST))
     }
 
-    /// What ended a child.
+    /// Why a child died.
     fn death_of(&self, child: &Child, exit: Exit) -> Death {
         let limits = self.plan.as_ref().map(|plan| plan.limits).unwrap_or_default();
         match (child.over_limit, exit, limits.cpu_seconds) {
@@ -251,7 +257,7 @@ impl ForkServer {
 
     fn reap(&mut self, index: usize) {
         let child = self.children.swap_remove(index);
-        // The pidfd said that it is dead, and nobody else waits for it.
+        // The pidfd said that it is dead, and nothing else waits for it.
         let status = waitpid(Some(child.pid), WaitOptions::empty()).ok().flatten().map(|(_, status)| status);
         let how = match status {
             Some(status) => match status.terminating_signal() {
@@ -260,7 +266,7 @@ impl ForkServer {
             },
             None => Exit::Code(0),
         };
-        // Where the host is gone, the next wake says so.
+        // If the host is gone, the next wake says so.
         let how = self.death_of(&child, how);
         let _ = self.events.send(&Event::Exited { role: child.role, how });
     }
@@ -272,7 +278,7 @@ impl ForkServer {
         }
     }
 
-    /// The host is gone, or cannot be served.
+    /// Kills and reaps all children: the host is gone or cannot be served.
     fn end_all(&mut self) {
         self.kill_all();
         while !self.children.is_empty() {
@@ -280,10 +286,12 @@ impl ForkServer {
         }
     }
 
-    /// Nothing of a run may be left whose host is gone. One that lives may go on with another fork server, from the same folder.
+    /// Removes all files of a run whose host is gone. A living host may continue with another fork
+    /// server, from the same folder.
     fn remove_folder(&self) {
         if let Some(plan) = &self.plan {
-            // A host that died between making the segment and having it attached has left its name, which is the folder's.
+            // A host that died after making the segment and before having it attached has left the
+            // segment's name, which is the folder's.
             if let Some(segment) = plan.run_folder.file_name() {
                 let _ = rustix::shm::unlink(segment);
             }

@@ -1,8 +1,11 @@
-//! The host's end: starts a fork server and speaks with it.
+//! The host's end: starts a fork server and talks to it.
 //!
-//! By exec it is a new, clean process: the executable runs [`serve_if_asked`] first in its `main`. By plain fork it is a copy
-//! of the calling thread. Either way it gets two sockets, and is the only child that the application has of a run;
-//! it is waited for by its own process number, and no signal handler is touched.
+//! - By exec, it is a new, clean process: the executable calls [`serve_if_asked`] first in its
+//!   `main`.
+//! - By plain fork, it is a copy of the calling thread.
+//!
+//! Either way it gets two sockets, and is the only child of the application for a run. It is waited
+//! for by its own process number, and no signal handler is changed.
 
 use std::ffi::OsString;
 use std::io;
@@ -28,24 +31,26 @@ use crate::protocol::channel::{
 use crate::protocol::message::Request;
 use crate::segment::memory::Segment;
 
-/// The argument by which an executable knows that it is to be a fork server.
+/// The argument that tells an executable to become a fork server.
 const ARGUMENT: &str = "--cobuf-fork-server";
 
-/// How workers come to be.
+/// How the processes of a run are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StartMethod {
-    /// A new process is started, and forks the workers: safe in applications with threads.
+    /// A new process is started from an executable and forks the others: safe in applications with
+    /// threads. The default.
     #[default]
     ForkServer,
-    /// The calling thread's process is forked, and forks the workers: they inherit its memory. In an application with
-    /// other threads, a worker may wait for ever for a lock that one of them held at that moment.
+    /// The calling thread's process is forked, and its copy forks the others, which inherit its
+    /// memory. If the application has other threads, a forked process may wait for ever for a lock
+    /// that one of them held at the fork.
     Fork,
 }
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
-/// Becomes the fork server and ends with it, where this process was started as one; otherwise remembers that this
-/// executable can be.
+/// If this process was started as a fork server, becomes it and ends with it. Otherwise remembers
+/// that this executable can become one.
 pub(crate) fn serve_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next() != Some(OsString::from(ARGUMENT)) {
@@ -66,8 +71,9 @@ pub(crate) fn serve_if_asked() {
     }
 }
 
-/// The sockets come as standard input and output, which need no descriptor numbers to be agreed upon. Both are then given
-/// their usual meaning, so that a plugin's `println!` goes to the application's standard error.
+/// The sockets come as standard input and output, so that no descriptor numbers need to be agreed
+/// upon. Both streams then get their usual meaning: a plugin's `println!` goes to the application's
+/// standard error.
 fn serve_on_standard_streams(host: Pid) -> io::Result<()> {
     let above_standard = 3;
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), above_standard)?;
@@ -86,7 +92,7 @@ fn use_plain_standard_streams() -> io::Result<()> {
     Ok(())
 }
 
-/// A fork server that was started. Dropping it kills it, with all that came of it.
+/// A running fork server. Dropping it kills it and all processes that it started.
 #[derive(Debug)]
 pub(crate) struct ForkServer {
     control: UnixStream,
@@ -96,7 +102,7 @@ pub(crate) struct ForkServer {
 }
 
 impl ForkServer {
-    /// Starts a fork server: with this executable, or the one that can be found.
+    /// Starts a fork server from the given executable, or from one that can be found.
     pub(crate) fn launch(
         method: StartMethod,
         executable: Option<&Path>,
@@ -108,7 +114,7 @@ impl ForkServer {
             StartMethod::Fork => fork(theirs, sender).map_err(LaunchError::Fork)?,
         };
         let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
-            // Its end of the control socket is closed with ours: it ends by itself.
+            // Shutting our end down closes its control socket, so it ends by itself.
             drop(control.shutdown(std::net::Shutdown::Both));
             reap(pid);
             LaunchError::Watch(error.into())
@@ -120,13 +126,13 @@ impl ForkServer {
         send_request(&self.control, request)
     }
 
-    /// Has it map the segment.
+    /// Has the fork server map the segment.
     pub(crate) fn attach(&self, segment: &Segment) -> io::Result<()> {
         self.request(&Request::Attach { sizes: segment.layout().sizes.clone() })?;
         send_descriptor(&self.control, segment.file())
     }
 
-    /// The process that forks the workers.
+    /// The number of the process that forks the workers.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
@@ -136,16 +142,17 @@ impl ForkServer {
         self.alive.as_fd()
     }
 
-    /// Waits until it has ended, or for so long.
+    /// Waits until it has ended, at most for `limit`.
     pub(crate) fn wait(&self, limit: Duration) {
-        // Where it cannot be waited for, it is killed the earlier.
+        // If waiting fails, it is only killed earlier.
         let _ = channel::wait(&mut [PollFd::new(&self.alive, PollFlags::IN)], Some(Instant::now() + limit));
     }
 
-    /// Kills it, with all that came of it.
+    /// Kills it and all processes that it started.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(&self.alive, Signal::KILL);
-        // What plugins have started is in its group, and would be left. It is not reaped yet, so the number is still its own.
+        // Processes that plugins have started are in its group and would be left otherwise. It is
+        // not reaped yet, so the number is still its own.
         let _ = kill_process_group(self.pid, Signal::KILL);
     }
 }
@@ -157,9 +164,10 @@ impl Drop for ForkServer {
     }
 }
 
-/// Waits for a process that has ended, or will.
+/// Waits for a process that has ended or is about to.
 fn reap(pid: Pid) {
-    // Fails where the application ignores SIGCHLD or waits for everyone: then it is reaped already.
+    // Fails if the application ignores SIGCHLD or waits for all children: then it is reaped
+    // already.
     while let Err(rustix::io::Errno::INTR) = waitpid(Some(pid), WaitOptions::empty()) {}
 }
 
@@ -169,11 +177,12 @@ fn exec(executable: &Path, control: UnixStream, events: EventSender) -> Result<P
         .arg(getpid().as_raw_nonzero().to_string())
         .stdin(Stdio::from(OwnedFd::from(control)))
         .stdout(Stdio::from(OwnedFd::from(events)))
-        // A group of its own: Ctrl-C in a terminal goes to the application, which stops the run in order.
+        // A group of its own: Ctrl-C in a terminal goes to the application only, which stops the
+        // run in order.
         .process_group(0)
         .spawn()
         .map_err(|source| LaunchError::Exec { executable: executable.to_owned(), source })?;
-    // The handle is let go: the process is waited for by its number.
+    // The handle is dropped: the process is waited for by its number.
     Pid::from_raw(child.id() as i32)
         .ok_or_else(|| LaunchError::Fork(io::Error::other("a child has no number")))
 }
@@ -193,7 +202,8 @@ fn fork(control: UnixStream, events: EventSender) -> io::Result<Pid> {
     }
 }
 
-/// The fork server's executable: as given, this application, or a `cobuf` beside it or on the PATH.
+/// The fork server's executable: the given one, this application, or a `cobuf` beside it or on the
+/// PATH.
 fn find(given: Option<&Path>) -> Result<PathBuf, LaunchError> {
     if let Some(path) = given {
         return Ok(path.to_owned());
@@ -211,13 +221,13 @@ fn find(given: Option<&Path>) -> Result<PathBuf, LaunchError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
-    /// There is no executable for it.
+    /// No executable for it was found.
     #[error(
         "there is no executable for the fork server; call cobuf_host::init() first in main, \
          or install the cobuf command, or give its path to the builder"
     )]
     NotFound,
-    /// It cannot be executed.
+    /// The executable cannot be run.
     #[error("cannot execute {} as the fork server", executable.display())]
     Exec {
         /// The executable.
@@ -228,18 +238,18 @@ pub enum LaunchError {
     /// The process cannot be forked.
     #[error("cannot fork this process")]
     Fork(#[source] io::Error),
-    /// It cannot be watched.
+    /// The started process cannot be watched.
     #[error("cannot watch the fork server; cobuf needs pidfd_open, Linux 5.14 or newer")]
     Watch(#[source] io::Error),
-    /// No sockets can be had.
+    /// The sockets cannot be made.
     #[error("cannot make the sockets to the fork server")]
     Sockets(#[source] io::Error),
-    /// It does not speak as expected.
+    /// It does not answer as a fork server of this version.
     #[error("the fork server {executable} does not answer as cobuf-host {}: {reason}", env!("CARGO_PKG_VERSION"))]
     Handshake {
-        /// Its executable, or what else it is.
+        /// Its executable, or a description of it.
         executable: String,
-        /// What it said, or did not.
+        /// Its answer, or why there is none.
         reason: String,
     },
 }

@@ -1,25 +1,29 @@
-//! The processes of a run and how they talk.
+//! The forked processes of a run, and the fork server that forks them.
 //!
 //! ```text
 //!   host ──Request (stream)──► fork server ──fork──► probe, rehearsal, commander, worker 0 … N-1
 //!    ▲                              │                          │
 //!    └───────── Event (datagrams: one socket, many writers) ◄──┘
 //!
-//!   protocol     Request, Event, Plan: what is said
-//!   channel      the two sockets
-//!   launch       the host's end: starts a fork server, by exec or by fork; connection: it and its sockets
-//!   fork_server  forks, reaps, reports; kills everyone when the host is gone
-//!   crash        has the host look at a process that crashes
-//!   entry        what every forked process does first and last; child: how it prepares, and its logs
+//!   launch       the host's end: starts a fork server, by exec or by fork; connection: the fork
+//!                server and its two sockets
+//!   fork_server  forks, reaps, reports; kills all its processes when the host is gone
+//!   entry        the first and last steps of every forked process
+//!   child        prepares a forked process as the user asked, and sends its logs to the host
+//!   crash        reports the crash of its own process to the host
 //!   commander    the commander's loop
-//!   rehearsal    a plugin that is to take another's place does one message
 //!   worker       a worker's loop
-//!   stack        what another process is doing: its threads' stacks, from outside
+//!   rehearsal    a plugin that may replace another one does one message
+//!   examiner     puts a plugin through a task of an examination and notes the results
+//!   arena        memory for a producer's arrays in which stray writes are found
+//!   stack        captures the stacks of another process's threads, from outside
 //!   system       the system calls that need unsafe
 //! ```
 //!
-//! Architecture invariant: the fork server is single-threaded (but for `stack`'s helper) and never opens a plugin; batches and messages
-//! never go through these sockets.
+//! The messages and their two sockets are in `protocol/`.
+//!
+//! Invariants: the fork server is single-threaded (but for the helper thread of `stack`) and never
+//! opens a plugin; batches and messages never go through these sockets.
 
 pub(crate) mod arena;
 pub(crate) mod child;

@@ -1,10 +1,13 @@
-//! A rehearsal: a plugin that is to take another's place is opened in a process that is thrown away, and does one message there.
+//! A rehearsal: a plugin that may replace another one is opened in a process that is thrown away,
+//! and does one message there.
 //!
-//! A producer fills memory of the process's own, with the newest message that is in a slot. Where it fails at that, with the next one: a
-//! stream may have bad messages. Where there is none, it is only constructed. A commander gives its next message, which nobody takes.
-//! Whatever goes wrong, the run does not see it.
+//! A producer fills memory of this process with the newest message that is in a slot. If it fails,
+//! it gets the next message, because a stream may contain bad messages. If no slot has a message,
+//! the producer is only constructed. A commander gives its next message, which is discarded. The
+//! run is not affected by any failure here.
 //!
-//! `Ready` is sent before each message: from there on it is a message's deadline that holds, not the start's.
+//! `Ready` is sent before each message: from then on the deadline of a message applies, not that of
+//! the start.
 
 use cobuf_plugin_api::abi::{Job, WorkerInfo};
 use cobuf_plugin_api::{PluginKind, ReportKind, message_seed};
@@ -39,16 +42,17 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The first messages that the producer can do; an error, where it can do none of several.
+/// Tries messages until the producer can do one; fails if it can do none of those that were tried.
 fn produce(child: &Child, segment: &'static Segment, ready: impl Fn()) -> Result<(), SetupFailure> {
     let plugin = worker::open(child, segment)?;
     let (workers, stop) = (child.plan.workers, child::stop_flag(segment));
     let info = WorkerInfo { worker: 0, workers, incarnation: 0, stop };
     let mut producer = plugin.construct(&child.config, info)?;
-    // Of this process alone; the schema is the one that this producer declares, see `worker::open`.
+    // This memory belongs to this process alone. The schema is the one that this producer declares,
+    // see `worker::open`.
     let arena = Arena::new(&segment.layout().sizes.schema);
     let mut arena =
-        arena.map_err(|error| SetupFailure::Init(format!("there is no memory for a batch: {error}")))?;
+        arena.map_err(|error| SetupFailure::Init(format!("cannot map memory for a batch: {error}")))?;
     let mut failed = None;
     for (sequence, message) in segment.messages().take(MAX_REHEARSED_MESSAGES) {
         let seed = message_seed(child.plan.seed, sequence);
@@ -64,7 +68,7 @@ fn produce(child: &Child, segment: &'static Segment, ready: impl Fn()) -> Result
             let _ = producer.close();
             producer = plugin.construct(&child.config, info)?;
         }
-        // The newest message's failure is told.
+        // The reported failure is that of the newest message.
         failed.get_or_insert(SetupFailure::Message { sequence, report });
     }
     producer.close()?;

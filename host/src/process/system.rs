@@ -1,4 +1,5 @@
-//! The system calls that need unsafe: fork, leaving a forked process, its signals, descriptors and environment.
+//! The system calls that need unsafe: fork, leaving a forked process, its signals, descriptors and
+//! environment.
 #![expect(unsafe_code, reason = "fork, _exit and signal dispositions have no safe wrappers")]
 
 use std::io;
@@ -15,28 +16,30 @@ pub(crate) enum Forked {
 
 /// fork(2).
 ///
-/// The child has this thread only. It must not unwind or return into its caller's caller, and must leave by
-/// [`leave`]: destructors and `atexit` functions are the parent's. In a process with several threads, the child must
-/// moreover take no lock that another thread may have held; the C library's allocator is safe to use with glibc.
+/// The child has only this thread. It must not unwind or return beyond its caller, and it must
+/// leave by [`leave`]: destructors and `atexit` functions belong to the parent. If the process has
+/// several threads, the child must also take no lock that another thread may have held. With glibc,
+/// the C library's allocator is safe to use.
 pub(crate) fn fork() -> io::Result<Forked> {
-    // SAFETY: the callers, `ForkServer::start` and `launch::fork`, keep to the rules above.
+    // SAFETY: the callers, `ForkServer::start` and `launch::fork`, follow the rules above.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         pid => Ok(Pid::from_raw(pid).map_or(Forked::Child, Forked::Parent)),
     }
 }
 
-/// Ends a forked process at once, without destructors or `atexit` functions, which belong to its parent.
+/// Ends a forked process at once, without destructors or `atexit` functions, which belong to its
+/// parent.
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
 }
 
-/// Gives all signals their default dispositions and unblocks them: handlers of the application must not run in a fork
-/// of it, and an ignored SIGCHLD would take exit statuses away.
+/// Gives all signals their default dispositions and unblocks them. Handlers of the application must
+/// not run in a fork of it, and an ignored SIGCHLD would discard exit statuses.
 pub(crate) fn reset_signals() {
     for signal in 1..libc::SIGRTMAX() {
-        // Rust programs ignore SIGPIPE, plugins' code relies on it.
+        // Rust programs ignore SIGPIPE, and plugins rely on that.
         let disposition = if signal == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: setting a default disposition has no preconditions; invalid signals are refused.
         unsafe { libc::signal(signal, disposition) };
@@ -48,8 +51,8 @@ pub(crate) fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
 }
 
-/// Closes all descriptors but the standard ones and `kept`: in a fork, the parent's files are not ours. What owns them
-/// must never be dropped here.
+/// Closes all descriptors except the standard ones and `kept`: a fork must not use the parent's
+/// files. Objects that own the closed descriptors must never be dropped in this process.
 pub(crate) fn close_others<const N: usize>(kept: [BorrowedFd<'_>; N]) {
     let mut kept = kept.map(|fd| fd.as_raw_fd());
     kept.sort_unstable();
@@ -81,7 +84,7 @@ pub(crate) fn add_niceness(nice: i32) -> io::Result<()> {
     rustix::process::nice(nice).map(drop).map_err(Into::into)
 }
 
-/// Makes this process die with its parent `parent`, also where that is dead already.
+/// Makes this process die with its parent `parent`, even if the parent is dead already.
 pub(crate) fn die_with(parent: Pid) {
     // It cannot fail for a valid signal.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -90,7 +93,8 @@ pub(crate) fn die_with(parent: Pid) {
     }
 }
 
-/// The memory that a process has touched and shares with nobody's file or segment, in bytes; `None` where it has ended.
+/// The memory that a process has touched and does not share with a file or segment, in bytes;
+/// `None` if the process has ended.
 pub(crate) fn private_memory(pid: Pid) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
     // Pages: size resident shared text lib data dirty (proc_pid_statm(5)).
@@ -99,22 +103,23 @@ pub(crate) fn private_memory(pid: Pid) -> Option<u64> {
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
-/// Sets how many files this process may have open at a time.
+/// Limits how many files this process may have open at a time.
 pub(crate) fn limit_open_files(files: u64) -> io::Result<()> {
     set_soft_limit(Resource::Nofile, files).map_err(Into::into)
 }
 
-/// Has this process killed (SIGXCPU) once it has taken so many more seconds of processor time.
+/// Has this process killed (SIGXCPU) after it has used this many more seconds of processor time.
 pub(crate) fn limit_cpu_time(seconds: u64) {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    // The kernel counts whole seconds. It refuses only what is above the hard limit, which then ends the process anyway.
+    // The kernel counts whole seconds. It refuses only values above the hard limit, which then ends
+    // the process anyway.
     let _ = set_soft_limit(Resource::Cpu, seconds.saturating_add(used.tv_sec as u64 + 1));
 }
 
-/// Takes that limit back: what is done between two messages has none.
+/// Lifts that limit: work between two messages is not limited.
 pub(crate) fn lift_cpu_limit() {
     let maximum = getrlimit(Resource::Cpu).maximum;
-    // Raising the soft limit to the hard one is always allowed.
+    // Raising the soft limit to the hard limit is always allowed.
     let _ = setrlimit(Resource::Cpu, Rlimit { current: maximum, maximum });
 }
 
@@ -123,7 +128,8 @@ fn set_soft_limit(resource: Resource, limit: u64) -> rustix::io::Result<()> {
     setrlimit(resource, Rlimit { current: Some(limit), maximum })
 }
 
-/// Keeps this process on one of the CPUs that it may use: the one with this number among them, counted round.
+/// Pins this process to one of the CPUs that it may use: the one with this index among them, modulo
+/// their number.
 pub(crate) fn pin(number: usize) -> io::Result<()> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).collect();

@@ -1,11 +1,11 @@
-//! A worker's loop: wait for a queued message, let the plugin fill the slot, make it ready.
+//! A worker's loop: wait for a queued message, let the plugin fill the slot, make the slot ready.
 #![expect(unsafe_code, reason = "hands the slot's memory to the plugin")]
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, ReportKind, message_seed};
+use cobuf_plugin_api::{Report, ReportKind, SlotError, message_seed};
 
 use super::child::{self, Child};
 use super::crash;
@@ -21,12 +21,11 @@ use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::place::Place;
-use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
 use crate::segment::worker_place::{Retire, WorkerPlace};
 
-/// Opens the plugin and produces until a stop.
+/// Opens the plugin and produces batches until a stop.
 pub(super) fn run(
     child: Child,
     segment: &'static Segment,
@@ -38,8 +37,8 @@ pub(super) fn run(
     let stop = child::stop_flag(segment);
     let info = WorkerInfo { worker: place.worker(), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
-    let (scout, patience, seed) = (Scout::default(), Patience::default(), child.plan.seed);
-    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, scout, patience };
+    let (patience, seed) = (Patience::default(), child.plan.seed);
+    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, patience };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -47,8 +46,9 @@ pub(super) fn run(
     worker.wait_for_share();
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
-            // A panic may have left the producer in any state: make a new one, and let the old one's drop fail if it must.
-            // From here on it is the start's deadline that holds, not a message's.
+            // A panic may have left the producer in any state, so a new one is made. The drop of
+            // the old one may fail. From here on the deadline of the start applies, not that of a
+            // message.
             let _ = events.send(&Event::Renewing { role });
             worker.place().looked_nanos.store(u64::MAX, Ordering::Relaxed);
             let _ = producer.close();
@@ -59,7 +59,7 @@ pub(super) fn run(
     producer.close().map_err(SetupFailure::from)
 }
 
-/// Opens the producer, where it declares the arrays that the slots were laid out for.
+/// Opens the producer; fails unless it declares the arrays that the slots were laid out for.
 pub(super) fn open(child: &Child, segment: &Segment) -> Result<ProducerPlugin, SetupFailure> {
     let plugin = ProducerPlugin::open(&child.plugin.library, child.plugin.interface, child.logging)?;
     let declared = plugin.schema(&child.config)?;
@@ -72,11 +72,10 @@ struct Worker {
     place: Place,
     info: WorkerInfo,
     seed: u64,
-    /// The limit of processor time for a message.
+    /// The limit of processor time for each message, in seconds.
     cpu_seconds: Option<u64>,
-    /// Of the producer's code.
+    /// The edition of the producer's code.
     edition: u32,
-    scout: Scout,
     patience: Patience,
 }
 
@@ -85,7 +84,8 @@ impl Worker {
         self.segment.worker_place(self.place)
     }
 
-    /// Waits until there are messages for its crew. It does not wait with the others for them before: it would swallow their wakes.
+    /// Waits until its crew has messages. Until then it does not wait on the workers' event,
+    /// because it would take wakes from the other crew's workers.
     fn wait_for_share(&self) {
         let table = self.segment.table();
         table.control.shares.opened.wait_for(&self.patience, None, || {
@@ -94,7 +94,7 @@ impl Worker {
         });
     }
 
-    /// The oldest queued message, or `None` at a stop, or where the worker is to retire.
+    /// The oldest queued message; `None` on a stop, or if the worker is to retire.
     fn wait_for_message(&mut self) -> Option<Claim<Producing>> {
         let (table, place) = (self.segment.table(), self.place());
         let (found, waited) = table.control.queued.wait_for(&self.patience, None, || {
@@ -102,9 +102,10 @@ impl Worker {
             if table.stop_requested() || retire == Retire::Next {
                 return Some(None);
             }
-            // Before the claim: a worker that is interrupted in between has not held it for longer than it says.
+            // Stored before the claim, so that a worker that is interrupted in between has never
+            // held the message longer than this time says.
             place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-            let claim = table.claim_queued(self.place, &place.noted, &mut self.scout);
+            let claim = table.claim_queued(self.place, &place.noted);
             (claim.is_some() || retire == Retire::Drained).then_some(claim)
         });
         if waited > Duration::ZERO {
@@ -113,7 +114,8 @@ impl Worker {
         found.flatten()
     }
 
-    /// Produces one message; its batch, or the report of its failure, is ready then. Gives the kind of failure.
+    /// Produces one message. Afterwards its batch, or the report of its failure, is ready. Returns
+    /// the kind of the failure.
     fn produce(&mut self, mut claim: Claim<Producing>, producer: &mut OpenProducer) -> Option<ReportKind> {
         let (table, place) = (self.segment.table(), self.place());
         self.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
@@ -143,12 +145,12 @@ impl Worker {
         let message = self.segment.message(claim);
         let seed = message_seed(self.seed, sequence);
         let job = Job { sequence, seed, attempt, message: message.into(), arrays: arrays.as_slice().into() };
-        // SAFETY: the arrays are the claimed slot's, laid out for the schema that this producer declares (checked in
-        // `run`); the claim is exclusive, and held until `commit`.
+        // SAFETY: the arrays are those of the claimed slot, laid out for the schema that this
+        // producer declares (`open` checks that). The claim is exclusive and held until `commit`.
         unsafe { producer.produce(job) }
     }
 
-    /// What a plugin says is not believed where the host would read beyond its memory by it.
+    /// Refuses numbers from a plugin that would make the host read beyond its memory.
     fn check(&self, said: Produced) -> Result<Produced, Report> {
         let refuse = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
         if said.metadata.len() > OUTCOME_CAPACITY {
@@ -159,7 +161,7 @@ impl Worker {
         }
         let most = self.segment.layout().sizes.schema.rows();
         if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
-            return refuse(format!("the producer says {} rows, its schema has {most:?}", said.rows));
+            return refuse(SlotError::Rows { rows: said.rows, most }.to_string());
         }
         Ok(said)
     }

@@ -1,7 +1,8 @@
 //! The two sockets of a run: requests to the fork server, events to the host.
 //!
-//! Requests have one writer and are framed by their length. Events have many writers, so their socket keeps each datagram
-//! whole (`SOCK_SEQPACKET`): one event, one send. A full socket makes the sender wait; the host always reads.
+//! Requests have one writer and are framed by their length. Events have many writers, so their
+//! socket keeps each datagram whole (`SOCK_SEQPACKET`): one event, one send. If the socket is full,
+//! the sender waits; the host always reads.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -50,7 +51,7 @@ pub(crate) fn send_descriptor(control: &UnixStream, descriptor: BorrowedFd<'_>) 
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("there is no space for a descriptor"));
     }
-    // A descriptor travels with a byte.
+    // A descriptor can only be sent together with a byte.
     loop {
         match sendmsg(control, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
             Err(rustix::io::Errno::INTR) => {}
@@ -81,7 +82,7 @@ pub(crate) fn receive_descriptor(control: &UnixStream) -> io::Result<OwnedFd> {
     descriptor.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// The processes' end of the events' socket.
+/// The end of the events' socket that the fork server and its processes have.
 #[derive(Debug)]
 pub(crate) struct EventSender(OwnedFd);
 
@@ -123,12 +124,13 @@ impl EventSender {
         self.0.try_clone().map(Self)
     }
 
-    /// Sends an event. Fails where the host is gone, and for an event of more than [`MAX_EVENT_BYTES`].
+    /// Sends an event. Fails if the host is gone, or if the event has more than
+    /// [`MAX_EVENT_BYTES`].
     pub(crate) fn send(&self, event: &Event) -> io::Result<()> {
         let body = encode(event)?;
         if body.len() > MAX_EVENT_BYTES {
             return Err(io::Error::other(format!(
-                "an event of {} bytes is over {MAX_EVENT_BYTES}",
+                "the event has {} bytes, at most {MAX_EVENT_BYTES} can be sent",
                 body.len()
             )));
         }
@@ -141,32 +143,33 @@ impl EventSender {
     }
 }
 
-/// What there was to receive.
+/// The result of [`EventReceiver::receive`].
 #[derive(Debug)]
 pub(crate) enum Received {
     /// An event.
     Event(Event),
-    /// Somebody in this process has a wish: see the supervisor's mailbox.
+    /// Another thread of this process has put a request into the supervisor's mailbox.
     Mail,
-    /// Nothing until the deadline.
+    /// Nothing came before the deadline.
     TimedOut,
-    /// The fork server ended, and nothing of it is left to read.
+    /// The fork server has ended, and all its events were read.
     Closed,
 }
 
-/// What [`EventReceiver::receive`] looks at beside the socket.
+/// The descriptors that [`EventReceiver::receive`] watches in addition to the socket.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Watched<'a> {
-    /// The fork server's pidfd: readable when it has ended.
+    /// The fork server's pidfd: readable once it has ended.
     pub(crate) server: Option<BorrowedFd<'a>>,
     /// Readable when there is mail.
     pub(crate) mail: Option<BorrowedFd<'a>>,
 }
 
 impl EventReceiver {
-    /// Waits for the next event until the deadline, or until one of the watched has something to say.
+    /// Waits for the next event, until the deadline or until a watched descriptor is readable.
     ///
-    /// Without a fork server to watch, the end is that of all who can send: of the fork server and every process that it forked.
+    /// Without a fork server to watch, `Closed` means that the fork server and every process that
+    /// it forked have ended.
     pub(crate) fn receive(
         &mut self,
         watched: Watched<'_>,
@@ -198,7 +201,7 @@ impl EventReceiver {
     }
 }
 
-/// poll(2) until the deadline; interrupted calls are taken up again.
+/// poll(2) until the deadline; interrupted calls are repeated.
 pub(crate) fn wait(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<usize> {
     loop {
         let timeout = deadline.map(|deadline| {

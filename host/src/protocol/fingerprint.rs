@@ -1,31 +1,33 @@
-//! An array's content in a few numbers, by which batches of two processes are compared: a digest of each of its blocks.
+//! An array's content as a few numbers, by which batches of two processes are compared: a digest of
+//! each of its blocks.
 //!
-//! An array of up to [`BLOCKS`] elements has a block for each, so that a difference is known by its element.
+//! In an array of up to [`BLOCKS`] elements, each element is a block, so that a difference is known
+//! by its element.
 
 use cobuf_plugin_api::{ArraySpec, Schema};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::examination::Filled;
 
-/// The most blocks of an array: with the most arrays they are a third of an event.
+/// The most blocks of an array. With the most arrays, they take a third of an event.
 const BLOCKS: usize = 128;
 
-/// The digests of an array's blocks; `bytes` are those of its rows that count.
+/// The digests of an array's blocks; `bytes` are those of the rows that the batch uses.
 pub(crate) fn blocks(array: &ArraySpec, bytes: &[u8]) -> Vec<u64> {
     bytes.chunks(block_elements(array) * array.dtype().size()).map(xxh3_64).collect()
 }
 
-/// The digest of what is compared as a whole.
+/// The digest of bytes that are compared as a whole.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
-/// By the whole array, so that shorter batches have the same blocks.
+/// Computed from the whole array, so that shorter batches have the same blocks.
 fn block_elements(array: &ArraySpec) -> usize {
     array.elements().div_ceil(BLOCKS)
 }
 
-/// What differs first between two batches of one message, in words; `None` where nothing does.
+/// Describes the first difference between two batches of one message; `None` if they are equal.
 pub(crate) fn difference(schema: &Schema, expected: &Filled, found: &Filled) -> Option<String> {
     if expected.rows != found.rows {
         let rows = |filled: &Filled| filled.rows.map_or("all".to_owned(), |rows| rows.to_string());
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_first_difference_named() {
+    fn the_first_difference_is_named() {
         let schema =
             Schema::new([ArraySpec::new("x", DType::U16, [4]), ArraySpec::new("y", DType::U8, [1024])])
                 .unwrap();

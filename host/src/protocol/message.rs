@@ -1,4 +1,4 @@
-//! What host, fork server and plugin processes say to each other.
+//! The messages between host, fork server and plugin processes.
 
 use std::time::Duration;
 
@@ -18,40 +18,42 @@ use crate::segment::layout::Sizes;
 /// From the host to the fork server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// The first request. It may be larger than the sockets have room for: nobody else may be
-    /// talking meanwhile.
+    /// The first request. It may be larger than the sockets' buffers, so no event may be on its way
+    /// meanwhile.
     Configure(Box<Plan>),
     /// The plugins of the processes that are started from now on.
     Exchange(Box<Plugins>),
     /// Map the segment. Its descriptor follows.
     Attach { sizes: Sizes },
-    /// Fork a process. Only a commander, and its rehearsal, has a beginning.
+    /// Fork a process. Only a commander or its rehearsal has a beginning.
     Start(Role, Option<Beginning>),
-    /// Report the stack of the process, and kill it, unless it has ended.
+    /// Capture the stack of the process, report it, and kill the process. Does nothing if it has
+    /// ended.
     Kill(Role),
-    /// The host has told all processes to stop: wait for them, kill those that are left, and end.
+    /// The host has told all processes to stop: wait for them, kill those that are left after the
+    /// grace, and end.
     Stop { grace: Duration },
 }
 
 /// From the fork server and the processes that it forked to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
-    /// The fork server runs.
+    /// The fork server is running.
     Hello { version: String },
-    /// The fork server has mapped the segment, or why not.
+    /// The fork server has mapped the segment, or the reason why it could not.
     Attached(Result<(), String>),
-    /// A process was forked, or why not.
+    /// A process was forked, or the reason why it could not be.
     Started { role: Role, pid: Result<u32, String> },
-    /// A probe's answer: the configuration's JSON Schema, and the slots' schema of a configured
-    /// producer.
+    /// A probe's answer: the configuration's JSON Schema, and the slots' schema if it is a
+    /// configured producer.
     Probed { kind: PluginKind, config_schema: String, schema: Option<Schema> },
-    /// What an examiner has seen.
+    /// One result of an examiner.
     Examined { role: Role, note: Box<Note> },
-    /// The plugin is constructed; of a rehearsal: it goes on to a message.
+    /// The plugin is constructed. From a rehearsal: it begins a message.
     Ready { role: Role },
-    /// A rehearsal has come to its end, and went well.
+    /// A rehearsal has succeeded.
     Rehearsed { role: Role },
-    /// A worker makes a new producer in the place of one that panicked; `Ready` follows.
+    /// A worker makes a new producer in place of one that panicked; `Ready` follows.
     Renewing { role: Role },
     /// The plugin could not be set up; the process ends.
     SetupFailed { role: Role, failure: SetupFailure },
@@ -59,26 +61,26 @@ pub(crate) enum Event {
     CommanderFailed(Report),
     /// A commander saved its state.
     Saved(StateAt),
-    /// A process has got a signal by which code crashes, and waits to be looked at.
+    /// A process received a signal by which code crashes, and waits for its stack to be captured.
     Crashed { role: Role, signal: i32 },
-    /// Where a process is that is about to be killed, or why that is not known.
+    /// The stack of a process that is about to be killed, or the reason why it is not known.
     Stack { role: Role, stack: Result<RawStack, String> },
     /// A process was reaped.
     Exited { role: Role, how: Death },
-    /// A plugin's log record: level 1 error … 5 trace.
+    /// A plugin's log record; `level` is from 1 (error) to 5 (trace).
     Log { role: Role, level: u8, target: String, message: String },
 }
 
 /// Why a plugin could not be set up: the failure that its process reported, or its death.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum SetupFailure {
-    /// The loader refused it.
+    /// The dynamic loader refused it.
     Load(String),
     /// The plugin's own error or panic.
     Plugin(Report),
     /// The producer declares other arrays than those that the slots were laid out for.
     Schema(Schema),
-    /// The plugin's own error or panic at the message of its rehearsal.
+    /// The plugin's own error or panic at a message of its rehearsal.
     Message { sequence: u64, report: Report },
     /// The process could not be forked, or not prepared as the user asked.
     Init(String),

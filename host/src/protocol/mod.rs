@@ -1,14 +1,15 @@
-//! What the processes of a run say to each other.
+//! The protocol between the processes of a run.
 //!
 //! ```text
 //!   host ──Request (stream)──► fork server ──fork──► probe, rehearsal, commander, worker 0 … N-1
 //!    ▲                              │                          │
 //!    └───────── Event (datagrams: one socket, many writers) ◄──┘
 //!
-//!   role         what a forked process is for
-//!   setup        what a plugin's process is given, and what it may use
-//!   plan         what processes are started for
-//!   examination  what an examiner does for `cobuf check`, and what it notes; fingerprint: batches in a few numbers
+//!   role         the role of a forked process
+//!   setup        how a plugin's process is prepared, and its limits
+//!   plan         the settings that all forked processes of a run share
+//!   examination  an examiner's task for `cobuf check`, and its notes
+//!   fingerprint  a batch as a few numbers, by which examinations compare batches
 //!   message      Request, Event, SetupFailure
 //!   channel      the two sockets
 //! ```

@@ -1,4 +1,4 @@
-//! What processes are started for.
+//! The settings that all forked processes of a run share.
 
 use std::path::PathBuf;
 
@@ -21,40 +21,41 @@ pub(crate) struct ProducerPlan {
     pub(crate) edition: u32,
 }
 
-/// The plugins of a run. They change where one is swapped.
+/// The plugins of a run. They change when one is swapped.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Plugins {
     pub(crate) commander: Option<PluginPlan>,
-    /// By crew.
+    /// The producer of each crew.
     pub(crate) producers: [Option<ProducerPlan>; CREWS],
-    /// A plugin that is to take the place of another one, while it is rehearsed.
+    /// A plugin that may replace another one, while it is rehearsed.
     pub(crate) candidate: Option<PluginPlan>,
 }
 
-/// What processes are started for. All but the plugins stays the same over a run.
+/// The settings that all forked processes of a run share. Except for the plugins, they stay the
+/// same over a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) plugins: Plugins,
-    /// The encoded configurations, whichever plugins run.
+    /// The encoded configurations. They do not change when a plugin is swapped.
     pub(crate) commander_config: Vec<u8>,
     pub(crate) producer_config: Vec<u8>,
     pub(crate) workers: u32,
     pub(crate) seed: u64,
-    /// The number of messages after which the stream ends, if the commander does not end it before.
+    /// The number of messages after which the stream ends, unless the commander ends it earlier.
     pub(crate) limit: Option<u64>,
     pub(crate) init: ProcessSetup,
     pub(crate) limits: WorkerLimits,
-    /// Whether each worker stays on one CPU.
+    /// Whether each worker is pinned to one CPU.
     pub(crate) pin_workers: bool,
-    /// The messages that are not wanted: an earlier run has delivered them.
+    /// The messages that are not wanted, because an earlier run has delivered them.
     pub(crate) done: Ledger,
-    /// The messages to give instead of the commander's, where a run is replayed.
+    /// The messages to give instead of the commander's, if a run is replayed.
     pub(crate) letters: Option<Vec<Letter>>,
-    /// What an examiner does.
+    /// The task of an examiner.
     pub(crate) examination: Option<Task>,
-    /// The most verbose log level that the host wants: 0 off … 5 trace.
+    /// The most verbose log level that the host wants, from 0 (off) to 5 (trace).
     pub(crate) max_log_level: u8,
-    /// The run's folder, which the fork server removes when the host is gone.
+    /// The run's folder, which the fork server removes if the host is gone.
     pub(crate) run_folder: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! What a forked process is for.
+//! The role of a forked process.
 
 use std::fmt;
 
@@ -7,18 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::segment::place::Place;
 
-/// What a forked process is for.
+/// The role of a forked process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// Opens a plugin, says what it declares, and ends.
+    /// Opens a plugin, sends its declarations, and ends.
     Probe { kind: PluginKind, configured: bool },
-    /// Opens the plugin that is to take another's place, has it do one message into memory of its own, and ends.
+    /// Opens a plugin that may replace another one, has it do one message into memory of its own,
+    /// and ends.
     Rehearsal { kind: PluginKind, number: u32 },
-    /// Puts a plugin through what the plan says; of several at once, the one with this number.
+    /// Puts a plugin through the plan's task. The number tells several examiners apart.
     Examiner { kind: PluginKind, number: u32 },
     /// Writes messages.
     Commander,
-    /// Fills slots: a worker, by its place.
+    /// Fills slots: a worker, with its place.
     Worker { place: Place, incarnation: u32 },
 }
 

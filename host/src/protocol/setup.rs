@@ -1,30 +1,50 @@
-//! What a plugin's process is given, and what it may use.
+//! How a plugin's process is prepared, and its limits.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What a plugin's process does before it opens the plugin. Applies to commander and workers alike.
+/// The preparation of a plugin's process before it opens the plugin. Applies to the commander and
+/// the workers alike. By default, nothing is changed.
+///
+/// # Example
+/// ```
+/// use cobuf_host::{Host, ProcessSetup};
+///
+/// let env = [("OMP_NUM_THREADS".to_owned(), "1".to_owned())].into();
+/// let builder = Host::builder().process_setup(ProcessSetup { env, ..ProcessSetup::default() });
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessSetup {
     /// Environment variables to set, such as `OMP_NUM_THREADS`.
     pub env: BTreeMap<String, String>,
-    /// The working directory; the host's where there is none.
+    /// The working directory; `None`, the default, means that of the host.
     pub working_directory: Option<PathBuf>,
-    /// What is added to the process's niceness: positive gives way to others.
+    /// A number that is added to the process's niceness. A positive one makes the process give way
+    /// to others.
     pub nice: Option<i32>,
 }
 
-/// What one worker may use. By default there is no limit beyond the system's.
+/// The limits of one worker. By default there are none beyond the system's.
+///
+/// # Example
+/// ```
+/// use cobuf_host::{Host, WorkerLimits};
+///
+/// let memory_bytes = Some(2_000_000_000);
+/// let limits = WorkerLimits { memory_bytes, ..WorkerLimits::default() };
+/// let builder = Host::builder().worker_limits(limits);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerLimits {
-    /// The most memory of its own, in bytes: what it has allocated and touched, the slots not counted. It is looked at again and
-    /// again; what has more is killed, and its message counts an attempt.
+    /// The most private memory, in bytes: memory that the worker has allocated and touched, without
+    /// the slots. The fork server looks at it repeatedly and kills a worker that exceeds it; this
+    /// counts as an attempt at its message.
     pub memory_bytes: Option<u64>,
-    /// The most processor time for one message, in whole seconds, all threads together. What takes more is killed (SIGXCPU), and
-    /// its message counts an attempt.
+    /// The most processor time for one message, in whole seconds, all threads together. A worker
+    /// that exceeds it is killed (SIGXCPU); this counts as an attempt at its message.
     pub cpu_seconds: Option<u64>,
-    /// The most files that may be open at a time. Opening more fails in the plugin (EMFILE).
+    /// The most files that may be open at a time. Opening another one fails in the plugin (EMFILE).
     pub open_files: Option<u64>,
 }

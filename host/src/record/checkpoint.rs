@@ -1,4 +1,4 @@
-//! Checkpoints: what a run has delivered so far, as a value from which another run goes on.
+//! Checkpoints: what a run has delivered so far, as a value from which another run resumes.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,16 +11,34 @@ use super::identity::Identity;
 use super::ledger::Ledger;
 use super::state::StateAt;
 
-/// The version of a checkpoint's form.
+/// The version of a checkpoint's format.
 const FORMAT: u32 = 1;
 
-/// What a run has delivered, and what it was: enough to go on without a batch twice or left out, with any number of workers and
-/// slots, in either order.
+/// The messages that a run has delivered, and the settings that identify the run. Another run can
+/// resume from it with any number of workers and slots, in order or in any order, and delivers
+/// every remaining batch exactly once.
 ///
-/// Delivered is what the application has given back: a [`Batch`](crate::Batch) that was dropped, an error that was handed over, a
-/// message that was skipped. A batch that is still held is delivered again.
+/// A message is delivered once the application has dropped its [`Batch`](crate::Batch), has
+/// received its error, or the message was skipped. A batch that the application still holds is
+/// delivered again.
 ///
-/// It is a `serde` value, of some hundred bytes; [`write`](Self::write) and [`read`](Self::read) keep it in a file.
+/// A checkpoint is a `serde` value of some hundred bytes. [`write`](Self::write) and
+/// [`read`](Self::read) keep it in a file.
+///
+/// # Example
+/// ```no_run
+/// use cobuf_host::{Checkpoint, Host, HostBuilder, Source};
+///
+/// # fn settings() -> HostBuilder { Host::builder() }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = settings().start()?;
+/// host.checkpoint().write("run.checkpoint")?;
+/// drop(host);
+/// let checkpoint = Checkpoint::read("run.checkpoint")?;
+/// let host = settings().source(Source::Resume(checkpoint)).start()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     format: u32,
@@ -37,38 +55,40 @@ pub enum CheckpointError {
     /// The file cannot be written or read.
     #[error("cannot {what} the checkpoint {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation: `write` or `read`.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// It is not a checkpoint.
+    /// The file is not a checkpoint.
     #[error("{} is no checkpoint of cobuf", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: serde_json::Error,
     },
-    /// The application's own state in it cannot be written or read.
-    #[error("the application's state in the checkpoint is of another form")]
+    /// The application's own state in the checkpoint cannot be written or read.
+    #[error(
+        "the application's state in the checkpoint cannot be converted; use the type that it was saved with"
+    )]
     Application {
-        /// What is wrong with it.
+        /// The reason.
         source: serde_json::Error,
     },
-    /// It was written by a version of cobuf that this one does not understand.
+    /// The checkpoint was written by a version of cobuf with another format.
     #[error(
         "the checkpoint is of format {found}, expected {FORMAT}; resume it with the version of cobuf that wrote it"
     )]
     Format {
-        /// Its format.
+        /// The checkpoint's format.
         found: u32,
     },
-    /// It is another run's.
+    /// The checkpoint belongs to a different run.
     #[error(
-        "the checkpoint is another run's: {difference}; start with what it was, or without the checkpoint"
+        "this checkpoint belongs to a different run: {difference}; restore that setting or start without the checkpoint"
     )]
     OtherRun {
         /// The first difference.
@@ -81,40 +101,42 @@ impl Checkpoint {
         Self { format: FORMAT, identity, done, commander, application: None }
     }
 
-    /// The same with something of the application's, such as a sum over what was delivered: it is written in the same step, so that the
-    /// two can never disagree.
+    /// Returns the checkpoint with a state of the application's own, such as a sum over the
+    /// delivered batches. Both are written to the file in one step, so they can never disagree.
     ///
     /// # Errors
-    /// [`CheckpointError::Application`] where it cannot be written as JSON.
+    /// [`CheckpointError::Application`] if the state cannot be written as JSON.
     pub fn with_application_state(mut self, state: &impl Serialize) -> Result<Self, CheckpointError> {
         let state = serde_json::to_value(state).map_err(|source| CheckpointError::Application { source })?;
         self.application = Some(state);
         Ok(self)
     }
 
-    /// What was given to [`with_application_state`](Self::with_application_state); `None` where nothing was.
+    /// The state that was given to [`with_application_state`](Self::with_application_state); `None`
+    /// if there is none.
     ///
     /// # Errors
-    /// [`CheckpointError::Application`] where it is not of this type.
+    /// [`CheckpointError::Application`] if the state is not of this type.
     pub fn application_state<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
         let state = self.application.clone().map(serde_json::from_value).transpose();
         state.map_err(|source| CheckpointError::Application { source })
     }
 
-    /// How many messages are delivered.
+    /// The number of messages that are delivered.
     pub fn delivered(&self) -> u64 {
         self.done.count_below(u64::MAX)
     }
 
-    /// The first message that is not delivered: all before it are.
+    /// The sequence number of the first message that is not delivered: all before it are.
     pub fn first_missing(&self) -> u64 {
         self.done.next_missing(0)
     }
 
-    /// Writes it to a file (JSON), which at every moment is either the old one or the new one, also where the machine fails.
+    /// Writes the checkpoint to a file, as JSON. At every moment the file is either the old one or
+    /// the new one, even if the machine fails.
     ///
     /// # Errors
-    /// [`CheckpointError::File`].
+    /// [`CheckpointError::File`] if the file cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         let path = path.as_ref();
         // A struct of numbers, texts and lists can always be written.
@@ -126,10 +148,11 @@ impl Checkpoint {
         })
     }
 
-    /// Reads what [`write`](Self::write) has written.
+    /// Reads a checkpoint that [`write`](Self::write) has written.
     ///
     /// # Errors
-    /// [`CheckpointError::File`], [`CheckpointError::Content`].
+    /// [`CheckpointError::File`] if the file cannot be read, [`CheckpointError::Content`] if it is
+    /// not a checkpoint.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let path = path.as_ref().to_owned();
         let text = std::fs::read(&path);
@@ -138,7 +161,7 @@ impl Checkpoint {
         serde_json::from_slice(&text).map_err(|source| CheckpointError::Content { path, source })
     }
 
-    /// Whether a run with this identity can go on from it.
+    /// Checks that a run with this identity can resume from the checkpoint.
     pub(crate) fn check(&self, identity: &Identity) -> Result<(), CheckpointError> {
         if self.format != FORMAT {
             return Err(CheckpointError::Format { found: self.format });
@@ -150,16 +173,17 @@ impl Checkpoint {
     }
 }
 
-/// Puts a file in the place of the one with this name, in one step.
+/// Replaces the file of this name in one step.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Always the same name: what a death has left there is written over by the next.
+    // The name is always the same, so that a file that a death has left there is overwritten the
+    // next time.
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let new = path.with_file_name(name);
     let mut file = File::create(&new)?;
     let written = file.write_all(content).and_then(|()| file.sync_all());
     written.and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| drop(std::fs::remove_file(&new)))?;
-    // The new name is on the disk once its folder is.
+    // The new name is on the disk once its folder is synchronised.
     File::open(folder)?.sync_all()
 }

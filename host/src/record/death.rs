@@ -6,26 +6,26 @@ use std::time::Duration;
 use cobuf_plugin_api::ReportKind;
 use serde::{Deserialize, Serialize};
 
-/// What ended a process.
+/// Why a process died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Death {
-    /// It ended itself, or a signal did.
+    /// It exited by itself, or a signal ended it.
     Exit(Exit),
-    /// It was killed because it had more memory of its own than its limit allows.
+    /// It was killed because it used more private memory than its limit allows.
     MemoryLimit {
-        /// The limit.
+        /// The limit, in bytes.
         limit_bytes: u64,
-        /// What it had.
+        /// The memory that it used, in bytes.
         used_bytes: u64,
     },
-    /// It was killed because it took more processor time for a message than its limit allows.
+    /// It was killed because it used more processor time for a message than its limit allows.
     CpuLimit {
-        /// The limit.
+        /// The limit, in seconds.
         limit_seconds: u64,
     },
-    /// It was killed because it did not come back within the deadline.
+    /// It was killed because it missed its deadline.
     Timeout {
         /// The deadline.
         limit: Duration,
@@ -33,7 +33,7 @@ pub enum Death {
 }
 
 impl Death {
-    /// The kind of failure that it is to the message.
+    /// The kind of failure that this death means for the message.
     pub(crate) fn kind(&self) -> ReportKind {
         match self {
             Self::Timeout { .. } => ReportKind::Timeout,
@@ -42,7 +42,8 @@ impl Death {
     }
 }
 
-/// `signal 9 (SIGKILL)`, `its memory limit of 256 MB (it had 301 MB)`: to be read after "ended by".
+/// Such as `signal 9 (SIGKILL)` or `its memory limit of 256 MB (it had 301 MB)`: the text completes
+/// "ended by".
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mb = |bytes: &u64| *bytes as f64 / 1e6;
@@ -96,7 +97,7 @@ const SIGNALS: [(i32, &str); 23] = [
     (libc::SIGSYS, "SIGSYS"),
 ];
 
-/// `exit code 3`, `signal 9 (SIGKILL)`
+/// Such as `exit code 3` or `signal 9 (SIGKILL)`.
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,5 @@
-//! What makes a run this run: the plugins, their configurations, the seed. A checkpoint or dead letters of another run are
-//! refused with the first difference named.
+//! The identity of a run: the plugins, their configurations, the seed. A checkpoint or dead letters
+//! of a different run are refused, and the error names the first difference.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use cobuf_plugin_api::{Dictionary, PluginKind, Value};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The most bytes of a configuration's value that are kept as they are; of longer ones, a digest.
+/// The most bytes of a configuration's value that are kept unchanged; for longer values a digest is
+/// kept.
 const KEPT_VALUE_BYTES: usize = 80;
 
-/// What the content of a run's batches follows from.
+/// The settings that determine the content of a run's batches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     seed: u64,
@@ -24,12 +25,12 @@ pub(crate) struct Identity {
 struct PluginIdentity {
     name: String,
     version: String,
-    /// The configuration's values by their paths, `augment.shift`.
+    /// The configuration's values by their paths, such as `augment.shift`.
     config: BTreeMap<String, String>,
 }
 
 impl Identity {
-    /// Of each plugin, its manifest and its encoded configuration.
+    /// Takes the manifest and the encoded configuration of each plugin.
     pub(crate) fn new(
         seed: u64,
         commander: (&ManifestInfo, &[u8]),
@@ -38,7 +39,7 @@ impl Identity {
         Self { seed, commander: PluginIdentity::new(commander), producer: PluginIdentity::new(producer) }
     }
 
-    /// Puts another plugin, with the same configuration, in the place of one.
+    /// Replaces a plugin by another one with the same configuration.
     pub(crate) fn swap(&mut self, kind: PluginKind, name: &str, version: &str) {
         let plugin = match kind {
             PluginKind::Commander => &mut self.commander,
@@ -47,7 +48,8 @@ impl Identity {
         (plugin.name, plugin.version) = (name.to_owned(), version.to_owned());
     }
 
-    /// Where `before`, the identity of an earlier run, says otherwise: "the seed is 1, it was 0".
+    /// The first difference from `before`, the identity of an earlier run, such as "the seed is 1,
+    /// it was 0".
     pub(crate) fn difference(&self, before: &Self) -> Option<String> {
         if self.seed != before.seed {
             return Some(format!("the seed is {}, it was {}", self.seed, before.seed));
@@ -60,7 +62,7 @@ impl Identity {
 impl PluginIdentity {
     fn new((manifest, config): (&ManifestInfo, &[u8])) -> Self {
         let mut flat = BTreeMap::new();
-        // It was encoded as a dictionary.
+        // It was encoded from a dictionary.
         let dictionary: Dictionary = codec::decode("the configuration", config).unwrap_or_default();
         flatten("", &dictionary, &mut flat);
         Self { name: manifest.name.clone(), version: manifest.version.clone(), config: flat }
@@ -71,8 +73,9 @@ impl PluginIdentity {
             return Some(format!("the {what} is {}, it was {}", self.name, before.name));
         }
         if self.version != before.version {
-            // New code for the same run is what an operator may want; whether the content is the same, he must know.
-            tracing::warn!(plugin = %self.name, now = %self.version, before = %before.version, "the run goes on with another version of a plugin");
+            // An operator may want new code for the same run, but has to know whether it still
+            // gives the same content.
+            tracing::warn!(plugin = %self.name, now = %self.version, before = %before.version, "the run continues with another version of a plugin");
         }
         let paths = self.config.keys().chain(before.config.keys());
         let different = |path: &&String| self.config.get(*path) != before.config.get(*path);
@@ -83,7 +86,7 @@ impl PluginIdentity {
     }
 }
 
-/// Puts each value that is no dictionary under its path.
+/// Puts each value that is not a dictionary under its path.
 fn flatten(prefix: &str, dictionary: &Dictionary, flat: &mut BTreeMap<String, String>) {
     for (key, value) in dictionary.iter() {
         let path = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_difference_named() {
+    fn the_first_difference_is_named() {
         let config = |size: i64| {
             let augment = Dictionary::new().with("shift", size).with("noise", 0.5);
             Dictionary::new().with("augment", augment).with("path", "a".repeat(100))

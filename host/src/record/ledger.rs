@@ -1,11 +1,11 @@
-//! Which messages of a stream are done: as ranges, since they come nearly in order.
+//! Which messages of a stream are done, as ranges, because they are completed nearly in order.
 //!
 //! ```text
 //!   0 ──────────── base ░░░ ████ ░ ██ ░░░░ …
 //!   all of these       └─ beyond: the done ones among those that come later
 //! ```
 //!
-//! A stream in order only ever moves `base`, which allocates nothing.
+//! A stream in order only moves `base`, which allocates nothing.
 
 use std::ops::Range;
 
@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Vec<[u64; 2]>", from = "Vec<[u64; 2]>")]
 pub(crate) struct Ledger {
-    /// All below are done; it is not.
+    /// All numbers below it are done; `base` itself is not.
     base: u64,
-    /// Those above that are done; neither empty ranges nor any that begins at `base`.
+    /// The done ranges above `base`. None is empty, and none begins at `base`.
     beyond: RangeSet<u64>,
 }
 
 impl Ledger {
-    /// All but the wanted ones, which are below `end`, are done.
+    /// A ledger in which all numbers below `end` are done, except the wanted ones.
     pub(crate) fn all_but(wanted: impl IntoIterator<Item = u64>, end: u64) -> Self {
         let mut ledger = Self::default();
         let mut from = 0;
@@ -37,7 +37,7 @@ impl Ledger {
         ledger
     }
 
-    /// Marks one as done.
+    /// Marks one message as done.
     pub(crate) fn add(&mut self, sequence: u64) {
         if sequence != self.base {
             self.insert(sequence..sequence.saturating_add(1));
@@ -47,13 +47,13 @@ impl Ledger {
         self.absorb();
     }
 
-    /// The first that is not done, from this one on.
+    /// The first number from `from` on that is not done.
     pub(crate) fn next_missing(&self, from: u64) -> u64 {
         let from = from.max(self.base);
         self.beyond.get(&from).map_or(from, |done| done.end)
     }
 
-    /// How many of those below `end` are done.
+    /// How many numbers below `end` are done.
     pub(crate) fn count_below(&self, end: u64) -> u64 {
         let beyond = self.beyond.iter().map(|done| done.end.min(end).saturating_sub(done.start));
         self.base.min(end) + beyond.sum::<u64>()
@@ -67,7 +67,7 @@ impl Ledger {
         }
     }
 
-    /// Moves `base` over what is done directly behind it.
+    /// Moves `base` over the range that is done directly behind it.
     fn absorb(&mut self) {
         if let Some(first) = self.beyond.first().filter(|first| first.start <= self.base).cloned() {
             self.base = self.base.max(first.end);
@@ -76,7 +76,7 @@ impl Ledger {
     }
 }
 
-/// The ranges, from their first to before their second number.
+/// The ranges; the first number is included, the second is not.
 impl From<Ledger> for Vec<[u64; 2]> {
     fn from(ledger: Ledger) -> Self {
         let base = (ledger.base > 0).then_some([0, ledger.base]);
@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn does_a_ledger_say_what_a_set_says(
+        fn a_ledger_agrees_with_a_set(
             sequences in prop::collection::vec(0u64..40, 0..60),
             from in 0u64..45,
         ) {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn can_any_ranges_be_read() {
+    fn ranges_that_overlap_or_are_empty_can_be_read() {
         let ledger = Ledger::from(vec![[5, 9], [7, 3], [0, 2], [1, 3], [8, u64::MAX]]);
         assert_eq!(Vec::from(ledger.clone()), [[0, 3], [5, u64::MAX]]);
         assert_eq!((ledger.next_missing(0), ledger.next_missing(6)), (3, u64::MAX));

@@ -1,14 +1,15 @@
-//! What is known of a run and of its processes: values without behaviour, some of which are in files of a stable format.
+//! Facts about a run and its processes: values without behaviour, some of which are in files of a
+//! stable format.
 //!
 //! ```text
-//!   identity    what makes a run this run
+//!   identity    the plugins, configurations and seed that identify a run
 //!   ledger      which messages were delivered
-//!   state       what a commander saved, and where one begins
+//!   state       a commander's saved state, and where a commander begins
 //!   checkpoint  the three of them, as a file
 //!   letter      a message that was given up
 //!   death       how a process ended
-//!   policy      what the user wants to become of failures
-//!   raw_stack   where a process's threads were, as addresses
+//!   policy      the user's choices for failures
+//!   raw_stack   the stacks of a process's threads, as addresses
 //! ```
 
 pub(crate) mod checkpoint;

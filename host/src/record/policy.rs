@@ -1,29 +1,31 @@
-//! What the user wants to become of failures.
+//! The user's choices for failures.
 
 use cobuf_plugin_api::ReportKind;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a batch that could not be produced.
+/// The treatment of a batch that could not be produced. The default is [`Raise`](Self::Raise).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// Its error is handed to the application in its place, and the stream goes on.
+    /// The application receives its error in its place, and the stream continues.
     #[default]
     Raise,
-    /// It is left out: counted in [`Statistics::skipped`](crate::Statistics::skipped), and recorded where there is a dead-letter
-    /// file.
+    /// It is left out: counted in [`Statistics::skipped`](crate::Statistics::skipped), and recorded
+    /// if there is a dead-letter file.
     Skip,
     /// Its error is the last item of the stream.
     Stop,
 }
 
-/// What becomes of the stream when the commander fails.
+/// The treatment of the stream if the commander fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnCommanderFailure {
-    /// It is started again, and goes on at the message at which it failed; where it fails there again and again, the stream ends.
+    /// The commander is started again and continues at the message at which it failed. If it fails
+    /// at the same message [`max_attempts`](crate::HostBuilder::max_attempts) times, the stream
+    /// ends.
     Restart,
-    /// The stream ends with the error, after everything that was commanded before.
+    /// The stream ends with the error, after all batches of the earlier messages.
     End,
 }
 

@@ -1,4 +1,4 @@
-//! Where a process's threads were, as addresses.
+//! The stacks of a process's threads, as addresses.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 /// The stacks of a process's threads, as addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RawStack {
-    /// The files that frames are in, as the process has them mapped: `/lib/libfoo.so`, `/gone.so (deleted)`, `[vdso]`.
+    /// The files that frames are in, named as the process has them mapped: `/lib/libfoo.so`,
+    /// `/gone.so (deleted)`, `[vdso]`.
     pub(crate) modules: Vec<PathBuf>,
-    /// The main thread first.
+    /// The main thread comes first.
     pub(crate) threads: Vec<RawThread>,
-    /// How many threads are missing: above the limit, or not to be stopped and not blocked either.
+    /// How many threads are missing: there were too many, or they could not be stopped and were not
+    /// blocked either.
     pub(crate) left_out: u32,
 }
 
@@ -19,7 +21,7 @@ pub(crate) struct RawStack {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RawThread {
     pub(crate) name: String,
-    /// Innermost first: the index of a module and an address in that file's own address space. All but the first are
-    /// return addresses.
+    /// Innermost first: the index of a module, and an address in that file's own address space. All
+    /// except the first are return addresses.
     pub(crate) frames: Vec<(u32, u64)>,
 }

@@ -1,11 +1,11 @@
-//! Arrivals: the ready slots that the application has seen and not yet taken, oldest first.
+//! Arrivals: the ready slots that the application has seen and not yet claimed, oldest first.
 //!
 //! ```text
-//!   ready set  ──► collected ──► 12  14  15       in order: 12, if it is what comes next; in any order: 12
+//!   ready set  ──► collected ──► 12  14  15       in order: 12, if it is next; in any order: 12
 //! ```
 //!
-//! One for all consumers of a host, behind their common lock. An entry is a hint like the bit that it comes from: the slot's word
-//! and number decide whether it is still there.
+//! All consumers of a host share one, behind a lock. An entry is a hint, like the bit that it comes
+//! from: the slot's word and number decide whether the batch is still there.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,9 +19,9 @@ use super::word::{SlotState, Snapshot};
 /// Which ready batch a consumer wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// This one only.
+    /// Only the batch with this number.
     Sequence(u64),
-    /// The oldest of those that are there.
+    /// The oldest ready batch.
     Any,
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Wanted {
 pub(crate) struct Arrivals(BinaryHeap<Reverse<(u64, usize)>>);
 
 impl Arrivals {
-    /// For so many slots.
+    /// Has room for this many slots.
     pub(crate) fn new(slots: usize) -> Self {
         Self(BinaryHeap::with_capacity(slots))
     }
@@ -55,7 +55,8 @@ impl Arrivals {
         }
     }
 
-    /// The oldest that is still there: its number, its slot, and the slot's word. What another entry has taken is dropped.
+    /// The oldest batch that is still there: its number, its slot, and the slot's word. Drops
+    /// entries that lead to nothing.
     fn oldest(&mut self, table: Table<'_>) -> Option<(u64, usize, Snapshot)> {
         loop {
             let &Reverse((sequence, index)) = self.0.peek()?;
@@ -68,12 +69,12 @@ impl Arrivals {
         }
     }
 
-    /// Takes in what became ready; says whether there was something.
+    /// Collects the slots that became ready. Returns whether there was one.
     fn collect(&mut self, table: Table<'_>) -> bool {
         let mut found = false;
         while let Some(members) = table.ready.take() {
             let inside = members.filter(|&index| index < table.slots.len());
-            // Its number is read after its word, which publishes it.
+            // The number is read after the word, which publishes it.
             let ready = inside.filter(|&index| table.slots[index].word.load().state() == SlotState::Ready);
             for index in ready {
                 self.0.push(Reverse((table.slots[index].message_number(), index)));

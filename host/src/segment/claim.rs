@@ -1,23 +1,24 @@
-//! Claims: who may touch which payload.
+//! Claims: the right to touch a slot's payload.
 //!
-//! A [`Claim`] is made by a successful transition of a slot's word only, is not cloned, and is used up by the next
-//! transition; it stands for the exclusive right to the slot's payload in between. The type's parameter says whose
-//! it is. A claim that is lost with its process stays in the word, where the supervisor finds it.
+//! Only a successful transition of a slot's word makes a [`Claim`]. It cannot be cloned, and the
+//! next transition uses it up. In between it is the exclusive right to the slot's payload. The
+//! type's parameter names the role of its holder. If the holder's process dies, the claim is still
+//! in the word, where the supervisor finds it.
 
 use super::place::Place;
 use super::word::Snapshot;
 
-/// Whose claim it is.
+/// The role of a claim's holder.
 pub(crate) trait Role {}
-/// The commander's, writing a message.
+/// The commander, which writes a message.
 #[derive(Debug)]
 pub(crate) struct Commanding;
-/// A worker's, filling arrays; the supervisor's after the worker's death.
+/// A worker, which fills arrays; after its death, the supervisor.
 #[derive(Debug)]
 pub(crate) struct Producing {
     pub(super) place: Place,
 }
-/// The application's, reading a batch.
+/// The application, which reads a batch.
 #[derive(Debug)]
 pub(crate) struct Reading;
 impl Role for Commanding {}
@@ -39,7 +40,7 @@ impl<R: Role> Claim<R> {
         self.index
     }
 
-    /// How many attempts at the message ended in a worker's death.
+    /// How many attempts at the message ended with a worker's death.
     pub(crate) fn attempts(&self) -> u32 {
         self.snapshot.attempts()
     }

@@ -1,9 +1,10 @@
-//! The clock of the times in the segment: since the machine started, the same in every process.
+//! The clock for times in the segment. It counts from the machine's start and is the same in every
+//! process.
 
 use std::time::Duration;
 
-/// Nanoseconds since the machine was started, as of the last tick of the kernel (1 to 10 ms ago): a few nanoseconds to ask for,
-/// and precise enough to say for how long something lasts that is worth telling.
+/// Nanoseconds since the machine was started, at the kernel's last tick (1 to 10 ms ago). Reading
+/// it takes a few nanoseconds, and it is precise enough for reports and deadlines.
 #[cfg(not(cobuf_loom))]
 pub(crate) fn now_nanos() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
@@ -16,7 +17,7 @@ pub(crate) fn now_nanos() -> u64 {
     0
 }
 
-/// The time that has passed since then.
+/// The time that has passed since this moment.
 pub(crate) fn since(nanos: u64) -> Duration {
     Duration::from_nanos(now_nanos().saturating_sub(nanos))
 }

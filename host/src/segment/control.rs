@@ -1,39 +1,42 @@
-//! What all processes share beside the slots: events to wait on, requests, and how far the stream has come.
+//! What all processes share beside the slots: events to wait on, requests, and the stream's
+//! progress.
 
 use super::event::Event;
 use super::failpoint::Armed;
-use super::queue::{Head, Tail};
+use super::queue::Next;
 use super::shares::Shares;
 use super::sync::{AtomicU32, AtomicU64};
 
-/// Once in the segment. Zero is its first value; numbers that may be unknown are stored plus one.
+/// There is one in the segment. It begins as zeroes, so numbers that may be unknown are stored plus
+/// one.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Control {
-    /// A message was queued: workers wait for it.
+    /// A message was queued: workers wait for this.
     pub(crate) queued: Event,
-    /// A slot became free: the commander waits for it.
+    /// A slot became free: the commander waits for this.
     pub(crate) freed: Event,
-    /// A batch became ready, or the stream ended: consumers wait for it.
+    /// A batch became ready, or the stream ended: consumers wait for this.
     pub(crate) ready: Event,
-    /// Not 0 once the host wants to stop.
+    /// Not 0 if the host is stopping.
     pub(crate) stop: AtomicU32,
-    /// Not 0 where the commander shall end before its next message.
+    /// Not 0 if the commander is to exit before its next message.
     pub(crate) relieve_commander: AtomicU32,
-    /// How often messages may have been queued that the queue does not lead to: workers then look at all slots.
+    /// How often a message may have been queued again, see `queue`.
     pub(super) requeues: AtomicU32,
-    /// Which messages the workers of each crew may take.
+    /// Which messages the workers of each crew may claim.
     pub(crate) shares: Shares,
-    /// Where workers look for the oldest message.
-    pub(super) head: Head,
-    pub(super) tail: Tail,
-    /// The number of the next message to be queued: all before are queued, or were delivered by an earlier run.
+    /// Where workers expect the oldest message.
+    pub(super) next: Next,
+    /// The number of the next message to be queued. All messages before it were queued, or were
+    /// delivered by an earlier run.
     pub(super) commanded: AtomicU64,
-    /// The last message that a consumer waits for: what comes after is not worth a wake. All, where they are taken as they come.
+    /// The last message that a consumer waits for; later ones are not worth a wake. `u64::MAX` in
+    /// any order.
     pub(super) wanted: AtomicU64,
-    /// The number of messages of the whole stream plus one, once it is over; 0 before.
+    /// The number of messages of the whole stream plus one; 0 until the stream ends.
     pub(super) end: AtomicU64,
-    /// The number of messages that the commander expects plus one; 0 where it is not known.
+    /// The number of messages that the commander expects plus one; 0 if it is unknown.
     pub(super) total: AtomicU64,
     /// How long the commander waited for a free slot.
     pub(crate) commander_wait_nanos: AtomicU64,
@@ -52,8 +55,7 @@ impl Control {
             relieve_commander: AtomicU32::new(0),
             requeues: AtomicU32::new(0),
             shares: Shares::new(),
-            head: Head(AtomicU64::new(0)),
-            tail: Tail(AtomicU64::new(0)),
+            next: Next(AtomicU64::new(0)),
             commanded: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
             end: AtomicU64::new(0),

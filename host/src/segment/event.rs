@@ -1,22 +1,25 @@
-//! An event: a word in shared memory on which processes wait for a change of something else.
+//! An event: a word in shared memory that processes wait on for a change of something else.
 //!
 //! ```text
-//!   bit 31                         1     0
-//!       │ how often it was notified │ somebody sleeps │
+//!   bit 31                         1        0
+//!       │ number of notifications   │ asleep: a waiter sleeps │
 //!
-//!   waiter                                     waker
-//!   ticket = word                              change the thing
-//!   look at the thing; enough? done            word += one notification; did somebody sleep?
-//!   be patient: yield, look at the word            │ yes                      └─ no ─► no system call
-//!   "somebody sleeps", unless notified since       └─► clear the bit, wake
-//!   sleep while the word is that, start over
+//!   waiter                                       waker
+//!   ticket = word                                change the thing
+//!   look at the thing; enough? done              word += one notification; asleep?
+//!   be patient: yield, look at the word              │ yes            └─ no ─► no system call
+//!   set "asleep", unless notified since              └─► clear "asleep", wake
+//!   sleep while the word is that; start over
 //! ```
 //!
-//! No wake is lost: the waiter can only say that it sleeps while the word is what it was before its look, and the waker learns
-//! whether somebody sleeps in the step that counts the notification. So either the waiter starts over, or the waker wakes. Each
-//! sleep costs wakers a system call or two, not one for each change until the woken process gets to run. The bit is cleared
-//! before everyone is woken, never after; that of a waiter that died goes with the next wake. A wake that a dying waiter
-//! swallowed is made good by the supervisor, which after every death wakes everyone.
+//! No wake is lost. The waiter can set "asleep" only while the word is what it was before its look,
+//! and the waker learns whether a waiter sleeps in the step that counts the notification. So either
+//! the waiter starts over or the waker wakes it.
+//!
+//! Each sleep costs wakers one or two system calls, and not one for each change until the woken
+//! process runs. The bit is cleared before all waiters are woken, never after. The bit of a waiter
+//! that died is cleared by the next wake. If a waiter dies with a wake that others needed, the
+//! supervisor makes up for it: it wakes all processes after every death.
 
 use std::time::{Duration, Instant};
 
@@ -37,12 +40,15 @@ pub(crate) struct Event {
 impl Event {
     #[cfg(all(test, cobuf_loom))]
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU32::new(0) }
+        let word = AtomicU32::new(0);
+        // Loom orders sequentially consistent stores only, and a first value is none.
+        word.store(0, Ordering::SeqCst);
+        Self { word }
     }
 
-    /// Tries `poll` until it gives something, waiting in between until the event is notified.
+    /// Calls `poll` until it returns something, and waits for a notification between the calls.
     ///
-    /// Gives `None` at the deadline, and the time that was spent waiting.
+    /// Returns `None` at the deadline, and the time that the process waited.
     pub(crate) fn wait_for<T>(
         &self,
         patience: &Patience,
@@ -70,46 +76,58 @@ impl Event {
         }
     }
 
-    /// Says that the thing has changed; wakes one waiter.
+    /// Notifies a change and wakes one waiter.
     pub(crate) fn notify_one(&self) {
-        if self.word.fetch_add(NOTIFICATION, Ordering::AcqRel) & ASLEEP != 0 && futex_wake(&self.word, 1) == 0
+        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && futex_wake(&self.word, 1) == 0
         {
-            // Nobody slept any more, but somebody may have gone to sleep since.
+            // No waiter slept any more, but one may have gone to sleep since.
             self.clear_and_wake();
         }
     }
 
-    /// Says that the thing has changed; wakes all waiters.
+    /// Notifies a change and wakes all waiters.
     pub(crate) fn notify_all(&self) {
         self.notify_all_if(|| true);
     }
 
-    /// Says that the thing has changed; where somebody sleeps, wakes all waiters if that is worth it. `worth_it` sees all that a sleeper has
-    /// written before it went to sleep; where it says no, a later notification must say yes that the sleepers cannot do without.
+    /// Notifies a change. If a waiter sleeps and `worth_it` holds, wakes all waiters. `worth_it`
+    /// sees everything that a sleeping waiter wrote before it went to sleep. If it says no, the
+    /// sleeping waiters must be able to do without this wake.
     pub(crate) fn notify_all_if(&self, worth_it: impl FnOnce() -> bool) {
-        if self.word.fetch_add(NOTIFICATION, Ordering::AcqRel) & ASLEEP != 0 && worth_it() {
+        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
             self.clear_and_wake();
         }
     }
 
-    /// Says that the thing has changed; wakes all that sleep, whatever the word says: a plugin may have written over it, and nobody
-    /// shall sleep through a stop.
+    /// Wakes all waiters if one sleeps and `worth_it` holds, without a change of the thing that
+    /// they look at. Of two processes of which one notifies and the other calls this, at least one
+    /// sees what the other did before: both are sequentially consistent.
+    pub(crate) fn wake_sleepers_if(&self, worth_it: impl FnOnce() -> bool) {
+        if self.word.load(Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
+            self.rouse();
+        }
+    }
+
+    /// Notifies a change and wakes all sleeping waiters, even if the word says that none sleeps. A
+    /// plugin may have written over it, and no process may sleep through a stop.
     pub(crate) fn rouse(&self) {
-        self.word.fetch_add(NOTIFICATION, Ordering::AcqRel);
+        self.word.fetch_add(NOTIFICATION, Ordering::SeqCst);
         self.clear_and_wake();
     }
 
-    /// In this order: who has gone to sleep before the bit is cleared is woken, who wants to afterwards finds another word.
+    /// In this order: a waiter that went to sleep before the bit is cleared is woken; one that
+    /// wants to afterwards finds another word.
     fn clear_and_wake(&self) {
-        self.word.fetch_and(!ASLEEP, Ordering::AcqRel);
+        self.word.fetch_and(!ASLEEP, Ordering::SeqCst);
         futex_wake(&self.word, EVERYONE);
     }
 
-    /// Sleeps until the event is notified, unless it was since the ticket was taken. The word is written also where the bit is there
-    /// already: whoever reads it next then sees what this process has written before.
+    /// Sleeps until the event is notified, unless it was notified since the ticket was taken. It
+    /// writes the word even if the bit is set already, so that the next process that changes the
+    /// word sees what this one wrote before.
     fn sleep(&self, ticket: u32, timeout: Option<Duration>) {
         let asleep = ticket | ASLEEP;
-        if self.word.compare_exchange(ticket, asleep, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if self.word.compare_exchange(ticket, asleep, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             futex_wait(&self.word, asleep, timeout);
         }
     }

@@ -1,4 +1,4 @@
-//! Failpoints: named places in the slot machine's code where a test can have the process that comes by fail.
+//! Failpoints: named places in the slot machine's code at which a test can make a process fail.
 //!
 //! ```text
 //!   chaos test (host)                     commander or worker
@@ -6,9 +6,10 @@
 //!                         the segment
 //! ```
 //!
-//! Where nothing is armed, passing costs one load of a word that nobody writes. A fault happens once, to whoever comes first of the
-//! processes that may fail: the commander and workers. Never to the host, which commits in dead workers' places: neither because a
-//! test armed a failpoint, nor because a plugin wrote over the word.
+//! If no failpoint is armed, passing one costs a load of a word that no process writes. A fault
+//! happens once, to the first commander or worker that passes. It never happens to the host, which
+//! commits reports in place of dead workers: neither if a test armed a failpoint, nor if a plugin
+//! wrote over the word.
 
 #[cfg(feature = "failpoints")]
 use std::fmt;
@@ -16,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::sync::{AtomicU32, Ordering};
 
-/// The places, in the order in which a message comes by them.
+/// The places, in the order in which a message reaches them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(not(feature = "failpoints"), allow(unreachable_pub, reason = "public with the feature only"))]
@@ -25,27 +26,27 @@ pub enum Failpoint {
     CommandClaimed,
     /// The commander has written half of a message.
     CommandHalfWritten,
-    /// The commander has counted the message as queued, and not yet queued it.
+    /// The commander has counted the message as queued, but not queued it yet.
     CommandCounted,
-    /// The commander has queued the message, and woken nobody yet.
+    /// The commander has queued the message, but woken no worker yet.
     CommandQueued,
     /// A worker has claimed a message.
     WorkClaimed,
-    /// A worker has filled the arrays, and not yet said so.
+    /// A worker has filled the arrays, but not said so yet.
     WorkFilled,
-    /// A worker has written half of what it says of the batch.
+    /// A worker has written half of the batch's outcome.
     CommitHalfWritten,
-    /// A worker has made the batch ready, and woken nobody yet.
+    /// A worker has made the batch ready, but woken no consumer yet.
     CommitReady,
-    /// The host's supervisor is about to take back what a dead worker held. As a host cannot survive itself, it is the fork server that
-    /// is killed here, whatever the fault.
+    /// The host's supervisor is about to take back a dead worker's slot. A run does not survive its
+    /// host, so here it is the fork server that is killed, whatever the fault.
     Reclaim,
 }
 
 /// Whether this process may fail.
 static MAY_FAIL: AtomicBool = AtomicBool::new(false);
 
-/// Makes failpoints work in this process, which is the run's own.
+/// Enables failpoints in this process, which must belong to the run alone.
 pub(crate) fn may_fail() {
     MAY_FAIL.store(true, Ordering::Relaxed);
 }
@@ -66,7 +67,7 @@ impl Failpoint {
     ];
 }
 
-/// What happens to the process that comes by.
+/// What happens to the process that passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(not(feature = "failpoints"), allow(unreachable_pub, reason = "public with the feature only"))]
@@ -75,9 +76,9 @@ pub enum Fault {
     Kill,
     /// It crashes (SIGSEGV).
     Crash,
-    /// It is stopped, and never continued (SIGSTOP).
+    /// It is stopped and never continued (SIGSTOP).
     Freeze,
-    /// It goes on for ever in a loop.
+    /// It loops for ever.
     Hang,
 }
 
@@ -116,7 +117,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The word of the armed failpoint: 0 for none, else the point in the upper half and the fault in the lower, plus one.
+/// The word of the armed failpoint: 0 for none, else the point in the upper half and the fault in
+/// the lower, plus one.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Armed(AtomicU32);
@@ -132,7 +134,7 @@ impl Armed {
         self.0.store(word(point, fault), Ordering::Relaxed);
     }
 
-    /// Whether nobody came by since the last one was armed.
+    /// Whether no process has passed the failpoint that was armed last.
     #[cfg(any(test, feature = "failpoints"))]
     pub(crate) fn is_armed(&self) -> bool {
         self.0.load(Ordering::Relaxed) != 0
@@ -142,7 +144,7 @@ impl Armed {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// Comes by a failpoint.
+    /// Passes a failpoint.
     #[cfg(not(cobuf_loom))]
     #[inline]
     pub(crate) fn pass(&self, point: Failpoint) {
@@ -155,14 +157,14 @@ impl Armed {
         }
     }
 
-    /// The fault that is armed at this failpoint, which is disarmed.
+    /// The fault that is armed at this failpoint. Disarms it.
     #[inline]
     pub(crate) fn take(&self, point: Failpoint) -> Option<Fault> {
         let armed = self.0.load(Ordering::Relaxed);
         if armed == 0 { None } else { self.disarm_at(point, armed) }
     }
 
-    /// Deaths in models are written out, see `loom_tests`.
+    /// Models have deaths of their own, see `loom_tests`.
     #[cfg(cobuf_loom)]
     pub(crate) fn pass(&self, _point: Failpoint) {}
 
@@ -178,7 +180,7 @@ fn word(point: Failpoint, fault: Fault) -> u32 {
     ((point as u32) << 16 | fault as u32) + 1
 }
 
-/// Fails in this way; what can be gone on from goes on.
+/// Makes the process fail. Returns only if the process survives the fault.
 #[cfg(not(cobuf_loom))]
 fn suffer(fault: Fault) {
     use rustix::process::{Signal, getpid, kill_process};

@@ -9,7 +9,7 @@ use super::memory::Segment;
 use super::sync::Ordering;
 use crate::limits::MIN_MESSAGE_CAPACITY;
 
-/// A segment of so many slots, with one array of 16 bytes each.
+/// A segment with this many slots, each with one array of 16 bytes.
 pub(crate) fn segment(slots: usize) -> Segment {
     static SEGMENTS: AtomicU32 = AtomicU32::new(0);
     let number = SEGMENTS.fetch_add(1, Ordering::Relaxed);

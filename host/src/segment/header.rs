@@ -1,11 +1,12 @@
-//! The segment's first bytes.
+//! The segment's header.
 
 use super::control::Control;
 use super::sync::AtomicU64;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"cobufseg");
 
-/// The segment's first bytes: what it is, and what all processes share.
+/// The segment's first bytes: two numbers that tell it from other memory, and the part that all
+/// processes share.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Header {

@@ -1,12 +1,13 @@
-//! Where everything lies in the segment, computed from the schema and the sizes, the same in every process.
+//! Where each part of the segment lies. It is computed from the schema and the sizes, so it is the
+//! same in every process.
 //!
 //! ```text
 //!   0          header: magic, format, sizes │ control: events, counters
 //!   slots      SlotHeader × slots
-//!   hints      free set │ ready set │ queue
+//!   hints      free set │ ready set │ queued set
 //!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
-//!   payloads   slot 0: message │ outcome │ array │ array …   each from a 64-byte boundary
-//!              slot 1: …                                     each slot from a page boundary
+//!   payloads   slot 0: message │ outcome │ array │ array …   each at a 64-byte boundary
+//!              slot 1: …                                     each slot at a page boundary
 //! ```
 
 use cobuf_plugin_api::{ArraySpec, Schema};
@@ -14,20 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use super::place::CREWS;
-use super::queue;
 use super::slot::SlotHeader;
 use super::slot_set;
 use super::worker_place::WorkerPlace;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
-/// Arrays begin at a cache line: enough for every element type and for SIMD.
+/// Arrays begin at a cache line, which is enough for every element type and for SIMD.
 pub(crate) const ARRAY_ALIGNMENT: usize = 64;
-/// Slots begin at a page, so that no two processes ever write to the same one.
+/// Slots begin at a page, so that two processes never write to the same page.
 const SLOT_ALIGNMENT: usize = 4096;
-/// The places of all workers that there can be.
+/// The number of worker places: the most workers, in each crew.
 pub(crate) const WORKER_PLACES: usize = MAX_WORKERS * CREWS;
 
-/// The sizes from which a layout follows.
+/// The sizes that determine a layout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sizes {
     pub(crate) slots: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Sizes {
     pub(crate) schema: Schema,
 }
 
-/// A range of bytes: where it begins and how long it is.
+/// A range of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) offset: usize,
@@ -47,21 +47,22 @@ impl Span {
         Self { offset, bytes: words * size_of::<u64>() }
     }
 
-    /// Where the next may begin.
+    /// The first offset at which the next span may begin.
     fn end(self) -> usize {
         (self.offset + self.bytes).next_multiple_of(ARRAY_ALIGNMENT)
     }
 }
 
-/// Where everything lies. Made by [`Layout::new`] only, so that all spans are disjoint, aligned and inside `bytes`.
+/// Where each part lies. Only [`Layout::new`] makes one, so all spans are disjoint, aligned and
+/// inside `bytes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) sizes: Sizes,
     pub(crate) slot_headers: usize,
-    /// Words of 8 bytes each, see `slot_set` and `queue`.
+    /// Words of 8 bytes each, see `slot_set`.
     pub(crate) free_set: Span,
     pub(crate) ready_set: Span,
-    pub(crate) queue: Span,
+    pub(crate) queued_set: Span,
     pub(crate) worker_places: usize,
     payloads: usize,
     stride: usize,
@@ -72,14 +73,14 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Lays the segment out; `None` where its size does not fit the address space.
+    /// Lays the segment out. `None` if its size does not fit the address space.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
         let hints = slot_headers + size_of::<SlotHeader>() * sizes.slots;
         let free_set = Span::of_words(hints, slot_set::words(sizes.slots));
         let ready_set = Span::of_words(free_set.end(), slot_set::words(sizes.slots));
-        let queue = Span::of_words(ready_set.end(), queue::entries(sizes.slots));
-        let worker_places = queue.end();
+        let queued_set = Span::of_words(ready_set.end(), slot_set::words(sizes.slots));
+        let worker_places = queued_set.end();
         let payloads =
             (worker_places + size_of::<WorkerPlace>() * WORKER_PLACES).next_multiple_of(SLOT_ALIGNMENT);
         let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
@@ -97,7 +98,7 @@ impl Layout {
             slot_headers,
             free_set,
             ready_set,
-            queue,
+            queued_set,
             worker_places,
             payloads,
             stride,
@@ -110,19 +111,20 @@ impl Layout {
         Span { offset: self.payload(slot), bytes: self.sizes.message_capacity }
     }
 
-    /// Where metadata, or the report of a failure, is.
+    /// The span of the metadata or failure report.
     pub(crate) fn outcome(&self, slot: usize) -> Span {
         let offset = self.payload(slot) + outcome_offset(self.sizes.message_capacity);
         Span { offset, bytes: OUTCOME_CAPACITY }
     }
 
-    /// The arrays of a slot in the schema's order.
+    /// The spans of a slot's arrays, in the schema's order.
     pub(crate) fn arrays(&self, slot: usize) -> impl ExactSizeIterator<Item = Span> {
         let payload = self.payload(slot);
         self.arrays.iter().map(move |array| Span { offset: payload + array.offset, bytes: array.bytes })
     }
 
-    /// A number that differs where the layout or the layout's code does: a stranger's segment is refused by it.
+    /// A number that differs if the layout or its code differs. A process refuses a segment with
+    /// another number.
     pub(crate) fn format(&self) -> u64 {
         let sizes = format!(
             "{} {:?} {} {}",
@@ -153,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn are_all_spans_disjoint_aligned_and_inside(
+        fn spans_are_disjoint_aligned_and_inside(
             slots in 1usize..9,
             message_capacity in 1usize..10_000,
             shapes in prop::collection::vec((0usize..13, prop::collection::vec(1usize..7, 0..4)), 1..6),
@@ -168,7 +170,7 @@ mod tests {
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
                 layout.free_set,
                 layout.ready_set,
-                layout.queue,
+                layout.queued_set,
                 Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKER_PLACES },
             ];
             for slot in 0..slots {
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_size_beyond_the_address_space_refused() {
+    fn size_beyond_the_address_space_is_refused() {
         let schema =
             Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
         let sizes = |slots| Sizes { slots, message_capacity: 64, schema: schema.clone() };

@@ -1,33 +1,34 @@
-//! The shared memory of a run: slots, and the words by which processes agree on them.
+//! The shared memory of a run: its slots, and the words by which processes agree on their use.
 //!
 //! ```text
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
 //!   mortal      loom's atomics, at which a process may be killed
 //!   event       a word to wait on, across processes
-//!   patience    whether to look again for a while before sleeping
+//!   patience    whether a process looks again for a while before it sleeps
 //!   word        the state machine of one slot, in one AtomicU64
-//!   claim       who may touch which payload
+//!   claim       the right to touch a payload
 //!   slot        one slot: its word, and the numbers beside it
-//!   slot_set    which slots may be free, or ready
-//!   queue       which slot holds the oldest message
-//!   arrivals    which batch of those that are ready comes first
-//!   control     what all share beside the slots
-//!   table       what is done with slots: claim, publish, commit, release
-//!   search      how a worker comes by the oldest message
+//!   slot_set    a set of slots: those that may be free, ready or queued
+//!   queue       which slots hold queued messages, and where the oldest is expected
+//!   arrivals    which of the ready batches comes first
+//!   control     what all processes share beside the slots
+//!   table       the operations on slots: claim, publish, commit, release
+//!   search      how a worker finds and claims the oldest message
 //!   place       a worker's place: its number and its crew; worker_place: what it shares there
-//!   shares      which messages a crew of workers may take
-//!   recovery    what becomes of the slots of the dead
-//!   sanity      whether what a slot says of itself can be
-//!   failpoint   where tests have processes fail
+//!   shares      which messages a crew of workers may claim
+//!   recovery    what happens to the slots of dead processes
+//!   sanity      whether a slot's numbers are possible
+//!   failpoint   places where tests make processes fail
 //!   fixture     a small segment, for tests and benchmarks
-//!   clock       since when a slot is what it is
+//!   clock       how long a slot has been in its state
 //!   header      the segment's first bytes
 //!   layout      where everything lies, from schema and sizes
-//!   memory      the mapping itself (unsafe), payloads by claim
+//!   mapping     created under a name, mapped by a descriptor (unsafe)
+//!   memory      the segment's parts, and payloads by claim (unsafe)
 //! ```
 //!
-//! Invariant: a payload is touched only by the holder of a claim on its slot, and a claim is only ever made by a
-//! successful compare-and-swap on the slot's word.
+//! Invariant: only the holder of a claim on a slot touches its payload, and only a successful
+//! compare-and-swap on the slot's word makes a claim.
 
 pub(crate) mod arrivals;
 pub(crate) mod claim;
@@ -39,6 +40,7 @@ pub(crate) mod failpoint;
 pub(crate) mod fixture;
 pub(crate) mod header;
 pub(crate) mod layout;
+pub(crate) mod mapping;
 pub(crate) mod memory;
 #[cfg(cobuf_loom)]
 mod mortal;

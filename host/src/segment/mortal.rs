@@ -1,11 +1,11 @@
-//! Loom's atomics, at each access to which the process that makes it may be killed. In models only.
+//! Loom's atomics, at each access of which a process may be killed. For models only.
 //!
 //! ```text
-//!   is_killed_at(3, || publish(…))    access 0 ─► 1 ─► 2 ─► killed: what it wrote stays, what it held and knew is lost
+//!   is_killed_at(3, || publish(…))   access 0 ─► 1 ─► 2 ─► killed: stores stay, claims are lost
 //! ```
 //!
-//! Who is killed unwinds out of the shipped code. Nothing there cleans up behind itself, a claim neither, so that the segment is left as
-//! SIGKILL leaves it.
+//! A killed process unwinds out of the shipped code. Nothing in that code has a destructor that
+//! touches the segment, not even a claim. So the segment is left as SIGKILL leaves it.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -19,14 +19,14 @@ pub(crate) type AtomicU32 = Mortal<atomic::AtomicU32>;
 pub(crate) type AtomicU64 = Mortal<atomic::AtomicU64>;
 
 loom::thread_local! {
-    /// How many accesses this process still makes, where it is to be killed.
+    /// How many more accesses this process makes, if it is to be killed.
     static LEFT: Cell<Option<usize>> = Cell::new(None);
 }
 
-/// What a killed process unwinds with.
+/// The payload of a killed process's unwinding.
 struct Killed;
 
-/// An atomic of loom's. To reach it is to access it.
+/// One of loom's atomics. Each dereference counts as an access.
 #[derive(Debug, Default)]
 pub(crate) struct Mortal<A>(A);
 
@@ -45,7 +45,7 @@ impl Mortal<atomic::AtomicU64> {
 }
 
 impl<A> Mortal<A> {
-    /// The kernel's accesses, at which nobody is killed.
+    /// For the kernel's accesses, at which no process is killed.
     pub(super) fn immortal(&self) -> &A {
         &self.0
     }
@@ -64,7 +64,8 @@ impl<A> Deref for Mortal<A> {
     }
 }
 
-/// Plays a process that is killed before its access of this number, from 0; says whether it came so far.
+/// Runs a process that is killed before its access of this number, counted from 0. Returns whether
+/// it was killed.
 #[cfg(test)]
 pub(super) fn is_killed_at(access: usize, process: impl FnOnce()) -> bool {
     LEFT.with(|left| left.set(Some(access)));

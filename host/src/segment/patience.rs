@@ -1,33 +1,37 @@
 //! Patience: whether a process that finds nothing to do looks again for a while before it sleeps.
 //!
 //! ```text
-//!   waits of late      short (tiny batches: the next one comes in a microsecond)    long
+//!   recent waits       short (tiny batches: the next one comes in a microsecond)    long
 //!   finds nothing  ──► yield, look, yield, look …  ─ at most SPIN_LIMIT ─►   sleep ◄──┘
 //! ```
 //!
-//! To sleep and be woken costs two system calls, two changes of process and, on an idle processor, an interrupt: some
-//! microseconds, in which a tiny batch is produced several times. Whoever yields instead gives its processor to those that have
-//! work, if there are any, and is there again when they have none: on few processors each process then does what there is in one
-//! go, on many nobody changes. It is bounded, and tried only where waits were short of late: whoever waits for milliseconds of work
-//! leaves its processor to it.
+//! A sleep and a wake cost two system calls, two context switches and, on an idle processor, an
+//! interrupt. That takes some microseconds, in which several tiny batches can be produced. A
+//! process that yields instead gives its processor to processes that have work, and runs again when
+//! they have none. So on few processors each process does all its work in one go, and on many no
+//! process switches.
+//!
+//! It is bounded, and used only if recent waits were short. A process that waits for milliseconds
+//! of work leaves its processor to it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::limits::{SPIN_BELOW, SPIN_LIMIT};
 
-/// Each wait counts this part of the typical one.
+/// Each wait has this part in the typical one.
 const WEIGHT: u64 = 8;
 
-/// What a waiter knows of its waits. Of one process; consumers share theirs.
+/// What one process knows about its waits. All consumers share one.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
-    /// How long waits were of late.
+    /// How long recent waits were.
     typical_nanos: AtomicU64,
 }
 
 impl Patience {
-    /// Looks again and again, while others may run. Says whether it saw what it looks for; else it is time to sleep.
+    /// Looks again and again while other processes may run. Returns whether it saw what it looks
+    /// for; if not, it is time to sleep.
     pub(super) fn lasts_until(&self, since: Instant, mut seen: impl FnMut() -> bool) -> bool {
         if cfg!(cobuf_loom) || self.typical_nanos.load(Ordering::Relaxed) > SPIN_BELOW.as_nanos() as u64 {
             return false;
@@ -43,7 +47,7 @@ impl Patience {
         }
     }
 
-    /// Takes in how long a wait was.
+    /// Records how long a wait was.
     pub(super) fn learn(&self, lasted: Duration) {
         let nanos = lasted.as_nanos().min(u128::from(u32::MAX)) as u64;
         let typical = self.typical_nanos.load(Ordering::Relaxed);
@@ -56,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_the_wait_begun_patiently_only_where_waits_were_short() {
+    fn process_is_patient_only_if_its_recent_waits_were_short() {
         let patience = Patience::default();
         let mut looks = 0;
         let mut third_look = || {
@@ -71,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn does_patience_end() {
+    fn patience_ends() {
         assert!(!Patience::default().lasts_until(Instant::now(), || false));
     }
 }

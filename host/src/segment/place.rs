@@ -1,7 +1,8 @@
 //! A worker's place in the segment: its number and its crew.
 //!
-//! Two crews live side by side while the producer is swapped, so that there are two workers with each number. Places alternate between
-//! the crews: worker 0 of crew 0, worker 0 of crew 1, worker 1 of crew 0, and so on.
+//! Two crews live side by side while the producer is swapped, so that there are two workers with
+//! each number. Places alternate between the crews: worker 0 of crew 0, worker 0 of crew 1, worker
+//! 1 of crew 0, and so on.
 
 use std::fmt;
 
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// How many crews there can be at a time: one, and a second while the producer's code is swapped.
 pub(crate) const CREWS: usize = 2;
 
-/// A worker's place. It keeps it over its restarts; a slot's word names its owner by it.
+/// A worker's place. A worker keeps its place over its restarts, and a slot's word names its owner
+/// by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Place(u32);
 
@@ -45,7 +47,7 @@ impl Place {
     }
 }
 
-/// `worker 3`: people do not see crews.
+/// `worker 3`: users do not see crews.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {}", self.worker())

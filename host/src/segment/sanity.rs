@@ -1,7 +1,9 @@
-//! Whether what a taken slot says of itself can be. Plugins share the memory, and one that writes outside of its arrays may hit the
-//! headers: the batch is then an error in its place, and none of its numbers is used.
+//! Whether the numbers of a claimed slot are possible. Plugins share the memory, and a plugin that
+//! writes outside its arrays may hit the headers. An error then takes the batch's place, and none
+//! of its numbers is used.
 //!
-//! Numbers that are wrong and could be right are not found, nor are arrays that another slot's plugin wrote over.
+//! Wrong numbers that are possible are not found, nor are arrays that another slot's plugin wrote
+//! over.
 
 use super::claim::{Claim, Reading};
 use super::memory::Segment;
@@ -11,7 +13,7 @@ use super::word::Owner;
 use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
 
 impl Segment {
-    /// The text of the error where something cannot be.
+    /// The text of the error, if a number is impossible.
     pub(crate) fn impossible(&self, claim: &Claim<Reading>, outcome: &Outcome) -> Option<String> {
         let said = self.contradiction(claim, outcome)?;
         Some(format!(

@@ -1,116 +1,171 @@
-//! Search: how a worker comes by the oldest queued message of its crew's share.
+//! Search: how a worker finds and claims the oldest queued message of its crew's share.
 //!
 //! ```text
-//!   queue ──► next entry whose slot says "queued" ─┐
-//!                                                  ├─► the older one ──► claim: note, compare-and-swap, is it still of this share?
-//!   all slots ──► least message of the share ──────┘
-//!   only after a requeue, and where the share is not the whole stream
+//!   next slot of the set: the expected message? ─► note it, compare-and-swap, still of this share?
+//!        └─ no: the least message of the set ────►┘
 //! ```
 //!
-//! Invariant: no queued message is passed over for ever: either an entry leads to it, or `requeues` was counted after it was queued, and
-//! each worker that hears of that looks at all slots until the messages are gone that were commanded by then.
+//! Invariant: no queued message is passed over for ever. A worker claims a message without a look
+//! at all others only if no older one is queued. It expects the next one only if it knows that no
+//! older one is queued.
 
 use std::ops::Range;
 
 use super::claim::{Claim, Producing};
 use super::failpoint::Failpoint;
 use super::place::Place;
+use super::queue::Expected;
 use super::sync::{AtomicU64, Ordering};
 use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
 
-/// What a worker's process knows of messages that the queue may not lead to.
-#[derive(Debug, Default)]
-pub(crate) struct Scout {
-    /// The last requeue that it has heard of.
-    requeues: u32,
-    /// The messages before this one are looked for in all slots: those that were commanded when it heard of that.
-    until: u64,
-}
-
-/// A queued message, as it was looked at.
-#[derive(Debug)]
-pub(super) struct Queued {
+/// A queued message, as a worker saw it.
+#[derive(Debug, Clone, Copy)]
+struct Queued {
     index: usize,
     seen: Snapshot,
     sequence: u64,
-    /// Where the queue led to it.
-    ticket: Option<u64>,
 }
 
 impl Table<'_> {
-    /// Claims the oldest queued message of its crew's share for the worker in a place. `noted` is the worker's own note of how far it has
-    /// come, see `shares`.
-    pub(crate) fn claim_queued(
-        self,
-        place: Place,
-        noted: &AtomicU64,
-        scout: &mut Scout,
-    ) -> Option<Claim<Producing>> {
+    /// Claims the oldest queued message of the share of the worker's crew. `noted` is the worker's
+    /// note of the messages that it may have claimed, see `shares`.
+    pub(crate) fn claim_queued(self, place: Place, noted: &AtomicU64) -> Option<Claim<Producing>> {
         let (shares, crew) = (&self.control.shares, place.crew());
         loop {
-            let Queued { index, seen, sequence, ticket } =
-                self.find_queued(shares.glance().of(crew), scout)?;
+            let messages = shares.glance().of(crew);
+            if messages.is_empty() {
+                return None;
+            }
+            let expected = self.queue.expected();
+            let (queued, is_known) = self.find_queued(&messages, expected)?;
+            let Queued { index, seen, sequence } = queued;
             if noted.load(Ordering::Relaxed) <= sequence {
                 noted.store(sequence.saturating_add(1), Ordering::SeqCst);
             }
-            // Where another worker was faster, look again: each such loss is another's gain.
+            // If another worker was faster, look again: each loss is another worker's gain.
             let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, place) else {
                 continue;
             };
+            self.queue.set.remove(index);
             if !shares.now().of(crew).contains(&sequence) {
-                // Cut off in between: the other crew's.
+                // The cut came in between: the message is the other crew's.
+                self.queue.set.add(index);
                 self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
-                self.note_requeue();
+                self.queue.note_requeue();
                 self.control.queued.notify_all();
                 continue;
             }
-            ticket.into_iter().for_each(|ticket| self.queue.pass(ticket));
-            if self.is_backlog_low() {
-                self.control.freed.notify_all_if(|| self.free.has_any());
+            if is_known {
+                self.queue.expect_after(expected, index, sequence);
             }
+            self.control.freed.wake_sleepers_if(|| self.is_backlog_low() && self.free.has_any());
             self.control.armed.pass(Failpoint::WorkClaimed);
             return Some(Claim { index, snapshot, role: Producing { place } });
         }
     }
 
-    /// The oldest queued message of a share: the next of the queue, unless there may be one that the queue does not lead to.
-    fn find_queued(self, messages: Range<u64>, scout: &mut Scout) -> Option<Queued> {
-        let requeues = self.control.requeues.load(Ordering::Acquire);
-        if messages.is_empty() {
-            return None;
-        }
-        if scout.requeues != requeues {
-            *scout = Scout { requeues, until: self.commanded() };
-        }
-        let next = self.next_queued(&messages);
-        if scout.until == 0 && messages.end == u64::MAX {
-            return next;
-        }
-        let oldest = self.oldest_queued(messages);
-        if oldest.as_ref().is_none_or(|oldest| oldest.sequence >= scout.until) {
-            scout.until = 0;
-        }
-        let index = |queued: &Option<Queued>| queued.as_ref().map(|queued| queued.index);
-        if index(&next) == index(&oldest) { next } else { oldest }
-    }
-
-    /// The first queued message of a share that the queue leads to.
-    fn next_queued(self, messages: &Range<u64>) -> Option<Queued> {
-        self.queue.iter().find_map(|(ticket, index)| {
+    /// The oldest queued message of a share, and whether no older one is queued for certain: the
+    /// commander may have queued one during the look.
+    fn find_queued(self, messages: &Range<u64>, expected: Expected) -> Option<(Queued, bool)> {
+        let queued = |index: usize| {
             let slot = self.slots.get(index)?;
             let seen = slot.word.load();
             let sequence = slot.message_number();
             let there = seen.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence);
-            there.then_some(Queued { index, seen, sequence, ticket: Some(ticket) })
-        })
+            there.then_some(Queued { index, seen, sequence })
+        };
+        let next = queued(self.queue.set.members_from(expected.slot).next()?);
+        if let Some(next) = next.filter(|next| expected.is_oldest(next.sequence)) {
+            return Some((next, true));
+        }
+        // All of these but the last were queued before the look begins. The last one may be queued
+        // during it.
+        let commanded = self.commanded();
+        let mut oldest: Option<Queued> = None;
+        for found in self.queue.set.members_from(expected.slot).filter_map(queued) {
+            if expected.is_oldest(found.sequence) {
+                return Some((found, true));
+            }
+            if oldest.is_none_or(|oldest| found.sequence < oldest.sequence) {
+                oldest = Some(found);
+            }
+        }
+        oldest.map(|oldest| (oldest, oldest.sequence < commanded))
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::arrivals::{Arrivals, Wanted};
+    use crate::segment::fixture::segment;
+    use crate::segment::slot::Outcome;
+    use crate::segment::table::Supply;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// One thread: each claim is of the oldest message, whatever was expected.
+        #[test]
+        fn oldest_message_is_claimed_first(
+            slots in prop::sample::select(vec![1_usize, 5, 64, 130]),
+            steps in prop::collection::vec((0_u8..6, 1_usize..9), 1..200),
+        ) {
+            let segment = segment(slots);
+            let (table, mut supply, mut arrivals) = (segment.table(), Supply::default(), Arrivals::new(slots));
+            let (mut queued, mut producing) = (BTreeSet::new(), Vec::new());
+            let place = |nth: usize| Place::new(0, nth);
+            for (step, times) in steps {
+                for _ in 0..times {
+                    match step {
+                        0 | 1 => {
+                            let Some(claim) = table.claim_free(&mut supply) else { break };
+                            queued.insert(table.commanded());
+                            table.publish(claim, table.commanded(), 1);
+                        }
+                        2 => {
+                            let worker = place(producing.len());
+                            let claim = table.claim_queued(worker, &segment.worker_place(worker).noted);
+                            prop_assert_eq!(claim.as_ref().map(|claim| table.sequence(claim)), queued.pop_first());
+                            producing.extend(claim);
+                        }
+                        3 => {
+                            let Some(claim) = producing.pop() else { break };
+                            table.commit(claim, Outcome::default());
+                        }
+                        4 => {
+                            let Some(claim) = arrivals.take(table, Wanted::Any) else { break };
+                            table.release(claim);
+                        }
+                        _ => {
+                            let Some(lost) = producing.pop() else { break };
+                            queued.insert(table.sequence(&lost));
+                            table.reclaim_worker(place(producing.len()), None);
+                            table.restore();
+                        }
+                    }
+                }
+            }
+        }
     }
 
-    /// The slot with the least of these messages that is queued.
-    pub(super) fn oldest_queued(self, messages: Range<u64>) -> Option<Queued> {
-        let (index, seen, sequence) = self.oldest(|snapshot, sequence| {
-            snapshot.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence)
-        })?;
-        Some(Queued { index, seen, sequence, ticket: None })
+    #[test]
+    fn expectation_that_a_plugin_wrote_over_hides_no_message() {
+        for word in [0, 1, u64::MAX, u64::MAX << 32, 0xffff << 32, 1 << 63] {
+            let segment = segment(3);
+            let (table, mut supply) = (segment.table(), Supply::default());
+            (0..3).for_each(|sequence| {
+                table.publish(table.claim_free(&mut supply).expect("a free slot"), sequence, 1);
+            });
+            table.queue.next.0.store(word, Ordering::Relaxed);
+            let noted = &segment.worker_place(Place::FIRST).noted;
+            let claims = std::iter::from_fn(|| table.claim_queued(Place::FIRST, noted));
+            let mut sequences: Vec<u64> = claims.map(|claim| table.sequence(&claim)).collect();
+            sequences.sort();
+            assert_eq!(sequences, [0, 1, 2]);
+        }
     }
 }

@@ -1,18 +1,21 @@
-//! Which messages the workers of a crew may take, and the exact cut between two crews while the producer's code is swapped.
+//! The messages that each crew's workers may claim, and the exact cut between two crews while the
+//! producer's code is swapped.
 //!
 //! ```text
 //!   messages   … 41  42  43 │ 44  45  46 …
-//!   old crew   ─── below 44 ┤                  ends once it has nothing left to take
+//!   old crew   ─── below 44 ┤                  ends when nothing is left for it
 //!   new crew                ├─ from 44 ────►   constructed before the cut, waits on `opened`
 //!
 //!   bit 63    2      1       0
-//!       │ first │ closed │ crew │    all in one word: whose messages from `first` on are; those before are the other crew's
+//!       │ first │ closed │ crew │    messages from `first` on are this crew's, others the other's
 //! ```
 //!
-//! The cut is made while both crews live, at the first message that no worker of the old crew has taken. A worker notes the message
-//! in its place, claims it, and looks at the word again; the cut closes the word, looks at the notes, and opens it for the new crew.
-//! Both are sequentially consistent, so that either the worker sees the closed word and puts the message back, or the cut sees the note.
-//! A note of a message that the worker did not get makes the cut later by one, nothing else.
+//! The supervisor makes the cut while both crews live, at the first message that no worker of the
+//! old crew has claimed. A worker notes the message in its place, claims it, and looks at the word
+//! again. The cut closes the word, reads the notes, and opens the word for the new crew. All of
+//! these are sequentially consistent, so either the worker sees the closed word and gives the
+//! message back, or the cut sees the note. If a worker notes a message that another one claims
+//! first, the cut is at most that much later.
 
 use std::ops::Range;
 
@@ -29,7 +32,7 @@ const FIRST_SHIFT: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Shares {
     word: AtomicU64,
-    /// The word has changed: a new crew waits for it.
+    /// The word has changed: a new crew waits for this.
     pub(crate) opened: Event,
 }
 
@@ -46,7 +49,7 @@ impl Share {
         self.0 & CLOSED == 0 && self.0 & CREW == crew as u64
     }
 
-    /// The messages that a crew may take.
+    /// The messages that a crew may claim.
     pub(super) fn of(self, crew: usize) -> Range<u64> {
         if self.0 & CLOSED != 0 {
             0..0
@@ -59,12 +62,12 @@ impl Share {
 }
 
 impl Shares {
-    /// At a glance: they may be changing.
+    /// The share word at a glance: it may be changing.
     pub(super) fn glance(&self) -> Share {
         Share(self.word.load(Ordering::Relaxed))
     }
 
-    /// As every process sees them that has noted something before.
+    /// The share word, in one order with all notes.
     pub(super) fn now(&self) -> Share {
         Share(self.word.load(Ordering::SeqCst))
     }
@@ -78,8 +81,9 @@ impl Shares {
         self.now().is_open_for(crew)
     }
 
-    /// Hands all messages from now on over to the other crew; gives the first of them. `taken` gives the least number above all that
-    /// the workers of the old crew have noted, which is at most `commanded` unless a note was written over.
+    /// Gives all messages from now on to the other crew, and returns the first of them. `taken`
+    /// returns the least number above all that the old crew's workers have noted. It is at most
+    /// `commanded`, unless a plugin wrote over a note.
     pub(super) fn cut(
         &self,
         old: usize,
@@ -93,7 +97,7 @@ impl Shares {
         first
     }
 
-    /// Makes this the first message of the run's first crew.
+    /// Makes this the first message, and gives all to the first crew.
     pub(super) fn begin_at(&self, sequence: u64) {
         self.set(sequence, 0);
     }

@@ -1,6 +1,6 @@
-//! One slot beside its payload: its word and a few numbers, and what is read from them.
+//! One slot without its payload: its word and a few numbers.
 //!
-//! The numbers are written by whoever holds the claim on the slot, and published with the word.
+//! The holder of the claim on the slot writes the numbers; the word publishes them.
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::word::{Owner, SlotState, SlotWord, Snapshot};
@@ -12,34 +12,35 @@ pub(crate) struct SlotHeader {
     pub(super) word: SlotWord,
     /// The message's number plus one; 0 in a free slot.
     pub(super) sequence: AtomicU64,
-    /// When the slot came into its state, as `clock` says; for reports only.
+    /// When the slot entered its state, by `clock`. For reports and deadlines only.
     pub(super) since_nanos: AtomicU64,
     pub(super) message_bytes: AtomicU32,
     pub(super) outcome_bytes: AtomicU32,
-    /// 0: the batch is there; 1: a report is in its place.
+    /// 0: the slot has a batch; 1: it has a failure report instead.
     pub(super) failed: AtomicU32,
     pub(super) worker: AtomicU32,
     pub(super) edition: AtomicU32,
-    /// The batch's rows, `u64::MAX` for all.
+    /// The batch's rows; `u64::MAX` if there are as many as in the schema.
     pub(super) rows: AtomicU64,
     pub(super) produce_nanos: AtomicU64,
 }
 
 impl SlotHeader {
-    /// The number of the message in the slot; 0 also where it was written over and is none any more: the slot is held all the same.
+    /// The number of the message in the slot. It is 0 if a plugin wrote over it: the slot is still
+    /// held.
     pub(super) fn message_number(&self) -> u64 {
         self.sequence.load(Ordering::Relaxed).saturating_sub(1)
     }
 }
 
-/// What a worker, or the supervisor in its place, says of a message that is done.
+/// What a worker, or the supervisor in its place, reports about a finished message.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Whether the outcome's bytes are a report instead of metadata.
+    /// Whether the outcome's bytes are a failure report, and not metadata.
     pub(crate) failed: bool,
-    /// How many bytes of metadata or report there are.
+    /// How many bytes of metadata or report the slot has.
     pub(crate) bytes: usize,
-    /// The rows of the batch, where they are fewer than the schema's.
+    /// The rows of the batch, if they are fewer than the schema's.
     pub(crate) rows: Option<usize>,
     /// How long the producer took.
     pub(crate) nanos: u64,
@@ -49,19 +50,19 @@ pub(crate) struct Outcome {
     pub(crate) edition: u32,
 }
 
-/// What a slot holds, as it was looked at: it may be something else already.
+/// A slot at the moment of a look. It may have changed since.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SlotLook {
     pub(crate) state: SlotState,
     pub(crate) owner: Owner,
     pub(crate) attempts: u32,
-    /// The message's number, where there is one.
+    /// The message's number, if the slot has one.
     pub(crate) sequence: Option<u64>,
-    /// When the slot came into its state; of a slot that is being filled, when its message was queued.
+    /// When the slot entered its state. If a worker is filling it, when its message was queued.
     pub(crate) since_nanos: u64,
 }
 
-/// A message in a slot, as it was looked at: another may be there already.
+/// A message in a slot at the moment of a look. Another one may be there already.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
     pub(super) slot: usize,
@@ -88,7 +89,7 @@ impl SlotHeader {
     }
 }
 
-/// Where numbers lie in a slot's header, for tests that write over them.
+/// The offsets of numbers in a slot's header, for tests that write over them.
 #[cfg(all(test, not(cobuf_loom)))]
 impl SlotHeader {
     pub(crate) const SEQUENCE: usize = std::mem::offset_of!(Self, sequence);

@@ -1,38 +1,86 @@
-//! A set of slots, a bit each: which ones may be free, or ready, so that nobody has to look at all of them.
+//! A set of slots, one bit each: the slots that may be free, ready or queued, so that no process
+//! has to look at all slots.
 //!
 //! ```text
-//!   whoever frees slot 5:  word of slot 5 → Free, then bit 5
-//!   the commander:         takes all bits of 64 slots at once, then looks at each slot's word
+//!   a consumer frees slot 5:  word of slot 5 → Free, then bit 5
+//!   the commander:            takes the bits of 64 slots at once, then looks at each slot's word
 //! ```
 //!
-//! A hint: the slot's word decides. A bit too many is harmless. A bit that is missing, because the process died that had changed
-//! the word, or that had taken the bit, is set again by [`restore`](super::table::Table::restore).
+//! A set is a hint: the slot's word decides. An extra bit is harmless. A bit is missing if a
+//! process died after it had changed the word, or after it had taken the bit;
+//! [`restore`](super::table::Table::restore) sets it again.
+//!
+//! The set of queued slots is used in another way, see `queue`: workers look at its bits and leave
+//! them there until they have claimed a slot.
 
 use super::sync::{AtomicU64, Ordering};
 
 const BITS: usize = u64::BITS as usize;
 
-/// How many words a set of so many slots has.
+/// How many words a set for this many slots has.
 pub(super) const fn words(slots: usize) -> usize {
     slots.div_ceil(BITS)
 }
 
-/// A set in shared memory. Anyone adds, one takes.
+/// A set in shared memory. Every process may add; one process takes, or several remove.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SlotSet<'a>(pub(super) &'a [AtomicU64]);
 
 impl SlotSet<'_> {
-    /// Adds a slot, after its word was changed.
+    /// Adds a slot. Sequentially consistent, as all changes of a set that is counted.
     pub(super) fn add(self, slot: usize) {
-        self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::AcqRel);
+        self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::SeqCst);
     }
 
-    /// Whether there are any.
+    /// Removes a slot, after its word was changed. Sequentially consistent with
+    /// [`has_more_than`](Self::has_more_than): if several workers remove slots and then count, the
+    /// last one sees that all of them are gone.
+    pub(super) fn remove(self, slot: usize) {
+        self.0[slot / BITS].fetch_and(!(1 << (slot % BITS)), Ordering::SeqCst);
+    }
+
+    /// Whether a slot is in the set.
+    pub(super) fn has(self, slot: usize) -> bool {
+        self.0[slot / BITS].load(Ordering::Acquire) >> (slot % BITS) & 1 == 1
+    }
+
+    /// Whether the set has more than `most` slots.
+    pub(super) fn has_more_than(self, most: usize) -> bool {
+        let mut count = 0;
+        self.0.iter().any(|word| {
+            let bits = word.load(Ordering::SeqCst);
+            if bits != 0 {
+                count += bits.count_ones() as usize;
+            }
+            count > most
+        })
+    }
+
+    /// All slots of the set: first those from `slot` on, then those before it.
+    pub(super) fn members_from(self, slot: usize) -> impl Iterator<Item = usize> {
+        let first = if slot / BITS < self.0.len() { slot / BITS } else { 0 };
+        let from = !0 << (slot % BITS);
+        let mut nth = 0;
+        std::iter::from_fn(move || {
+            let index = if first + nth < self.0.len() { first + nth } else { first + nth - self.0.len() };
+            let of_interest = match nth {
+                0 => from,
+                _ if nth == self.0.len() => !from,
+                _ if nth > self.0.len() => return None,
+                _ => !0,
+            };
+            nth += 1;
+            Some(Members { first: index * BITS, bits: self.0[index].load(Ordering::Acquire) & of_interest })
+        })
+        .flatten()
+    }
+
+    /// Whether the set has a slot.
     pub(super) fn has_any(self) -> bool {
         self.0.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
-    /// Takes the first slots that there are, up to 64 of them.
+    /// Takes the first slots of the set, up to 64 of them.
     pub(super) fn take(self) -> Option<Members> {
         let some = |word: &AtomicU64| match word.load(Ordering::Relaxed) {
             0 => 0,
@@ -45,7 +93,7 @@ impl SlotSet<'_> {
     }
 }
 
-/// Slots that were taken from a set, lowest first.
+/// Slots of one word of a set, lowest first.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     first: usize,
@@ -70,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_each_slot_taken_that_was_added(slots in prop::collection::vec(0usize..300, 0..100)) {
+        fn each_slot_that_was_added_is_taken_once(slots in prop::collection::vec(0usize..300, 0..100)) {
             let words: Vec<AtomicU64> = (0..words(300)).map(|_| AtomicU64::new(0)).collect();
             let set = SlotSet(&words);
             slots.iter().for_each(|&slot| set.add(slot));
@@ -79,6 +127,25 @@ mod tests {
             let sorted: Vec<usize> = BTreeSet::from_iter(slots).into_iter().collect();
             prop_assert_eq!(taken, sorted, "each once, lowest first");
             prop_assert!(!set.has_any());
+        }
+
+        #[test]
+        fn members_are_found_once_from_any_slot_on(
+            slots in prop::collection::btree_set(0usize..300, 0..100),
+            removed in prop::collection::btree_set(0usize..300, 0..100),
+            from in 0usize..320,
+        ) {
+            let words: Vec<AtomicU64> = (0..words(300)).map(|_| AtomicU64::new(0)).collect();
+            let set = SlotSet(&words);
+            slots.iter().for_each(|&slot| set.add(slot));
+            removed.iter().for_each(|&slot| set.remove(slot));
+            let left: Vec<usize> = slots.difference(&removed).copied().collect();
+            let (before, behind): (Vec<usize>, Vec<usize>) = left.iter().partition(|&&slot| slot < from);
+            let found: Vec<usize> = set.members_from(from).collect();
+            prop_assert_eq!(found, [behind, before].concat());
+            (0..300).for_each(|slot| assert_eq!(set.has(slot), left.contains(&slot)));
+            prop_assert!(!set.has_more_than(left.len()));
+            prop_assert!(left.is_empty() || set.has_more_than(left.len() - 1));
         }
     }
 }

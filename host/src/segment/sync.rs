@@ -1,7 +1,7 @@
 //! Atomics and futexes that work across processes; loom's stand-ins under `--cfg cobuf_loom`.
 //!
-//! The futexes are shared ones (no private flag): the kernel finds a waiter by the memory's page, not by its address
-//! in one process. Private ones, such as parking_lot's, would never wake another process.
+//! The futexes are shared (no private flag): the kernel finds a waiter by the memory's page, not by
+//! its address in one process. Private futexes, such as parking_lot's, never wake another process.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ pub(crate) use loom::sync::atomic::Ordering;
 #[cfg(not(cobuf_loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Sleeps while `word` is `expected`, until it is woken or the time is over. May return without a reason: callers check again.
+/// Sleeps while `word` is `expected`, until a wake or the timeout. It may return without a reason,
+/// so callers check again.
 #[cfg(not(cobuf_loom))]
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     use rustix::thread::futex;
@@ -20,24 +21,25 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Durati
         tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
-    // Errors are "the word has changed", "interrupted" and "timed out": each a reason to look again.
+    // The errors are "the word has changed", "interrupted" and "timed out". Each is a reason to
+    // look again.
     let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
 }
 
-/// Wakes at most `count` of those that sleep on `word`; gives the number of those that were woken.
+/// Wakes at most `count` of the waiters that sleep on `word`. Returns how many it woke.
 #[cfg(not(cobuf_loom))]
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
     use rustix::thread::futex;
-    // It can only fail for a misaligned or unmapped word, which a reference is not.
+    // It fails only if the word is misaligned or unmapped, which a reference never is.
     futex::wake(word, futex::Flags::empty(), count).unwrap_or(0)
 }
 
 #[cfg(cobuf_loom)]
 pub(crate) use modelled::{futex_wait, futex_wake};
 
-/// futex(2): the load, the comparison and going to sleep are one atomic step with respect to wakes of the same word.
-/// One lock over all words stands for the kernel's. The load is sequentially consistent, as the kernel's is by the full
-/// barrier before it.
+/// futex(2): the load, the comparison and the start of the sleep are one atomic step with respect
+/// to wakes of the same word. One lock over all words stands for the kernel's locks. The load is
+/// sequentially consistent, as the kernel's is because of the full barrier before it.
 #[cfg(cobuf_loom)]
 mod modelled {
     use super::{AtomicU32, Duration, Ordering};
@@ -45,7 +47,7 @@ mod modelled {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    /// Those that sleep on one word.
+    /// The waiters that sleep on one word.
     #[derive(Default)]
     struct Bed {
         woken: Arc<Condvar>,

@@ -1,8 +1,9 @@
-//! What the processes of a run do with its slots: claim them, publish, commit, release, and look at them.
+//! The operations on slots: claim, publish, commit, release, and look at them.
 //!
-//! Each changes a slot's word by one transition, which publishes what was written under the claim before; then it says where to find
-//! the slot (`slot_set`, `queue`), and whoever may wait for it is woken. How a worker comes by a message is in `search`, what becomes of the
-//! slots of the dead in `recovery`.
+//! Each operation changes a slot's word by one transition, which publishes everything that was
+//! written under the claim. Then it adds the slot to a set (`slot_set`; `queue` has the exception)
+//! and wakes the processes that may wait for it. `search` has a worker's claim, `recovery` the
+//! slots of dead processes.
 
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::clock;
@@ -12,22 +13,22 @@ use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
 use super::sync::Ordering;
-use super::word::{Owner, SlotState, Snapshot};
+use super::word::{Owner, Snapshot};
 use crate::limits::LOW_BACKLOG_PART;
 
-/// The slots of a run and what is shared beside them.
+/// The slots of a run, and what its processes share beside them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table<'a> {
     pub(crate) control: &'a Control,
     pub(crate) slots: &'a [SlotHeader],
-    /// Those that may be free.
+    /// The slots that may be free.
     pub(super) free: SlotSet<'a>,
-    /// Those that may be ready.
+    /// The slots that may be ready.
     pub(super) ready: SlotSet<'a>,
     pub(super) queue: Queue<'a>,
 }
 
-/// What a commander's process knows: the free slots that it has come upon and not yet claimed.
+/// The free slots that a commander has taken from the set and not claimed yet.
 #[derive(Debug, Default)]
 pub(crate) struct Supply {
     free: Members,
@@ -39,15 +40,16 @@ impl Table<'_> {
         self.control.shares.is_open_for(crew)
     }
 
-    /// Hands all messages from now on over to the other crew; gives the first of them. `taken` gives the least number above all that
-    /// the workers of the old crew have noted.
+    /// Gives all messages from now on to the other crew, and returns the first of them. `taken`
+    /// returns the least number above all that the workers of the old crew have noted.
     pub(crate) fn cut(self, old: usize, taken: impl FnOnce() -> u64) -> u64 {
         let first = self.control.shares.cut(old, taken, || self.commanded());
         self.wake_everyone();
         first
     }
 
-    /// Makes all slots known as free, and this the first message to be queued. Before there is a commander.
+    /// Adds all slots to the free set, and makes this the first message. Before a commander is
+    /// started.
     pub(crate) fn begin_at(self, sequence: u64) {
         (0..self.slots.len()).for_each(|slot| self.free.add(slot));
         self.control.commanded.store(sequence, Ordering::Release);
@@ -74,35 +76,28 @@ impl Table<'_> {
 
     /// Queues the message that was written into the claimed slot.
     pub(crate) fn publish(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
-        let slot = claim.index;
-        self.queue_unentered(claim, sequence, message_bytes);
-        if self.queue.is_lapped() {
-            self.note_requeue();
-        }
-        self.queue.enter(slot);
-        self.control.queued.notify_one();
-    }
-
-    /// The message is queued, and no entry leads to it yet.
-    pub(super) fn queue_unentered(self, claim: Claim<Commanding>, sequence: u64, message_bytes: usize) {
         let slot = &self.slots[claim.index];
         slot.message_bytes.store(message_bytes as u32, Ordering::Relaxed);
         slot.sequence.store(sequence + 1, Ordering::Relaxed);
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-        // From here on the message counts as queued, though its word does not say so yet: see `reclaim_commander`.
+        // From here on the message counts as queued, although its word does not say so yet: see
+        // `reclaim_commander`.
         self.control.commanded.store(sequence + 1, Ordering::Release);
         self.control.armed.pass(Failpoint::CommandCounted);
+        // Before the word changes: see `queue`.
+        self.queue.set.add(claim.index);
         expect_held(slot.word.transition_to_queued(claim.snapshot));
         self.control.armed.pass(Failpoint::CommandQueued);
+        self.control.queued.notify_one();
     }
 
-    /// Gives the claimed slot back: no message came of it.
+    /// Frees the claimed slot, if there is no message for it.
     pub(crate) fn abandon(self, claim: Claim<Commanding>) {
         expect_held(self.slots[claim.index].word.transition_to_abandoned(claim.snapshot));
         self.free.add(claim.index);
     }
 
-    /// Says that the stream ends before message `end`.
+    /// Ends the stream before message `end`.
     pub(crate) fn end_stream(self, end: u64) {
         self.control.end.store(end.saturating_add(1), Ordering::Release);
         self.control.ready.notify_all();
@@ -114,26 +109,17 @@ impl Table<'_> {
 
     // A worker's part.
 
-    /// Whether so few messages are queued that a sleeping commander is to be woken, to fill all free slots: waking it for each would cost
-    /// more than its messages. Whoever gets there wakes it, be it by taking a message or by giving a slot back.
+    /// Whether few enough messages are queued to wake a sleeping commander, which then fills all
+    /// free slots. A wake for each slot would cost more than the messages. The process that makes
+    /// the backlog low or frees a slot wakes it: a worker or a consumer.
     pub(super) fn is_backlog_low(self) -> bool {
-        let low = self.slots.len() as u64 / LOW_BACKLOG_PART;
-        let is_queued = |slot: &SlotHeader| slot.word.load().is(SlotState::Writing, Owner::Nobody);
-        if self.queue.backlog() > low {
-            self.queue.settle(|index| self.slots.get(index).is_some_and(is_queued));
-        }
-        self.queue.backlog() <= low
-    }
-
-    /// Says that a message was queued that the queue does not lead to.
-    pub(super) fn note_requeue(self) {
-        self.control.requeues.fetch_add(1, Ordering::AcqRel);
+        !self.queue.set.has_more_than(self.slots.len() / LOW_BACKLOG_PART)
     }
 
     /// Makes the claimed slot's batch, or the report in its place, ready.
     pub(crate) fn commit(self, claim: Claim<Producing>, outcome: Outcome) {
         let slot = &self.slots[claim.index];
-        // Once the batch is ready the slot may soon be another message's.
+        // After the batch is ready, the slot may soon hold another message.
         let sequence = slot.message_number();
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         slot.failed.store(outcome.failed.into(), Ordering::Relaxed);
@@ -151,12 +137,13 @@ impl Table<'_> {
 
     // The application's part.
 
-    /// Says which message's batch is the last that a consumer waits for. Before it looks for it.
+    /// Sets the last message whose batch a consumer waits for. The consumer calls it before it
+    /// looks for the batch.
     pub(crate) fn want(self, sequence: u64) {
         self.control.wanted.store(sequence, Ordering::Relaxed);
     }
 
-    /// Gives the slot of a batch back.
+    /// Frees the slot of a batch.
     pub(crate) fn release(self, claim: Claim<Reading>) {
         let slot = &self.slots[claim.index];
         slot.sequence.store(0, Ordering::Relaxed);
@@ -167,7 +154,7 @@ impl Table<'_> {
 
     // The supervisor's part; more of it is in `recovery`.
 
-    /// Wakes everyone to look again.
+    /// Wakes all processes, so that they look again.
     pub(crate) fn wake_everyone(self) {
         self.control.queued.rouse();
         self.control.freed.rouse();
@@ -181,13 +168,13 @@ impl Table<'_> {
         self.wake_everyone();
     }
 
-    // What anyone may ask.
+    // For every process.
 
     pub(crate) fn stop_requested(self) -> bool {
         self.control.stop.load(Ordering::SeqCst) != 0
     }
 
-    /// The number of messages of the whole stream, once it is over.
+    /// The number of messages of the whole stream, if it has ended.
     pub(crate) fn end(self) -> Option<u64> {
         self.control.end.load(Ordering::Acquire).checked_sub(1)
     }
@@ -221,7 +208,7 @@ impl Table<'_> {
         self.slots[claim.index].message_bytes.load(Ordering::Relaxed) as usize
     }
 
-    /// What was said of the batch in a taken slot.
+    /// The outcome of the batch in a claimed slot.
     pub(crate) fn outcome(self, claim: &Claim<Reading>) -> Outcome {
         let slot = &self.slots[claim.index];
         let rows = slot.rows.load(Ordering::Relaxed);
@@ -235,7 +222,7 @@ impl Table<'_> {
         }
     }
 
-    /// What each slot holds.
+    /// Each slot at this moment.
     pub(crate) fn look(self) -> impl Iterator<Item = SlotLook> {
         self.slots.iter().map(|slot| {
             let snapshot = slot.word.load();
@@ -254,7 +241,7 @@ impl Table<'_> {
         let written = |(slot, header): (usize, &SlotHeader)| {
             let snapshot = header.word.load();
             let bytes = header.message_bytes.load(Ordering::Relaxed) as usize;
-            // A slot that is free by now no longer knows its message's number.
+            // A free slot has no message number.
             let sequence = header.sequence.load(Ordering::Relaxed).checked_sub(1)?;
             let there = bytes > 0 && snapshot.owner() != Owner::Commander;
             there.then_some(Written { slot, snapshot, sequence, bytes })
@@ -262,7 +249,7 @@ impl Table<'_> {
         self.slots.iter().enumerate().filter_map(written).collect()
     }
 
-    /// The slot with the least sequence number among those whose word and number are as wanted.
+    /// The slot with the least message number among those whose word and number are as wanted.
     pub(super) fn oldest(self, wanted: impl Fn(Snapshot, u64) -> bool) -> Option<(usize, Snapshot, u64)> {
         let candidates = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let snapshot = slot.word.load();
@@ -273,12 +260,12 @@ impl Table<'_> {
     }
 }
 
-/// Only its holder changes a claimed slot, so that its transitions succeed; unless somebody wrote over the segment, where the
-/// slot is then left to whatever was written.
+/// Only its holder changes a claimed slot, so the holder's transitions succeed. They fail only if a
+/// plugin wrote over the word; then the slot stays as the plugin left it.
 fn expect_held(transition: Option<Snapshot>) {
     if transition.is_none() {
         tracing::error!(
-            "a slot was changed by somebody who did not hold it; did a plugin write outside of its arrays?"
+            "a slot was changed by a process that did not hold it; did a plugin write outside its arrays?"
         );
     }
 }

@@ -5,18 +5,18 @@
 //!       │   generation   │ attempts │   owner    │state│
 //! ```
 //!
-//! | state | owner | who may touch the payload |
+//! | state | owner | the process that may touch the payload |
 //! | --- | --- | --- |
-//! | Free | – | nobody |
+//! | Free | – | none |
 //! | Writing | commander | the commander, writing the message |
-//! | Writing | nobody (*queued*) | nobody; any worker may claim it |
-//! | Writing | worker k | worker k; once k was reaped, the supervisor |
-//! | Ready | – | nobody; any consumer may take it |
+//! | Writing | nobody (*queued*) | none; any worker may claim it |
+//! | Writing | worker k | worker k; after k was reaped, the supervisor |
+//! | Ready | – | none; any consumer may claim it |
 //! | Reading | – | the holder of the batch |
 //!
-//! Every transition is one compare-and-swap of the whole word, so that *that* it is held and *who* holds it never
-//! disagree. The generation counts the slot's uses: a claim that was decided on an older use fails. Only this module
-//! sees bits.
+//! Every transition is one compare-and-swap of the whole word, so state and owner never disagree.
+//! The generation counts the slot's uses: a claim that was decided on an older use fails. Only this
+//! module sees bits.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ pub(crate) enum SlotState {
     Reading,
 }
 
-/// Who holds a slot in state Writing.
+/// The process that holds a slot in state Writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Nobody,
@@ -98,7 +98,7 @@ impl Snapshot {
         Owner::from_bits(self.0 >> OWNER_SHIFT & ((1 << OWNER_BITS) - 1))
     }
 
-    /// How many attempts at the message ended in a worker's death.
+    /// How many attempts at the message ended with a worker's death.
     pub(crate) fn attempts(self) -> u32 {
         (self.0 >> ATTEMPT_SHIFT) as u32 & MAX_COUNTED_ATTEMPTS
     }
@@ -111,7 +111,7 @@ impl Snapshot {
         self.state() == state && self.owner() == owner
     }
 
-    /// Whether it is of the same use of the slot, with the same message.
+    /// Whether both values belong to the same use of the slot, and so to the same message.
     pub(super) fn is_same_use(self, other: Self) -> bool {
         self.generation() == other.generation()
     }
@@ -145,7 +145,7 @@ impl SlotWord {
         Self(AtomicU64::new(0))
     }
 
-    /// The current value; what its holder wrote before is visible.
+    /// The current value. Everything that the slot's holder wrote before it is visible.
     pub(crate) fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
@@ -173,8 +173,8 @@ impl SlotWord {
         self.swap(held, (SlotState::Writing, Owner::Worker(worker)), held.to(SlotState::Ready, Owner::Nobody))
     }
 
-    /// Ready → Reading. An owner, which a ready slot has only where somebody wrote over its word, stays: the slot is then never
-    /// free again, since that owner may be writing in it.
+    /// Ready → Reading. A ready slot has an owner only if a plugin wrote over its word. The owner
+    /// stays then, and the slot is never free again, because that owner may still write to it.
     pub(crate) fn transition_to_reading(&self, seen: Snapshot) -> Option<Snapshot> {
         let owner = seen.owner();
         self.swap(seen, (SlotState::Ready, owner), seen.to(SlotState::Reading, owner))
@@ -185,7 +185,7 @@ impl SlotWord {
         self.swap(held, (SlotState::Reading, Owner::Nobody), held.to(SlotState::Free, Owner::Nobody))
     }
 
-    /// Writing(commander) → Free: no message came of it.
+    /// Writing(commander) → Free: the commander had no message for it.
     pub(crate) fn transition_to_abandoned(&self, held: Snapshot) -> Option<Snapshot> {
         self.swap(held, (SlotState::Writing, Owner::Commander), held.to(SlotState::Free, Owner::Nobody))
     }
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn does_a_word_hold_what_was_put_in() {
+    fn word_keeps_state_owner_attempts_and_generation() {
         for owner in
             [Owner::Nobody, Owner::Commander, Owner::Worker(Place::at(0)), Owner::Worker(Place::at(1023))]
         {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_claim_decided_on_an_older_use_fail() {
+    fn claim_that_was_decided_on_an_older_use_fails() {
         let word = SlotWord(AtomicU64::new(0));
         let old = word.load();
         let held = word.transition_to_commanding(old).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn do_attempts_survive_until_the_next_use_only() {
+    fn attempts_last_until_the_next_use() {
         let word = SlotWord(AtomicU64::new(0));
         word.transition_to_queued(word.transition_to_commanding(word.load()).unwrap()).unwrap();
         word.transition_to_requeued(

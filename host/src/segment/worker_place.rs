@@ -1,4 +1,5 @@
-//! What a worker shares with the supervisor: what it did, and whether it is to end.
+//! A worker's place in the segment: its counters for the supervisor, and the supervisor's request
+//! that it exits.
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -6,29 +7,29 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct WorkerPlace {
-    /// Messages done.
+    /// Messages that it has finished.
     pub(crate) produced: AtomicU64,
-    /// Time asleep, waiting for messages.
+    /// Time that it waited for messages.
     pub(crate) wait_nanos: AtomicU64,
     /// Time in the producer.
     pub(crate) busy_nanos: AtomicU64,
-    /// When the worker last looked for a message, as `clock` says: it has held its slot for no
-    /// longer. `u64::MAX` while it does something that has no deadline.
+    /// When the worker last looked for a message, by `clock`: it has held its slot for no longer
+    /// than since then. `u64::MAX` while it does something that has no deadline.
     pub(crate) looked_nanos: AtomicU64,
-    /// The least number above all messages that the worker has noted as its own, see `shares`.
+    /// The least number above all messages that the worker has noted, see `shares`.
     pub(crate) noted: AtomicU64,
-    /// Whether the worker shall end, see [`Retire`].
+    /// Whether the worker is to exit, see [`Retire`].
     retire: AtomicU32,
 }
 
-/// Whether, and when, a worker shall end.
+/// Whether, and when, a worker is to exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retire {
     /// Never.
     No = 0,
     /// After the message that it holds.
     Next = 1,
-    /// When nothing is left that its crew may take.
+    /// When nothing is left that its crew may claim.
     Drained = 2,
 }
 

@@ -1,19 +1,19 @@
-//! The processes of a run, as they come and go.
+//! The processes of a run: started and not yet reaped.
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::protocol::role::Role;
 
-/// What a process of a run is for.
+/// The part that a process plays in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessRole {
-    /// It forks the others.
+    /// Forks the others.
     ForkServer,
-    /// It gives messages.
+    /// Makes messages.
     Commander,
-    /// It produces: the worker with this number.
+    /// Produces batches: the worker with this number.
     Worker(u32),
 }
 
@@ -21,9 +21,10 @@ pub enum ProcessRole {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProcessInfo {
-    /// What it is for.
+    /// The process's part in the run.
     pub role: ProcessRole,
-    /// Its number. It may have ended by now, and the number be another's.
+    /// The process number. The process may have ended by now, and its number may belong to another
+    /// one.
     pub pid: u32,
 }
 
@@ -38,18 +39,19 @@ struct Known {
 }
 
 impl Roster {
-    /// There is a fork server from now on: the first, or another one after all processes of the one
-    /// before have ended.
+    /// Notes a fork server: the first one, or another after all processes of the one before have
+    /// ended.
     pub(crate) fn begin(&self, server: u32) {
         *self.0.lock() = Known { server: Some(server), children: Vec::new() };
     }
 
-    /// There is no process any more.
+    /// Notes that no process is left.
     pub(crate) fn end(&self) {
         *self.0.lock() = Known::default();
     }
 
-    /// All processes of the fork server have ended; it is there until it is reaped.
+    /// Notes that all processes of the fork server have ended. The fork server stays until it is
+    /// reaped.
     pub(crate) fn bury_children(&self) {
         self.0.lock().children.clear();
     }

@@ -7,17 +7,18 @@ use cobuf_plugin_api::rand::Rng;
 
 use crate::data::{INK, Levels, SIDE};
 
-/// How to change images at random, each by itself.
+/// Random changes of images. Each image is changed independently.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "cobuf_plugin_api::serde", default)]
 #[schemars(crate = "cobuf_plugin_api::schemars")]
 pub struct Augment {
-    /// The most pixels, up to 8, by which an image is moved down or up and right or left; what comes in is paper.
-    /// Default: 0.
+    /// The most pixels, 0 to 8, by which an image is moved vertically and horizontally; the pixels
+    /// that move in are paper. Default: 0.
     #[schemars(range(max = 8))]
     shift: u32,
-    /// The standard deviation of the Gaussian noise that each pixel gets, where 1 is the range from paper to ink; the
-    /// result is clamped to that range, and rounded where `normalise` is false. Default: 0.
+    /// The standard deviation of the Gaussian noise that each pixel gets, where 1 is the range from
+    /// paper to ink. The result is clamped to that range, and rounded if `normalise` is false.
+    /// Default: 0.
     #[schemars(range(min = 0))]
     noise: f64,
 }
@@ -34,7 +35,8 @@ impl Augment {
         Ok(())
     }
 
-    /// The image, changed with the message's generator, which is not asked where there is nothing to change.
+    /// The image, changed with the message's generator. If there is nothing to change, the
+    /// generator is not used.
     pub(crate) fn apply(&self, mut levels: Levels, context: &mut ProduceContext<'_>) -> Levels {
         if self.shift > 0 {
             let most = i64::from(self.shift);
@@ -48,7 +50,7 @@ impl Augment {
     }
 }
 
-/// The image moved by whole pixels, over paper.
+/// The image moved by whole pixels over paper.
 fn moved(levels: &Levels, down: i64, right: i64) -> Levels {
     let from = |to: usize, by: i64| usize::try_from(to as i64 - by).ok().filter(|from| *from < SIDE);
     let level = |y, x| Some(levels[from(y, down)?][from(x, right)?]);
@@ -78,7 +80,7 @@ mod tests {
     use cobuf_plugin_api::rand::SeedableRng as _;
 
     #[test]
-    fn does_a_shift_bring_in_paper() {
+    fn shift_brings_in_paper() {
         let numbered: Levels = std::array::from_fn(|y| std::array::from_fn(|x| (8 * y + x) as f64));
         let moved_image = moved(&numbered, 1, -2);
         assert_eq!(moved_image[0], [0.0; 8]);
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_noise_normal() {
+    fn noise_is_normal() {
         let mut rng = Generator::seed_from_u64(1);
         let normals: Vec<f64> = (0..50_000).flat_map(|_| two_normals(&mut rng)).collect();
         let moment = |power| normals.iter().map(|x| x.powi(power)).sum::<f64>() / normals.len() as f64;
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn does_noise_stay_in_the_range() {
+    fn noise_stays_in_the_range() {
         let mut levels = [[0.0, 16.0, 8.0, 0.0, 16.0, 8.0, 0.0, 16.0]; 8];
         add_noise(&mut levels, 100.0, &mut Generator::seed_from_u64(2));
         let levels = levels.as_flattened();

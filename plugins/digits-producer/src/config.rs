@@ -1,4 +1,4 @@
-//! The configuration, and which rows a split has.
+//! The configuration, and the rows of each split.
 
 use std::fmt;
 
@@ -15,7 +15,8 @@ pub struct Config {
     /// The number of images in a batch. Default: 32.
     #[schemars(range(min = 1))]
     pub(crate) batch_size: usize,
-    /// Whether images are f32 from 0 to 1; else they are u8 from 0 to 16, as in the data set. Default: true.
+    /// Whether images are f32 from 0 to 1. If false, they are u8 from 0 to 16, as in the data set.
+    /// Default: true.
     pub(crate) normalise: bool,
     /// Random changes of the images. Default: none.
     pub(crate) augment: Augment,
@@ -30,14 +31,14 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Refuses values that no batch can be made with.
+    /// Refuses values with which no batch can be made.
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(self.batch_size > 0, "batch_size is 0, expected at least 1");
         self.augment.check()
     }
 }
 
-/// Each fifth image of the data set is one for testing, the others are for training.
+/// Every fifth image of the data set is for testing, the others are for training.
 ///
 /// ```text
 /// image in the data set   0  1  2  3  4  5  6  7  8  9 10 …
@@ -58,7 +59,7 @@ pub enum Split {
     Test,
 }
 
-/// Of this many rows one is for testing, the last.
+/// One row in this many is for testing: the last one.
 const FOLD: usize = 5;
 
 impl Split {
@@ -72,7 +73,7 @@ impl Split {
         }
     }
 
-    /// The row of an item; `None` where there is no such item.
+    /// The row of an item; `None` if there is no such item.
     pub(crate) fn row(self, item: u64) -> Option<Row> {
         let item = usize::try_from(item).ok().filter(|item| *item < self.len())?;
         Row::get(match self {
@@ -83,7 +84,7 @@ impl Split {
     }
 }
 
-/// As in a configuration.
+/// As written in a configuration.
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

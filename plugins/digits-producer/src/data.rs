@@ -1,4 +1,4 @@
-//! The data set, compiled into the plugin; `data/README.md` says where it is from and how it was made.
+//! The data set, compiled into the plugin; `data/README.md` states its source and how it was made.
 
 /// The rows and columns of an image.
 pub(crate) const SIDE: usize = 8;
@@ -13,7 +13,7 @@ const ROWS: &[[u8; PIXELS + 1]] = include_bytes!("../data/digits.bin").as_chunks
 /// The number of rows.
 pub(crate) const LEN: usize = ROWS.len();
 
-// As documented for the splits.
+// The documentation of the splits relies on it.
 const _: () = assert!(LEN == 1797);
 
 /// An image, as levels of ink from 0 to [`INK`].

@@ -1,4 +1,5 @@
-//! Serves images of handwritten digits: 1,797 of 8×8 pixels with their labels, which are part of the plugin.
+//! Serves images of handwritten digits: 1,797 of 8×8 pixels, with their labels. They are part of
+//! the plugin.
 //!
 //! ```text
 //!   . . + # # + . .
@@ -11,23 +12,24 @@
 //!   . . + # # . . .
 //! ```
 //!
-//! The data are UCI's *Optical Recognition of Handwritten Digits*; see `data/README.md` for source and licence.
+//! The data are UCI's *Optical Recognition of Handwritten Digits*; see `data/README.md` for source
+//! and licence.
 //!
 //! # Configuration
 //! See [`Config`] and [`Augment`].
 //!
 //! # Messages
-//! `items`: a list of at most `batch_size` item numbers, each of which is the number of an image in the
-//! [split](Split), from 0. The index-commander gives such messages, with `length` = the number of items in the split
-//! and the same `batch_size`. Fewer items make a shorter batch.
+//! `items`: a list of at most `batch_size` item numbers. Each is the number of an image in the
+//! [split](Split), from 0. The index-commander gives such messages, with `length` = the number of
+//! items in the split, and the same `batch_size`. Fewer items make a shorter batch.
 //!
 //! # Arrays
 //! | array | type | shape | values |
 //! |---|---|---|---|
-//! | `image` | f32, or u8 where `normalise` is false | (batch_size, 8, 8): item, row from the top, column from the left | 0 paper to 1 ink, or 0 to 16 |
+//! | `image` | f32; u8 if `normalise` is false | (batch_size, 8, 8): item, row from the top, column from the left | 0 paper to 1 ink; 0 to 16 for u8 |
 //! | `label` | i64 | (batch_size,) | the digit, 0 to 9 |
 //!
-//! Augmentation draws from the message's generator, so that a run gives the same images again.
+//! Augmentation draws from the message's generator, so a run can be repeated with the same images.
 #![forbid(unsafe_code)]
 
 mod augment;
@@ -42,7 +44,7 @@ use cobuf_plugin_api::{Element, ndarray::ArrayViewMut3};
 
 use data::{INK, Row, SIDE};
 
-/// Which images to put into the batch.
+/// The images of one batch.
 #[derive(Debug, Deserialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 pub struct Message {
@@ -96,7 +98,7 @@ impl Producer for DigitsProducer {
 }
 
 impl DigitsProducer {
-    /// The rows of the data set that a message's items are.
+    /// The rows of the data set for a message's items.
     fn rows(&self, items: &[u64]) -> Result<Vec<Row>> {
         let (most, split) = (self.config.batch_size, self.config.split);
         ensure!(
@@ -118,7 +120,8 @@ impl DigitsProducer {
         items.iter().map(row).collect()
     }
 
-    /// Fills the images, augmented, with elements made from levels of ink, each 0 to [`INK`].
+    /// Fills the images with augmented elements, which `element` makes from levels of ink, each 0
+    /// to [`INK`].
     fn fill<T: Element>(
         &self,
         rows: &[Row],

@@ -31,7 +31,7 @@ fn raw(split: &str, count: u64) -> (Array3<u8>, Array1<i64>) {
 }
 
 #[test]
-fn is_the_data_set_as_scikit_learn_has_it() {
+fn data_set_equals_that_of_scikit_learn() {
     let (image, label) = raw("all", 1797);
     // numpy.bincount(load_digits().target), and .images[0], .images.sum().
     let mut count = [0; 10];
@@ -44,7 +44,7 @@ fn is_the_data_set_as_scikit_learn_has_it() {
 }
 
 #[test]
-fn do_the_splits_share_no_image_and_miss_none() {
+fn splits_are_disjoint_and_complete() {
     let [(all, _), (train, _), (test, _)] = [raw("all", 1797), raw("train", 1438), raw("test", 359)];
     for (number, image) in all.outer_iter().enumerate() {
         let (fold, place) = (number / 5, number % 5);
@@ -58,13 +58,13 @@ fn do_the_splits_share_no_image_and_miss_none() {
 }
 
 #[test]
-fn is_a_normalised_image_the_raw_one_in_sixteenths() {
+fn normalised_image_is_the_raw_one_in_sixteenths() {
     let batch = open(&config()).produce(0, &items(0..32)).unwrap();
     assert_eq!(image(&batch), raw("all", 32).0.mapv(|level| f32::from(level) / 16.0));
 }
 
 #[test]
-fn do_fewer_items_make_a_shorter_batch() {
+fn fewer_items_make_a_shorter_batch() {
     let mut producer = open(&config());
     let batch = producer.produce(0, &items([1796, 0])).unwrap();
     assert_eq!(batch.rows(), Some(2));
@@ -74,7 +74,7 @@ fn do_fewer_items_make_a_shorter_batch() {
 }
 
 #[test]
-fn is_an_augmented_batch_the_same_again_and_another_in_another_message() {
+fn augmentation_follows_from_seed_and_message() {
     let augment = Dictionary::new().with("shift", 2).with("noise", 0.1);
     let config = config().with("augment", augment);
     let message = items(0..32);
@@ -87,7 +87,7 @@ fn is_an_augmented_batch_the_same_again_and_another_in_another_message() {
 }
 
 #[test]
-fn is_noise_rounded_in_raw_images() {
+fn noise_is_rounded_in_raw_images() {
     let config = config().with("normalise", false).with("augment", Dictionary::new().with("noise", 0.5));
     let batch = open(&config).produce(0, &items(0..32)).unwrap();
     let image: Array3<u8> = batch.array("image").unwrap();
@@ -96,7 +96,7 @@ fn is_noise_rounded_in_raw_images() {
 }
 
 #[test]
-fn is_a_wrong_message_refused_by_name() {
+fn wrong_message_is_refused_by_name() {
     let mut producer = open(&config().with("batch_size", 2).with("split", "test"));
     let mut refusal = |message| producer.produce(0, &message).unwrap_err().to_string();
     assert_eq!(
@@ -112,7 +112,7 @@ fn is_a_wrong_message_refused_by_name() {
 }
 
 #[test]
-fn is_a_wrong_configuration_refused_by_name() {
+fn wrong_configuration_is_refused_by_name() {
     let refusal =
         |config: Dictionary| ProducerHarness::<DigitsProducer>::open(&config).unwrap_err().to_string();
     let augment = |field: &str, value: Value| config().with("augment", Dictionary::new().with(field, value));

@@ -5,13 +5,13 @@ use cobuf_plugin_api::prelude::*;
 
 use crate::number::{Fill, Number};
 
-/// What the elements get.
+/// The content of the elements.
 pub(crate) enum Filling<'rng> {
     Value(Number),
     Random(&'rng mut Rng),
 }
 
-/// Calls a function that is generic over an element type with the one of a [`DType`].
+/// Calls a generic function with the element type of a [`DType`].
 macro_rules! with_element_type {
     ($dtype:expr, $function:ident($( $argument:expr ),*)) => {{
         use cobuf_plugin_api::half::{bf16, f16};

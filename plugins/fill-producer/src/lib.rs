@@ -1,4 +1,5 @@
-//! Fills any arrays with a number, as slowly as asked, and misbehaves on request: for tests and measurements.
+//! Fills any arrays with a number, as slowly as configured, and misbehaves on request: for tests
+//! and measurements.
 //!
 //! ```text
 //! { index = 7 }                        every element of every array is 7
@@ -6,15 +7,16 @@
 //! { random = true }                    numbers from the message's generator
 //! { index = 7, sleep_seconds = 0.1 }   7, after a tenth of a second
 //! { panic = "ouch", on_attempt = 1 }   panics
-//! { abort = true, on_attempt = 1 }     kills its worker, and is 0 when another worker does it again
+//! { abort = true, on_attempt = 1 }     kills its worker, and is 0 when another worker retries it
 //! ```
 //!
 //! # Configuration
 //! See [`Config`]: `arrays = [{ name = "x", dtype = "f32", shape = [32, 3] }]` is enough.
 //!
 //! # Messages
-//! See [`Message`]; all fields may be left out. What a message asks for is done in this order: log, sleep, burn, wait
-//! for a file, the misbehaviours (see `misbehave.rs`), shorten the batch, attach the metadata, fill the arrays.
+//! See [`Message`]; all fields may be left out. The producer does the steps of a message in this
+//! order: log, sleep, burn, wait for a file, misbehave (see `misbehave.rs`), shorten the batch,
+//! attach the metadata, fill the arrays.
 //!
 //! # Arrays
 //! Those of the configuration.
@@ -40,17 +42,18 @@ use fill::Filling;
 pub struct Config {
     /// The arrays of a batch.
     arrays: Vec<ArraySpec>,
-    /// For how long to sleep before a batch, unless its message says otherwise. Default: 0.
+    /// How many seconds to sleep before a batch, unless its message says otherwise. Default: 0.
     #[serde(default)]
     sleep_seconds: Seconds,
-    /// For how long to keep the processor busy before a batch, unless its message says otherwise: by the clock on the
-    /// wall, whatever share of a processor the worker gets. Default: 0.
+    /// How many seconds to keep the processor busy before a batch, unless its message says
+    /// otherwise. This is wall-clock time, whatever share of a processor the worker gets. Default:
+    /// 0.
     #[serde(default)]
     burn_seconds: Seconds,
-    /// For tests: the text of an error with which the producer cannot be made. Default: none.
+    /// For tests: the text of an error that `new` returns. Default: none.
     #[serde(default)]
     fail_new: Option<String>,
-    /// For tests: the text of a panic with which the producer cannot be made. Default: none.
+    /// For tests: the text of a panic of `new`. Default: none.
     #[serde(default)]
     panic_new: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What a message can ask for.
+//! The fields of a message.
 
 use std::path::PathBuf;
 
@@ -8,38 +8,39 @@ use cobuf_plugin_api::prelude::*;
 use crate::number::Number;
 use crate::wait::Seconds;
 
-/// A message: each field may be left out, and others are left alone.
+/// A message. Each field may be left out; other fields are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(crate = "cobuf_plugin_api::serde", default)]
 pub struct Message {
-    // What the batch is.
-    /// The number that each element gets, exactly, or rounded to the nearest where the array has floating point
-    /// elements; an error where an array cannot hold it. Default: `index`.
+    // The batch's content.
+    /// The number for all elements. It is exact, or rounded to the nearest if the array has
+    /// floating point elements; if an array cannot hold it, it is an error. Default: `index`.
     pub(crate) value: Option<Value>,
-    /// The number that each element gets where there is no `value`, as other plugins' commanders give it. Default: 0.
+    /// The number for all elements if there is no `value`, as other plugins' commanders give it.
+    /// Default: 0.
     pub(crate) index: Option<Value>,
-    /// Whether each element gets a number of its own from the message's generator instead: any integer of its type,
-    /// or a floating point number from 0 to below 1.
+    /// Whether each element gets a number of its own from the message's generator instead: any
+    /// integer of its type, or a floating point number from 0 to below 1.
     pub(crate) random: bool,
-    /// The rows of a shorter batch.
+    /// The number of rows of a shorter batch.
     pub(crate) rows: Option<usize>,
     /// A dictionary to attach to the batch.
     pub(crate) metadata: Option<Dictionary>,
 
-    // What comes before.
+    // Before the batch.
     /// A text to log, at level info.
     pub(crate) log: Option<String>,
-    /// For how long to sleep, instead of the configuration's.
+    /// The number of seconds to sleep, instead of the configured one.
     pub(crate) sleep_seconds: Option<Seconds>,
-    /// For how long to keep the processor busy, instead of the configuration's.
+    /// The number of seconds to keep the processor busy, instead of the configured one.
     pub(crate) burn_seconds: Option<Seconds>,
-    /// A file to wait for: the batch goes on when there is one with this path.
+    /// A file to wait for: the producer continues as soon as a file with this path exists.
     pub(crate) until_file: Option<PathBuf>,
 
-    // What goes wrong, see `misbehave.rs`.
-    /// The bytes of memory to take, to write to and never to give back.
+    // Misbehaviour, see `misbehave.rs`.
+    /// The number of bytes of memory to take, write to and never free.
     pub(crate) leak_bytes: Option<usize>,
-    /// The number of files to have open at once; they are closed again.
+    /// The number of files to have open at once; they are closed afterwards.
     pub(crate) open_files: Option<usize>,
     /// The text of an error's cause.
     pub(crate) error: Option<String>,
@@ -49,19 +50,19 @@ pub struct Message {
     pub(crate) exit: Option<i32>,
     /// Whether to abort the worker's process.
     pub(crate) abort: bool,
-    /// Whether to go on forever, also when the host wants to stop.
+    /// Whether to run forever, even if the host wants to stop.
     pub(crate) loop_forever: bool,
-    /// The number of attempts at this message in which those seven happen, and after which it is done as if it did not
-    /// ask for them. Default: all.
+    /// The number of attempts at this message in which the seven misbehaviours above happen. Later
+    /// attempts ignore them. Default: all.
     pub(crate) on_attempt: Option<u32>,
-    /// Whether to ask for the first array with elements of another type.
+    /// Whether to take the first array with another element type.
     pub(crate) wrong_dtype: bool,
     /// Whether to write values of another shape into the first array.
     pub(crate) wrong_shape: bool,
 }
 
 impl Message {
-    /// The number that each element gets.
+    /// The number for all elements.
     pub(crate) fn number(&self) -> Result<Number> {
         let (field, value) = match (&self.value, &self.index) {
             (Some(value), _) => ("value", value),

@@ -1,13 +1,13 @@
-//! What a test asks the producer to do wrong.
+//! The misbehaviours that a test can ask the producer for.
 //!
-//! | field | what it does | who has to deal with it |
+//! | field | misbehaviour | handled by |
 //! |---|---|---|
-//! | `leak_bytes` | keeps memory for ever | the host's limit of memory, which ends the worker |
+//! | `leak_bytes` | keeps memory forever | the host's memory limit, which ends the worker |
 //! | `open_files` | opens many files | the system's limit, which the host sets: an error |
-//! | `error` | returns an error with a cause | the consumer, who gets it in place of the batch |
+//! | `error` | returns an error with a cause | the consumer, which gets it in place of the batch |
 //! | `panic` | panics | the plugin's boundary, which makes it an error |
-//! | `exit`, `abort` | ends the process | the host, which has another worker do the message again |
-//! | `loop_forever` | never returns | the host's limit of time for a message |
+//! | `exit`, `abort` | ends the process | the host, whose other workers retry the message |
+//! | `loop_forever` | never returns | the host's time limit for a message |
 //! | `wrong_dtype`, `wrong_shape` | uses the slot wrongly | the slot, which refuses |
 
 use std::fs::File;
@@ -24,7 +24,8 @@ use crate::fill::with_element_type;
 use crate::message::Message;
 use crate::number::{Fill, Number};
 
-/// Leaks, fails, panics, ends or never returns, if the message asks for it in this attempt.
+/// Leaks, fails, panics, ends the process or never returns, if the message asks for it in this
+/// attempt.
 pub(crate) fn misbehave(message: &Message, attempt: u32) -> Result<()> {
     if message.on_attempt.is_some_and(|attempts| attempt >= attempts) {
         return Ok(());
@@ -56,7 +57,7 @@ pub(crate) fn misbehave(message: &Message, attempt: u32) -> Result<()> {
     Ok(())
 }
 
-/// Has so many files open at once.
+/// Has this number of files open at once.
 fn open_files(number: usize) -> Result<()> {
     let open =
         |index| File::open("/dev/null").with_context(|| format!("cannot open file {index} of {number}"));
@@ -65,12 +66,12 @@ fn open_files(number: usize) -> Result<()> {
     Ok(())
 }
 
-/// The error that was asked for, with a chain of two.
+/// The error that the message asked for, with a chain of two.
 pub(crate) fn error(text: &str) -> anyhow::Error {
     anyhow::Error::msg(text.to_owned()).context("asked to fail")
 }
 
-/// Uses the first array as what it is not, if the message asks for it; the slot's error is the result.
+/// Uses the first array wrongly, if the message asks for it. Returns the slot's error.
 pub(crate) fn ask_wrongly(message: &Message, slot: &mut Slot<'_>) -> Result<()> {
     // A schema has at least one array.
     let array = &slot.schema().arrays()[0];
@@ -86,7 +87,8 @@ pub(crate) fn ask_wrongly(message: &Message, slot: &mut Slot<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Writes zeros whose first axis is one longer than the schema's; two of them into a single number.
+/// Writes zeros whose first axis is one longer than the schema's. If the array is a single number,
+/// writes two numbers.
 fn write_one_row_more<T: Fill>(slot: &mut Slot<'_>, array: &ArraySpec) -> Result<()> {
     let mut shape = array.shape().to_vec();
     match shape.first_mut() {

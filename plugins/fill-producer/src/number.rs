@@ -1,4 +1,5 @@
-//! Numbers, and what becomes of one as an element: the same number or an error, never another integer.
+//! Numbers, and their conversion to elements: to the same number or to an error, never to another
+//! integer.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -16,7 +17,7 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// The number that a value is, if it is one.
+    /// The value as a number; `None` if it is not one.
     pub(crate) fn of(value: &Value) -> Option<Self> {
         match *value {
             Value::Int(value) => Some(Self::Int(value.into())),
@@ -26,11 +27,12 @@ impl Number {
         }
     }
 
-    /// The integer that the number is, if it is one.
+    /// The number as an integer; `None` if it is not one.
     fn integer(self) -> Option<i128> {
         match self {
             Self::Int(value) => Some(value),
-            // What is out of range becomes `i128`'s largest or smallest, which is out of every element's range too.
+            // A number out of range becomes the largest or smallest `i128`, which is out of every
+            // element's range, too.
             Self::Float(value) => (value.fract() == 0.0).then_some(value as i128),
         }
     }
@@ -51,13 +53,14 @@ impl Number {
         }
     }
 
-    /// The number itself where it is an `f32`, else that of its two neighbours in `f32` whose last bit is 1: "rounded
-    /// to odd". Rounded to the nearest of a type with fewer bits it gives what the number itself would, which the
-    /// nearest `f32` does not, nor `f16::from_f64`, which cuts 32 bits off.
+    /// The number itself if it is an `f32`; otherwise the one of its two `f32` neighbours whose
+    /// last bit is 1 ("rounded to odd"). Rounding that to the nearest of a type with fewer bits
+    /// gives the same result as rounding the number itself. The nearest `f32` does not, and neither
+    /// does `f16::from_f64`, which cuts 32 bits off.
     fn odd_f32(self) -> f32 {
         let nearest = self.f32();
         let order = match self {
-            // An integer as large as `i64` or `u64` is finite in `f32`, and integral.
+            // An integer of `i64` or `u64` is finite in `f32`, and integral.
             Self::Int(value) => Some(value.cmp(&(nearest as i128))),
             Self::Float(value) => value.partial_cmp(&nearest.into()),
         };
@@ -68,7 +71,8 @@ impl Number {
         }
     }
 
-    /// A floating point element made from the number, unless only it is infinite.
+    /// A floating point element made from the number; `None` if the element is infinite and the
+    /// number is not.
     fn unless_overflown<T>(self, element: T, is_infinite: bool) -> Option<T> {
         (!is_infinite || self.f64().is_infinite()).then_some(element)
     }
@@ -84,12 +88,12 @@ impl fmt::Display for Number {
     }
 }
 
-/// An element type that can be filled.
+/// An element type that the producer can fill.
 pub(crate) trait Fill: Element {
-    /// The number as an element, if the type can hold it.
+    /// The number as an element; `None` if the type cannot hold it.
     fn from_number(number: Number) -> Option<Self>;
 
-    /// What the type can hold, for an error message.
+    /// The numbers that the type can hold, for an error message.
     fn holds() -> String;
 
     /// An element with random bits; from 0 to below 1 if the type is a floating point type.
@@ -153,7 +157,8 @@ macro_rules! fill_floats {
     )* };
 }
 
-// f16 has 11 bits, bf16 has 8: as many random ones are exact, and never rounded up to 1.
+// f16 has 11 bits, bf16 has 8: random numbers of that many bits are exact, and never rounded up to
+// 1.
 fill_floats! {
     f16: |number| f16::from_f32(number.odd_f32()), |rng| f16::from_f32(random_bits(rng, 11));
     bf16: |number| bf16::from_f32(number.odd_f32()), |rng| bf16::from_f32(random_bits(rng, 8));

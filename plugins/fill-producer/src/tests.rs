@@ -44,7 +44,7 @@ fn elements<T: Element>(batch: &TestBatch) -> Vec<T> {
 }
 
 #[test]
-fn is_every_array_filled_with_the_index() {
+fn every_array_is_filled_with_the_index() {
     let mut producer = of_every_type();
     for index in [0u8, 1] {
         let batch = producer.produce(0, &message("index", u32::from(index))).unwrap();
@@ -59,7 +59,7 @@ fn is_every_array_filled_with_the_index() {
 }
 
 #[test]
-fn does_an_integer_stay_exact() {
+fn integers_stay_exact() {
     assert_eq!(element::<u64>(u64::MAX), Ok(u64::MAX));
     assert_eq!(element::<i64>(i64::MIN), Ok(i64::MIN));
     assert_eq!(element::<i64>((1i64 << 53) + 1), Ok((1 << 53) + 1));
@@ -67,7 +67,7 @@ fn does_an_integer_stay_exact() {
 }
 
 #[test]
-fn is_a_value_that_does_not_fit_refused_by_name() {
+fn value_that_does_not_fit_is_refused_by_name() {
     assert_eq!(
         element::<u8>(256).unwrap_err(),
         "the value 256 does not fit array \"x\", whose dtype u8 holds the integers from 0 to 255; \
@@ -91,22 +91,22 @@ fn is_a_value_that_does_not_fit_refused_by_name() {
 }
 
 #[test]
-fn is_a_float_rounded_to_the_nearest() {
+fn floats_are_rounded_to_the_nearest() {
     assert_eq!(element::<f32>(0.1), Ok(0.1f32));
     assert_eq!(element::<f32>((1u64 << 24) + 1), Ok((1u64 << 24) as f32));
-    // Just above the middle of two neighbours: by more than an f32 can tell.
+    // Just above the middle of two neighbours: by less than an f32 can express.
     let above = |middle: f64| f64::from_bits(middle.to_bits() + 1);
     assert_eq!(element::<f16>(1.0 + 2f64.powi(-11)), Ok(f16::ONE));
     assert_eq!(element::<f16>(above(1.0 + 2f64.powi(-11))), Ok(f16::from_f32(1.0 + 2f32.powi(-10))));
     assert_eq!(element::<bf16>(above(1.0 + 2f64.powi(-8))), Ok(bf16::from_f32(1.0 + 2f32.powi(-7))));
-    // So close above the middle that even an f64 cannot tell.
+    // So close above the middle that even an f64 cannot express it.
     let (power, middle) = (1i64 << 60, (1i64 << 60) + (1 << 52));
     assert_eq!(element::<bf16>(middle), Ok(bf16::from_f32(power as f32)));
     assert_eq!(element::<bf16>(middle + 1), Ok(bf16::from_f32((power + (1 << 53)) as f32)));
 }
 
 #[test]
-fn is_an_overflow_to_infinity_refused() {
+fn overflow_to_infinity_is_refused() {
     assert_eq!(element::<f16>(65_519), Ok(f16::MAX));
     assert!(element::<f16>(65_520).unwrap_err().contains("f16 holds the numbers from -6.5504e4 to 6.5504e4"));
     assert!(element::<f32>(1e39).is_err());
@@ -116,7 +116,7 @@ fn is_an_overflow_to_infinity_refused() {
 }
 
 #[test]
-fn do_random_elements_follow_from_seed_and_sequence() {
+fn random_elements_follow_from_seed_and_sequence() {
     let random = message("random", true);
     let batch = of_every_type().produce(5, &random).unwrap();
     let again = of_every_type().produce(5, &random).unwrap();
@@ -133,7 +133,7 @@ fn do_random_elements_follow_from_seed_and_sequence() {
 }
 
 #[test]
-fn are_rows_and_metadata_those_of_the_message() {
+fn rows_and_metadata_are_those_of_the_message() {
     let mut producer = of_one_type(DType::U8);
     let metadata = message("from", "test");
     let batch = producer.produce(0, &message("rows", 1).with("metadata", metadata.clone())).unwrap();
@@ -142,7 +142,7 @@ fn are_rows_and_metadata_those_of_the_message() {
 }
 
 #[test]
-fn does_it_misbehave_as_asked() {
+fn misbehaviour_follows_the_message() {
     let mut producer = of_one_type(DType::U8);
     let mut report = |message: Dictionary| producer.produce(0, &message).unwrap_err();
     assert_eq!(report(message("error", "no pixels")).chain, ["asked to fail", "no pixels"]);
@@ -158,7 +158,7 @@ fn does_it_misbehave_as_asked() {
 }
 
 #[test]
-fn is_a_number_without_axes_misused_too() {
+fn array_without_axes_is_misused_too() {
     let mut producer =
         ProducerHarness::<FillProducer>::open(&config(&[ArraySpec::new("x", DType::Bool, [])])).unwrap();
     let report = producer.produce(0, &message("wrong_shape", true)).unwrap_err().to_string();
@@ -169,7 +169,7 @@ fn is_a_number_without_axes_misused_too() {
 }
 
 #[test]
-fn does_it_behave_from_the_attempt_on_that_it_is_asked_to() {
+fn misbehaviour_ends_at_the_given_attempt() {
     let failing =
         |on_attempt| Message { error: Some("no pixels".to_owned()), on_attempt, ..Message::default() };
     assert!(misbehave::misbehave(&failing(Some(2)), 1).is_err());
@@ -178,8 +178,8 @@ fn does_it_behave_from_the_attempt_on_that_it_is_asked_to() {
 }
 
 #[test]
-fn is_memory_that_is_leaked_really_taken() {
-    // Resident pages: size resident … (proc_pid_statm(5)).
+fn leaked_memory_is_resident() {
+    // Resident pages: the second field, after size (proc_pid_statm(5)).
     let resident = || {
         let statm = fs::read_to_string("/proc/self/statm").unwrap();
         statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -187,19 +187,20 @@ fn is_memory_that_is_leaked_really_taken() {
     let before = resident();
     let leaking = Message { leak_bytes: Some(64 << 20), ..Message::default() };
     misbehave::misbehave(&leaking, 0).unwrap();
-    // What other tests of this process do at the same time is far less.
+    // Other tests of this process take far less at the same time.
     assert!(resident() > before + (48 << 20), "{before} {}", resident());
 }
 
 #[test]
-fn are_as_many_files_opened_as_asked() {
+fn given_number_of_files_is_opened() {
     let opening = |number| Message { open_files: Some(number), ..Message::default() };
     assert!(misbehave::misbehave(&opening(3), 0).is_ok());
-    // More than may be open: `tests/limits.rs`, where no other test of the process suffers from it.
+    // More files than may be open at once: `tests/limits.rs`, because other tests of this process
+    // would suffer from it.
 }
 
 #[test]
-fn does_a_message_change_the_wait_of_the_configuration() {
+fn message_overrides_the_configured_wait() {
     let arrays = [ArraySpec::new("x", DType::U8, [1])];
     let hour = Seconds::try_from(3600.0).unwrap();
     let slow = Config { sleep_seconds: hour, burn_seconds: hour, ..config(&arrays) };
@@ -213,7 +214,7 @@ fn does_a_message_change_the_wait_of_the_configuration() {
 }
 
 #[test]
-fn does_it_wait_for_a_file() {
+fn batch_waits_for_a_file() {
     let gate = env::temp_dir().join(format!("fill-producer-{}", process::id()));
     let open_gate = {
         let gate = gate.clone();
@@ -231,7 +232,7 @@ fn does_it_wait_for_a_file() {
 }
 
 #[test]
-fn does_the_constructor_fail_as_asked() {
+fn constructor_fails_as_configured() {
     let open = |config: Config| ProducerHarness::<FillProducer>::open(&config).unwrap_err();
     let text = || Some("no licence".to_owned());
     let arrays = [ArraySpec::new("x", DType::U8, [1])];

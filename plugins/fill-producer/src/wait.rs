@@ -1,4 +1,4 @@
-//! Waiting that ends early where the host wants to stop.
+//! Waits that end early if the host wants to stop.
 
 use std::hint;
 use std::path::Path;
@@ -13,26 +13,34 @@ use cobuf_plugin_api::prelude::*;
 #[schemars(crate = "cobuf_plugin_api::schemars")]
 pub struct Seconds(Duration);
 
-/// How long the host's wish to stop may go unseen in a sleep.
+/// The longest time until a sleep notices that the host wants to stop.
 const STEP: Duration = Duration::from_millis(5);
 /// How often to look for a file.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Sleeps; an error where the host wants to stop before the time is over.
+/// Sleeps. Returns an error if the host wants to stop before the time is over.
 pub(crate) fn sleep(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()> {
     let left = seconds.rest();
     while let Some(rest) = left() {
-        ensure!(!context.stop_requested(), "stopped in a sleep of {:?}", seconds.0);
+        ensure!(
+            !context.stop_requested(),
+            "a sleep of {:?} was ended because the host wants to stop",
+            seconds.0
+        );
         thread::sleep(rest.min(STEP));
     }
     Ok(())
 }
 
-/// Keeps the processor busy; an error where the host wants to stop before the time is over.
+/// Keeps the processor busy. Returns an error if the host wants to stop before the time is over.
 pub(crate) fn burn(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()> {
     let left = seconds.rest();
     while left().is_some() {
-        ensure!(!context.stop_requested(), "stopped in a busy wait of {:?}", seconds.0);
+        ensure!(
+            !context.stop_requested(),
+            "a busy wait of {:?} was ended because the host wants to stop",
+            seconds.0
+        );
         for step in 0..1000 {
             hint::black_box(step);
         }
@@ -40,18 +48,23 @@ pub(crate) fn burn(seconds: Seconds, context: &ProduceContext<'_>) -> Result<()>
     Ok(())
 }
 
-/// Waits for a file; an error where the host wants to stop before there is one.
+/// Waits for a file. Returns an error if the host wants to stop before the file exists.
 pub(crate) fn until_file(path: &Path, context: &ProduceContext<'_>) -> Result<()> {
     while !path.exists() {
-        ensure!(!context.stop_requested(), "stopped while waiting for the file {}", path.display());
+        ensure!(
+            !context.stop_requested(),
+            "the wait for the file {} was ended because the host wants to stop",
+            path.display()
+        );
         thread::sleep(POLL);
     }
     Ok(())
 }
 
 impl Seconds {
-    /// What gives, each time it is asked, how much of the time is left that begins now; `None` for nothing. Of no time it does not ask the
-    /// clock: a batch that waits for nothing takes no longer for it.
+    /// Starts the time now. The returned function gives the rest of it, or `None` if the time is
+    /// over. If the duration is zero it never reads the clock, so that a batch without a wait takes
+    /// no longer for it.
     fn rest(self) -> impl Fn() -> Option<Duration> {
         let start = (!self.0.is_zero()).then(Instant::now);
         move || self.0.checked_sub(start?.elapsed()).filter(|rest| !rest.is_zero())

@@ -1,4 +1,4 @@
-//! What the folder holds: its classes and its pictures, in an order that is the same on every machine.
+//! The classes and pictures of a folder, in an order that is the same on every machine.
 
 use std::fs::{self, DirEntry, FileType, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// The classes and pictures of a folder.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    /// The names of the class folders, sorted by their bytes: a class's label is its place here.
+    /// The names of the class folders, sorted by their bytes. A class's label is its index here.
     pub(crate) classes: Vec<String>,
     /// The pictures of all classes, sorted by the bytes of their paths.
     pub(crate) pictures: Vec<Picture>,
@@ -30,8 +30,8 @@ impl Catalog {
     /// Lists a folder.
     ///
     /// # Errors
-    /// Where it is no folder, has no classes or no pictures, where something in it cannot be read, or has a name that
-    /// is not UTF-8.
+    /// The path is not a folder, the folder has no classes or no pictures, an entry cannot be read,
+    /// or the name of a class, a folder or a picture is not UTF-8.
     pub(crate) fn read(folder: &str) -> Result<Self> {
         let metadata = fs::metadata(folder).with_context(|| {
             format!("folder {:?} cannot be read; it is looked for at {}", folder, shown(folder))
@@ -60,7 +60,7 @@ impl Catalog {
     }
 }
 
-/// The path as an absolute one, for messages.
+/// The path as an absolute path, for messages.
 fn shown(folder: &str) -> String {
     std::path::absolute(folder).unwrap_or_default().display().to_string()
 }
@@ -95,13 +95,14 @@ fn classes(folder: &Path) -> Result<Vec<String>> {
 /// A walk through the folders of all classes.
 struct Walk {
     pictures: Vec<Picture>,
-    /// Device and inode of the folders from the outermost to the one before the current: a symlink that leads back to
-    /// one of them is a cycle.
+    /// Device and inode of each folder from the outermost to the parent of the current one. A
+    /// symlink that leads back to one of them is a cycle.
     ancestors: Vec<(u64, u64)>,
 }
 
 impl Walk {
-    /// Lists the pictures in a folder, whose path inside the outermost one is `inside`, and in those below it.
+    /// Lists the pictures of a folder and its subfolders. `inside` is the folder's path inside the
+    /// outermost one.
     fn folder(&mut self, folder: &Path, inside: &str, label: i64) -> Result<()> {
         let metadata = fs::metadata(folder).with_context(|| format!("folder {folder:?} cannot be read"))?;
         if self.ancestors.contains(&identity(&metadata)) {
@@ -125,7 +126,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// What a folder holds, without what is hidden, in any order.
+/// The entries of a folder, without hidden ones, in any order.
 fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     let failed = || format!("folder {folder:?} cannot be listed");
     let mut entries =
@@ -134,8 +135,8 @@ fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
-/// The type of a file, or of what a symlink leads to. A symlink that leads nowhere is itself: the producer finds that
-/// it cannot be read, and does as its configuration says.
+/// The type of a file, or of a symlink's target. A symlink without a target counts as itself: the
+/// producer finds that it cannot be read, and does what its configuration says.
 fn file_type(entry: &DirEntry) -> Result<FileType> {
     let path = entry.path();
     let link = entry.file_type().with_context(|| format!("{path:?} cannot be read"))?;

@@ -1,35 +1,37 @@
-//! A commander that walks a folder of pictures in which each class has a subfolder: epochs, batches, a shuffle that
-//! the run's seed decides, and a split into training and test part.
+//! A commander for a folder of pictures with a subfolder for each class. It has epochs, batches, a
+//! shuffle that the run's seed decides, and a split into training and test part.
 //!
 //! ```text
 //! folder = "flowers"                 label   train   test
 //!   daisy/    0001.jpg                   0       x
 //!             0002.jpg                   0               x
-//!             macro/close.PNG            0       x              found in subfolders too
+//!             macro/close.PNG            0       x              subfolders are searched, too
 //!   poppy/    0001.jpeg                  1       x
 //!   rose/     (empty so far)             2                      counts as a class all the same
-//!   .cache/   notes.txt                                         hidden, or no picture: left alone
+//!   .cache/   notes.txt                                         hidden, or no picture: ignored
 //! ```
 //!
 //! # Messages
-//! | name | what |
+//! | name | value |
 //! | --- | --- |
 //! | `epoch` | integer: the epoch, from 0 |
 //! | `batch` | integer: the batch in its epoch, from 0 |
 //! | `paths` | list of text: the files, each the configured `folder` joined with the path in it |
-//! | `labels` | list of integers, one a path: the class's place among the sorted names of all class folders |
+//! | `labels` | list of integers, one a path: the index of the class among the sorted names of all class folders |
 //!
-//! They fit the `image-producer` plugin beside this one. An epoch's last batch is shorter where `batch_size` does not
-//! divide the number of pictures, unless `drop_last` leaves it out.
+//! They fit the `image-producer` plugin beside this one. An epoch's last batch is shorter if
+//! `batch_size` does not divide the number of pictures; with `drop_last` it is left out.
 //!
-//! # What the messages depend on
-//! The configuration, the folder's content at the start, the run's seed and the message's number, and nothing else:
-//! not the machine, the file system's order or the time. An epoch's order follows from the seed and the epoch's number,
-//! so that a run can be resumed anywhere without the epochs before. A folder that changes between a run and its
-//! resumption gives other messages.
+//! # Dependencies of the messages
+//! A message depends on the configuration, the folder's content at the start, the run's seed and
+//! the message's number. It does not depend on the machine, the file system's order or the time. An
+//! epoch's order follows from the seed and the epoch's number, so a run can be resumed anywhere
+//! without the epochs before. A folder that changes between a run and its resumption gives other
+//! messages.
 //!
-//! A picture's part of the split follows from its path inside the folder alone (a hash that `src/split.rs` defines): adding, removing or
-//! re-labelling other pictures never moves it from one part to the other.
+//! A picture's part of the split follows from its path inside the folder alone (a hash that
+//! `src/split.rs` defines). Adding, removing or re-labelling other pictures never moves it from one
+//! part to the other.
 #![forbid(unsafe_code)]
 
 mod catalog;
@@ -44,7 +46,7 @@ use catalog::{Catalog, Picture};
 use config::Config;
 use plan::Plan;
 
-/// What one batch is made of.
+/// The pictures of one batch.
 #[derive(Debug, Serialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 struct Message {
@@ -59,7 +61,8 @@ struct ImageCommander {
     shuffle: bool,
     pictures: Vec<Picture>,
     plan: Plan,
-    /// The epoch that was asked for last and its order: only a cache, as that of any epoch can be made at any time.
+    /// The last epoch that was asked for, and its order. It is only a cache: any epoch's order can
+    /// be made at any time.
     order: Option<(u64, Vec<usize>)>,
 }
 
@@ -109,7 +112,7 @@ impl Commander for ImageCommander {
         self.plan.total()
     }
 
-    /// Nothing to do: each message follows from its number and what the folder had at the start.
+    /// Nothing to do: each message follows from its number and the folder's content at the start.
     fn skip(&mut self, _context: &mut CommanderContext, _to: u64) -> Result<()> {
         Ok(())
     }
@@ -126,7 +129,7 @@ impl ImageCommander {
     }
 }
 
-/// A file's path as messages have it.
+/// The path of a file as it appears in messages.
 fn join(folder: &str, path: &str) -> String {
     let separator = if folder.ends_with('/') { "" } else { "/" };
     format!("{folder}{separator}{path}")

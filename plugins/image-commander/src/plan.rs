@@ -1,4 +1,4 @@
-//! Which pictures a batch has, from its number in the stream: arithmetic without state.
+//! Maps a batch's number in the stream to its pictures: arithmetic without state.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub(crate) struct Plan {
     batch_size: usize,
     /// The number of batches in an epoch.
     batches: u64,
-    /// The number of batches in the stream; `None` without end.
+    /// The number of batches in the stream; `None` if it is endless.
     total: Option<u64>,
 }
 
@@ -23,12 +23,12 @@ pub(crate) struct Plan {
 pub(crate) struct Place {
     pub(crate) epoch: u64,
     pub(crate) batch: u64,
-    /// Where its pictures are in the epoch's order.
+    /// The range of its pictures in the epoch's order.
     pub(crate) pictures: Range<usize>,
 }
 
 impl Plan {
-    /// The plan of a checked configuration and a number of pictures that is not 0.
+    /// The plan for a checked configuration and at least one picture.
     pub(crate) fn new(pictures: usize, config: &Config) -> Result<Self> {
         let &Config { batch_size, epochs, drop_last, .. } = config;
         ensure!(
@@ -37,31 +37,37 @@ impl Plan {
              take a smaller batch_size or drop_last = false"
         );
         let batches = if drop_last { pictures / batch_size } else { pictures.div_ceil(batch_size) } as u64;
-        let too_many = || {
-            format!(
-                "epochs is {epochs:?} of {batches} batches each, more than can be counted; leave epochs out"
-            )
-        };
-        let total = epochs.map(|epochs| epochs.checked_mul(batches).with_context(too_many)).transpose()?;
+        let total = epochs.map(|epochs| total(epochs, batches)).transpose()?;
         Ok(Self { pictures, batch_size, batches, total })
     }
 
-    /// The number of batches in the stream; `None` without end.
+    /// The number of batches in the stream; `None` if it is endless.
     pub(crate) fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// The place of the batch with this number in the stream; `None` after the last.
+    /// The place of the batch with this number in the stream; `None` after the last batch.
     pub(crate) fn place(&self, sequence: u64) -> Option<Place> {
         if self.total.is_some_and(|total| sequence >= total) {
             return None;
         }
         let (epoch, batch) = (sequence / self.batches, sequence % self.batches);
-        // Below the number of pictures, which fits `usize`, as `batch` is below the number of batches.
+        // The result is below the number of pictures, which fits `usize`, because `batch` is below
+        // the number of batches.
         let start = batch as usize * self.batch_size;
         let end = start + self.batch_size.min(self.pictures - start);
         Some(Place { epoch, batch, pictures: start..end })
     }
+}
+
+fn total(epochs: u64, batches: u64) -> Result<u64> {
+    epochs.checked_mul(batches).with_context(|| {
+        format!(
+            "{epochs} epochs of {batches} batches are more than a stream can have, {}; \
+             take fewer epochs, or leave epochs out for an endless stream",
+            u64::MAX
+        )
+    })
 }
 
 #[cfg(test)]
@@ -83,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn where_do_epochs_and_batches_begin() {
+    fn epochs_and_batches_begin_where_planned() {
         let kept = places(5, &config(2, Some(2), false));
         assert_eq!(
             kept,
@@ -95,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_is_the_stream() {
+    fn stream_has_the_configured_length() {
         let total = |config: Config| Plan::new(5, &config).unwrap().total();
         assert_eq!(total(config(2, Some(4), false)), Some(12));
         assert_eq!(total(config(2, Some(4), true)), Some(8));
@@ -105,9 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn is_a_stream_without_batches_or_too_long_refused() {
+    fn stream_without_batches_or_too_long_is_refused() {
         let error = |config: Config| Plan::new(5, &config).unwrap_err().to_string();
         assert!(error(config(6, None, true)).starts_with("there are 5 pictures, less than batch_size 6"));
-        assert!(error(config(1, Some(u64::MAX), false)).contains("more than can be counted"));
+        assert!(
+            error(config(1, Some(u64::MAX), false))
+                .starts_with("18446744073709551615 epochs of 5 batches are more than")
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! The split into training and test part: a fixed hash of a picture's path, so that no picture depends on another.
+//! The split into training and test part: a fixed hash of a picture's path, so that no picture
+//! depends on another.
 //!
-//! The path inside the folder, with `/` between its parts and in UTF-8, is hashed with FNV-1a in 64 bits; the upper and
-//! the lower half of the hash are XORed, as FNV's authors advise for fewer bits
-//! (<http://www.isthe.com/chongo/tech/comp/fnv/>). The picture is in the test part where these 32 bits, divided by
-//! 2^32, are below `test_fraction`. This is part of the format: a change moves pictures from one part to the other.
+//! The path inside the folder, with `/` between its parts and in UTF-8, is hashed with 64-bit
+//! FNV-1a. The upper and the lower half of the hash are XORed, as FNV's authors advise for fewer
+//! bits (<http://www.isthe.com/chongo/tech/comp/fnv/>). The picture is in the test part if these 32
+//! bits, divided by 2^32, are below `test_fraction`. The hash is part of the format: a change moves
+//! pictures from one part to the other.
 
 use crate::config::{Part, Split};
 
@@ -19,7 +21,7 @@ impl Split {
     }
 }
 
-/// A number from 0 to below 1 that belongs to a path for ever.
+/// A number from 0 to below 1 that never changes for a path.
 fn place(path: &str) -> f64 {
     let hash = fnv1a(path.as_bytes());
     let folded = (hash >> 32) as u32 ^ hash as u32;
@@ -50,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_hash_fnv() {
+    fn hash_is_fnv_1a() {
         // Published test vectors of 64-bit FNV-1a.
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_picture_stay_in_its_part_for_ever() {
+    fn picture_never_changes_its_part() {
         let is_test = |path| test_part(0.2).has(path);
         let found: Vec<bool> =
             ["circle/00.jpg", "circle/01.png", "square/03.png", "triangle/08.jpg"].map(is_test).into();
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_fraction_met_for_names_that_hardly_differ() {
+    fn fraction_is_met_for_similar_names() {
         for fraction in [0.05, 0.2, 0.5] {
             for test_paths in [
                 paths(|n| format!("a/{n}.png")).filter(|path| test_part(fraction).has(path)).count(),
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn are_the_parts_disjoint_and_complete() {
+    fn parts_are_disjoint_and_complete() {
         for test_fraction in [0.0, 0.3, 1.0] {
             let train = Split { part: Part::Train, test_fraction };
             assert!(
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_larger_fraction_only_add_to_the_test_part() {
+    fn larger_fraction_only_adds_to_the_test_part() {
         assert!(
             paths(|n| n.to_string()).all(|path| !test_part(0.2).has(&path) || test_part(0.25).has(&path))
         );

@@ -1,4 +1,4 @@
-//! Whole streams, as a host would get them.
+//! Whole streams, as a host receives them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -41,7 +41,7 @@ fn error(config: &Dictionary) -> String {
 }
 
 #[test]
-fn what_is_in_a_message() {
+fn message_has_paths_and_labels() {
     let messages = stream(&config(SAMPLES).with("shuffle", false).with("epochs", 1), 0);
     let path = |name: &str| format!("{SAMPLES}/{name}");
     assert_eq!(
@@ -59,7 +59,7 @@ fn what_is_in_a_message() {
 }
 
 #[test]
-fn does_each_epoch_have_every_picture_once_in_an_order_of_its_own() {
+fn each_epoch_has_every_picture_once_in_its_own_order() {
     let stream = stream(&config(SAMPLES), 7);
     let epochs = [0, 1, 2].map(|epoch| paths(&stream, epoch));
     for epoch in &epochs {
@@ -69,7 +69,7 @@ fn does_each_epoch_have_every_picture_once_in_an_order_of_its_own() {
 }
 
 #[test]
-fn are_the_messages_behind_a_skip_those_of_the_whole_stream() {
+fn messages_after_a_skip_are_those_of_the_whole_stream() {
     let config = config(SAMPLES);
     let open = || CommanderHarness::<ImageCommander>::open(&config, 7).unwrap();
     let whole = open().take(30).unwrap();
@@ -79,13 +79,13 @@ fn are_the_messages_behind_a_skip_those_of_the_whole_stream() {
     assert_eq!(commander.take(13).unwrap(), whole[17..]);
     let endless = Dictionary::new().with("folder", SAMPLES).with("batch_size", 4);
     let mut endless = CommanderHarness::<ImageCommander>::open(&endless, 7).unwrap();
-    // Asking for all in between would take years.
+    // Asking for all messages in between would take years.
     endless.skip(1 << 60).unwrap();
     assert!(endless.next_message().unwrap().is_some());
 }
 
 #[test]
-fn does_a_shuffled_label_stay_with_its_picture() {
+fn shuffled_label_stays_with_its_picture() {
     for message in stream(&config(SAMPLES), 7) {
         for (path, label) in list(&message, "paths").iter().zip(list(&message, "labels")) {
             let classes = ["/circle/", "/square/", "/triangle/"];
@@ -96,7 +96,7 @@ fn does_a_shuffled_label_stay_with_its_picture() {
 }
 
 #[test]
-fn is_the_shuffle_a_function_of_seed_and_epoch() {
+fn shuffle_is_a_function_of_seed_and_epoch() {
     assert_eq!(stream(&config(SAMPLES), 7), stream(&config(SAMPLES), 7));
     assert_ne!(paths(&stream(&config(SAMPLES), 7), 0), paths(&stream(&config(SAMPLES), 8), 0));
     // The order of an epoch is the same in batches of another size.
@@ -105,7 +105,7 @@ fn is_the_shuffle_a_function_of_seed_and_epoch() {
 }
 
 #[test]
-fn is_the_order_the_same_today_as_ever() {
+fn order_never_changes() {
     let first = &stream(&config("../../examples/images").with("batch_size", 3), 0)[0];
     assert_eq!(
         first.to_string(),
@@ -117,7 +117,7 @@ fn is_the_order_the_same_today_as_ever() {
 }
 
 #[test]
-fn do_the_parts_make_up_the_whole() {
+fn parts_make_up_the_whole() {
     let part = |part| {
         let stream = stream(&config(SAMPLES).with("split", split(part)), 0);
         paths(&stream, 0).into_iter().collect::<HashSet<_>>()
@@ -128,7 +128,7 @@ fn do_the_parts_make_up_the_whole() {
 }
 
 #[test]
-fn does_a_new_picture_leave_the_others_in_their_parts() {
+fn new_picture_leaves_the_others_in_their_parts() {
     let folder = TempDir::new().unwrap();
     let add = |name: String| {
         let path = folder.path().join(name);
@@ -151,13 +151,13 @@ fn does_a_new_picture_leave_the_others_in_their_parts() {
 }
 
 #[test]
-fn does_the_part_not_change_the_labels() {
+fn labels_do_not_depend_on_the_part() {
     let folder = TempDir::new().unwrap();
     for class in ["a", "b", "c"] {
         fs::create_dir(folder.path().join(class)).unwrap();
     }
     fs::write(folder.path().join("c/1.jpg"), "").unwrap();
-    // The one picture falls into one of the two parts.
+    // The one picture is in one of the two parts.
     let open = |part| {
         let config = config(folder.path().to_str().unwrap()).with("split", split(part));
         CommanderHarness::<ImageCommander>::open(&config, 0)
@@ -168,7 +168,7 @@ fn does_the_part_not_change_the_labels() {
 }
 
 #[test]
-fn how_long_is_the_stream() {
+fn stream_has_the_configured_length() {
     let total = |config: &Dictionary| CommanderHarness::<ImageCommander>::open(config, 0).unwrap().total();
     assert_eq!(total(&config(SAMPLES)), Some(24));
     assert_eq!(total(&config(SAMPLES).with("drop_last", true)), Some(21));
@@ -178,7 +178,7 @@ fn how_long_is_the_stream() {
 }
 
 #[test]
-fn which_configurations_are_refused() {
+fn wrong_configurations_are_refused() {
     let samples = || config(SAMPLES);
     assert_eq!(error(&samples().with("batch_size", 0)), "batch_size is 0, expected at least 1 picture");
     assert!(error(&samples().with("epochs", 0)).starts_with("epochs is 0"));

@@ -1,8 +1,8 @@
-//! The configuration: its fields, their defaults, and which values are refused.
+//! The configuration: its fields, their defaults, and the values that are refused.
 
 use cobuf_plugin_api::prelude::*;
 
-/// The largest height or width, in pixels: that of a JPEG file.
+/// The largest height or width, in pixels, which is also that of a JPEG file.
 const MAX_SIDE_PIXELS: u32 = 65_535;
 
 /// How pictures become rows of a batch.
@@ -23,10 +23,11 @@ pub(crate) struct Config {
     /// Which part of a picture is taken. Default: "center".
     #[serde(default)]
     pub(crate) crop: Crop,
-    /// For crop = "random": the least and the greatest part of the picture's area that is taken, within 0 to 1.
-    /// Default: [0.08, 1.0].
+    /// For crop = "random": the smallest and the largest fraction of the picture's area that is
+    /// taken, each above 0 and at most 1. Default: [0.08, 1.0].
     pub(crate) scale: Option<[f64; 2]>,
-    /// For crop = "random": the least and the greatest width divided by height of what is taken. Default: [3/4, 4/3].
+    /// For crop = "random": the smallest and the largest width divided by height of the part that
+    /// is taken. Default: [3/4, 4/3].
     pub(crate) ratio: Option<[f64; 2]>,
     /// The probability that a picture is mirrored, left to right; 0 to 1. Default: 0.
     #[serde(default)]
@@ -35,8 +36,8 @@ pub(crate) struct Config {
     /// What happens when a file is missing, unreadable or corrupt. Default: "error".
     #[serde(default)]
     pub(crate) on_corrupt: OnCorrupt,
-    /// The most pixels (height × width) of a file that is decoded; larger ones count as corrupt. It bounds the
-    /// memory that a small malicious file can take. Default: 100 million.
+    /// The most pixels (height × width) of a file that is decoded; larger files count as corrupt.
+    /// It bounds the memory that a small malicious file can take. Default: 100 million.
     #[serde(default = "default_max_pixels")]
     #[schemars(range(min = 1))]
     pub(crate) max_pixels: u64,
@@ -47,10 +48,12 @@ pub(crate) struct Config {
 #[serde(crate = "cobuf_plugin_api::serde", rename_all = "lowercase")]
 #[schemars(crate = "cobuf_plugin_api::schemars")]
 pub(crate) enum Crop {
-    /// The largest centred part of the batch's proportions: the shorter side is fitted, the longer one cut.
+    /// The largest centred part with the batch's proportions: the shorter side is fitted, the
+    /// longer one cut.
     #[default]
     Center,
-    /// A part of random area, proportions and place, stretched to the batch's size: `scale` and `ratio` bound it.
+    /// A part of random area, proportions and place, within `scale` and `ratio`, stretched to the
+    /// batch's size.
     Random,
 }
 
@@ -62,7 +65,7 @@ pub(crate) enum OnCorrupt {
     /// The batch is an error that names the file and the reason.
     #[default]
     Error,
-    /// The batch has a row less; its metadata lists the file and the reason under "skipped".
+    /// The batch has one row less; its metadata lists the file and the reason under "skipped".
     Skip,
 }
 
@@ -75,7 +78,7 @@ fn default_max_pixels() -> u64 {
 }
 
 impl Config {
-    /// The bounds of a random crop's area, as parts of the picture's.
+    /// The bounds of a random crop's area, as fractions of the picture's.
     pub(crate) fn scale(&self) -> [f64; 2] {
         self.scale.unwrap_or([0.08, 1.0])
     }
@@ -85,7 +88,7 @@ impl Config {
         self.ratio.unwrap_or([3.0 / 4.0, 4.0 / 3.0])
     }
 
-    /// Refuses values that make no sense.
+    /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         for (name, pixels) in [("height", self.height), ("width", self.width)] {
             ensure!(
@@ -144,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_a_short_configuration_declare() {
+    fn short_configuration_takes_the_defaults() {
         let short = Dictionary::new().with("height", 20).with("width", 30);
         let producer = ProducerHarness::<ImageProducer>::open(&short).unwrap();
         assert_eq!(producer.schema().to_string(), "image u8 (32, 20, 30, 3), label i64 (32,)");
     }
 
     #[test]
-    fn which_values_are_refused() {
+    fn wrong_values_are_refused() {
         assert_eq!(error("height", 0), "height is 0, expected 1 to 65535 pixels");
         assert_eq!(error("width", 70_000), "width is 70000, expected 1 to 65535 pixels");
         assert_eq!(error("batch_size", 0), "batch_size is 0, expected at least 1 picture");
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn which_random_crops_are_refused() {
+    fn wrong_random_crops_are_refused() {
         let random = |key: &str, least, most| {
             let config = config().with("crop", "random").with(key, bounds(least, most));
             ProducerHarness::<ImageProducer>::open(&config).map(drop).map_err(|report| report.to_string())

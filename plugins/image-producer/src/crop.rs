@@ -1,32 +1,34 @@
-//! Which part of a picture is taken: a rectangle in its pixels.
+//! Chooses the part of a picture that is taken: a rectangle of its pixels.
 
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::RngExt as _;
 use fast_image_resize::CropBox;
 
-/// How often a random rectangle is drawn before the centre is taken.
+/// The number of random rectangles that are tried before the centre is taken.
 const TRIES: usize = 10;
 
 /// The bounds of random crops.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RandomCrop {
-    /// The least and the greatest part of the picture's area.
+    /// The smallest and the largest fraction of the picture's area.
     pub(crate) scale: [f64; 2],
-    /// The least and the greatest width divided by height.
+    /// The smallest and the largest width divided by height.
     pub(crate) ratio: [f64; 2],
 }
 
-/// The largest centred part of a picture that has the proportions of `target`; sizes are (width, height).
+/// The largest centred part of a picture that has the proportions of `target`; sizes are
+/// (width, height).
 pub(crate) fn center(picture: (u32, u32), target: (u32, u32)) -> CropBox {
     CropBox::fit_src_into_dst_size(picture.0, picture.1, target.0, target.1, None)
 }
 
 impl RandomCrop {
-    /// A random part of a picture of this (width, height): its area is uniform within `scale`, its proportions
-    /// log-uniform within `ratio`, its place uniform among whole pixels.
+    /// A random part of a picture of this (width, height). Its area is uniform within `scale`, its
+    /// proportions are log-uniform within `ratio`, and its place is uniform among whole pixels.
     ///
-    /// The training crop of Szegedy et al., "Going deeper with convolutions", CVPR 2015, in the form of torchvision's
-    /// `RandomResizedCrop`: up to ten draws until one fits, else the largest centred part within `ratio`.
+    /// This is the training crop of Szegedy et al., "Going deeper with convolutions", CVPR 2015, in
+    /// the form of torchvision's `RandomResizedCrop`: up to ten draws until one fits, then the
+    /// largest centred part within `ratio`.
     pub(crate) fn draw(&self, picture: (u32, u32), rng: &mut Rng) -> CropBox {
         let fitting = (0..TRIES).find_map(|_| {
             let size = self.draw_size(picture, rng);
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_random_crop_inside_the_picture_and_its_bounds() {
+    fn random_crop_is_inside_the_picture_and_its_bounds() {
         let mut rng = Rng::seed_from_u64(1);
         for size in [(1, 1), (3, 200), (64, 48), (500, 375)] {
             for _ in 0..200 {
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn are_area_and_place_spread_evenly() {
+    fn area_and_place_are_spread_evenly() {
         let mut rng = Rng::seed_from_u64(2);
         let crop = RandomCrop { scale: [0.2, 0.6], ratio: [1.0, 1.0] };
         let (mut area, mut middle) = (0.0, 0.0);
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_centre_taken_where_nothing_fits() {
+    fn centre_is_taken_if_no_crop_fits() {
         let mut rng = Rng::seed_from_u64(3);
         let whole_area = RandomCrop { scale: [1.0, 1.0], ratio: [1.0, 2.0] };
         assert_eq!(values(whole_area.draw((10, 40), &mut rng)), [0.0, 15.0, 10.0, 10.0]);
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn does_the_centre_keep_proportions() {
+    fn centre_keeps_proportions() {
         assert_eq!(values(center((300, 100), (50, 50))), [100.0, 0.0, 100.0, 100.0]);
         assert_eq!(values(center((100, 300), (50, 25))), [0.0, 125.0, 100.0, 50.0]);
     }

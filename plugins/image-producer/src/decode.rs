@@ -1,4 +1,4 @@
-//! Reads and decodes one file into 8-bit RGB, in buffers that are used again for the next.
+//! Reads a file and decodes it into 8-bit RGB, in buffers that the next file reuses.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -13,7 +13,7 @@ use crate::jpeg;
 
 /// The most bytes that a decoded pixel takes: four channels of 16 bits.
 const MAX_PIXEL_BYTES: u64 = 8;
-/// What a decoder may allocate beside the pixels.
+/// The most bytes that a decoder may allocate beside the pixels.
 const SCRATCH_BYTES: u64 = 16 << 20;
 
 /// A decoded picture, upright.
@@ -25,13 +25,13 @@ pub(crate) struct Picture<'decoder> {
     pub(crate) rgb: &'decoder [u8],
 }
 
-/// Decodes file after file. Its buffers grow to what the largest one needs.
+/// Decodes file after file. Its buffers grow to the size of the largest one.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     max_pixels: u64,
-    /// The file as it is.
+    /// The file's bytes.
     file: Vec<u8>,
-    /// The pixels as the file has them, where those are not 8-bit RGB.
+    /// The decoded pixels, if they are not 8-bit RGB.
     raw: Vec<u8>,
     /// The pixels as 8-bit RGB.
     rgb: Vec<u8>,
@@ -42,11 +42,11 @@ impl Decoder {
         Self { max_pixels, file: Vec::new(), raw: Vec::new(), rgb: Vec::new() }
     }
 
-    /// The picture in a file.
+    /// Decodes the picture in a file.
     ///
     /// # Errors
-    /// Says what is wrong with the file, without its path: it cannot be read, decoded, is too large, or the decoder
-    /// panicked.
+    /// The file cannot be read or decoded, the picture is too large, or the decoder panicked. The
+    /// error does not name the path.
     pub(crate) fn decode(&mut self, path: &str) -> Result<Picture<'_>> {
         let (width, height) = catch_panic(|| {
             self.read(path)?;
@@ -64,7 +64,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decodes `file` into `rgb`. Gives the width and height in pixels.
+    /// Decodes `file` into `rgb`. Returns the width and height in pixels.
     fn decode_file(&mut self) -> Result<(u32, u32)> {
         let mut reader = ImageReader::new(Cursor::new(&self.file)).with_guessed_format()?;
         check_format(reader.format(), &self.file)?;
@@ -81,7 +81,7 @@ impl Decoder {
         let color = decoder.color_type();
         let bytes = usize::try_from(decoder.total_bytes())?;
         let target = if color == ColorType::Rgb8 { &mut self.rgb } else { &mut self.raw };
-        // Zeros, so that a decoder that leaves something out never shows an earlier picture.
+        // Zeros, so that a decoder that leaves pixels out never shows an earlier picture.
         target.clear();
         target.resize(bytes, 0);
         decoder.read_image(target).context("the pixels cannot be decoded")?;
@@ -117,14 +117,15 @@ fn check_format(format: Option<ImageFormat>, file: &[u8]) -> Result<()> {
     }
 }
 
-/// Limits on what the decoder allocates by itself; the number of pixels is checked beside them.
+/// Limits for the decoder's own allocations; the number of pixels is checked separately.
 fn limits(max_pixels: u64) -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(max_pixels.saturating_mul(MAX_PIXEL_BYTES).saturating_add(SCRATCH_BYTES));
     limits
 }
 
-/// Converts pixels of another type to 8-bit RGB: grey is repeated, alpha dropped, 16 bits rounded to 8.
+/// Converts pixels of another type to 8-bit RGB: grey is repeated, alpha is dropped, 16 bits are
+/// rounded to 8.
 fn to_rgb(color: ColorType, raw: &[u8], rgb: &mut Vec<u8>) -> Result<()> {
     rgb.clear();
     rgb.reserve(raw.len() / usize::from(color.bytes_per_pixel()) * 3);
@@ -147,12 +148,12 @@ fn to_rgb(color: ColorType, raw: &[u8], rgb: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// A 16-bit sample in the machine's byte order, as the decoder gives them, to the nearest of 8 bits.
+/// Rounds a 16-bit sample to 8 bits. It is in the machine's byte order, as the decoder gives it.
 fn to_8_bits(sample: [u8; 2]) -> u8 {
     ((u32::from(u16::from_ne_bytes(sample)) + 128) / 257) as u8
 }
 
-/// Applies the EXIF orientation. Gives the width and height after it.
+/// Applies the EXIF orientation. Returns the new width and height.
 fn turn_upright(rgb: &mut Vec<u8>, (width, height): (u32, u32), by: Orientation) -> Result<(u32, u32)> {
     if by == Orientation::NoTransforms {
         return Ok((width, height));

@@ -29,23 +29,23 @@ impl Files {
         Self(TempDir::new().unwrap())
     }
 
-    /// The path of a file that need not be there.
+    /// The path of a file, whether it exists or not.
     pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes a file. Gives its path.
+    /// Writes a file. Returns its path.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> String {
         fs::write(self.path(name), bytes).unwrap();
         self.path(name)
     }
 
-    /// Writes a picture as PNG. Gives its path.
+    /// Writes a picture as PNG. Returns its path.
     pub(crate) fn png(&self, name: &str, image: impl Into<DynamicImage>) -> String {
         self.write(name, &png(image))
     }
 
-    /// The files that cannot be used, each with a word of the reason that is expected.
+    /// Unusable files, each with a word of the expected reason.
     pub(crate) fn corrupt(&self) -> [(String, &'static str); 6] {
         let (jpeg, png) = (jpeg(&gradient(64, 64)), png(gradient(64, 64)));
         let mut damaged = png.clone();
@@ -91,7 +91,8 @@ pub(crate) fn jpeg(image: &RgbImage) -> Vec<u8> {
 pub(crate) fn jpeg_with_orientation(image: &RgbImage, orientation: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
-    // A TIFF header, one directory of one entry: tag 0x0112, type 3 (short), one value; no directory after it.
+    // A TIFF header, and one directory with one entry: tag 0x0112, type 3 (short), one value. No
+    // directory follows it.
     let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
     encoder.set_exif_metadata(exif).unwrap();

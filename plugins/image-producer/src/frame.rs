@@ -1,4 +1,5 @@
-//! Fits a decoded picture into a row of the batch: crop and resize in one pass into the slot's memory, then the flip.
+//! Fits a decoded picture into a row of the batch: crop and resize in one pass into the slot's
+//! memory, then the flip.
 
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::prelude::*;
@@ -12,7 +13,7 @@ use crate::decode::Picture;
 /// Bytes of a pixel: red, green, blue.
 const CHANNELS: usize = 3;
 
-/// Fits picture after picture; keeps the resizer's buffers.
+/// Fits picture after picture, and keeps the resizer's buffers.
 pub(crate) struct Framer {
     width: u32,
     height: u32,
@@ -34,14 +35,14 @@ impl Framer {
         }
     }
 
-    /// Writes every byte of `row`, which has `height × width × 3`.
+    /// Writes every byte of `row`, which has `height × width × 3` bytes.
     pub(crate) fn frame(&mut self, picture: &Picture<'_>, rng: &mut Rng, row: &mut [u8]) -> Result<()> {
         let size = (picture.width, picture.height);
         let part = match &self.random {
             Some(random) => random.draw(size, rng),
             None => crop::center(size, (self.width, self.height)),
         };
-        // The filter widens where it makes smaller (antialiasing), as that of Pillow and torchvision.
+        // The filter widens if it scales down (antialiasing), as that of Pillow and torchvision.
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
             part.left,
             part.top,

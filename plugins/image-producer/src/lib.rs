@@ -1,35 +1,39 @@
-//! A producer that decodes pictures into batches of RGB, one size for all: what image classifiers are fed with.
+//! A producer that decodes pictures into batches of RGB, all of one size: the input of image
+//! classifiers.
 //!
 //! ```text
-//!   path ──read──► file ──decode──► RGB of any size ──crop, resize, flip──► a row of "image", in the slot itself
-//!                   │    turn upright                  drawn from the row's
+//!   path ──read──► file ──decode──► RGB of any size ──crop, resize, flip──► a row of "image",
+//!                   │    turn upright                  drawn from the row's     in the slot itself
 //!                   ▼                                  own generator
 //!            unreadable, corrupt, too large: the batch's error, or left out of the batch
 //! ```
 //!
-//! | | name | what |
+//! | | name | value |
 //! | --- | --- | --- |
-//! | message | `paths` | list of text: the files, at most `batch_size`; relative ones from the process's working directory |
+//! | message | `paths` | list of text: the files, at most `batch_size`; relative ones start at the process's working directory |
 //! | message | `labels` | list of integers, one a path |
 //! | array | `image` | `u8 (batch_size, height, width, 3)`: rows from the top, pixels from the left, red, green, blue; 0 to 255, as in the file (mostly sRGB) |
 //! | array | `label` | `i64 (batch_size,)`: the message's label of each row |
-//! | metadata | `skipped` | with `on_corrupt = "skip"` only: list of `{ path, reason }`, empty where nothing was left out |
+//! | metadata | `skipped` | with `on_corrupt = "skip"` only: list of `{ path, reason }`, empty if no file was left out |
 //!
-//! A message with fewer paths than `batch_size` gives a batch with as many rows. Other entries of a message are
-//! left alone; the `image-commander` plugin beside this one writes messages that fit.
+//! If a message has fewer paths than `batch_size`, the batch has as many rows as paths. Other
+//! entries of a message are ignored. The `image-commander` plugin beside this one makes messages
+//! that fit.
 //!
-//! **What is read.** JPEG (baseline, progressive, grey, CMYK) and PNG (all colour types, 8 and 16 bits), told apart by
-//! content, not by name. Everything becomes 8-bit RGB: grey is repeated, 16 bits are rounded to 8, alpha is *dropped*
-//! (the colours under transparent pixels show). Pictures are turned upright as their EXIF orientation says. Colour
-//! profiles are not applied. Of an animated PNG the default image is taken.
+//! **Formats.** JPEG (baseline, progressive, grey, CMYK) and PNG (all colour types, 8 and 16 bits),
+//! recognised by content, not by name. Everything becomes 8-bit RGB: grey is repeated, 16 bits are
+//! rounded to 8, alpha is *dropped* (the colours under transparent pixels show). Pictures are
+//! turned upright by their EXIF orientation. Colour profiles are not applied. The default image of
+//! an animated PNG is taken.
 //!
-//! **What counts as corrupt**, for `on_corrupt`: a file that cannot be opened or read, is neither JPEG nor PNG, was cut
-//! off, has more pixels than `max_pixels`, or that the decoder refuses or panics on. PNG carries checksums; JPEG has
-//! none, so damage in the middle of one mostly shows as wrong or grey pixels, not as an error.
+//! **Corrupt files**, for `on_corrupt`: the file cannot be opened or read, is neither JPEG nor PNG,
+//! is truncated, has more pixels than `max_pixels`, or the decoder refuses it or panics on it. PNG
+//! has checksums. JPEG has none, so damage in the middle of one mostly shows as wrong or grey
+//! pixels, not as an error.
 //!
-//! **What is random.** Each row has a generator of its own, drawn from the message's, so a row depends on the run's
-//! seed, the message's sequence number and the row's place in the message, and not on whether a file before it was left
-//! out.
+//! **Randomness.** Each row has a generator of its own, drawn from the message's. So a row depends
+//! on the run's seed, the message's sequence number and the row's position in the message, but not
+//! on whether an earlier file was left out.
 #![forbid(unsafe_code)]
 
 mod config;
@@ -49,7 +53,7 @@ use config::{Config, OnCorrupt};
 use decode::Decoder;
 use frame::Framer;
 
-/// What the producer needs of a message.
+/// The entries of a message that the producer needs.
 #[derive(Deserialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 struct Message {
@@ -73,7 +77,7 @@ impl Message {
     }
 }
 
-/// What the producer says of a batch that may leave files out.
+/// The metadata of a batch that may leave files out.
 #[derive(Serialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 struct Metadata {
@@ -129,7 +133,8 @@ impl Producer for ImageProducer {
         let mut label = slot.array::<i64, Ix1>("label")?;
         let (mut rows, mut skipped) = (0, Vec::new());
         for (path, class) in message.paths.into_iter().zip(message.labels) {
-            // Drawn for every path, so that a file that is left out does not change the rows after it.
+            // Drawn for every path, so that a file that is left out does not change the rows after
+            // it.
             let mut rng = Rng::seed_from_u64(context.rng().next_u64());
             let picture = match (self.decoder.decode(&path), self.on_corrupt) {
                 (Ok(picture), _) => picture,

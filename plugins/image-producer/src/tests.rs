@@ -1,4 +1,4 @@
-//! Whole batches, as a host would get them.
+//! Whole batches, as a host receives them.
 
 use cobuf_plugin_api::ndarray::{Array3, Array4};
 use cobuf_plugin_api::testing::{ProducerHarness, TestBatch};
@@ -32,7 +32,7 @@ fn random() -> Dictionary {
 }
 
 #[test]
-fn are_known_colours_found_in_their_rows() {
+fn known_colours_are_in_their_rows() {
     let files = Files::new();
     let colors = [[255, 0, 0], [0, 128, 0], [3, 2, 1]];
     let paths = colors.map(|color| files.png(&format!("{color:?}.png"), solid(20, 33, color)));
@@ -45,7 +45,7 @@ fn are_known_colours_found_in_their_rows() {
 }
 
 #[test]
-fn is_the_centre_of_a_wide_picture_taken() {
+fn centre_of_a_wide_picture_is_taken() {
     let files = Files::new();
     let thirds = [[255, 0, 0], [0, 255, 0], [0, 0, 255]];
     let wide = RgbImage::from_fn(96, 32, |x, _| Rgb(thirds[x as usize / 32]));
@@ -59,7 +59,7 @@ fn is_the_centre_of_a_wide_picture_taken() {
 }
 
 #[test]
-fn can_a_thread_thin_picture_be_resized() {
+fn one_pixel_wide_picture_is_resized() {
     let files = Files::new();
     let paths = [files.png("tall.png", solid(1, 900, [7; 3])), files.png("dot.png", solid(1, 1, [7; 3]))];
     for config in [config().with("height", 1).with("width", 300), random()] {
@@ -68,7 +68,7 @@ fn can_a_thread_thin_picture_be_resized() {
 }
 
 #[test]
-fn does_a_corrupt_file_fail_the_batch_by_name() {
+fn corrupt_file_fails_the_batch_by_name() {
     let files = Files::new();
     let good = files.png("good.png", gradient(9, 9));
     let mut producer = producer(&config());
@@ -77,11 +77,11 @@ fn does_a_corrupt_file_fail_the_batch_by_name() {
         assert!(error.starts_with(&format!("picture {path:?} cannot be used: ")), "{error}");
         assert!(error.contains(reason), "{error}");
     }
-    assert!(producer.produce(1, &message(&[good])).is_ok(), "it goes on after an error");
+    assert!(producer.produce(1, &message(&[good])).is_ok(), "the producer stopped after an error");
 }
 
 #[test]
-fn are_corrupt_files_left_out_and_listed() {
+fn corrupt_files_are_left_out_and_listed() {
     let files = Files::new();
     let good = [files.png("a.png", solid(9, 9, [1; 3])), files.png("b.png", solid(9, 9, [2; 3]))];
     let mut producer = producer(&config().with("on_corrupt", "skip"));
@@ -107,7 +107,7 @@ struct SkippedOnly {
 }
 
 #[test]
-fn can_a_batch_be_left_without_rows() {
+fn batch_may_have_no_rows() {
     let files = Files::new();
     let batch = produce(&config().with("on_corrupt", "skip"), &[files.path("a.png"), files.path("b.png")]);
     assert_eq!(batch.rows(), Some(0));
@@ -116,7 +116,7 @@ fn can_a_batch_be_left_without_rows() {
 }
 
 #[test]
-fn does_skipping_say_so_when_it_skipped_nothing() {
+fn empty_skip_list_is_attached() {
     let files = Files::new();
     let paths = [files.png("a.png", solid(9, 9, [1; 3]))];
     let batch = produce(&config().with("on_corrupt", "skip"), &paths);
@@ -125,7 +125,7 @@ fn does_skipping_say_so_when_it_skipped_nothing() {
 }
 
 #[test]
-fn does_content_depend_on_seed_and_sequence_only() {
+fn content_depends_on_seed_and_sequence_only() {
     let files = Files::new();
     let message = message(&[files.write("a.jpg", &jpeg(&gradient(60, 40)))]);
     let image = |run_seed, sequence| {
@@ -137,11 +137,15 @@ fn does_content_depend_on_seed_and_sequence_only() {
 
     let mut worker = producer(&random()).with_seed(1);
     worker.produce(4, &message).unwrap();
-    assert_eq!(images(&worker.produce(5, &message).unwrap()), image(1, 5), "what came before matters");
+    assert_eq!(
+        images(&worker.produce(5, &message).unwrap()),
+        image(1, 5),
+        "an earlier message changed the content"
+    );
 }
 
 #[test]
-fn is_a_row_the_same_when_another_was_left_out() {
+fn row_does_not_depend_on_skipped_files() {
     let files = Files::new();
     let (a, b) = (files.png("a.png", gradient(50, 70)), files.png("b.png", gradient(70, 50)));
     let config = random().with("on_corrupt", "skip");
@@ -152,7 +156,7 @@ fn is_a_row_the_same_when_another_was_left_out() {
 }
 
 #[test]
-fn does_a_flip_mirror_left_and_right() {
+fn flip_mirrors_left_and_right() {
     let files = Files::new();
     let paths = [files.png("a.png", gradient(8, 8))];
     let plain = images(&produce(&config(), &paths));
@@ -163,7 +167,7 @@ fn does_a_flip_mirror_left_and_right() {
 }
 
 #[test]
-fn is_a_message_that_does_not_fit_refused() {
+fn message_that_does_not_fit_is_refused() {
     let mut producer = producer(&config());
     let mut error = |message: Dictionary| producer.produce(0, &message).unwrap_err().to_string();
     let paths = |count| vec!["a.png".to_owned(); count];
@@ -180,7 +184,7 @@ fn is_a_message_that_does_not_fit_refused() {
 }
 
 #[test]
-fn do_the_sample_pictures_make_a_batch() {
+fn sample_pictures_make_a_batch() {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/images");
     let mut paths = Vec::new();
     for class in ["circle", "square", "triangle"] {

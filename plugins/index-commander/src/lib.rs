@@ -15,11 +15,13 @@
 //! See [`Config`]. `length = 100` alone gives an index that counts from 0 to 99 and wraps, forever.
 //!
 //! # Messages
-//! See [`Message`]: `index`, `epoch` and `batch` are integers, `items` is a list of integers. The last batch of an
-//! epoch is shorter where `batch_size` does not divide `length`, unless `drop_last` leaves it out.
+//! See [`Message`]: `index`, `epoch` and `batch` are integers, `items` is a list of integers. The
+//! last batch of an epoch is shorter if `batch_size` does not divide `length`; with `drop_last` it
+//! is left out.
 //!
-//! Each message follows from the configuration, the run's seed and the message's number in the stream alone; an epoch's
-//! order follows from the seed and the epoch's number. So a run can be resumed anywhere, without the epochs before.
+//! Each message follows from the configuration, the run's seed and the message's number in the
+//! stream alone. An epoch's order follows from the seed and the epoch's number. So a run can be
+//! resumed anywhere, without the epochs before.
 #![forbid(unsafe_code)]
 
 mod order;
@@ -32,17 +34,17 @@ use cobuf_plugin_api::prelude::*;
 use order::Order;
 use plan::Plan;
 
-/// What one batch is made of.
+/// The items of one batch.
 #[derive(Debug, Serialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 pub struct Message {
-    /// The place in the epoch of the batch's first item: `batch * batch_size`.
+    /// The position of the batch's first item in the epoch: `batch * batch_size`.
     index: u64,
     /// The number of the epoch, from 0.
     epoch: u64,
     /// The number of the batch in its epoch, from 0.
     batch: u64,
-    /// The numbers of the batch's items in the data set, each at least 0 and below `length`.
+    /// The numbers of the batch's items in the data set, each from 0 to below `length`.
     items: Vec<u64>,
 }
 
@@ -51,7 +53,8 @@ pub struct Message {
 pub struct IndexCommander {
     plan: Plan,
     shuffle: bool,
-    /// The order of the epoch that was asked for last: only a cache, as that of any epoch can be made at any time.
+    /// The order of the last epoch that was asked for. It is only a cache: any epoch's order can be
+    /// made at any time.
     order: Option<Order>,
 }
 
@@ -84,7 +87,7 @@ impl Commander for IndexCommander {
 }
 
 impl IndexCommander {
-    /// The order of an epoch, from the cache where it is the one that was asked for last.
+    /// The order of an epoch, from the cache if it is the last one that was asked for.
     fn order(&mut self, epoch: u64, context: &CommanderContext) -> Result<&Order> {
         let order = match self.order.take() {
             Some(order) if order.epoch() == epoch => order,
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn does_the_index_count_to_its_maximum_and_wrap() {
+    fn index_counts_to_its_maximum_and_wraps() {
         let mut commander = open(&length(3), 0);
         assert_eq!(commander.total(), None);
         let counted = commander.take(7).unwrap();
@@ -139,20 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn are_the_messages_behind_a_skip_those_of_the_whole_stream() {
+    fn messages_after_a_skip_are_those_of_the_whole_stream() {
         let config = length(5).with("batch_size", 2).with("shuffle", true);
         let whole = open(&config, 7).take(20).unwrap();
         let mut commander = open(&config, 7);
         commander.take(2).unwrap();
         commander.skip(11).unwrap();
         assert_eq!(commander.take(9).unwrap(), whole[11..]);
-        // Asking for all in between would take years.
+        // Asking for all messages in between would take years.
         commander.skip(1 << 60).unwrap();
         assert!(commander.next_message().unwrap().is_some());
     }
 
     #[test]
-    fn does_a_last_batch_come_short() {
+    fn last_batch_may_be_short() {
         let config = length(5).with("batch_size", 2).with("epochs", 2);
         let mut commander = open(&config, 0);
         assert_eq!(commander.total(), Some(6));
@@ -163,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn is_a_last_batch_dropped_on_request() {
+    fn last_batch_is_dropped_on_request() {
         let config = length(5).with("batch_size", 2).with("epochs", 2).with("drop_last", true);
         assert_eq!(open(&config, 0).total(), Some(4));
         assert_eq!(items(&messages(&config, 0, 100)), [0, 1, 2, 3, 0, 1, 2, 3]);
     }
 
     #[test]
-    fn does_a_shuffled_epoch_hold_each_item_once() {
+    fn shuffled_epoch_has_each_item_once() {
         let config = length(100).with("batch_size", 7).with("epochs", 2).with("shuffle", true);
         let seen = messages(&config, 3, 100);
         let (first, second) = seen.split_at(seen.len() / 2);
@@ -184,23 +187,23 @@ mod tests {
     }
 
     #[test]
-    fn does_the_order_follow_from_seed_and_epoch_alone() {
+    fn order_follows_from_seed_and_epoch_alone() {
         let config = length(50).with("shuffle", true);
         let one_by_one = messages(&config, 3, 100);
         assert_eq!(messages(&config, 3, 100), one_by_one);
         assert_ne!(items(&messages(&config, 4, 100)), items(&one_by_one));
-        // In batches of 5 an epoch has the same order.
+        // With batches of 5 an epoch has the same order.
         assert_eq!(items(&messages(&config.with("batch_size", 5), 3, 20)), items(&one_by_one));
     }
 
     #[test]
-    fn is_a_shuffle_the_same_today_as_ever() {
+    fn shuffle_never_changes() {
         let config = length(8).with("batch_size", 8).with("shuffle", true);
         assert_eq!(items(&messages(&config, 0, 1)), [3, 0, 4, 7, 6, 2, 5, 1]);
     }
 
     #[test]
-    fn is_a_configuration_without_a_batch_refused() {
+    fn configuration_without_a_batch_is_refused() {
         let refusal = |config: Dictionary| {
             CommanderHarness::<IndexCommander>::open(&config, 0).unwrap_err().to_string()
         };
@@ -223,7 +226,7 @@ mod tests {
             "2 epochs of 18446744073709551615 batches are more than a stream can have, \
              18446744073709551615; take fewer epochs, or leave epochs out for an endless stream"
         );
-        // Its cause follows, in std's words.
+        // The standard library's cause follows.
         assert!(refusal(length(u64::MAX).with("shuffle", true)).starts_with(
             "length 18446744073709551615 is too large to shuffle, which takes 8 bytes of memory for each item; \
              take a smaller length or shuffle = false: "

@@ -13,7 +13,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// A permutation that depends on the run's seed, the epoch and the length only (Fisher and Yates' shuffle).
+    /// A permutation that depends on the run's seed, the epoch and the length only (the shuffle of
+    /// Fisher and Yates).
     pub(crate) fn shuffled(epoch: u64, length: u64, context: &CommanderContext) -> Result<Self> {
         let mut items = allocate(length)?;
         items.extend(0..length);
@@ -25,14 +26,14 @@ impl Order {
         self.epoch
     }
 
-    /// The items at these places of the epoch's order.
+    /// The items at these positions of the epoch's order.
     pub(crate) fn items(&self, places: Range<u64>) -> &[u64] {
-        // Both ends are at most the length, which fits in `usize` as so many items are in memory.
+        // Both ends are at most the length, which fits `usize` because all items are in memory.
         &self.items[places.start as usize..places.end as usize]
     }
 }
 
-/// Room for the items of an epoch.
+/// Allocates memory for the items of an epoch.
 pub(crate) fn allocate(length: u64) -> Result<Vec<u64>> {
     let mut items = Vec::new();
     let too_large = || {

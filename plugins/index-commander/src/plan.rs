@@ -1,4 +1,4 @@
-//! Which items a batch has, from its number in the stream: arithmetic without state.
+//! Maps a batch's number in the stream to its items: arithmetic without state.
 
 use cobuf_plugin_api::prelude::*;
 
@@ -20,11 +20,12 @@ pub struct Config {
     #[serde(default)]
     #[schemars(range(min = 1))]
     epochs: Option<u64>,
-    /// Whether each epoch has its items in a random order of its own, made from the run's seed and the epoch's number.
-    /// Default: false.
+    /// Whether each epoch has its items in a random order of its own, made from the run's seed and
+    /// the epoch's number. Default: false.
     #[serde(default)]
     pub(crate) shuffle: bool,
-    /// Whether to leave out an epoch's last batch where it has fewer than `batch_size` items. Default: false.
+    /// Whether to leave out an epoch's last batch if it has fewer than `batch_size` items. Default:
+    /// false.
     #[serde(default)]
     drop_last: bool,
 }
@@ -40,7 +41,7 @@ pub(crate) struct Plan {
     batch_size: u64,
     /// The number of batches in an epoch.
     batches: u64,
-    /// The number of batches in the stream; `None` without end.
+    /// The number of batches in the stream; `None` if it is endless.
     total: Option<u64>,
 }
 
@@ -54,7 +55,7 @@ pub(crate) struct Batch {
 }
 
 impl Plan {
-    /// Refuses a configuration that has no batch or cannot be counted.
+    /// Refuses a configuration that has no batch, or more batches than can be counted.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let &Config { length, batch_size, epochs, shuffle, drop_last } = config;
         ensure!(length > 0, "length is 0, expected at least 1: a data set without items has no batch");
@@ -66,7 +67,7 @@ impl Plan {
              take a smaller batch_size or drop_last = false"
         );
         if shuffle {
-            // Fails at the start of the run rather than in it.
+            // Fails at the start of the run instead of in the middle.
             drop(order::allocate(length)?);
         }
         let batches = if drop_last { length / batch_size } else { length.div_ceil(batch_size) };
@@ -79,18 +80,19 @@ impl Plan {
         self.length
     }
 
-    /// The number of batches in the stream; `None` without end.
+    /// The number of batches in the stream; `None` if it is endless.
     pub(crate) fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// The batch with this number in the stream; `None` after the last.
+    /// The batch with this number in the stream; `None` after the last batch.
     pub(crate) fn batch(&self, sequence: u64) -> Option<Batch> {
         if self.total.is_some_and(|total| sequence >= total) {
             return None;
         }
         let (epoch, number) = (sequence / self.batches, sequence % self.batches);
-        // Below the length, as `number` is below the number of batches: no overflow.
+        // The result is below the length, because `number` is below the number of batches: no
+        // overflow.
         let start = number * self.batch_size;
         let end = start + self.batch_size.min(self.length - start);
         Some(Batch { epoch, number, start, end })

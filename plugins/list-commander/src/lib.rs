@@ -1,4 +1,5 @@
-//! Gives a configured list of messages in order, once, a few times or forever; and fails on request, for tests.
+//! Gives a configured list of messages in order, once, a few times or forever. For tests it also
+//! fails on request.
 //!
 //! ```text
 //! messages = [{ path = "a.png" }, { path = "b.png" }], repeat = 2
@@ -11,10 +12,11 @@
 //! See [`Config`].
 //!
 //! # Messages
-//! Those of the configuration, as they are.
+//! Those of the configuration, unchanged.
 //!
-//! Message number n follows from the configuration alone. A run that is resumed at message n meets again what the
-//! configuration asks for before n, where the host asks for these messages again.
+//! Message number n follows from the configuration alone. If a run is resumed at message n, the
+//! host may ask for the messages before n again. Then the sleeps and failures that are configured
+//! for them happen again.
 #![forbid(unsafe_code)]
 
 mod sleep;
@@ -31,24 +33,26 @@ use cobuf_plugin_api::prelude::*;
 #[serde(crate = "cobuf_plugin_api::serde")]
 #[schemars(crate = "cobuf_plugin_api::schemars")]
 pub struct Config {
-    /// The messages, in their order. An empty list is a stream that ends at once.
+    /// The messages, in their order. With an empty list the stream ends at once.
     messages: Vec<Dictionary>,
-    /// How often to give the list; 0 is without end. Default: 1.
+    /// How often to give the list; 0 means without end. Default: 1.
     #[serde(default = "once")]
     repeat: u64,
-    /// For how long to sleep before each message, the end of the stream included. Default: 0.
+    /// How many seconds to sleep before each message, and before the end of the stream. Default: 0.
     #[serde(default)]
     sleep_seconds: Seconds,
-    /// For tests: the number of the message, from 0, in whose place to return an error. Default: none.
+    /// For tests: the number of the message, from 0, in whose place to return an error. Default:
+    /// none.
     #[serde(default)]
     fail_at: Option<u64>,
     /// For tests: the number of the message in whose place to panic. Default: none.
     #[serde(default)]
     panic_at: Option<u64>,
-    /// For tests: the number of the message in whose place to end the process, with status 3. Default: none.
+    /// For tests: the number of the message in whose place to end the process, with status 3.
+    /// Default: none.
     #[serde(default)]
     exit_at: Option<u64>,
-    /// For tests: the text of an error with which the commander cannot be made. Default: none.
+    /// For tests: the text of an error that `new` returns. Default: none.
     #[serde(default)]
     fail_new: Option<String>,
 }
@@ -64,7 +68,7 @@ const EXIT_STATUS: i32 = 3;
 #[derive(Debug)]
 pub struct ListCommander {
     config: Config,
-    /// The number of messages in the stream; `None` without end, and then the list is not empty.
+    /// The number of messages in the stream. `None` if it is endless; then the list is not empty.
     total: Option<u64>,
 }
 
@@ -98,7 +102,8 @@ impl Commander for ListCommander {
 }
 
 impl ListCommander {
-    /// Does what a test asks for in place of this message, also behind the last one.
+    /// Misbehaves in the place of this message if the configuration says so, even after the last
+    /// message.
     fn misbehave(&self, sequence: u64) -> Result<()> {
         let Config { fail_at, panic_at, exit_at, .. } = self.config;
         if exit_at == Some(sequence) {
@@ -110,7 +115,7 @@ impl ListCommander {
     }
 }
 
-/// The number of messages in the stream; `None` without end.
+/// The number of messages in the stream; `None` if it is endless.
 fn total(config: &Config) -> Result<Option<u64>> {
     let (length, repeat) = (config.messages.len() as u64, config.repeat);
     if repeat == 0 {
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_list_given_as_often_as_asked() {
+    fn list_is_repeated_as_configured() {
         assert_eq!(messages(&list(2), 9), r#"{"x":0} {"x":1}"#);
         assert_eq!(messages(&list(2).with("repeat", 2), 9), r#"{"x":0} {"x":1} {"x":0} {"x":1}"#);
         assert_eq!(messages(&list(2).with("repeat", 0), 5), r#"{"x":0} {"x":1} {"x":0} {"x":1} {"x":0}"#);
@@ -165,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn does_it_fail_where_it_is_asked_to() {
+    fn commander_fails_at_the_configured_message() {
         let mut commander = open(&list(2).with("fail_at", 1).with("panic_at", 2));
         assert!(commander.next_message().unwrap().is_some());
         assert_eq!(commander.next_message().unwrap_err().to_string(), "asked to fail at message 1");
@@ -178,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_configuration_that_cannot_work_refused_by_name() {
+    fn impossible_configuration_is_refused_by_name() {
         assert_eq!(
             refusal(list(0).with("repeat", 0)),
             "messages is empty and repeat is 0: there is no message to repeat without end"
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn does_it_sleep_before_a_message() {
+    fn commander_sleeps_before_a_message() {
         let start = std::time::Instant::now();
         open(&list(1).with("sleep_seconds", 0.02)).next_message().unwrap();
         assert!(start.elapsed().as_secs_f64() >= 0.02);

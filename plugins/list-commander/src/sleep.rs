@@ -1,4 +1,4 @@
-//! Sleeping that ends early where the host wants to stop.
+//! A sleep that ends early if the host wants to stop.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,15 +11,19 @@ use cobuf_plugin_api::prelude::*;
 #[schemars(crate = "cobuf_plugin_api::schemars")]
 pub struct Seconds(Duration);
 
-/// How long the host's wish to stop may go unseen.
+/// The longest time until a sleep notices that the host wants to stop.
 const STEP: Duration = Duration::from_millis(5);
 
 impl Seconds {
-    /// Sleeps that long; an error where the host wants to stop before.
+    /// Sleeps. Returns an error if the host wants to stop before the time is over.
     pub(crate) fn sleep(self, context: &CommanderContext) -> Result<()> {
         let start = Instant::now();
         while let Some(rest) = self.0.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero()) {
-            ensure!(!context.stop_requested(), "stopped in a sleep of {:?} before a message", self.0);
+            ensure!(
+                !context.stop_requested(),
+                "a sleep of {:?} before a message was ended because the host wants to stop",
+                self.0
+            );
             thread::sleep(rest.min(STEP));
         }
         Ok(())

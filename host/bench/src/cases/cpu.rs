@@ -1,4 +1,5 @@
-//! Whether producers that compute get all of the cores, or the buffer takes some of them.
+//! Measures whether producers that compute get all of the cores, or the buffer takes a part of
+//! them.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const BURN: Duration = Duration::from_millis(1);
 /// Bytes for whose random numbers a core takes about a millisecond.
 const RANDOM_BYTES: usize = 600_000;
 
-/// What the producer is to do, and whether a host has it do that.
+/// The producer's work, and whether a host or a plain loop has it done.
 #[derive(Clone, Copy)]
 enum Thing {
     Burn(By),
@@ -57,7 +58,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     ])
 }
 
-/// With a worker, or a loop, a core.
+/// Measures with one worker, or one loop, for each core.
 fn batches_a_second(
     plugins: &Plugins,
     by: By,

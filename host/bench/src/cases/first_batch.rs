@@ -1,4 +1,4 @@
-//! How long it takes from `start()` to the first batch.
+//! Measures the time from `start()` to the first batch.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ fn first_batch(plugins: &Plugins) -> Result<Duration> {
     Ok(took)
 }
 
-/// The median, in milliseconds, of what is done again and again for so long.
+/// The median time in milliseconds of an action that is repeated for `window`.
 fn median_of(window: Duration, mut once: impl FnMut() -> Result<Duration>) -> Result<f64> {
     let (started, mut took) = (Instant::now(), Vec::new());
     while took.is_empty() || started.elapsed() < window {

@@ -1,4 +1,4 @@
-//! Whether a buffer that has nothing to do uses the processor.
+//! Measures whether a buffer that has nothing to do uses the processor.
 
 use std::thread;
 use std::time::Duration;
@@ -20,12 +20,13 @@ pub(super) const CASE: Case = Case {
 };
 
 const WORKERS: usize = 4;
-/// Whoever has just filled the last slot is on the way to sleep.
+/// The process that has just filled the last slot needs time to go to sleep.
 const SETTLE: Duration = Duration::from_millis(100);
-/// What rounds to 0.0 s.
+/// Rounds to 0.0 s.
 const NOTHING: f64 = 0.05;
 
-/// One pause for the whole time: what wakes up now and then is seen in a long one only.
+/// One pause for the whole time: a process that wakes up now and then is noticed only in a long
+/// one.
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let builder = plugins.tiny().workers(WORKERS);
     let consumer = Consumer::warm(builder)?;

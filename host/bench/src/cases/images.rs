@@ -25,7 +25,8 @@ const BATCH_SIZE: usize = 64;
 /// Two batches.
 const FILES: usize = 2 * BATCH_SIZE;
 const SIDE: usize = 224;
-/// Fewer than there would be, so that each was soon written to once: a process is slow the first time.
+/// Fewer than the default, so that each slot is soon written to once: a process is slow the first
+/// time.
 const SLOTS_A_WORKER: usize = 2;
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
@@ -46,7 +47,7 @@ fn producer_config() -> Dictionary {
 
 /// Batches a second.
 fn by_host(plugins: &Plugins, pictures: &Pictures, window: Duration) -> Result<f64> {
-    let folder = pictures.folder().to_str().context("the temporary folder has a name that is no text")?;
+    let folder = pictures.folder().to_str().context("the temporary folder's name is not valid UTF-8")?;
     let config =
         Dictionary::new().with("folder", folder).with("batch_size", BATCH_SIZE).with("shuffle", false);
     let builder = Host::builder()

@@ -1,4 +1,5 @@
-//! How fast large batches are filled in place, beside the fastest that this memory can be written.
+//! Measures how fast large batches are filled in place, beside the fastest that this memory can be
+//! written.
 
 use std::hint::black_box;
 use std::sync::mpsc;
@@ -73,12 +74,12 @@ fn gigabytes_a_second(batches: u64, elapsed: Duration) -> f64 {
     batches as f64 * BATCH_BYTES as f64 / 1e9 / elapsed.as_secs_f64()
 }
 
-/// As many as the host has workers, where there is a core for each.
+/// As many threads as the host has workers, but at most one for each core.
 fn threads() -> usize {
     cores().min(WORKERS)
 }
 
-/// Threads that fill the slots, each its own ones again and again.
+/// Threads that fill the slots; each fills its own slots repeatedly.
 fn memset(memory: &mut [u8], window: Duration) -> f64 {
     let started = Instant::now();
     let fill = |slots: &mut [u8]| {
@@ -100,7 +101,8 @@ fn memset(memory: &mut [u8], window: Duration) -> f64 {
     gigabytes_a_second(filled, started.elapsed())
 }
 
-/// The same, but each slot goes to a reader when it is full, and comes back: what no buffer between two threads can leave out.
+/// The same, but each slot goes to a reader when it is full, and is returned. No buffer between two
+/// threads can do less.
 fn memset_for_reader(memory: &mut [u8], window: Duration) -> f64 {
     let (to_reader, full) = mpsc::channel();
     let started = Instant::now();

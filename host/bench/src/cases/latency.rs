@@ -1,4 +1,5 @@
-//! How long a message is on its way when it is the only one: from its slot's return, which lets it be commanded, to its batch.
+//! Measures how long a message takes if it is the only one: from the release of its slot, which
+//! lets it be commanded, to its batch.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,8 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     Ok(vec![figure(0, "p50").ratio_should_be(Bound::AtMost(3.0)), figure(1, "p99")])
 }
 
-/// With the only slot given back the next message can be commanded; its batch is the next one.
+/// Once the only slot is released, the next message can be commanded; the next batch is that of
+/// this message.
 fn round_trips(plugins: &Plugins, window: Duration) -> Result<Vec<Duration>> {
     let builder = plugins.tiny();
     let mut consumer = Consumer::warm(builder.workers(1).slots(1))?;

@@ -1,4 +1,4 @@
-//! What a worker takes beside the segment.
+//! Measures the memory that a worker takes in addition to the segment.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use cobuf::measure::samples::{Samples, percentile};
 
 pub(super) const CASE: Case = Case {
     name: "memory",
-    title: "what is resident of a worker beyond the segment; 4 workers",
+    title: "resident memory of a worker beyond the segment; 4 workers",
     plugins: FILLING,
     measure,
 };
@@ -23,7 +23,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     let rounds = plan.rounds(&[()], |(), window| {
         let builder = plugins.tiny();
         let mut consumer = Consumer::warm(builder.workers(WORKERS))?;
-        // So that whatever grows has grown.
+        // Runs for a while, so that everything that grows has grown.
         consumer.take_for(window, WORKERS, |_| ())?;
         let found = workers(&consumer.host).into_iter().map(resident).collect::<Result<Vec<_>>>()?;
         let server = resident(consumer.host.fork_server_pid())?;

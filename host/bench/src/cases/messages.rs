@@ -1,7 +1,8 @@
-//! Whether large messages cost more than their copies.
+//! Measures whether large messages cost more than their copies.
 //!
-//! A message is copied three times before a worker reads it, all in the commander's process: by the list-commander, which keeps its list,
-//! by the encoder, and into its slot. So much is done beside the buffer in a loop.
+//! A message is copied three times before a worker reads it, all in the commander's process: by the
+//! list-commander, which keeps its list, by the encoder, and into its slot. A loop beside the
+//! buffer does the same copies.
 
 use std::array;
 use std::hint::black_box;
@@ -27,7 +28,7 @@ pub(super) const CASE: Case = Case {
 const WORKERS: usize = 2;
 const SLOTS: usize = 32;
 const BYTES: [usize; 4] = [16, 1 << 10, 16 << 10, 64 << 10];
-/// Bytes of a slot's message: the largest, with its name.
+/// Bytes of a slot's message: the largest message with its name.
 const CAPACITY: usize = (64 << 10) + 64;
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
@@ -57,7 +58,7 @@ fn by_host(plugins: &Plugins, message: Dictionary, window: Duration) -> Result<f
     Ok(Consumer::warm(builder)?.take_for(window, MANY, |_| ())?.micros_a_batch())
 }
 
-/// Microseconds for a message.
+/// Microseconds for each message.
 fn by_loop(message: &Dictionary, window: Duration) -> Result<f64> {
     let mut slots = vec![vec![0_u8; CAPACITY]; SLOTS];
     let (started, mut done) = (Instant::now(), 0);

@@ -1,4 +1,4 @@
-//! The built-in cases, a module each.
+//! The built-in cases, each in a module of its own.
 
 mod cpu;
 mod first_batch;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 
 use crate::case::Case;
 
-/// All of them, in the order in which they are measured.
+/// All cases, in the order in which they are measured.
 const CASES: &[Case] = &[
     tiny::CASE,
     large::CASE,
@@ -33,7 +33,7 @@ const CASES: &[Case] = &[
     messages::CASE,
 ];
 
-/// The cases of these names; all where there is none.
+/// The cases of these names; all cases if there are no names.
 pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Case>> {
     if names.is_empty() {
         return Ok(CASES.iter().collect());
@@ -41,13 +41,13 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<&'static Case>> {
     let find = |name: &String| {
         CASES.iter().find(|case| case.name == name).with_context(|| {
             let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
-            format!("there is no case {name:?}, and no such file; the cases are {}", known.join(", "))
+            format!("there is no case {name:?}; the cases are {}", known.join(", "))
         })
     };
     names.iter().map(find).collect()
 }
 
-/// A line for each case.
+/// One line for each case.
 pub(crate) fn list() -> String {
     let lines: Vec<_> = CASES.iter().map(|case| format!("{:<12} {}", case.name, case.title)).collect();
     lines.join("\n")

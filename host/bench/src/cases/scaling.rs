@@ -1,4 +1,4 @@
-//! Whether twice the workers do twice as much, where each only waits.
+//! Measures whether twice the workers do twice as much, if each only waits.
 
 use std::array;
 use std::thread;
@@ -22,7 +22,7 @@ pub(super) const CASE: Case = Case {
 
 const WORKERS: [usize; 4] = [1, 8, 32, 128];
 const SLEEP: Duration = Duration::from_millis(10);
-/// The fill-producer looks now and then whether the host wants to stop.
+/// The fill-producer checks in these steps whether the host wants to stop.
 const STEP: Duration = Duration::from_millis(5);
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
@@ -39,7 +39,7 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
     Ok(figures.collect())
 }
 
-/// The share of what workers would do that sleep for exactly that long, one batch after the other.
+/// The share of the ideal: workers that sleep for exactly that long, one batch after the other.
 fn by_host(plugins: &Plugins, workers: usize, window: Duration) -> Result<f64> {
     let message = Dictionary::new().with("sleep_seconds", SLEEP.as_secs_f64());
     let builder = plugins.filling(&[bytes(&[16])], message).workers(workers).slots(4 * workers);
@@ -63,7 +63,7 @@ fn by_threads(workers: usize, window: Duration) -> f64 {
     shares / workers as f64
 }
 
-/// As the fill-producer does.
+/// Sleeps as the fill-producer does.
 fn sleep() {
     let started = Instant::now();
     while let Some(rest) = SLEEP.checked_sub(started.elapsed()).filter(|rest| !rest.is_zero()) {

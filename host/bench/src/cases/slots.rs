@@ -1,5 +1,6 @@
-//! Whether many slots cost more than few: whoever looks for one may have to look at all. With very few, processes change places after
-//! a few batches each, which the bare relay's figure shows.
+//! Measures whether many slots cost more than few, because a search for a slot may have to look at
+//! all of them. With very few slots, processes switch after a few batches each; the bare relay's
+//! figure shows the cost of that.
 
 use std::array;
 

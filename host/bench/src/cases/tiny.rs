@@ -1,4 +1,4 @@
-//! What the hand-over itself costs: batches so small that there is nothing else to do.
+//! Measures what the hand-over itself costs, with batches so small that nothing else takes time.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What is lost where one message takes much longer than another: nothing in any order; in order, what the slots cannot bridge.
+//! Measures what is lost if some messages take much longer than others: nothing in any order; in
+//! order, what the slots cannot bridge.
 
 use std::time::Duration;
 
@@ -25,11 +26,11 @@ pub(super) const CASE: Case = Case {
 const WORKERS: usize = 8;
 const SLOTS: usize = 32;
 const MEAN: Duration = Duration::from_millis(10);
-/// How many different times there are, which then come again.
+/// How many different times there are before they repeat.
 const TIMES: usize = 1000;
 const SEED: u64 = 0;
 
-/// Batches a second, and how many there would be if nothing but the producers took time.
+/// Batches a second, measured, and computed as if only the producers took time.
 #[derive(Clone, Copy)]
 struct Rates {
     measured: f64,

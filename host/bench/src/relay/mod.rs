@@ -1,14 +1,16 @@
-//! A bare relay of commander, workers and consumer, with none of what the buffer does beside: the least that a hand-over between
-//! processes costs.
+//! A bare relay of commander, workers and consumer, without anything else that the buffer does: the
+//! least that a hand-over between processes costs.
 //!
 //! ```text
-//!   commander ──commanded[0]──► worker 0 ──done[0]──► consumer      counters, a cache line each; who waits sleeps on one
+//!   commander ──commanded[0]──► worker 0 ──done[0]──► consumer
 //!       ▲     ──commanded[1]──► worker 1 ──done[1]──►    │
 //!       └─────────────────consumed───────────────────────┘
+//!   each name is a counter on a cache line of its own; a waiting process sleeps on one of them
 //! ```
 //!
-//! The slots follow the counters, as many as there is memory for. Batch n is in slot n modulo their number, and is worker n modulo 2's: no
-//! message, no choice, no claim, no recovery, nothing that a plugin does. A worker writes 16 bytes into the slot.
+//! The slots follow the counters; there are as many as fit in the memory. Batch n is in slot n
+//! modulo the number of slots, and worker n modulo 2 makes it. There is no message, choice, claim,
+//! recovery or plugin. A worker writes 16 bytes into the slot.
 
 pub(crate) mod ping_pong;
 mod signal;
@@ -30,13 +32,14 @@ const WORKERS: u32 = 2;
 /// The words of 16 bytes.
 const PAYLOAD: usize = 4;
 
-/// Where which signal lies; the slots follow.
+/// The places of the signals; the slots follow them.
 const CONSUMED: usize = 0;
 const COMMANDED: usize = 2;
 const DONE: usize = 2 + 2 * WORKERS as usize;
 const PLACES: usize = DONE + 2 * WORKERS as usize;
 
-/// The signal at a place: a counter, and whether somebody sleeps, each on a line of its own.
+/// The signal at a place: a counter, and a word that tells whether a process sleeps, each on a line
+/// of its own.
 fn signal(words: &[AtomicU32], place: usize) -> Signal<'_> {
     Signal::new(&words[place * APART], &words[(place + 1) * APART])
 }
@@ -51,7 +54,7 @@ fn slot(words: &[AtomicU32], batch: u32) -> &[AtomicU32] {
     &words[start..start + PAYLOAD]
 }
 
-/// The commander's life: there may be as many batches as slots that were not consumed.
+/// The commander's role: at most as many batches as slots may be commanded and not yet consumed.
 pub(super) fn command(words: &[AtomicU32]) -> Result<()> {
     let consumed = signal(words, CONSUMED);
     let commanded = [0, 1].map(|worker| signal(words, COMMANDED + 2 * worker));
@@ -63,7 +66,7 @@ pub(super) fn command(words: &[AtomicU32]) -> Result<()> {
     }
 }
 
-/// A worker's life.
+/// A worker's role.
 pub(super) fn work(words: &[AtomicU32], worker: u32) -> Result<()> {
     let commanded = signal(words, COMMANDED + 2 * worker as usize);
     let done = signal(words, DONE + 2 * worker as usize);
@@ -86,7 +89,7 @@ struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    /// With so many slots.
+    /// Starts a relay with this many slots.
     fn start(slots: usize, signals: &'a Signals) -> Result<Self> {
         let memory = SharedMemory::create((PLACES + slots) * APART * size_of::<AtomicU32>())?;
         let roles = [Role::Commander, Role::Worker0, Role::Worker1];
@@ -112,7 +115,8 @@ impl<'a> Relay<'a> {
     }
 }
 
-/// What a batch of a relay with so many slots takes, in microseconds, measured for about a `window`.
+/// The time of a batch in microseconds, for a relay with this many slots, measured for about a
+/// `window`.
 pub(crate) fn micros_a_batch(slots: usize, window: Duration, signals: &Signals) -> Result<f64> {
     let mut relay = Relay::start(slots, signals)?;
     relay.take(2 * slots as u64)?;
@@ -125,8 +129,8 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn does_the_relay_hand_batches_over_in_order() {
-        // In threads, which the process's end ends.
+    fn the_relay_delivers_batches_in_order() {
+        // In threads, which end with the process.
         let words: &'static [AtomicU32] =
             (0..(PLACES + 32) * APART).map(|_| AtomicU32::new(0)).collect::<Vec<_>>().leak();
         thread::spawn(|| command(words));

@@ -1,4 +1,5 @@
-//! Two processes that wake each other in turns: the least that a message and its answer cost where both sides sleep in between.
+//! Two processes that wake each other in turns: the least that a message and its answer cost if
+//! both processes sleep in between.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +12,11 @@ use crate::memory::{APART, SharedMemory};
 use crate::partner::{self, Partner};
 use cobuf::signals::Signals;
 
-/// Where the two words lie.
+/// The places of the two words.
 const PING: usize = 0;
 const PONG: usize = APART;
 
-/// The other process's life: it answers each ping.
+/// The other process's role: it answers each ping.
 pub(crate) fn answer(words: &[AtomicU32]) -> Result<()> {
     let mut seen = 0;
     loop {
@@ -25,7 +26,7 @@ pub(crate) fn answer(words: &[AtomicU32]) -> Result<()> {
     }
 }
 
-/// Waits until the word is another than it was, and gives what it is.
+/// Waits until the word differs from `was`, and returns its new value.
 fn wait_for_other(word: &AtomicU32, was: u32, mut go_on: impl FnMut() -> Result<()>) -> Result<u32> {
     loop {
         match word.load(Ordering::Acquire) {
@@ -35,7 +36,7 @@ fn wait_for_other(word: &AtomicU32, was: u32, mut go_on: impl FnMut() -> Result<
     }
 }
 
-/// How long each there and back took, in the given time.
+/// The time of each round trip, for as long as `time`.
 pub(crate) fn play(time: Duration, signals: &Signals) -> Result<Vec<Duration>> {
     let memory = SharedMemory::create(2 * APART * size_of::<AtomicU32>())?;
     let mut partner = [Partner::spawn(Role::PingPong, &memory)?];
@@ -49,7 +50,7 @@ pub(crate) fn play(time: Duration, signals: &Signals) -> Result<Vec<Duration>> {
         wait_for_other(&words[PONG], turn - 1, || partner::check(&mut partner, signals))?;
         anyhow::Ok(started.elapsed())
     };
-    // The first one waits for the other process's start.
+    // The first round trip waits for the other process's start.
     once()?;
     let started = Instant::now();
     let mut took = Vec::new();

@@ -1,14 +1,15 @@
 //! The tests of a producer.
 //!
 //! ```text
-//!   produce ─► repeat ─► other-process ─► workers        the same message, the same bytes: here, there, at once
-//!                  └───► every-element                   whatever was in the arrays before
-//!   produce ─► bounds, leaks                             beside the arrays, behind the messages
-//!   wrong-messages ─► panics                             messages that no commander of its own gives
-//!   close, openings, stop                                the producer itself
+//!   produce ─► repeat ─► other-process ─► workers   the same message gives the same bytes
+//!                  └───► every-element              whatever was in the arrays before
+//!   produce ─► bounds, leaks                        nothing beside the arrays, nothing left behind
+//!   wrong-messages ─► panics                        messages that no commander of its own sends
+//!   close, openings, stop                           the producer itself
 //! ```
 //!
-//! `reference` has what they compare with, and how they ask for runs; `wrong_messages` has the tests of that line.
+//! `reference` has the results that the tests compare with, and the way to ask for runs;
+//! `wrong_messages` has the tests of that line.
 
 mod reference;
 mod wrong_messages;
@@ -26,11 +27,11 @@ use super::subject::{Subject, Tests};
 use crate::host::error::StartError;
 use crate::protocol::examination::{Guard, Note, Run, Script, Task};
 
-/// What they are filled with to see whether it matters.
+/// The second value with which arrays are filled, to see whether their old content matters.
 const ONES: u8 = 0xff;
-/// How many messages each array's edges are tried with.
+/// With how many messages each array's edges are tested.
 const EDGE_MESSAGES: usize = 3;
-/// How many workers there are at once.
+/// How many workers run at the same time.
 const WORKERS: u32 = 4;
 
 pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
@@ -56,17 +57,17 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
     tests.make("bounds", "nothing is written beside the arrays", &["produce"], |subject| {
         bounds(subject, reference)
     })?;
-    let title = "a wrong message is an error, or done, and the next one is as ever";
+    let title = "a wrong message is an error or a batch, and does not change the next one";
     tests.make("wrong-messages", title, &["configuration"], |subject| {
         let (verdict, found) = wrong_messages(subject, reference, steady)?;
         panicked = found;
         Ok(verdict)
     })?;
-    let title = "after a panic another producer goes on in the same process";
+    let title = "after a panic another producer works in the same process";
     tests.make("panics", title, &["configuration"], |_| {
         Ok(panicked.unwrap_or_else(|| Verdict::skipped("no message that was tried makes it panic")))
     })?;
-    tests.make("close", "it can be made and dropped", &["configuration"], |subject| {
+    tests.make("close", "it can be constructed and dropped", &["configuration"], |subject| {
         close(subject, reference)
     })?;
     let mut speed = None;
@@ -75,8 +76,8 @@ pub(super) fn test(tests: &mut Tests<'_>) -> Result<(), StartError> {
         speed = found;
         Ok(verdict)
     })?;
-    tests.make("openings", "making and dropping it leaves nothing behind", &["close"], openings)?;
-    let title = "it comes back where the host wants to stop";
+    tests.make("openings", "constructing and dropping it leaves nothing behind", &["close"], openings)?;
+    let title = "it returns when the host wants to stop";
     tests.make("stop", title, &["produce"], |subject| stop(subject, reference))?;
     tests.make("speed", "how long a message takes", &["produce"], |_| {
         Ok(speed.unwrap_or_else(|| Verdict::skipped("no message could be timed")))

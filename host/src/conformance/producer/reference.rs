@@ -1,4 +1,5 @@
-//! The messages that a producer can do, and what it made of each at first: what its other tests compare with.
+//! The messages that a producer can do, and the first result for each, with which the other tests
+//! compare theirs.
 
 use cobuf_plugin_api::{Dictionary, Report, Schema};
 
@@ -10,10 +11,10 @@ use crate::host::error::StartError;
 use crate::protocol::examination::{Filled, Guard, Note, Run, Script, Task};
 use crate::protocol::fingerprint::difference;
 
-/// What the arrays are filled with before: a run begins with zeros.
+/// The value with which the arrays are filled before a plain run.
 pub(super) const ZEROS: u8 = 0;
 
-/// What the tests build on: messages that the producer can do, and what it made of each at first.
+/// The messages that the producer can do, and the first result for each.
 #[derive(Default)]
 pub(super) struct Reference {
     pub(super) schema: Option<Schema>,
@@ -23,12 +24,13 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// A script with the messages, to be given its runs.
+    /// A script with these messages and the given runs.
     pub(super) fn script(&self, runs: Vec<Run>) -> Script {
         Script { messages: self.messages.clone(), runs, ..Script::default() }
     }
 
-    /// What is not as it was before, in the runs of a course; also what went wrong with it.
+    /// The differences between the runs of a course and the expected results, and what went wrong
+    /// with the course.
     pub(super) fn problems(
         &self,
         course: &Course,
@@ -57,12 +59,12 @@ impl Reference {
     }
 }
 
-/// What the runs of a course are compared with.
+/// The results with which the runs of a course are compared.
 #[derive(Clone, Copy)]
 pub(super) enum Against {
-    /// What the first of all processes made of the message.
+    /// The first process's result for the message.
     Reference,
-    /// What the same process made of it at first.
+    /// The same process's first result for the message.
     Itself,
 }
 
@@ -100,7 +102,7 @@ pub(super) fn produce(subject: &Subject<'_>) -> Result<(Verdict, Reference), Sta
                     .push((Outcome::Failed, format!("the message {}: {}", messages[index], told(report))));
             }
         }
-        // The others are produced again, under the numbers that they have then.
+        // The other messages are produced again, under their new numbers.
         messages = messages
             .into_iter()
             .enumerate()
@@ -138,7 +140,7 @@ pub(super) fn examine(subject: &Subject<'_>, script: Script) -> Result<Course, S
     Room::open(subject)?.examine(Task::Produce(script))
 }
 
-/// What came of each run, up to where the process ended.
+/// The result of each run, up to the end of the process.
 pub(super) fn runs(course: &Course) -> impl Iterator<Item = &Result<Filled, Report>> {
     course.notes.iter().filter_map(|note| if let Note::Ran(ran) = note { Some(ran) } else { None })
 }

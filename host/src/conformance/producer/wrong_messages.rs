@@ -1,4 +1,4 @@
-//! Messages that no commander of the producer's own gives: each wrong one between two good ones.
+//! Messages that no commander of the producer's own sends: each wrong one is between two good ones.
 
 use cobuf_plugin_api::{ReportKind, Schema};
 
@@ -12,7 +12,8 @@ use crate::host::error::StartError;
 use crate::protocol::examination::{Script, Task};
 use crate::protocol::fingerprint::difference;
 
-/// Gives also what came after panics, where there were any. Bytes are compared where they are always the same, `steady`.
+/// Also returns the verdict on what followed panics, if there were any. Bytes are compared only if
+/// they are `steady`, that is always the same.
 pub(super) fn wrong_messages(
     subject: &Subject<'_>,
     reference: &Reference,
@@ -34,7 +35,8 @@ pub(super) fn wrong_messages(
     Ok((verdict, (panics > 0).then_some(contained)))
 }
 
-/// A good message, each wrong one, and after each the good one again; without the good one where there is none.
+/// A good message, then each wrong one followed by the good one again; only the wrong ones if there
+/// is no good one.
 fn wrong_script(subject: &Subject<'_>, reference: &Reference, wrong: &[Mutation]) -> Script {
     let good: Vec<Vec<u8>> = reference.messages.iter().take(1).cloned().collect();
     let again = |wrong: Option<usize>| wrong.into_iter().chain((!good.is_empty()).then_some(0));
@@ -45,7 +47,7 @@ fn wrong_script(subject: &Subject<'_>, reference: &Reference, wrong: &[Mutation]
     Script { messages, runs, ..Script::default() }
 }
 
-/// What was seen of wrong messages.
+/// The results of wrong messages.
 #[derive(Default)]
 struct WrongMessages {
     problems: Vec<(Outcome, String)>,
@@ -54,7 +56,8 @@ struct WrongMessages {
 }
 
 impl WrongMessages {
-    /// Reads a course of [`wrong_script`]; gives how many of its wrong messages are done, that included which ended the process.
+    /// Reads a course of [`wrong_script`]; returns how many of its wrong messages are done,
+    /// including one that ended the process.
     fn read(
         &mut self,
         wrong: &[Mutation],
@@ -87,7 +90,7 @@ impl WrongMessages {
         }
         let Some(trouble) = course.trouble() else { return wrong.len() };
         match done.checked_sub(1) {
-            // After a panic, when another producer was to be made.
+            // The process failed after a panic, when another producer was to be made.
             Some(last) if panicked => {
                 self.note_after(true, &wrong[last].what, &trouble);
                 done

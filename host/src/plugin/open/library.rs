@@ -1,4 +1,4 @@
-//! dlopen and dlsym, and what both interfaces need of them.
+//! `dlopen` and `dlsym`, and what both interfaces need of them.
 #![expect(unsafe_code, reason = "dlopen and dlsym")]
 
 use std::path::Path;
@@ -15,23 +15,23 @@ pub(crate) struct LoadError(pub(crate) String);
 #[derive(Clone, Copy)]
 pub(crate) struct Logging {
     pub(crate) sink: LogSink,
-    /// 0 off … 5 trace.
+    /// From 0 (off) to 5 (trace).
     pub(crate) max_level: u8,
 }
 
 /// Opens the library, which stays open until the process ends.
 pub(super) fn library(path: &Path) -> Result<&'static Library, LoadError> {
-    // SAFETY: the file is the run's own copy of bytes that the host has checked; running its initialisers is what the
-    // user asked for, and nobody else runs in this process.
+    // SAFETY: the file is the run's own copy of bytes that the host has checked. Running its
+    // initialisers is what the user asked for, and no other thread runs in this process.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    // Never closed, on purpose: see the module's documentation.
+    // Never closed, on purpose: see the docs of `plugin/open`.
     library.map(|library| &*Box::leak(Box::new(library))).map_err(|error| LoadError(chain(&error)))
 }
 
-/// What the library has under a name.
+/// Looks up the symbol of this name.
 ///
 /// # Safety
-/// It is a `T`, or a `T` points to it.
+/// The symbol is a `T`, or a `T` points to it.
 pub(super) unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Result<T, LoadError> {
     // SAFETY: by this function's own contract.
     let symbol = unsafe { library.get::<T>(name) };

@@ -1,15 +1,15 @@
-//! Opens a plugin in the process that will run it: dlopen, then calls behind safe methods.
+//! Opens a plugin in the process that will run it: `dlopen`, then calls behind safe methods.
 //!
 //! ```text
-//!   ProducerPlugin ── construct ──► OpenProducer      what worker and probe see
+//!   ProducerPlugin ── construct ──► OpenProducer      what workers and probes see
 //!     ├ Rust   rust.rs   abi_stable's root module, its layouts checked
 //!     └ C      c/        the table of include/cobuf.h, its version and sizes checked
 //!   CommanderPlugin ── construct ──► OpenCommander    in Rust only
 //! ```
 //!
-//! Runs in forked processes only. A library is never closed: thread-local destructors of old code would be left
-//! behind; the process ends instead.
-#![expect(unsafe_code, reason = "passes on that a slot's arrays are the producer's own")]
+//! Runs in forked processes only. A library is never closed, because that would leave thread-local
+//! destructors of its code behind; the process ends instead.
+#![expect(unsafe_code, reason = "passes the contract on that a slot's arrays belong to the producer alone")]
 
 mod c;
 mod library;
@@ -52,7 +52,8 @@ impl ProducerPlugin {
         }
     }
 
-    /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this configuration.
+    /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this
+    /// configuration.
     pub(crate) fn construct(&self, config: &[u8], worker: WorkerInfo) -> Result<OpenProducer, Report> {
         match self {
             Self::Rust(plugin) => plugin.construct(config, worker).map(OpenProducer::Rust),
@@ -61,7 +62,7 @@ impl ProducerPlugin {
     }
 }
 
-/// A producer, constructed. Stays on the thread that made it.
+/// A constructed producer. It stays on the thread that made it.
 pub(crate) enum OpenProducer {
     Rust(rust::OpenProducer),
     C(c::OpenProducer),
@@ -71,10 +72,11 @@ impl OpenProducer {
     /// Fills a slot.
     ///
     /// # Safety
-    /// The job's arrays are those of the producer's schema, writable, aligned, initialised and used by nobody else.
+    /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and
+    /// used by nothing else.
     pub(crate) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
         match self {
-            // SAFETY: the arrays by this method's own contract.
+            // SAFETY: the arrays meet this method's own contract.
             Self::Rust(producer) => unsafe { producer.produce(job) },
             // SAFETY: as above.
             Self::C(producer) => unsafe { producer.produce(&job) },

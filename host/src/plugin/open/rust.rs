@@ -37,7 +37,8 @@ impl ProducerPlugin {
         rmp_serde::from_slice(&bytes).map_err(|error| Report::from_error(&anyhow::anyhow!(error)))
     }
 
-    /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this configuration.
+    /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this
+    /// configuration.
     pub(super) fn construct(&self, config: &[u8], worker: WorkerInfo) -> Result<OpenProducer, Report> {
         let instance = result(self.0.open()(RSlice::from_slice(config), worker))?;
         Ok(OpenProducer { module: self.0, instance })
@@ -63,13 +64,14 @@ impl CommanderPlugin {
         let opened = result(self.0.open()(RSlice::from_slice(config), info))?;
         let total = (opened.total != u64::MAX).then_some(opened.total);
         let extension: *const ResumeExtension = self.0.query()(ResumeExtension::ID.into()).cast();
-        // SAFETY: under this name, which has the version in it, a plugin gives null or a `ResumeExtension` that stays.
+        // SAFETY: a plugin returns null or a `ResumeExtension` that stays valid for this name,
+        // which contains the version.
         let resume = unsafe { extension.as_ref() };
         Ok(OpenCommander { module: self.0, instance: opened.instance, total, resume })
     }
 }
 
-/// A producer, constructed. Stays on the thread that made it.
+/// A constructed producer. It stays on the thread that made it.
 pub(crate) struct OpenProducer {
     module: ProducerModuleRef,
     instance: Instance,
@@ -79,56 +81,57 @@ impl OpenProducer {
     /// Fills a slot.
     ///
     /// # Safety
-    /// The job's arrays are those of the producer's schema, writable, aligned, initialised and used by nobody else.
+    /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and
+    /// used by nothing else.
     pub(super) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
-        // SAFETY: the instance comes from this module's `open` and is closed in `close` only; the arrays by this
-        // method's own contract.
+        // SAFETY: the instance comes from this module's `open`, and only `close` closes it; the
+        // arrays meet this method's own contract.
         result(unsafe { self.module.produce()(self.instance, job) })
     }
 
     /// Drops the producer.
     pub(super) fn close(self) -> Result<(), Report> {
-        // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
+        // SAFETY: the instance comes from this module's `open`, and `self` is consumed here.
         result(unsafe { self.module.close()(self.instance) })
     }
 }
 
-/// A commander, constructed. Stays on the thread that made it.
+/// A constructed commander. It stays on the thread that made it.
 pub(crate) struct OpenCommander {
     module: CommanderModuleRef,
     instance: Instance,
-    /// The number of messages in the whole stream, where it is known.
+    /// The number of messages in the whole stream, if it is known.
     pub(crate) total: Option<u64>,
-    /// Missing in a plugin that was built before there was one.
+    /// Missing in plugins that were built before this extension existed.
     resume: Option<&'static ResumeExtension>,
 }
 
 impl OpenCommander {
-    /// The encoded message `sequence`, or `None` at the end.
+    /// The encoded message `sequence`, or `None` at the end of the stream.
     pub(crate) fn next(&mut self, sequence: u64) -> Result<Option<RVec<u8>>, Report> {
-        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        // SAFETY: the instance comes from this module's `open`, and only `close` closes it.
         let message = result(unsafe { self.module.next()(self.instance, sequence) })?;
         Ok((!message.is_empty()).then_some(message))
     }
 
-    /// Goes from the message `from`, which would be next, on to the message `to`.
+    /// Advances from the message `from`, which would be next, to the message `to`.
     pub(crate) fn skip(&mut self, from: u64, to: u64) -> Result<(), Report> {
         let Some(resume) = self.resume else {
             return (from..to).try_for_each(|sequence| self.next(sequence).map(drop));
         };
-        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        // SAFETY: the instance comes from this module's `open`, and only `close` closes it.
         if from < to { result(unsafe { (resume.skip)(self.instance, from, to) }) } else { Ok(()) }
     }
 
-    /// The state before the message `sequence`, where the plugin has one.
+    /// The state before the message `sequence`, if the plugin has one.
     pub(crate) fn save(&mut self, sequence: u64) -> Result<Option<SavedState>, Report> {
         let Some(resume) = self.resume else { return Ok(None) };
-        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        // SAFETY: the instance comes from this module's `open`, and only `close` closes it.
         let state = result(unsafe { (resume.save)(self.instance, sequence) })?;
         Ok(state.present.then(|| SavedState::from_bytes(state.version, state.bytes.into_vec())))
     }
 
-    /// Takes over a state that was saved before the message `sequence`.
+    /// Restores a state that was saved before the message `sequence`.
     pub(crate) fn restore(&mut self, sequence: u64, state: &SavedState) -> Result<(), Report> {
         let Some(resume) = self.resume else {
             return Err(Report::from_error(&anyhow::anyhow!(
@@ -136,13 +139,13 @@ impl OpenCommander {
             )));
         };
         let bytes = RSlice::from_slice(state.bytes());
-        // SAFETY: the instance comes from this module's `open` and is closed in `close` only.
+        // SAFETY: the instance comes from this module's `open`, and only `close` closes it.
         result(unsafe { (resume.restore)(self.instance, sequence, state.version(), bytes) })
     }
 
     /// Drops the commander.
     pub(crate) fn close(self) -> Result<(), Report> {
-        // SAFETY: the instance comes from this module's `open`, and `self` is used up here.
+        // SAFETY: the instance comes from this module's `open`, and `self` is consumed here.
         result(unsafe { self.module.close()(self.instance) })
     }
 }
@@ -157,7 +160,8 @@ fn result<T>(outcome: Outcome<T>) -> Result<T, Report> {
 /// Opens the library and its root module.
 fn load<M: RootModule>(path: &Path) -> Result<M, LoadError> {
     let library = library(path)?;
-    // SAFETY: abi_stable's name for the static that the export macro emits; its type is checked by `upgrade`.
+    // SAFETY: the name is abi_stable's for the static that the export macro emits; `upgrade` checks
+    // its type.
     let header = unsafe { symbol::<AbiHeaderRef>(library, ROOT_MODULE_LOADER_NAME_WITH_NUL) }?;
     header.upgrade().and_then(|header| header.init_root_module::<M>()).map_err(|error| match &error {
         LibraryError::AbiInstability(report) => LoadError(format!(
@@ -169,7 +173,8 @@ fn load<M: RootModule>(path: &Path) -> Result<M, LoadError> {
     })
 }
 
-/// abi_stable explains one changed field in up to a thousand lines. Its last block says what differs; all of it goes to a file.
+/// abi_stable explains one changed field in up to a thousand lines. The error shows the last block,
+/// which says what differs; the whole report goes to a file.
 fn shorten(report: &str) -> String {
     let difference = difference(report);
     match keep(report) {
@@ -178,9 +183,10 @@ fn shorten(report: &str) -> String {
     }
 }
 
-/// The report's last block in one line: `unexpected field; expected field_name:a type:u8, found field_name:b type:u16`.
+/// The report's last block in one line: `unexpected field; expected field_name:a type:u8, found
+/// field_name:b type:u16`.
 fn difference(report: &str) -> String {
-    /// Lines of a type's description that name it; what follows describes it further.
+    /// The lines of a type's description that name it; further lines only give details.
     const NAMING_LINES: usize = 2;
     let block = report.rfind("Error:").map_or(report, |start| &report[start + "Error:".len()..]);
     let names = |text: &str| {
@@ -198,7 +204,7 @@ fn difference(report: &str) -> String {
     }
 }
 
-/// Writes the report to a file that nobody has, for the user to read and remove.
+/// Writes the report to a new file, for the user to read and remove.
 fn keep(report: &str) -> std::io::Result<PathBuf> {
     let mut file = tempfile::Builder::new().prefix("cobuf-layout-error-").suffix(".txt").tempfile()?;
     file.write_all(report.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Walks a commander through steps.
+//! Takes a commander through the steps of a task.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::protocol::examination::{Given, Note, Step, Task};
 use crate::protocol::fingerprint::digest;
 use crate::protocol::message::SetupFailure;
 
-/// The most bytes of a message that is sent to the host whole: an event has room for it.
+/// The most bytes of a message that is sent to the host whole; an event has room for it.
 const MAX_SENT_BYTES: usize = 64 * 1024;
 
 pub(super) fn examine(
@@ -59,7 +59,8 @@ pub(super) fn examine(
             let soaked = soak::soak(task, || {
                 sequence += 1;
                 if commander.next(sequence - 1)?.is_none() {
-                    // After the end there is nothing to ask for: another one begins again.
+                    // A commander is not asked again after its end: another one starts from the
+                    // beginning.
                     sequence = 0;
                     let ended = std::mem::replace(&mut commander, open_commander(plugin, child, false)?);
                     ended.close()?;
@@ -75,7 +76,7 @@ pub(super) fn examine(
 /// A commander in the middle of its steps.
 struct Walker {
     commander: OpenCommander,
-    /// Whether it has said that there are no more messages: then it is not asked again.
+    /// Whether it has returned the end of the stream: then it is not asked again.
     ended: bool,
 }
 
@@ -92,12 +93,14 @@ impl Walker {
 
 fn take(step: &Step, plugin: &CommanderPlugin, child: &Child, walker: &mut Option<Walker>) -> Note {
     if let Step::Open { stopping } = step {
-        // The one before is left as it is: only where its drop is looked at may that fail.
+        // The previous commander is not dropped here: its drop may only fail at a step that
+        // examines it.
         let opened = open_commander(plugin, child, *stopping);
         let opened = opened.map(|commander| *walker = Some(Walker { commander, ended: false }));
         return Note::Constructed(short(opened));
     }
-    let missing = || Report::from_error(&anyhow::anyhow!("there is no commander: it could not be made"));
+    let missing =
+        || Report::from_error(&anyhow::anyhow!("there is no commander: it could not be constructed"));
     let open = walker.as_mut().ok_or_else(missing);
     match step {
         Step::Open { .. } | Step::Close => {

@@ -1,4 +1,5 @@
-//! What both kinds of examiner need: where notes go, and what plugins are told of the host.
+//! The means of both kinds of examiner: the way for notes, and the facts about the host that
+//! plugins are given.
 
 use std::sync::atomic::AtomicU32;
 
@@ -12,14 +13,14 @@ use crate::protocol::examination::{Note, Task};
 use crate::protocol::message::{Event, SetupFailure};
 use crate::protocol::role::Role;
 
-/// What a producer is told to be one of.
+/// The number of workers that a producer is told.
 const WORKERS: u32 = 8;
 
-/// The host's wishes, as plugins see them.
+/// The two values of the stop flag that a plugin reads.
 static GO_ON: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicU32 = AtomicU32::new(1);
 
-/// Where notes go.
+/// Sends notes to the host.
 pub(super) struct Notes<'a> {
     pub(super) events: &'a EventSender,
     pub(super) role: Role,
@@ -28,7 +29,9 @@ pub(super) struct Notes<'a> {
 impl Notes<'_> {
     pub(super) fn note(&self, note: Note) -> Result<(), SetupFailure> {
         let sent = self.events.send(&Event::Examined { role: self.role, note: Box::new(note) });
-        sent.map_err(|error| SetupFailure::Init(format!("what the plugin said cannot be sent: {error}")))
+        sent.map_err(|error| {
+            SetupFailure::Init(format!("the examination's result cannot be sent to the host: {error}"))
+        })
     }
 }
 
@@ -48,7 +51,7 @@ pub(super) fn open_commander(
     plugin.construct(&child.config, CommanderInfo { seed: child.plan.seed, stop: stop_flag(stopping) })
 }
 
-/// A task of the other kind of plugin.
+/// The error for a task that belongs to the other kind of plugin.
 pub(super) fn misplaced(task: &Task) -> SetupFailure {
     SetupFailure::Init(format!("the task {task:?} is for the other kind of plugin"))
 }

@@ -1,11 +1,11 @@
-//! The examiner: a forked process that puts a plugin through a [`Task`] and notes what it sees. What that means is judged by the
-//! host.
+//! The examiner: a forked process that puts a plugin through a task of `protocol/examination.rs`
+//! and notes the results, which the host judges.
 //!
 //! ```text
 //!   producer   runs messages through a producer, in an arena
-//!   commander  walks a commander through steps
-//!   means      where notes go
-//!   soak       does one thing again and again, and looks at memory, descriptors and threads
+//!   commander  takes a commander through steps
+//!   means      sends notes to the host; the facts about the host that plugins are given
+//!   soak       repeats one action and measures memory, descriptors and threads
 //! ```
 
 mod commander;

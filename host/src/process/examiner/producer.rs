@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, ReportKind, Schema, message_seed};
+use cobuf_plugin_api::{Report, ReportKind, Schema, SlotError, message_seed};
 
 use super::means::{Notes, misplaced, worker_info};
 use super::soak;
@@ -17,7 +17,8 @@ use crate::protocol::examination::{Filled, Guard, Note, Run, Script, Soak, Soake
 use crate::protocol::fingerprint::{blocks, digest};
 use crate::protocol::message::SetupFailure;
 
-/// The most bytes of batches that are kept to be compared element by element; more are compared by their blocks.
+/// The most bytes of batches that are kept to be compared element by element; further batches are
+/// compared by their blocks.
 const KEPT_BYTES: usize = 256 * 1024 * 1024;
 
 pub(super) fn examine(
@@ -39,7 +40,7 @@ pub(super) fn examine(
         }
         Task::Configure { configs } => {
             for config in configs {
-                // A plugin may leave it to its constructor to refuse.
+                // A plugin may leave it to its constructor to refuse a configuration.
                 let constructed = plugin.schema(config).and_then(|schema| {
                     plugin.construct(config, worker_info(0, 0, false)).map(|_| Some(schema))
                 });
@@ -82,7 +83,7 @@ fn play(
         let panicked = filled.as_ref().is_err_and(|report| report.kind == ReportKind::Panic);
         notes.note(Note::Ran(short(filled)))?;
         if panicked {
-            // As a worker does: the old one is dropped, and its drop may fail.
+            // As a worker does: the old producer is dropped, and its drop may fail.
             if let Some(producer) = bench.producer.take() {
                 let _ = producer.close();
             }
@@ -95,7 +96,7 @@ fn play(
     }
 }
 
-/// A result that fits an event.
+/// Shortens the report so that the result fits an event.
 pub(super) fn short<T>(result: Result<T, Report>) -> Result<T, Report> {
     result.map_err(|report| report.shortened(MAX_REPORT_BYTES))
 }
@@ -109,7 +110,7 @@ struct Bench<'a> {
     schema: Schema,
     arena: Arena,
     producer: Option<OpenProducer>,
-    /// The arrays of each message and seed when it was run first.
+    /// The arrays of each message and seed from its first run.
     first: HashMap<(usize, u64), Vec<Vec<u8>>>,
     kept_bytes: usize,
 }
@@ -130,7 +131,8 @@ impl<'a> Bench<'a> {
         Ok(Self { plugin, config, info, attempt, schema, arena, producer, first, kept_bytes: 0 })
     }
 
-    /// Makes another producer. The one before is left as it is: only where its drop is looked at may that fail.
+    /// Makes another producer. The previous one is not dropped: its drop may only fail at a step
+    /// that examines it.
     fn renew(&mut self) -> Result<(), Report> {
         self.producer = Some(self.plugin.construct(self.config, self.info)?);
         Ok(())
@@ -159,16 +161,18 @@ impl<'a> Bench<'a> {
         let said = self.arena.produce(producer, job)?;
         let most = self.schema.rows();
         if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
-            return failed(format!("the producer says {} rows, its schema has {most:?}", said.rows));
+            return failed(SlotError::Rows { rows: said.rows, most }.to_string());
         }
         if said.metadata.len() > OUTCOME_CAPACITY {
             let bytes = said.metadata.len();
-            return failed(format!("the metadata has {bytes} bytes, a slot has room for {OUTCOME_CAPACITY}"));
+            return failed(format!(
+                "the metadata has {bytes} bytes, a slot has room for {OUTCOME_CAPACITY}; attach less, or declare an array for it"
+            ));
         }
         Ok(said)
     }
 
-    /// The first element that is not as at the first run of a message, where that was kept.
+    /// The first element that differs from the message's first run, if that run was kept.
     fn compare_with_first(&mut self, run: (usize, u64), rows: Option<usize>) -> Option<(usize, usize)> {
         let contents = self.arena.contents(rows);
         let Some(first) = self.first.get(&run) else {
@@ -197,7 +201,8 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Produces the messages in turn. The first one is not counted: it fills caches and pools.
+    /// Produces the messages in turn. The first one is not counted, because it fills caches and
+    /// pools.
     fn run_for(&mut self, messages: &[Vec<u8>], run_seed: u64, time: Duration) -> Result<Note, Report> {
         self.arena.prepare(Guard::Nowhere, 0);
         let mut turns = (0..messages.len()).cycle();

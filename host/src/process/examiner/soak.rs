@@ -1,4 +1,4 @@
-//! Does one thing again and again, and looks in between at what the process has.
+//! Repeats one action, and measures what the process holds in between.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,17 +9,18 @@ use rustix::process::getpid;
 use crate::process::system::private_memory;
 use crate::protocol::examination::{Mark, Soak, Soaked};
 
-/// The windows after the warm-up.
+/// The number of windows after the warm-up.
 const WINDOWS: usize = 4;
 /// The fewest repetitions of a window, however long they take.
 const LEAST_REPETITIONS: u64 = 4;
-/// So many are enough to see that each leaves a page behind; a slow machine takes longer for them.
+/// This many repetitions are enough to show that each leaves a page behind; a slow machine takes
+/// longer for them.
 const ENOUGH_REPETITIONS: u64 = 16;
 /// The most repetitions whose times are kept: their list must not look like a leak.
 const MOST_TIMES: usize = 10_000;
 
-/// The first window is as long as the task says, and longer where that is too short for enough repetitions; the others have as many
-/// as the first. An error of `once` ends it.
+/// The first window is as long as the task says, or longer if that is too short for enough
+/// repetitions. The others have as many repetitions as the first. An error of `once` ends the soak.
 pub(super) fn soak(task: &Soak, mut once: impl FnMut() -> Result<(), Report>) -> Result<Soaked, Report> {
     let (window, patience) =
         (Duration::from_millis(task.window_millis), Duration::from_millis(task.patience_millis));

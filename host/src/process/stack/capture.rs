@@ -1,4 +1,4 @@
-//! Takes the stacks of another process's threads, from outside.
+//! Captures the stacks of another process's threads, from outside.
 
 use std::fs;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -12,17 +12,19 @@ use super::threads::{State, stop_threads};
 use super::unwind::{Memory, Walker};
 use crate::record::raw_stack::{RawStack, RawThread};
 
-/// Takes the stacks of `pid`, which must be a child of this process, and leaves it in the state in which it was.
+/// Captures the stacks of `pid`, which must be a child of this process, and leaves the process in
+/// the state in which it was.
 ///
-/// Half of `limit` is for threads to stop. Of those that have not by then, one that is blocked in the kernel is shown as far
-/// as it can be without all its registers; others are left out.
+/// Threads have half of `limit` to stop. If one has not stopped by then but is blocked in the
+/// kernel, its stack is shown as far as that is possible without all its registers. Other threads
+/// that have not stopped are left out.
 pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError> {
     let raw = pid.as_raw_nonzero().get();
     let (sender, receiver) = sync_channel(1);
     let tracer = thread::Builder::new()
         .name("cobuf-stack".to_owned())
         .spawn(move || {
-            // Where nobody waits any more, nobody wants it.
+            // If this fails, the fork server has stopped waiting.
             let _ = sender.send(trace(raw, limit));
         })
         .map_err(|source| StackError::Start { pid: raw, source })?;
@@ -31,12 +33,12 @@ pub(crate) fn capture(pid: Pid, limit: Duration) -> Result<RawStack, StackError>
         Err(RecvTimeoutError::Timeout) => return Err(StackError::TookTooLong { pid: raw, limit }),
         Err(RecvTimeoutError::Disconnected) => Err(StackError::Panicked { pid: raw }),
     };
-    // It has sent or panicked, and has only to end.
+    // The thread has sent its result or panicked, so it is about to end.
     let _ = tracer.join();
     captured
 }
 
-/// The tracing thread.
+/// The body of the tracing thread.
 fn trace(pid: i32, limit: Duration) -> Result<RawStack, StackError> {
     let start = Instant::now();
     let (threads, mut left_out) = stop_threads(pid, start + limit / 2)?;

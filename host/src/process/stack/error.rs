@@ -1,11 +1,11 @@
-//! Why there is no stack.
+//! Why a stack cannot be captured.
 
 use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// Why there is no stack.
+/// Why a stack cannot be captured.
 #[derive(Debug, Error)]
 pub(crate) enum StackError {
     #[error("the threads of process {pid} cannot be listed")]
@@ -20,7 +20,7 @@ pub(crate) enum StackError {
     Memory { pid: i32, source: io::Error },
     #[error("the stack of process {pid} was not read within {limit:?}")]
     TookTooLong { pid: i32, limit: Duration },
-    #[error("no thread can be started that traces process {pid}")]
+    #[error("cannot start a thread to trace process {pid}")]
     Start { pid: i32, source: io::Error },
     #[error("reading the stack of process {pid} panicked")]
     Panicked { pid: i32 },

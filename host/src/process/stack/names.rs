@@ -1,14 +1,16 @@
 //! Stacks of processes for people: names functions and lines. Runs in the host's supervisor thread.
 //!
 //! ```text
-//!   RawStack, from the fork server             Stack
-//!     (libfoo.so, 0x1234) ──── addr2line ────► foo::inner at src/lib.rs:12     debug info: also what was inlined
-//!                                              foo::outer in libfoo.so         the symbol table only
-//!                                              libfoo.so+0x1234                neither
+//!   RawStack, from the fork server         Stack
+//!     (libfoo.so, 0x1234) ── addr2line ──► foo::inner at src/lib.rs:12  debug info, with inlining
+//!                                          foo::outer in libfoo.so      the symbol table only
+//!                                          libfoo.so+0x1234             neither
 //! ```
 //!
-//! Invariants: a file that cannot be read costs names only, never the stack. Files are mapped while they are looked
-//! through, and must not be truncated then: the run's own copies of plugins are not.
+//! Invariant: if a file cannot be read, only names are missing, never the stack.
+//!
+//! Files are mapped while they are searched and must not be truncated meanwhile. The run's own
+//! copies of plugins never are.
 
 use std::fmt;
 
@@ -19,23 +21,24 @@ use super::symbols::Module;
 use crate::limits::MAX_STACK_FRAMES;
 use crate::record::raw_stack::{RawStack, RawThread};
 
-/// What the threads of a process were doing.
+/// The stacks of a process's threads, with the names of functions.
 ///
-/// Its text has a line for each thread, and under it one for each function, innermost first.
+/// Its text has one line for each thread, and under it one line for each function, innermost first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// The main thread first.
+    /// The main thread comes first.
     pub threads: Vec<StackThread>,
-    /// How many threads are missing here: too many, or running and not to be stopped.
+    /// How many threads are missing: there were too many, or they ran and could not be stopped.
     pub left_out: u32,
 }
 
-/// What one thread was doing.
+/// The stack of one thread.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackThread {
     /// Its name, of which the kernel keeps 15 bytes.
     pub name: String,
-    /// Innermost first: `foo::inner at src/lib.rs:12`, `clock_nanosleep in libc.so.6` or `libfoo.so+0x1234`.
+    /// Innermost first: `foo::inner at src/lib.rs:12`, `clock_nanosleep in libc.so.6` or
+    /// `libfoo.so+0x1234`.
     pub frames: Vec<String>,
 }
 
@@ -53,7 +56,7 @@ impl fmt::Display for Stack {
     }
 }
 
-/// Names what is in it.
+/// Names the functions in a raw stack.
 pub(crate) fn resolve(raw: &RawStack) -> Stack {
     let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
     let threads = raw.threads.iter().map(|thread| resolve_thread(thread, &modules)).collect();
@@ -64,13 +67,14 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
     let mut frames = Vec::new();
     for (index, &(module, address)) in raw.iter().enumerate() {
         match usize::try_from(module).ok().and_then(|module| modules.get(module)) {
-            // A return address is behind its call, and may be in the next line or function already.
+            // A return address is behind its call, so it may belong to the next line or function
+            // already.
             Some(module) => module.name(address, address.saturating_sub(u64::from(index > 0)), &mut frames),
             None => frames.push(format!("{address:#x}")),
         }
     }
     if let Some(handler) = frames.iter().position(|frame| frame.starts_with(CRASH_HANDLER)) {
-        // It, what it called, and the code that it would return to.
+        // Removes the handler, the functions that it called, and the code that it would return to.
         frames.drain(..frames.len().min(handler + 2));
     }
     if let Some(boundary) =
@@ -83,15 +87,16 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
     StackThread { name: name.clone(), frames }
 }
 
-/// The function that a crashed process waits in until it was looked at.
+/// The function in which a crashed process waits until its stack is captured.
 const CRASH_HANDLER: &str = "cobuf_host::process::crash::on_crash";
 
-/// Whether the plugin's own code was called from this function: what comes outside of it is the same in every worker.
+/// Whether this function calls the plugin's own code: the frames outside of it are the same in
+/// every worker.
 fn is_boundary(frame: &str) -> bool {
     ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::"].iter().any(|ours| frame.starts_with(ours))
 }
 
-/// Without the feature `stacks` a file's names are not read.
+/// Without the feature `stacks`, a file's names are not read.
 #[cfg(not(feature = "stacks"))]
 struct Module(String);
 
@@ -117,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_plugin_s_own_code_where_a_stack_ends() {
+    fn a_stack_ends_at_the_boundary_to_the_plugin_s_code() {
         assert!(is_boundary(
             "cobuf_plugin_api::instance::ProducerInstance<P>::produce at src/instance.rs:53"
         ));
@@ -126,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn are_frames_without_a_readable_file_shown_by_address() {
+    fn frames_without_a_readable_file_are_shown_by_address() {
         let modules =
             ["/nowhere/libgone.so (deleted)", "[vdso]", "/dev/null", "Cargo.toml"].map(PathBuf::from);
         let stack = resolve(&raw(modules.into(), vec![(0, 0x1234), (1, 0x10), (2, 1), (3, 0), (9, 0xff)]));
@@ -139,19 +144,20 @@ mod tests {
 
     #[cfg(feature = "stacks")]
     #[test]
-    fn is_a_return_address_named_by_its_call() {
+    fn a_return_address_is_named_by_its_call() {
         let file = std::env::current_exe().unwrap();
         let loader = addr2line::Loader::new(&file).unwrap();
-        // Every function is preceded by another one or by padding; its first address belongs to it only as a first frame.
+        // Every function is preceded by another one or by padding. Only in the innermost frame does
+        // its first address belong to it.
         let code = loader.get_section_range(b".text").unwrap();
         let start = (code.begin..code.end)
             .filter_map(|address| loader.find_symbol_info(address).map(|symbol| (address, symbol)))
             .find(|(address, symbol)| {
-                symbol.address() == *address && symbol.name().contains("is_a_return_address")
+                symbol.address() == *address && symbol.name().contains("a_return_address_is_named")
             });
         let (address, _) = start.unwrap();
         let stack = resolve(&raw(vec![file], vec![(0, address), (0, address)]));
-        assert!(stack.threads[0].frames[0].contains("is_a_return_address_named_by_its_call"), "{stack}");
-        assert!(!stack.threads[0].frames[1].contains("is_a_return_address_named_by_its_call"), "{stack}");
+        assert!(stack.threads[0].frames[0].contains("a_return_address_is_named_by_its_call"), "{stack}");
+        assert!(!stack.threads[0].frames[1].contains("a_return_address_is_named_by_its_call"), "{stack}");
     }
 }

@@ -14,12 +14,14 @@ pub(super) struct Module {
 impl Module {
     pub(super) fn open(path: &Path) -> Self {
         let file_name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        // `[vdso]` and `(deleted)` are no files; neither may a relative name find one by chance.
+        // `[vdso]` and `(deleted)` are not files, and a relative name must not match a file by
+        // chance.
         let loader = (path.is_absolute() && path.is_file()).then(|| Loader::new(path).ok()).flatten();
         Self { file_name, loader }
     }
 
-    /// One line for each function that is at an address: first what was inlined, at last the function itself.
+    /// Adds one line for each function at an address: inlined functions first, then the function
+    /// that contains them.
     pub(super) fn name(&self, address: u64, lookup: u64, lines: &mut Vec<String>) {
         let before = lines.len();
         if let Some(loader) = &self.loader {
@@ -54,7 +56,7 @@ impl Module {
     }
 }
 
-/// The symbol's name where debug info has none, or only its last part, as line tables do.
+/// The symbol's name if debug info has none, or only its last part, as line tables do.
 fn fuller(name: Option<String>, symbol: Option<&str>) -> Option<String> {
     let Some(name) = name else { return symbol.map(str::to_owned) };
     let last_part = name.split('<').next().unwrap_or_default();
@@ -69,7 +71,7 @@ fn place(location: Location<'_>) -> Option<String> {
     Some(location.line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")))
 }
 
-/// `/rustc/59807616…/library/std/src/rt.rs` is on nobody's disk; the start says nothing.
+/// Removes the start of `/rustc/59807616…/library/std/src/rt.rs`: it names no folder on any disk.
 fn without_compiler_hash(file: &str) -> &str {
     let rest = file.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/'));
     rest.map_or(file, |(_hash, path)| path)
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_what_the_compiler_adds_to_a_path_left_away() {
+    fn the_compiler_hash_is_removed_from_a_path() {
         assert_eq!(without_compiler_hash("/rustc/0123abcd/library/std/src/rt.rs"), "library/std/src/rt.rs");
         assert_eq!(without_compiler_hash("/home/x/src/lib.rs"), "/home/x/src/lib.rs");
     }

@@ -1,4 +1,4 @@
-//! Against processes of their own: `sleep`, and copies of this executable.
+//! Tests against real processes: `sleep`, and copies of this executable.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -23,10 +23,10 @@ use crate::protocol::channel;
 use crate::record::raw_stack::{RawStack, RawThread};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// Says to this executable's copy what to do, see `what_the_child_does`.
+/// Tells a copy of this executable what to do, see `child_of_the_other_tests`.
 const CHILD_DOES: &str = "COBUF_TEST_STACK_CHILD";
 
-/// A child that is killed and reaped.
+/// A child that is killed and reaped when it is dropped.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -41,10 +41,11 @@ impl Killed {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
-    /// This executable, which does `what` in a thread that libtest's main thread waits for, and has said that it does.
+    /// Starts a copy of this executable, which does `what` in a thread that libtest's main thread
+    /// waits for. Returns once the copy says that it does so.
     fn that(what: &str) -> (Self, BufReader<ChildStdout>) {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "process::stack::tests::what_the_child_does", "--nocapture"]);
+        command.args(["--exact", "process::stack::tests::child_of_the_other_tests", "--nocapture"]);
         command.env(CHILD_DOES, what).stdout(Stdio::piped());
         let mut child = Self(command.stdin(Stdio::piped()).spawn().unwrap());
         let mut output = BufReader::new(child.0.stdout.take().unwrap());
@@ -64,7 +65,8 @@ impl Killed {
         resolve(&capture(self.pid(), LIMIT).unwrap())
     }
 
-    /// The main thread: `S` sleeping, `T` stopped by a signal, `t` stopped by a tracer, and so on; and the tracer.
+    /// The main thread's state (`S` sleeping, `T` stopped by a signal, `t` stopped by a tracer, and
+    /// so on), and its tracer.
     fn state(&self) -> (char, String) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let field = |name| {
@@ -74,7 +76,7 @@ impl Killed {
         (field("State:").chars().next().unwrap(), field("TracerPid:"))
     }
 
-    /// After a change, which the kernel makes soon.
+    /// Waits until the kernel has made this change of state, with no tracer left.
     fn comes_to(&self, state: char) {
         let deadline = Instant::now() + LIMIT;
         while self.state() != (state, "0".to_owned()) {
@@ -101,13 +103,13 @@ fn recurse(depth: u32) -> u32 {
     std::hint::black_box(recurse(depth - 1) + 1)
 }
 
-/// A thread in an uninterruptible wait: for a child of vfork that neither executes nor ends.
+/// Puts a thread into an uninterruptible wait: for a child of vfork that neither executes nor ends.
 #[expect(unsafe_code, reason = "vfork without sharing memory, which has no wrapper")]
 fn wait_uninterruptibly() {
     // SAFETY: without CLONE_VM it is a fork whose parent waits.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) };
     if child == 0 {
-        // It comes with the end of the parent's thread.
+        // The signal comes with the end of the parent's thread.
         if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
             crate::process::system::leave(1);
         }
@@ -119,7 +121,7 @@ fn wait_uninterruptibly() {
 
 /// Not a test: what a copy of this executable does for the tests below.
 #[test]
-fn what_the_child_does() {
+fn child_of_the_other_tests() {
     let Ok(what) = std::env::var(CHILD_DOES) else { return };
     let start = |name: &str, body: fn()| thread::Builder::new().name(name.to_owned()).spawn(body).unwrap();
     let park = || loop {
@@ -148,7 +150,7 @@ fn what_the_child_does() {
     hang_here();
 }
 
-/// Waits until threads are where they want to be: until `seen`.
+/// Captures the stack repeatedly until `seen` accepts it: threads need time to get to their place.
 fn until(child: &Killed, seen: impl Fn(&Stack) -> bool) -> Stack {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -165,7 +167,7 @@ fn has(stack: &Stack, thread: usize, function: &str) -> bool {
 }
 
 #[test]
-fn does_a_sleeping_process_show_the_libc_function_that_it_sleeps_in() {
+fn a_sleeping_process_shows_the_libc_function_that_it_sleeps_in() {
     let child = Killed::spawn(Command::new("sleep").arg("1000"));
     let stack = until(&child, |stack| has(stack, 0, "nanosleep"));
     assert_eq!(stack.threads[0].name, "sleep");
@@ -174,7 +176,7 @@ fn does_a_sleeping_process_show_the_libc_function_that_it_sleeps_in() {
 }
 
 #[test]
-fn does_a_stopped_process_have_a_stack_and_stay_stopped() {
+fn a_stopped_process_has_a_stack_and_stays_stopped() {
     let child = Killed::spawn(Command::new("sleep").arg("1000"));
     until(&child, |stack| has(stack, 0, "nanosleep"));
     kill_process(child.pid(), Signal::STOP).unwrap();
@@ -188,20 +190,20 @@ fn does_a_stopped_process_have_a_stack_and_stay_stopped() {
 }
 
 #[test]
-fn are_rust_functions_of_the_main_thread_and_the_other_threads_shown() {
+fn rust_functions_of_all_threads_are_shown() {
     let (child, _output) = Killed::that("threads");
     let stack =
         until(&child, |stack| has(stack, 1, "hang_here") && has(stack, 2, "park") && has(stack, 3, "park"));
     assert!(has(&stack, 0, "test::test_main"), "{stack}");
     assert!(has(&stack, 1, "cobuf_host::process::stack::tests::hang_here"), "{stack}");
-    assert!(has(&stack, 1, "what_the_child_does"), "{stack}");
+    assert!(has(&stack, 1, "child_of_the_other_tests"), "{stack}");
     assert!(has(&stack, 1, "src/process/stack/tests.rs:"), "no lines: {stack}");
     assert_eq!((&*stack.threads[2].name, &*stack.threads[3].name), ("second", "third"));
     assert_eq!(stack.left_out, 0);
 }
 
 #[test]
-fn is_a_deleted_file_walked_through_though_its_functions_have_no_names() {
+fn a_deleted_file_is_walked_through_without_names() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("sleeps");
     fs::copy("/bin/sleep", &program).unwrap();
@@ -213,7 +215,7 @@ fn is_a_deleted_file_walked_through_though_its_functions_have_no_names() {
 }
 
 #[test]
-fn does_a_limit_that_is_too_short_end_and_leave_the_process_running() {
+fn a_limit_that_is_too_short_leaves_the_process_running() {
     let child = Killed::spawn(Command::new("sleep").arg("1000"));
     until(&child, |stack| has(stack, 0, "nanosleep"));
     let error = capture(child.pid(), Duration::ZERO).unwrap_err();
@@ -222,9 +224,9 @@ fn does_a_limit_that_is_too_short_end_and_leave_the_process_running() {
 }
 
 #[test]
-fn is_a_busy_process_still_busy_afterwards() {
+fn a_busy_process_stays_busy() {
     let (child, _output) = Killed::that("spin");
-    until(&child, |stack| has(stack, 1, "what_the_child_does"));
+    until(&child, |stack| has(stack, 1, "child_of_the_other_tests"));
     child.comes_to('S');
     let deadline = Instant::now() + LIMIT;
     while !tasks_are(child.pid(), "RS") {
@@ -234,14 +236,14 @@ fn is_a_busy_process_still_busy_afterwards() {
 }
 
 #[test]
-fn are_threads_above_the_limit_counted() {
+fn threads_above_the_limit_are_counted() {
     let (child, _output) = Killed::that("many");
     let stack = child.stack();
     assert_eq!((stack.threads.len(), stack.left_out), (MAX_STACK_THREADS, 6));
 }
 
 #[test]
-fn is_a_deep_stack_cut_at_its_outer_end_and_small_enough_for_an_event() {
+fn a_deep_stack_is_cut_at_its_outer_end_and_fits_an_event() {
     let (child, _output) = Killed::that("recurse");
     let stack = until(&child, |stack| has(stack, 1, "hang_here"));
     assert_eq!(stack.threads[1].frames.last().unwrap(), "and more");
@@ -256,10 +258,10 @@ fn is_a_deep_stack_cut_at_its_outer_end_and_small_enough_for_an_event() {
 }
 
 #[test]
-fn does_a_thread_that_cannot_stop_show_where_it_is_blocked_and_is_its_process_reaped_as_any_other() {
+fn a_thread_that_cannot_stop_shows_where_it_is_blocked_and_its_process_can_be_reaped() {
     let (child, _output) = Killed::that("stuck");
     let deadline = Instant::now() + LIMIT;
-    // From the moment on when it waits in vfork.
+    // Wait until the thread is blocked in vfork.
     while !tasks_are(child.pid(), "DSS") {
         assert!(Instant::now() < deadline);
         thread::yield_now();
@@ -274,7 +276,7 @@ fn does_a_thread_that_cannot_stop_show_where_it_is_blocked_and_is_its_process_re
     kill_process(child.pid(), Signal::KILL).unwrap();
     let dead =
         channel::wait(&mut [PollFd::new(&alive, PollFlags::IN)], Some(Instant::now() + LIMIT)).unwrap();
-    assert_eq!(dead, 1, "a traced thread is left that nobody waits for");
+    assert_eq!(dead, 1, "a traced thread is left that no process waits for");
 }
 
 /// Whether the states of all tasks, sorted, are these.
@@ -290,12 +292,12 @@ fn tasks_are(pid: Pid, states: &str) -> bool {
 }
 
 #[test]
-fn does_a_signal_that_comes_meanwhile_still_arrive() {
+fn a_signal_that_comes_meanwhile_still_arrives() {
     for _ in 0..20 {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid::from_child(&child);
         let sender = thread::spawn(move || kill_process(pid, Signal::TERM).unwrap());
-        // It may die before, meanwhile or afterwards; but it dies by that signal.
+        // It may die before, during or after the capture, but it dies of that signal.
         let _ = capture(pid, LIMIT);
         sender.join().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
@@ -303,7 +305,7 @@ fn does_a_signal_that_comes_meanwhile_still_arrive() {
 }
 
 #[test]
-fn is_a_process_that_does_not_exist_an_error_with_its_cause() {
+fn a_process_that_does_not_exist_is_an_error_with_its_cause() {
     let mut child = Command::new("true").spawn().unwrap();
     let pid = Pid::from_child(&child);
     child.wait().unwrap();
@@ -313,7 +315,7 @@ fn is_a_process_that_does_not_exist_an_error_with_its_cause() {
 }
 
 #[test]
-fn is_a_dead_process_that_is_not_yet_reaped_an_error_and_still_to_be_reaped() {
+fn an_unreaped_dead_process_is_an_error_and_can_still_be_reaped() {
     let mut child = Command::new("false").spawn().unwrap();
     let pid = Pid::from_child(&child);
     let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -324,7 +326,7 @@ fn is_a_dead_process_that_is_not_yet_reaped_an_error_and_still_to_be_reaped() {
 }
 
 #[test]
-fn is_a_line_of_the_maps_understood_with_spaces_and_without_a_file() {
+fn maps_lines_with_spaces_and_without_a_file_are_parsed() {
     let line = "7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932                       /a b/c.so (deleted)";
     let area = Area::parse(line).unwrap();
     assert_eq!(area.range, 0x7f0c_2a02_8000..0x7f0c_2a1b_d000);
@@ -334,7 +336,7 @@ fn is_a_line_of_the_maps_understood_with_spaces_and_without_a_file() {
 }
 
 #[test]
-fn is_it_understood_where_a_thread_is_blocked_or_that_it_runs() {
+fn syscall_lines_of_blocked_and_running_threads_are_parsed() {
     let blocked = |line| Blocked::parse(line).map(|Blocked { ip, sp }| (ip, sp));
     assert_eq!(blocked("56 0x1 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f0c\n"), Some((0x7f0c, 0x7ffd)));
     assert_eq!(blocked("-1 0x7ffd 0x7f0c\n"), Some((0x7f0c, 0x7ffd)));

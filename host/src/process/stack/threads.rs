@@ -1,7 +1,8 @@
-//! A process's threads: stopped by ptrace, their registers read, and let go again as they were.
+//! A process's threads: stops them with ptrace, reads their registers, and resumes them as they
+//! were.
 //!
-//! Dropping a [`Traced`] lets its thread go, with the signal that was on its way. Whatever is not let go so, the kernel detaches when
-//! the tracing thread ends.
+//! Dropping a [`Traced`] resumes its thread, with the signal that was pending. When the tracing
+//! thread ends, the kernel detaches all threads that were not resumed so.
 
 use std::fs;
 use std::io;
@@ -15,7 +16,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use super::error::StackError;
 use crate::limits::MAX_STACK_THREADS;
 
-/// A thread that this thread traces; dropping it lets it go.
+/// A thread that this thread traces; dropping it resumes it.
 pub(super) struct Traced {
     pub(super) tid: i32,
     pub(super) state: State,
@@ -24,12 +25,12 @@ pub(super) struct Traced {
 #[derive(PartialEq, Eq)]
 pub(super) enum State {
     Running,
-    /// And it would have been given this signal; 0 is none.
+    /// With the signal that it would have been given; 0 if there is none.
     Stopped(i32),
     Ended,
 }
 
-/// Stops the main thread and as many others as are allowed, and counts those that are not.
+/// Stops the main thread and as many others as are allowed; also returns how many were left out.
 pub(super) fn stop_threads(pid: i32, deadline: Instant) -> Result<(Vec<Traced>, u32), StackError> {
     let mut traced: Vec<Traced> = Vec::new();
     let mut refused = Vec::new();
@@ -62,7 +63,7 @@ pub(super) fn stop_threads(pid: i32, deadline: Instant) -> Result<(Vec<Traced>, 
     }
 }
 
-/// The main thread's id is the process's, and comes first.
+/// The process's threads, the main thread first; its id is the process's.
 pub(super) fn list_threads(pid: i32) -> io::Result<Vec<i32>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -74,8 +75,9 @@ pub(super) fn list_threads(pid: i32) -> io::Result<Vec<i32>> {
 
 /// Waits until all have stopped or ended.
 ///
-/// By looking again and again, with pauses: a pidfd says nothing of stops, and SIGCHLD, which does, would have to be blocked
-/// in every thread of the process. A thread stops within microseconds, or not at all.
+/// It looks repeatedly, with pauses: a pidfd does not report stops, and SIGCHLD, which does, would
+/// have to be blocked in every thread of the process. A thread stops within microseconds, or not at
+/// all.
 fn wait_for_stops(threads: &mut [Traced], deadline: Instant) {
     let mut pause = Duration::from_micros(20);
     loop {
@@ -94,7 +96,7 @@ impl Traced {
         let pid = nix::unistd::Pid::from_raw(tid);
         ptrace::seize(pid, ptrace::Options::empty())?;
         let traced = Self { tid, state: State::Running };
-        // It fails only where the thread is dead, which `look` sees.
+        // It fails only if the thread is dead, which `look` sees.
         let _ = ptrace::interrupt(pid);
         Ok(traced)
     }
@@ -103,18 +105,19 @@ impl Traced {
         matches!(self.state, State::Stopped(_))
     }
 
-    /// Has it stopped by now?
+    /// Checks whether it has stopped by now.
     fn look(&mut self) {
         let (State::Running, Some(tid)) = (&self.state, Pid::from_raw(self.tid)) else { return };
-        // Threads other than the main one are children of no process; only this flag has them waited for.
+        // Threads other than the main one are not children of a process; they can be waited for
+        // only with this flag.
         let all = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
         let peek = WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(tid), peek | all | WaitIdOptions::STOPPED | WaitIdOptions::EXITED) {
             Ok(None) => {}
             Ok(Some(status)) => {
                 self.state = match status.trapping_signal().or(status.stopping_signal()) {
-                    // The upper bits are an event of ptrace, such as our interruption or a stop by SIGSTOP: no signal is on
-                    // its way then.
+                    // The upper bits are an event of ptrace, such as our interruption or a stop by
+                    // SIGSTOP: then no signal is pending.
                     Some(signal) => State::Stopped(if signal > 0xff { 0 } else { signal }),
                     None => State::Ended,
                 };
@@ -133,18 +136,19 @@ impl Drop for Traced {
     }
 }
 
-/// Lets a stopped thread go, with a signal or 0. `nix` has no real-time signals, of which a process may have any.
+/// Resumes a stopped thread, with a signal or 0. `nix` has no real-time signals, but a process may
+/// have one pending.
 #[expect(unsafe_code, reason = "PTRACE_DETACH with any signal has no safe wrapper")]
 fn detach(tid: i32, signal: i32) {
     let no_address = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: this request takes numbers only, reads and writes no memory of this process, and is refused for a thread that
-    // is not traced by this one.
+    // SAFETY: this request takes numbers only, and reads and writes no memory of this process. It
+    // is refused for a thread that this thread does not trace.
     unsafe { libc::ptrace(libc::PTRACE_DETACH, tid, no_address, libc::c_long::from(signal)) };
 }
 
 // Registers.
 
-/// The registers that are needed first.
+/// The registers from which unwinding starts.
 pub(super) struct Registers {
     pub(super) ip: u64,
     pub(super) others: UnwindRegsNative,
@@ -181,12 +185,14 @@ impl Registers {
     }
 }
 
-/// Above these are signatures of return addresses: the kernel gives nobody a higher address who did not ask for it.
+/// The bits above these are signatures of return addresses: without being asked, the kernel gives a
+/// process no higher address.
 #[cfg(target_arch = "aarch64")]
 const ADDRESS_BITS: framehop::aarch64::PtrAuthMask = framehop::aarch64::PtrAuthMask(u64::MAX >> 16);
 
-/// Where a thread waits in the kernel. This is known without stopping it, but no other register is: often it is enough, as
-/// the functions around a system call seldom need a frame pointer.
+/// Where a thread waits in the kernel. These two registers are known without stopping the thread,
+/// the others are not. Often these are enough, because the functions around a system call rarely
+/// need a frame pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Blocked {
     pub(super) ip: u64,
@@ -198,7 +204,7 @@ impl Blocked {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?)
     }
 
-    /// `56 0x4011 0x0 0x0 0x0 0x0 0x0 0x7ffd56a0 0x7f0c2a03`, or `running`
+    /// Parses `56 0x4011 0x0 0x0 0x0 0x0 0x0 0x7ffd56a0 0x7f0c2a03`, or `running`.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let mut last = line.split_ascii_whitespace().rev();
         let mut number = || u64::from_str_radix(last.next()?.strip_prefix("0x")?, 16).ok();

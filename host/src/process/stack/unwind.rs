@@ -1,6 +1,7 @@
-//! From registers to frames: the process's memory, the files mapped in it with their unwind tables, and the walk.
+//! From registers to frames: the process's memory, the files mapped in it with their unwind tables,
+//! and the walk.
 //!
-//! Nothing that is read is believed: the memory is a plugin's, and may be anything.
+//! No value that is read is trusted: the memory is a plugin's and may contain anything.
 
 use std::fs::{self, File};
 use std::io;
@@ -29,7 +30,7 @@ pub(super) struct Memory {
 /// A line of /proc/PID/maps.
 pub(super) struct Area {
     pub(super) range: Range<u64>,
-    /// `r-xp`: read, write, execute; private or shared.
+    /// The offset in the file of the byte at the range's start.
     pub(super) offset: u64,
     pub(super) inode: u64,
     pub(super) path: String,
@@ -42,7 +43,7 @@ impl Memory {
         Ok(Self { file: File::open(format!("/proc/{pid}/mem"))?, areas })
     }
 
-    /// As much as is there.
+    /// Reads as many of these bytes as can be read.
     fn read(&self, address: u64, length: u64) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         let mut done = 0;
@@ -62,7 +63,7 @@ impl Memory {
         Ok(u64::from_ne_bytes(word))
     }
 
-    /// How many bytes there are from here to the end of what is mapped together with it.
+    /// How many bytes there are from this address to the end of the mapped area that contains it.
     fn mapped_from(&self, address: u64) -> u64 {
         let area = self.areas.iter().find(|area| area.range.contains(&address));
         area.map_or(0, |area| area.range.end - address)
@@ -70,7 +71,7 @@ impl Memory {
 }
 
 impl Area {
-    /// `7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932  /usr/lib/libc.so.6`
+    /// Parses `7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932  /usr/lib/libc.so.6`.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let number = |text| u64::from_str_radix(text, 16).ok();
         let mut fields = line.splitn(6, ' ');
@@ -91,16 +92,16 @@ struct Image {
     path: String,
     range: Range<u64>,
     inode: u64,
-    /// Once a frame is in it.
+    /// Set once a frame is in it.
     used: Option<Used>,
 }
 
-/// An image that has frames.
+/// The facts about an image that has frames.
 #[derive(Clone, Copy)]
 struct Used {
-    /// Its place in [`RawStack::modules`](crate::record::raw_stack::RawStack::modules).
+    /// Its index in [`RawStack::modules`](crate::record::raw_stack::RawStack::modules).
     module: u32,
-    /// What is added to the file's own addresses.
+    /// The difference between an address in memory and the file's own address.
     bias: u64,
 }
 
@@ -122,10 +123,10 @@ fn images(areas: &[Area]) -> Vec<Image> {
     images
 }
 
-/// What the head of a mapped ELF file says.
+/// The facts from the head of a mapped ELF file.
 struct Head {
     bias: u64,
-    /// Where `.eh_frame_hdr` is, in the file's own addresses.
+    /// The range of `.eh_frame_hdr`, in the file's own addresses.
     unwind_header: Option<Range<u64>>,
 }
 
@@ -145,19 +146,21 @@ impl Head {
         Some(Self { bias, unwind_header })
     }
 
-    /// The unwind tables, as far as there are any. Without them framehop follows frame pointers.
+    /// The unwind tables, as far as the file has any. Without them framehop follows frame pointers.
     fn tables(&self, memory: &Memory, base: u64) -> ExplicitModuleSectionInfo<Vec<u8>> {
         let mut sections =
             ExplicitModuleSectionInfo { base_svma: base.wrapping_sub(self.bias), ..Default::default() };
         let Some(at) = self.unwind_header.clone() else { return sections };
         let header =
             memory.read(self.bias.wrapping_add(at.start), (at.end - at.start).min(MAX_UNWIND_TABLE_BYTES));
-        // Version 1, and a pointer to .eh_frame as all linkers write it: 4 bytes, signed, from its own place.
+        // Version 1, and a pointer to .eh_frame as all linkers write it: 4 bytes, signed, relative
+        // to its own address.
         let &[1, 0x1b, _, _, a, b, c, d, ..] = &*header else { return sections };
         let distance = i64::from(i32::from_le_bytes([a, b, c, d]));
         let frames = at.start.wrapping_add(4).wrapping_add_signed(distance);
         let address = self.bias.wrapping_add(frames);
-        // Its length is not in memory; what follows it does no harm, as entries are found through the header.
+        // Its length is not in memory. The bytes after it do no harm, because entries are found
+        // through the header.
         let bytes = memory.read(address, memory.mapped_from(address).min(MAX_UNWIND_TABLE_BYTES));
         sections.eh_frame_svma = Some(frames..frames.wrapping_add(bytes.len() as u64));
         sections.eh_frame = Some(bytes);
@@ -169,7 +172,7 @@ impl Head {
 
 // Walking.
 
-/// Walks stacks; knows the tables of the files that were met on the way.
+/// Walks stacks; remembers the tables of the files that it has met.
 pub(super) struct Walker<'a> {
     memory: &'a Memory,
     deadline: Instant,
@@ -194,7 +197,7 @@ impl<'a> Walker<'a> {
         }
         let blocked = Blocked::read(pid, thread.tid)?;
         let frames = self.walk(Registers::of_blocked(blocked));
-        // Nothing keeps it from going on; then its stack was changed under our hands.
+        // The thread may have continued meanwhile; then its stack has changed during the walk.
         (Blocked::read(pid, thread.tid) == Some(blocked)).then_some(frames)
     }
 
@@ -209,25 +212,27 @@ impl<'a> Walker<'a> {
             }
             if let Some(interrupted) = self.interrupted(frame, &registers) {
                 registers = interrupted.others;
-                // As a return address is: one behind the instruction that it is about.
+                // Like a return address: one byte after the instruction that it stands for.
                 next = FrameAddress::from_return_address(interrupted.ip.saturating_add(1));
                 continue;
             }
             let read = &mut |address| self.memory.read_word(address);
             let caller = self.unwinder.unwind_frame(frame, &mut registers, &mut self.cache, read);
-            // An error is the end of what can be known.
+            // An error ends the part of the stack that can be known.
             next = caller.ok().flatten().and_then(FrameAddress::from_return_address);
         }
         frames
     }
 
-    /// What a signal interrupted, where this frame is the code that a signal handler returns to: the kernel has left the registers on
-    /// the stack, `struct ucontext` of the kernel's <asm/ucontext.h>, and framehop does not know of that.
+    /// The registers that a signal interrupted, if this frame is the code that a signal handler
+    /// returns to. The kernel has left them on the stack (`struct ucontext` of the kernel's
+    /// <asm/ucontext.h>), and framehop does not know that.
     #[cfg(target_arch = "x86_64")]
     fn interrupted(&self, frame: FrameAddress, registers: &UnwindRegsNative) -> Option<Registers> {
-        /// `mov $15, %rax; syscall`: rt_sigreturn, as every C library has it and every debugger looks for it.
+        /// `mov $15, %rax; syscall`: rt_sigreturn, as every C library has it and every debugger
+        /// looks for it.
         const RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
-        /// Where the registers are saved, from the stack pointer at that code.
+        /// The offsets of the saved registers from the stack pointer at that code.
         const RBP: u64 = 120;
         const RSP: u64 = 160;
         const RIP: u64 = 168;
@@ -239,13 +244,13 @@ impl<'a> Walker<'a> {
         Some(Registers { ip, others: UnwindRegsNative::new(ip, saved(RSP)?, saved(RBP)?) })
     }
 
-    /// There the kernel's code for it has unwind tables that framehop may follow.
+    /// On other machines the kernel's code for this has unwind tables that framehop can follow.
     #[cfg(not(target_arch = "x86_64"))]
     fn interrupted(&self, _frame: FrameAddress, _registers: &UnwindRegsNative) -> Option<Registers> {
         None
     }
 
-    /// Where it is in which file; from then on the file's tables are known.
+    /// The frame's file and its address in that file; opens the file's tables on first use.
     fn place(&mut self, frame: FrameAddress) -> (u32, u64) {
         let lookup = frame.address_for_lookup();
         let Some(index) = self.images.iter().position(|image| image.range.contains(&lookup)) else {
@@ -268,7 +273,8 @@ impl<'a> Walker<'a> {
                 self.unwinder.add_module(Module::new(path.clone(), range, start, tables));
                 Used { module: self.module(path), bias: head.bias }
             }
-            // Its own addresses are not known, and under its name a wrong function would be found.
+            // The file's own addresses are not known, so its plain name would lead to a wrong
+            // function.
             None => Used { module: self.module(format!("{path} (no ELF header)")), bias: 0 },
         };
         self.images[index].used = Some(used);

@@ -1,17 +1,16 @@
-//! Deaths of workers, and of the commander.
+//! Deaths of workers and of the commander.
 
 use super::*;
-use crate::segment::sync::Ordering;
 
-/// One of two workers claims the message if there still is one, writes half of the array, and dies.
+/// One of two workers claims the message, if it is still there, writes half of the array, and dies.
 #[test]
-fn is_the_half_done_message_of_a_worker_that_died_done_once_by_another() {
+fn half_done_message_of_a_dead_worker_is_done_once_by_another() {
     check(|| {
         let model = Model::new(1);
         model.command_all(1);
         let living = start(&model, |model| model.produce_all(SECOND));
         let dying = start(&model, |model| {
-            let Some(mut claim) = model.claim_queued(&mut Worker::at(FIRST)) else { return };
+            let Some(mut claim) = model.claim_queued(FIRST) else { return };
             model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
         });
         dying.join().unwrap();
@@ -22,13 +21,13 @@ fn is_the_half_done_message_of_a_worker_that_died_done_once_by_another() {
     });
 }
 
-/// The first of two messages was half done, the second is queued.
+/// The first of two messages is half done, the second is queued.
 #[test]
-fn does_the_order_stay_where_a_worker_died() {
+fn order_is_kept_if_a_worker_dies() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let mut claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+        let mut claim = model.claim_queued(FIRST).unwrap();
         model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
         let living = start(&model, |model| model.produce_all(SECOND));
         model.bury_worker(FIRST, MAX_ATTEMPTS);
@@ -38,48 +37,48 @@ fn does_the_order_stay_where_a_worker_died() {
     });
 }
 
-/// Two of three messages were lost with their workers: they come first, and the queue does not lead to them any more.
+/// Two of three messages were held by dead workers. They come first.
 #[test]
-fn are_the_messages_of_dead_workers_found_before_later_ones() {
+fn messages_of_dead_workers_are_claimed_before_later_ones() {
     check(|| {
         let model = Model::new(3);
         model.command_all(3);
         for place in [FIRST, SECOND] {
-            let _lost = model.claim_queued(&mut Worker::at(place)).unwrap();
+            let _lost = model.claim_queued(place).unwrap();
         }
         for place in [FIRST, SECOND] {
             model.bury_worker(place, MAX_ATTEMPTS);
         }
-        let mut worker = Worker::at(FIRST);
         for sequence in 0..3 {
-            let claim = model.claim_queued(&mut worker).unwrap();
+            let claim = model.claim_queued(FIRST).unwrap();
             assert_eq!(model.table().sequence(&claim), sequence);
         }
     });
 }
 
-/// Another worker hears of the death, and has not yet heard of the message.
+/// Another worker looks while a message is queued, lost with its worker and queued again.
 #[test]
-fn is_a_message_found_that_came_and_was_lost_during_a_look() {
+fn message_that_was_queued_and_lost_during_a_look_is_found() {
     check(|| {
         let model = Model::new(1);
         let living = start(&model, |model| {
-            let _held = model.wait_for_message(&mut Worker::at(SECOND)).unwrap();
+            let _held = model.wait_for_message(SECOND).unwrap();
         });
         model.command_until(&mut Supply::default(), 1);
-        let _lost = model.claim_queued(&mut Worker::at(FIRST));
+        let _lost = model.claim_queued(FIRST);
         model.bury_worker(FIRST, MAX_ATTEMPTS);
         living.join().unwrap();
     });
 }
 
-/// It dies as soon as it was woken, or need not sleep, before it claims the message. Who reaps it goes on in its thread.
+/// The worker dies as soon as it is woken, or if it need not sleep, before it claims the message.
+/// The supervisor goes on in its thread.
 #[test]
-fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
+fn other_worker_is_woken_if_the_one_that_was_woken_dies() {
     check(|| {
         let model = Model::new(1);
         let living = start(&model, |model| {
-            let _held = model.wait_for_message(&mut Worker::at(SECOND)).unwrap();
+            let _held = model.wait_for_message(SECOND).unwrap();
         });
         let dying = start(&model, |model| {
             let mut looks = 0;
@@ -91,22 +90,23 @@ fn is_a_wake_that_a_dying_worker_swallowed_made_good() {
         });
         model.command_until(&mut Supply::default(), 1);
         living.join().unwrap();
-        // Where the living worker got the wake, it is this that kills the other.
+        // If the living worker got the wake, the other one dies by this.
         model.table().request_stop();
         dying.join().unwrap();
     });
 }
 
-/// A worker makes its batch ready, and dies before it makes it known, or before it wakes the consumer.
-fn survive_a_worker_that_dies_in_its_commit(known: bool) {
+/// A worker makes its batch ready and dies before it adds the slot to the set, or before it wakes
+/// the consumer.
+fn survive_a_worker_that_dies_in_its_commit(is_added: bool) {
     check(move || {
         let model = Model::new(1);
         model.command_all(1);
         let consumer = start(&model, |model| model.consume_in_order(1));
-        let mut claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+        let mut claim = model.claim_queued(FIRST).unwrap();
         model.fill(&mut claim);
         model.slots[claim.index].word.transition_to_ready(claim.snapshot, FIRST).unwrap();
-        if known {
+        if is_added {
             model.table().ready.add(claim.index);
         }
         model.bury_worker(FIRST, MAX_ATTEMPTS);
@@ -115,17 +115,17 @@ fn survive_a_worker_that_dies_in_its_commit(known: bool) {
 }
 
 #[test]
-fn is_a_batch_found_whose_worker_died_before_it_made_it_known() {
+fn batch_is_found_if_its_worker_dies_before_it_adds_the_slot_to_the_set() {
     survive_a_worker_that_dies_in_its_commit(false);
 }
 
 #[test]
-fn is_a_batch_waited_for_whose_worker_died_before_it_woke_anyone() {
+fn consumer_is_woken_if_the_worker_dies_before_it_wakes_one() {
     survive_a_worker_that_dies_in_its_commit(true);
 }
 
 #[test]
-fn is_a_message_that_kills_its_workers_given_up_and_reported() {
+fn message_that_kills_its_workers_is_given_up_and_reported() {
     check(|| {
         let model = Model::new(1);
         let consumer = start(&model, |model| {
@@ -138,7 +138,7 @@ fn is_a_message_that_kills_its_workers_given_up_and_reported() {
         model.command_all(1);
         for place in [FIRST, SECOND] {
             let dying = start(&model, move |model| {
-                let mut claim = model.wait_for_message(&mut Worker::at(place)).unwrap();
+                let mut claim = model.wait_for_message(place).unwrap();
                 model.write(&mut claim, |contents| contents.array[0] = u64::MAX);
             });
             dying.join().unwrap();
@@ -149,7 +149,8 @@ fn is_a_message_that_kills_its_workers_given_up_and_reported() {
     });
 }
 
-/// A commander has queued one message and does something else with the next slot before it dies; so many batches come.
+/// A commander has queued one message, and acts on the next slot before it dies. This many batches
+/// come.
 fn survive_a_commander_that_dies(batches: u64, last_act: fn(&Model, Claim<Commanding>)) {
     check(move || {
         let model = Model::new(2);
@@ -167,77 +168,32 @@ fn survive_a_commander_that_dies(batches: u64, last_act: fn(&Model, Claim<Comman
 }
 
 #[test]
-fn is_a_slot_free_again_whose_commander_died_without_a_message() {
+fn slot_is_freed_if_its_commander_dies_without_a_message() {
     survive_a_commander_that_dies(1, |_, _claim| {});
 }
 
 #[test]
-fn is_a_slot_free_again_whose_commander_died_with_a_half_written_message() {
+fn slot_is_freed_if_its_commander_dies_with_a_half_written_message() {
     survive_a_commander_that_dies(1, |model, mut claim| {
         model.write(&mut claim, |contents| contents.message = u64::MAX);
     });
 }
 
 #[test]
-fn is_a_message_kept_whose_commander_died_after_it_was_queued() {
+fn message_is_kept_if_its_commander_dies_after_it_was_queued() {
     survive_a_commander_that_dies(2, |model, claim| model.command(claim, 1));
 }
 
-/// It dies between the word and the queue's entry: no entry leads to its last message.
+/// The commander had taken all free slots from the set and claimed one, which is done and freed
+/// meanwhile. The next commander gets all.
 #[test]
-fn is_a_message_kept_whose_commander_died_before_it_was_entered() {
-    survive_a_commander_that_dies(2, |model, claim| model.command_unentered(claim, 1));
-}
-
-/// It dies between the queue's entry and the tail, and a worker goes by that entry: the next commander's must not be written over it.
-#[test]
-fn is_a_message_kept_whose_commander_died_before_the_tail() {
-    check(|| {
-        let model = Model::new(4);
-        let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
-        model.command_until(&mut supply, 1);
-        model.command_unentered(table.claim_free(&mut supply).unwrap(), 1);
-        table.queue.enter(1);
-        model.control.tail.0.store(1, Ordering::Relaxed);
-        let mut claimed = vec![model.claim_queued(&mut worker).unwrap()];
-        claimed.extend(model.claim_queued(&mut worker));
-        model.bury_commander();
-        assert!(model.claim_queued(&mut worker).is_none());
-        model.command_until(&mut Supply::default(), 3);
-        claimed.extend(model.claim_queued(&mut worker));
-        let sequences: Vec<u64> = claimed.iter().map(|claim| table.sequence(claim)).collect();
-        assert_eq!(sequences, [0, 1, 2]);
-    });
-}
-
-/// Its last message was taken by a look at all slots and is done, and no entry ever led to it.
-#[test]
-fn does_the_queue_lead_to_the_next_message_where_the_last_one_was_never_entered() {
-    check(|| {
-        let model = Model::new(4);
-        let (table, mut supply, mut worker) = (model.table(), Supply::default(), Worker::at(FIRST));
-        table.restore();
-        model.command_unentered(table.claim_free(&mut supply).unwrap(), 0);
-        let claim = model.claim_queued(&mut worker).unwrap();
-        model.produce(claim, &worker);
-        model.consume(model.next(true).unwrap());
-        model.bury_commander();
-        assert!(model.claim_queued(&mut worker).is_none());
-        model.command_until(&mut Supply::default(), 2);
-        assert_eq!(table.sequence(&model.claim_queued(&mut worker).unwrap()), 1);
-    });
-}
-
-/// It had taken all free slots from the set, and claimed one. That one is done and free again meanwhile; the next commander gets all.
-#[test]
-fn does_the_next_commander_get_the_slots_that_a_dead_one_had_come_upon() {
+fn next_commander_gets_the_slots_that_a_dead_one_had_taken_from_the_set() {
     check(|| {
         let model = Model::new(3);
         model.command_until(&mut Supply::default(), 1);
         let others = start(&model, |model| {
-            let mut worker = Worker::at(FIRST);
-            let claim = model.claim_queued(&mut worker).unwrap();
-            model.produce(claim, &worker);
+            let claim = model.claim_queued(FIRST).unwrap();
+            model.produce(claim, FIRST);
             model.consume(model.next(true).unwrap());
         });
         model.bury_commander();
@@ -249,7 +205,7 @@ fn does_the_next_commander_get_the_slots_that_a_dead_one_had_come_upon() {
         (1..).zip(claims).for_each(|(sequence, claim)| model.command(claim, sequence));
         others.join().unwrap();
         for sequence in 1..4 {
-            let claim = model.claim_queued(&mut Worker::at(FIRST)).unwrap();
+            let claim = model.claim_queued(FIRST).unwrap();
             assert_eq!(model.table().sequence(&claim), sequence);
         }
     });

@@ -1,4 +1,4 @@
-//! An event alone.
+//! An event by itself.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::segment::event::Event;
 use crate::segment::patience::Patience;
 use crate::segment::sync::{AtomicU32, Ordering};
 
-/// Something to wait for: so many tokens, of which each waiter takes one.
+/// Something to wait for: tokens, of which each waiter takes one.
 struct Tokens {
     event: Event,
     count: AtomicU32,
@@ -33,7 +33,7 @@ impl Tokens {
 }
 
 #[test]
-fn is_a_change_seen_by_whoever_waits_for_it() {
+fn waiter_sees_the_change_that_it_waits_for() {
     check(|| {
         let tokens = Tokens::none();
         let waiter = thread::spawn({
@@ -46,7 +46,7 @@ fn is_a_change_seen_by_whoever_waits_for_it() {
 }
 
 #[test]
-fn do_two_wakes_wake_two_waiters() {
+fn two_wakes_wake_two_waiters() {
     check(|| {
         let tokens = Tokens::none();
         let waiters = [0, 1].map(|_| {
@@ -61,9 +61,10 @@ fn do_two_wakes_wake_two_waiters() {
     });
 }
 
-/// The first wake leaves the bit, the second finds nobody and clears it, the third is for who sleeps by then.
+/// The first wake leaves the bit. The second finds no sleeper and clears it. The third is for a
+/// waiter that sleeps by then.
 #[test]
-fn is_a_waiter_woken_who_sleeps_while_a_waker_finds_nobody() {
+fn waiter_that_falls_asleep_while_a_waker_finds_no_sleeper_is_woken() {
     check(|| {
         let tokens = Tokens::none();
         let waiter = thread::spawn({
@@ -75,9 +76,9 @@ fn is_a_waiter_woken_who_sleeps_while_a_waker_finds_nobody() {
     });
 }
 
-/// The word says already that somebody sleeps, when another goes to sleep that wants something else.
+/// The word says "asleep" already when a second waiter goes to sleep that wants something else.
 #[test]
-fn does_a_waker_see_what_a_sleeper_wants_beside_another() {
+fn waker_sees_the_want_of_a_second_sleeper() {
     check(|| {
         let (first, second, wanted) = (Tokens::none(), Tokens::none(), Arc::new(AtomicU32::new(0)));
         // All wait on the first's event.

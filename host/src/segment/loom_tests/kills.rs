@@ -1,13 +1,15 @@
-//! Deaths at every access to shared memory, on the way of one message.
+//! Deaths at each access to shared memory, on the way of one message.
 //!
-//! Whoever is killed is reaped at once: the one thread goes on as the supervisor. All others run beside, before and after.
+//! A killed process is reaped at once: its thread goes on as the supervisor. All other processes
+//! run before, beside and after it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::segment::mortal::is_killed_at;
 
-/// Tries a model, which says whether somebody was killed; says whether that was so in one of its runs.
+/// Runs a model, which returns whether a process was killed. Returns whether one was killed in any
+/// of its runs.
 fn kills(model: impl Fn() -> bool + Send + Sync + 'static) -> bool {
     let killed = Arc::new(AtomicBool::new(false));
     check_large({
@@ -19,41 +21,38 @@ fn kills(model: impl Fn() -> bool + Send + Sync + 'static) -> bool {
     killed.load(Ordering::Relaxed)
 }
 
-/// Tries it with a death at the first access, at the second and so on, until the process ends before that in all runs.
+/// Runs it with a death at the first access, at the second and so on, until the process ends before
+/// that access in all runs.
 fn at_each_access(kills: impl Fn(usize) -> bool) {
     let accesses = (0..).take_while(|&access| kills(access)).count();
-    assert!(accesses > 1, "nobody was killed");
+    assert!(accesses > 1, "no process was killed");
 }
 
-/// The commander dies on the way of the second of three messages in one slot. The third comes when the worker has heard of the death.
+/// The commander dies on the way of the second of three messages in one slot.
 #[test]
-fn is_each_message_done_once_wherever_the_commander_dies() {
+fn each_message_is_done_once_at_whichever_access_the_commander_dies() {
     let model = |access| {
         let model = Model::new(1);
-        let mut worker = Worker::at(FIRST);
-        let produce = |model: &Model, worker: &mut Worker| {
-            let claim = model.wait_for_message(worker).unwrap();
-            model.produce(claim, worker);
+        let produce = |model: &Model| {
+            let claim = model.wait_for_message(FIRST).unwrap();
+            model.produce(claim, FIRST);
         };
         let consume = |model: &Model, sequence| {
             assert_eq!(model.consume(model.next(true).unwrap()), sequence);
         };
         model.command_until(&mut Supply::default(), 1);
-        produce(&model, &mut worker);
+        produce(&model);
         consume(&model, 0);
-        let worker = start(&model, move |model| {
-            produce(model, &mut worker);
-            worker
-        });
+        let worker = start(&model, produce);
         let killed = is_killed_at(access, || model.command_until(&mut Supply::default(), 2));
         model.bury_commander();
         let mut supply = Supply::default();
         model.command_until(&mut supply, 2);
         consume(&model, 1);
-        let mut worker = worker.join().unwrap();
-        assert!(model.claim_queued(&mut worker).is_none());
+        worker.join().unwrap();
+        assert!(model.claim_queued(FIRST).is_none());
         model.command_until(&mut supply, 3);
-        produce(&model, &mut worker);
+        produce(&model);
         consume(&model, 2);
         assert_eq!(model.table().occupancy(), [1, 0, 0, 0]);
         killed
@@ -61,14 +60,15 @@ fn is_each_message_done_once_wherever_the_commander_dies() {
     at_each_access(|access| kills(move || model(access)));
 }
 
-/// Two commanders die, one after the other, each somewhere on the way of two messages. In between all is done that is queued: one thread.
+/// Two commanders die one after the other, each on the way of two messages. In between, all queued
+/// messages are done. One thread.
 #[test]
-fn is_each_message_done_once_wherever_two_commanders_die() {
+fn each_message_is_done_once_at_whichever_accesses_two_commanders_die() {
     let model = |accesses: [usize; 2]| {
-        let (model, mut worker, mut done) = (Model::new(2), Worker::at(FIRST), 0);
+        let (model, mut done) = (Model::new(2), 0);
         let mut do_all = |model: &Model| {
-            while let Some(claim) = model.claim_queued(&mut worker) {
-                model.produce(claim, &worker);
+            while let Some(claim) = model.claim_queued(FIRST) {
+                model.produce(claim, FIRST);
             }
             while let Some(claim) = model.look(true).flatten() {
                 assert_eq!(model.consume(claim), done);
@@ -83,12 +83,9 @@ fn is_each_message_done_once_wherever_two_commanders_die() {
             assert_eq!(do_all(&model), model.table().commanded());
             killed
         });
-        // One at a time: a second one would write over the gap that the first is behind.
-        let mut supply = Supply::default();
-        for end in model.table().commanded() + 1..model.table().commanded() + 3 {
-            model.command_until(&mut supply, end);
-            assert_eq!(do_all(&model), end);
-        }
+        let end = model.table().commanded() + 2;
+        model.command_until(&mut Supply::default(), end);
+        assert_eq!(do_all(&model), end);
         assert_eq!(model.table().occupancy(), [2, 0, 0, 0]);
         killed
     };
@@ -100,15 +97,14 @@ fn is_each_message_done_once_wherever_two_commanders_die() {
 
 /// A worker dies on the way of the first of two messages.
 #[test]
-fn is_each_message_done_once_wherever_a_worker_dies() {
+fn each_message_is_done_once_at_whichever_access_a_worker_dies() {
     let model = |access| {
         let model = Model::new(2);
         model.command_all(2);
         let living = start(&model, |model| model.produce_all(SECOND));
         let killed = is_killed_at(access, || {
-            let mut worker = Worker::at(FIRST);
-            if let Some(claim) = model.claim_queued(&mut worker) {
-                model.produce(claim, &worker);
+            if let Some(claim) = model.claim_queued(FIRST) {
+                model.produce(claim, FIRST);
             }
         });
         model.bury_worker(FIRST, MAX_ATTEMPTS);

@@ -1,27 +1,33 @@
-//! Models of the slot machine: loom runs each in every interleaving, with every value that the memory orders allow.
+//! Models of the slot machine. Loom runs each in every interleaving, with every value that the
+//! memory orders allow.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg cobuf_loom -C debug-assertions" CARGO_TARGET_DIR=target/loom \
 //!     cargo test --release -p cobuf-host --lib loom
 //!
-//!   event    who sleeps on a word is woken          swap     the cut between two crews
-//!   sets     who is added is taken once             deaths   of workers, of the commander, written out
-//!   stream   each batch comes once, to the end      kills    at each access to shared memory
-//!   hints    sets, queue, and who is worth a wake
+//!   event    a sleeping waiter is woken             swap     the cut between two crews
+//!   sets     a slot that is added is taken once     deaths   of workers, of the commander, by hand
+//!   stream   each batch comes once, to the end      kills    a death at each access to memory
+//!   hints    sets, the queue, and wakes that are not worth it
 //! ```
 //!
-//! `LOOM_MAX_PREEMPTIONS=3` looks further than the bound below, `LOOM_LOG=1` prints the steps that led to a failure.
+//! `LOOM_MAX_PREEMPTIONS=3` raises the bound below; `LOOM_LOG=1` prints the steps that led to a
+//! failure.
 //!
-//! What is tested is the shipped code of `word`, `claim`, `table`, `slot_set`, `queue`, `arrivals`, `recovery`, `shares` and `event`, on
-//! loom's atomics and on the modelled futex of `sync`. A process is a thread here; one that is killed ends early and
-//! loses its claim and what it knew (`mortal`); to reap it is to join it, or to go on in its thread. Payloads are `UnsafeCell`s of loom's,
-//! which fail a model where two accesses are not ordered: so claims are exclusive, and publish what was written under them. Someone who
-//! sleeps for ever is a deadlock, which fails it too.
+//! The models run the shipped code of `word`, `claim`, `table`, `slot_set`, `queue`, `search`,
+//! `arrivals`, `recovery`, `shares` and `event`, on loom's atomics and the modelled futex of
+//! `sync`. A process is a thread here. A killed process ends early and loses its claims and all
+//! that it knew (`mortal`). To reap it is to join its thread, or to go on in it. Payloads are
+//! loom's `UnsafeCell`s. They fail a model if two accesses are not ordered, so a passing model
+//! shows that claims are exclusive and publish what was written under them. A process that sleeps
+//! for ever is a deadlock, which fails the model too.
 //!
-//! Models stay small: what comes before the race is done before the threads start, and who only waits for another is no thread. The
-//! largest are tried with one interruption a thread only (`PREEMPTIONS_OF_LARGE`).
+//! Models stay small. Steps before the race run before the threads start, and a process that only
+//! waits for another has no thread. The largest models have one interruption a thread
+//! (`PREEMPTIONS_OF_LARGE`).
 //!
-//! What is not tested: timeouts, patience, and more than one death in a run, but where it is written out.
+//! Not tested: timeouts, patience, and more than one death in a run, except for the tests that
+//! write one out.
 #![expect(unsafe_code, reason = "reaches payloads by claim, as `memory` does")]
 
 mod deaths;
@@ -43,23 +49,22 @@ use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::control::Control;
 use super::patience::Patience;
 use super::place::Place;
-use super::queue::{self, Queue};
+use super::queue::Queue;
 use super::recovery::Reclaimed;
-use super::search::Scout;
 use super::slot::{Outcome, SlotHeader};
 use super::slot_set::{self, SlotSet};
 use super::sync::AtomicU64;
 use super::table::{Supply, Table};
 
-/// How often a thread may be interrupted where it could have gone on; most bugs need one or two.
+/// How often a thread may be interrupted. Most bugs need one or two interruptions.
 const PREEMPTIONS: usize = 2;
-/// In models that would take many minutes with two.
+/// The same in models that take many minutes with two.
 const PREEMPTIONS_OF_LARGE: usize = 1;
-/// Of one run. A model that takes more goes round in circles.
+/// The most steps of one run. A model that takes more runs in circles.
 const MOST_STEPS: usize = 4_000;
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Workers, by their places: two of the first crew, and one of the second.
+/// The workers' places: two in the first crew and one in the second.
 const FIRST: Place = Place::new(0, 0);
 const SECOND: Place = Place::new(0, 1);
 const NEWCOMER: Place = Place::new(1, 0);
@@ -80,7 +85,7 @@ fn check_bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// What a slot holds: a message, and an array that takes two steps to fill.
+/// The payload of a slot: a message, and an array that takes two steps to fill.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Contents {
     message: u64,
@@ -89,41 +94,29 @@ struct Contents {
 
 struct Payload(UnsafeCell<Contents>);
 
-// SAFETY: what is reached without exclusive right is what the models look for; loom panics before it happens.
+// SAFETY: the models look for accesses that are not exclusive; loom panics before one happens.
 unsafe impl Sync for Payload {}
 // SAFETY: as above.
 unsafe impl Send for Payload {}
 
-/// The segment, and what the application's threads share.
+/// The segment, and the state that the application's threads share.
 struct Model {
     control: Control,
     slots: Vec<SlotHeader>,
     free: Vec<AtomicU64>,
     ready: Vec<AtomicU64>,
-    entries: Vec<AtomicU64>,
+    queued: Vec<AtomicU64>,
     payloads: Vec<Payload>,
     /// Each worker's note, see `shares`.
     noted: [AtomicU64; PLACES],
     position: Mutex<Position>,
 }
 
-/// Where the consumers are, see `stream`.
+/// The consumers' position, see `stream`.
 struct Position {
     arrivals: Arrivals,
     /// The number of batches taken so far.
     taken: u64,
-}
-
-/// What a worker's process knows.
-struct Worker {
-    place: Place,
-    scout: Scout,
-}
-
-impl Worker {
-    fn at(place: Place) -> Self {
-        Self { place, scout: Scout::default() }
-    }
 }
 
 impl Model {
@@ -135,10 +128,10 @@ impl Model {
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
             free: zeroes(slot_set::words(slots)),
             ready: zeroes(slot_set::words(slots)),
-            entries: zeroes(queue::entries(slots)),
+            queued: zeroes(slot_set::words(slots)),
             payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
             noted: [0; PLACES].map(|_| {
-                // Where nobody cuts, there is nothing to note: a step less in each claim.
+                // Without a cut there is nothing to note, which saves a step in each claim.
                 AtomicU64::new(u64::MAX)
             }),
             position: Mutex::new(Position { arrivals: Arrivals::new(slots), taken: 0 }),
@@ -154,17 +147,21 @@ impl Model {
             slots: &self.slots,
             free: SlotSet(&self.free),
             ready: SlotSet(&self.ready),
-            queue: Queue { head: &self.control.head, tail: &self.control.tail, entries: &self.entries },
+            queue: Queue {
+                set: SlotSet(&self.queued),
+                next: &self.control.next,
+                requeues: &self.control.requeues,
+            },
         }
     }
 
     fn write(&self, claim: &mut Claim<impl Role>, write: impl FnOnce(&mut Contents)) {
-        // SAFETY: loom has checked that nobody else is at it, or has panicked.
+        // SAFETY: loom has checked that no other thread accesses it, or has panicked.
         self.payloads[claim.index()].0.with_mut(|contents| write(unsafe { &mut *contents }));
     }
 
     fn read(&self, claim: &Claim<impl Role>) -> Contents {
-        // SAFETY: loom has checked that nobody writes to it, or has panicked.
+        // SAFETY: loom has checked that no other thread writes to it, or has panicked.
         self.payloads[claim.index()].0.with(|contents| unsafe { *contents })
     }
 
@@ -183,13 +180,7 @@ impl Model {
         self.table().publish(claim, sequence, size_of::<u64>());
     }
 
-    /// Queues a message that no entry leads to yet.
-    fn command_unentered(&self, mut claim: Claim<Commanding>, sequence: u64) {
-        self.write(&mut claim, |contents| contents.message = message(sequence));
-        self.table().queue_unentered(claim, sequence, size_of::<u64>());
-    }
-
-    /// Queues the messages before this one, unless it is stopped.
+    /// Queues the messages before `end`, unless it is stopped.
     fn command_until(&self, supply: &mut Supply, end: u64) {
         for sequence in self.table().commanded()..end {
             let Some(claim) = self.wait_for_free(supply) else { return };
@@ -204,7 +195,7 @@ impl Model {
 
     // A worker; see `process/worker.rs`.
 
-    fn wait_for_message(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
+    fn wait_for_message(&self, worker: Place) -> Option<Claim<Producing>> {
         let table = self.table();
         let (found, _) = self.control.queued.wait_for(&Patience::default(), None, || {
             if table.stop_requested() { Some(None) } else { self.claim_queued(worker).map(Some) }
@@ -212,11 +203,11 @@ impl Model {
         found.flatten()
     }
 
-    fn claim_queued(&self, worker: &mut Worker) -> Option<Claim<Producing>> {
-        self.table().claim_queued(worker.place, &self.noted[worker.place.index()], &mut worker.scout)
+    fn claim_queued(&self, worker: Place) -> Option<Claim<Producing>> {
+        self.table().claim_queued(worker, &self.noted[worker.index()])
     }
 
-    /// What the plugin does.
+    /// Does the plugin's work.
     fn fill(&self, claim: &mut Claim<Producing>) {
         let message = self.read(claim).message;
         assert_eq!(message, self::message(self.table().sequence(claim)));
@@ -225,16 +216,16 @@ impl Model {
         }
     }
 
-    fn produce(&self, mut claim: Claim<Producing>, worker: &Worker) {
+    fn produce(&self, mut claim: Claim<Producing>, worker: Place) {
         self.fill(&mut claim);
-        self.table().commit(claim, outcome(worker.place, false));
+        self.table().commit(claim, outcome(worker, false));
     }
 
-    /// Produces until the stop; gives the number of batches.
-    fn produce_all(&self, place: Place) -> u64 {
-        let (mut worker, mut produced) = (Worker::at(place), 0);
-        while let Some(claim) = self.wait_for_message(&mut worker) {
-            self.produce(claim, &worker);
+    /// Produces until the stop. Returns the number of batches.
+    fn produce_all(&self, worker: Place) -> u64 {
+        let mut produced = 0;
+        while let Some(claim) = self.wait_for_message(worker) {
+            self.produce(claim, worker);
             produced += 1;
         }
         produced
@@ -264,7 +255,7 @@ impl Model {
         (table.end() == Some(position.taken)).then_some(None)
     }
 
-    /// Looks at a batch and gives it back; gives its sequence number.
+    /// Checks a batch and frees its slot. Returns its message's number.
     fn consume(&self, claim: Claim<Reading>) -> u64 {
         let sequence = self.table().sequence(&claim);
         let message = message(sequence);
@@ -274,7 +265,7 @@ impl Model {
         sequence
     }
 
-    /// Consumes the whole stream in order: each batch once, and nothing behind the last.
+    /// Consumes the whole stream in order: each batch once, and nothing after the last.
     fn consume_in_order(&self, messages: u64) {
         for sequence in 0..messages {
             let claim = self.next(true).expect("the stream is not over");
@@ -286,7 +277,7 @@ impl Model {
 
     // The supervisor; see `supervisor/`.
 
-    /// What follows on a worker's death, once it was reaped.
+    /// The supervisor's work after a worker was reaped.
     fn bury_worker(&self, place: Place, max_attempts: u32) {
         let table = self.table();
         if let Some(Reclaimed::GivenUp { claim, .. }) = table.reclaim_worker(place, Some(max_attempts)) {
@@ -295,7 +286,7 @@ impl Model {
         table.restore();
     }
 
-    /// What follows on the commander's death, once it was reaped.
+    /// The supervisor's work after the commander was reaped.
     fn bury_commander(&self) {
         self.table().reclaim_commander();
         self.table().restore();
@@ -306,17 +297,17 @@ fn outcome(place: Place, failed: bool) -> Outcome {
     Outcome { failed, bytes: 0, rows: None, nanos: 0, worker: place.worker(), edition: place.crew() as u32 }
 }
 
-/// The message with this number: not 0, which is in payloads that were never written.
+/// The message with this number. It is never 0, which is in payloads that were never written.
 fn message(sequence: u64) -> u64 {
     10 + sequence
 }
 
-/// What a message is made into.
+/// The array's contents for a message.
 fn array(message: u64) -> u64 {
     100 * message
 }
 
-/// A process, or a thread of the application.
+/// Starts a process, or a thread of the application.
 fn start<T: 'static>(model: &Arc<Model>, run: impl FnOnce(&Model) -> T + 'static) -> JoinHandle<T> {
     let model = model.clone();
     thread::spawn(move || run(&model))

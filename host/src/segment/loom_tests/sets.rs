@@ -1,4 +1,4 @@
-//! A set of slots alone, of two words.
+//! A set of slots by itself, of two words.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use super::check;
 use crate::segment::slot_set::SlotSet;
 use crate::segment::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Slots in both words, and one that is there from the beginning.
+/// Slots of both words. The first is in the set from the beginning.
 const SLOTS: [usize; 4] = [0, 1, 2, 64];
 
 struct Slots {
     words: [AtomicU64; 2],
-    /// What a slot's word stands for elsewhere: changed before the slot is added.
+    /// Stands for the slots' words: changed before the slot is added.
     changed: [AtomicU32; SLOTS.len()],
 }
 
@@ -23,7 +23,7 @@ impl Slots {
         SlotSet(&self.words).add(SLOTS[nth]);
     }
 
-    /// Takes what there is in one word, and sees of each slot what it was added after.
+    /// Takes the slots of one word, and checks that each slot's change is visible.
     fn take(&self) -> Option<Vec<usize>> {
         let taken: Vec<usize> = SlotSet(&self.words).take()?.collect();
         for slot in &taken {
@@ -35,7 +35,7 @@ impl Slots {
 }
 
 #[test]
-fn is_each_slot_taken_once_that_is_added_meanwhile() {
+fn slot_that_is_added_meanwhile_is_taken_once() {
     check(|| {
         let slots = Arc::new(Slots {
             words: [0; 2].map(|_| AtomicU64::new(0)),

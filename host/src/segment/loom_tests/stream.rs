@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Commander, worker and consumer over so many slots, to the end of the stream and the stop of the host.
+/// Commander, worker and consumer with this many slots, to the end of the stream and the stop of
+/// the host.
 fn run_through(slots: usize, messages: u64) {
     check(move || {
         let model = Model::new(slots);
@@ -16,26 +17,25 @@ fn run_through(slots: usize, messages: u64) {
 }
 
 #[test]
-fn does_each_batch_come_once_and_in_order_through_one_slot() {
+fn each_batch_comes_once_and_in_order_through_one_slot() {
     run_through(1, 2);
 }
 
 #[test]
-fn does_each_batch_come_once_and_in_order_through_two_slots() {
+fn each_batch_comes_once_and_in_order_through_two_slots() {
     run_through(2, 2);
 }
 
 #[test]
-fn do_two_workers_produce_each_message_once() {
+fn two_workers_produce_each_message_once() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let produce_one = |model: &Model, place| {
-            let mut worker = Worker::at(place);
-            let claim = model.wait_for_message(&mut worker).unwrap();
-            model.produce(claim, &worker);
+        let produce_one = |model: &Model, worker| {
+            let claim = model.wait_for_message(worker).unwrap();
+            model.produce(claim, worker);
         };
-        let workers = [FIRST, SECOND].map(|place| start(&model, move |model| produce_one(model, place)));
+        let workers = [FIRST, SECOND].map(|worker| start(&model, move |model| produce_one(model, worker)));
         model.consume_in_order(2);
         for worker in workers {
             worker.join().unwrap();
@@ -44,17 +44,17 @@ fn do_two_workers_produce_each_message_once() {
 }
 
 #[test]
-fn do_two_consumers_get_each_batch_once_as_they_come() {
+fn two_consumers_get_each_batch_once_in_any_order() {
     check(|| {
         let model = Model::new(2);
         model.table().want(u64::MAX);
         let consume_any = |model: &Model| model.consume(model.next(false).unwrap());
         let consumers = [start(&model, consume_any), start(&model, consume_any)];
-        let (mut supply, mut worker) = (Supply::default(), Worker::at(FIRST));
+        let mut supply = Supply::default();
         for sequence in 0..2 {
             model.command(model.table().claim_free(&mut supply).unwrap(), sequence);
-            let claim = model.claim_queued(&mut worker).unwrap();
-            model.produce(claim, &worker);
+            let claim = model.claim_queued(FIRST).unwrap();
+            model.produce(claim, FIRST);
         }
         let [first, second] = consumers.map(|consumer| consumer.join().unwrap());
         assert_eq!(first + second, 1);
@@ -63,14 +63,11 @@ fn do_two_consumers_get_each_batch_once_as_they_come() {
 }
 
 #[test]
-fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
+fn two_consumers_get_each_batch_once_and_the_end_in_order() {
     check(|| {
         let model = Model::new(2);
         model.command_all(2);
-        let [first, second] = [FIRST, SECOND].map(|place| {
-            let mut worker = Worker::at(place);
-            (model.claim_queued(&mut worker).unwrap(), worker)
-        });
+        let [first, second] = [FIRST, SECOND].map(|worker| (model.claim_queued(worker).unwrap(), worker));
         let consume = |model: &Model| {
             let mut sequences = 0;
             while let Some(claim) = model.next(true) {
@@ -79,9 +76,9 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
             sequences
         };
         let consumers = [start(&model, consume), start(&model, consume)];
-        // What is ready before its turn must not be slept through when its turn comes.
+        // A batch that is ready before its turn must be found when its turn comes.
         for (claim, worker) in [second, first] {
-            model.produce(claim, &worker);
+            model.produce(claim, worker);
         }
         let sequences: u64 = consumers.map(|consumer| consumer.join().unwrap()).iter().sum();
         assert_eq!(sequences, 1 + 2);
@@ -90,7 +87,7 @@ fn do_two_consumers_get_each_batch_once_and_the_end_in_order() {
 }
 
 #[test]
-fn does_nobody_sleep_on_after_a_stop() {
+fn no_process_sleeps_after_a_stop() {
     check(|| {
         let model = Model::new(1);
         let held = model.table().claim_free(&mut Supply::default()).unwrap();

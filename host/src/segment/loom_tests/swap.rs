@@ -5,12 +5,13 @@ use crate::segment::sync::{AtomicU32, Ordering};
 
 fn model_of_two_crews() -> Arc<Model> {
     let model = Model::new(2);
-    // Loom knows which of two sequentially consistent stores a load must see, but a first value is not one.
+    // Loom knows which of two sequentially consistent stores a load must see, but a first value is
+    // no such store.
     model.noted.iter().for_each(|noted| noted.store(0, Ordering::SeqCst));
     model
 }
 
-/// Takes two batches, the new crew's from the message `first` on.
+/// Consumes two batches. From the message `first` on they are the new crew's.
 fn consume_cut_at(model: &Model, first: u64) {
     for sequence in 0..2 {
         let claim = model.next(true).unwrap();
@@ -19,25 +20,23 @@ fn consume_cut_at(model: &Model, first: u64) {
     }
 }
 
-/// The cut comes at any time between the old worker's looks and claims; all that it has not taken by then is the new one's.
-/// All messages are there before.
+/// The cut comes at any time between the old worker's looks and claims. All messages that it has
+/// not claimed by then are the new worker's. All messages are queued before.
 #[test]
-fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
+fn each_message_is_done_by_one_of_two_crews_wherever_the_cut_is() {
     check(|| {
         let model = model_of_two_crews();
         model.command_all(2);
         let old = start(&model, |model| {
-            let mut worker = Worker::at(FIRST);
-            while let Some(claim) = model.claim_queued(&mut worker) {
-                model.produce(claim, &worker);
+            while let Some(claim) = model.claim_queued(FIRST) {
+                model.produce(claim, FIRST);
             }
         });
         let first = model.table().cut(0, || model.noted[FIRST.index()].load(Ordering::SeqCst));
-        let mut worker = Worker::at(NEWCOMER);
         for _ in first..2 {
-            let claim = model.wait_for_message(&mut worker).unwrap();
+            let claim = model.wait_for_message(NEWCOMER).unwrap();
             assert!(model.table().sequence(&claim) >= first);
-            model.produce(claim, &worker);
+            model.produce(claim, NEWCOMER);
         }
         consume_cut_at(&model, first);
         old.join().unwrap();
@@ -45,22 +44,22 @@ fn is_each_message_done_by_one_of_two_crews_wherever_the_cut_is() {
 }
 
 #[test]
-fn is_the_cut_between_two_crews_exact() {
+fn cut_between_two_crews_is_exact() {
     check_large(|| {
         let model = model_of_two_crews();
         let retire = Arc::new(AtomicU32::new(0));
         let old = {
             let retire = retire.clone();
             start(&model, move |model| {
-                let (table, mut worker, mut produced) = (model.table(), Worker::at(FIRST), 0);
+                let (table, mut produced) = (model.table(), 0);
                 loop {
                     let (found, _) = model.control.queued.wait_for(&Patience::default(), None, || {
                         let retires = retire.load(Ordering::SeqCst) != 0;
-                        let claim = model.claim_queued(&mut worker);
+                        let claim = model.claim_queued(FIRST);
                         (claim.is_some() || retires || table.stop_requested()).then_some(claim)
                     });
                     let Some(claim) = found.flatten() else { return produced };
-                    model.produce(claim, &worker);
+                    model.produce(claim, FIRST);
                     produced += 1;
                 }
             })
@@ -84,7 +83,7 @@ fn is_the_cut_between_two_crews_exact() {
 }
 
 #[test]
-fn is_a_new_crew_woken_that_waits_for_the_cut() {
+fn new_crew_that_waits_for_the_cut_is_woken() {
     check(|| {
         let model = Model::new(1);
         let new = start(&model, |model| {

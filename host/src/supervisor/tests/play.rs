@@ -23,7 +23,6 @@ use crate::record::state::{Beginning, StateAt};
 use crate::segment::claim::{Claim, Commanding, Producing};
 use crate::segment::fixture;
 use crate::segment::place::Place;
-use crate::segment::search::Scout;
 use crate::segment::slot::Outcome;
 use crate::segment::sync::Ordering;
 use crate::segment::table::Supply;
@@ -275,7 +274,7 @@ impl Play {
         assert!(self.is_alive(role), "{role:?} is not alive");
         let (shared, table) = (self.shared(role), self.stream().table());
         shared.looked_nanos.store(self.now.nanos, Ordering::Relaxed);
-        let claim = table.claim_queued(place_of(role), &shared.noted, &mut Scout::default())?;
+        let claim = table.claim_queued(place_of(role), &shared.noted)?;
         let sequence = table.sequence(&claim);
         self.claims.insert(place_of(role), claim);
         Some(sequence)

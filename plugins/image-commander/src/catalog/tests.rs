@@ -1,4 +1,4 @@
-//! Folders of all kinds.
+//! Catalogs of many kinds of folders.
 
 use super::*;
 use std::ffi::OsStr;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
-/// A folder with empty files at these paths; a path that ends in `/` is a folder.
+/// A folder with empty files at these paths. A path that ends in `/` is a folder.
 fn folder(paths: &[&str]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for path in paths {
@@ -37,7 +37,7 @@ fn error(folder: &Path) -> String {
 }
 
 #[test]
-fn which_files_are_found_in_which_order() {
+fn pictures_are_found_in_byte_order() {
     let folder = folder(&[
         "b/2.jpg",
         "b/10.png",
@@ -54,7 +54,8 @@ fn which_files_are_found_in_which_order() {
         "stray.jpg",
         "a/ü.png",
     ]);
-    // By bytes: "-" is before "/", digits before capitals before small letters before all that is not ASCII.
+    // Sorted by bytes: "-" is before "/", then come digits, capitals, small letters, and all that
+    // is not ASCII.
     assert_eq!(
         found(&folder),
         [
@@ -71,14 +72,14 @@ fn which_files_are_found_in_which_order() {
 }
 
 #[test]
-fn does_a_class_without_pictures_count() {
+fn class_without_pictures_counts() {
     let folder = folder(&["ant/", "bee/1.jpg", "cat/notes.txt", "dog/1.jpg"]);
     assert_eq!(found(&folder), ["bee/1.jpg=1", "dog/1.jpg=3"]);
     assert_eq!(read(folder.path()).unwrap().classes, ["ant", "bee", "cat", "dog"]);
 }
 
 #[test]
-fn are_symlinks_followed_but_not_in_circles() {
+fn symlinks_are_followed_but_not_in_circles() {
     let (folder, elsewhere) = (folder(&["a/1.jpg"]), folder(&["more/2.jpg", "one.png"]));
     symlink(elsewhere.path().join("more"), folder.path().join("b")).unwrap();
     symlink(elsewhere.path().join("one.png"), folder.path().join("a/linked.png")).unwrap();
@@ -90,7 +91,7 @@ fn are_symlinks_followed_but_not_in_circles() {
 }
 
 #[test]
-fn is_a_name_that_is_not_utf8_named() {
+fn name_that_is_not_utf8_is_refused_by_name() {
     for path in [&b"a/caf\xe9.jpg"[..], b"caf\xe9/1.jpg", b"a/caf\xe9/1.jpg"] {
         let folder = folder(&["a/1.jpg"]);
         let path = folder.path().join(OsStr::from_bytes(path));
@@ -106,7 +107,7 @@ fn is_a_name_that_is_not_utf8_named() {
 }
 
 #[test]
-fn does_a_folder_without_pictures_say_what_was_looked_for() {
+fn folder_without_pictures_is_refused_with_the_expectation() {
     let folder = folder(&["file", "no-classes/1.jpg", "no-pictures/a/1.gif", "no-pictures/b/"]);
     let path = |name: &str| folder.path().join(name);
     assert!(error(&path("file")).ends_with("is a file, expected a folder with a subfolder for each class"));

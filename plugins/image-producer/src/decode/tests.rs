@@ -1,4 +1,4 @@
-//! What becomes of files of each kind.
+//! The results for files of each kind.
 
 use super::*;
 use crate::fixtures::{Files, gradient, jpeg, jpeg_with_orientation, png, solid};
@@ -20,7 +20,7 @@ fn assert_solid(bytes: &[u8], color: [u8; 3]) {
 }
 
 #[test]
-fn does_every_pixel_type_become_rgb() {
+fn every_pixel_type_becomes_rgb() {
     assert_solid(&png(solid(3, 2, [10, 20, 30])), [10, 20, 30]);
     assert_solid(&png(GrayImage::from_pixel(3, 2, Luma([9]))), [9; 3]);
     assert_solid(&png(ImageBuffer::from_pixel(3, 2, LumaA([9u8, 0]))), [9; 3]);
@@ -31,12 +31,12 @@ fn does_every_pixel_type_become_rgb() {
 }
 
 #[test]
-fn does_a_transparent_pixel_keep_its_colour() {
+fn transparent_pixel_keeps_its_colour() {
     assert_solid(&png(RgbaImage::from_pixel(3, 2, Rgba([10, 20, 30, 0]))), [10, 20, 30]);
 }
 
 #[test]
-fn is_a_jpeg_as_bright_as_it_was() {
+fn jpeg_keeps_its_brightness() {
     for (image, expected) in [([200, 100, 50], [200, 100, 50]), ([77; 3], [77; 3])] {
         let (width, height, pixels) = decoded(&jpeg(&solid(20, 10, image)));
         assert_eq!((width, height), (20, 10));
@@ -47,7 +47,7 @@ fn is_a_jpeg_as_bright_as_it_was() {
 }
 
 #[test]
-fn does_a_cmyk_jpeg_become_rgb() {
+fn cmyk_jpeg_becomes_rgb() {
     // Written by Pillow: 16 x 16 pixels of cyan 0, magenta 255, yellow 255, black 0, which is red.
     let (width, height, pixels) = decoded(include_bytes!("../../tests/cmyk.jpg"));
     assert_eq!((width, height), (16, 16));
@@ -57,7 +57,7 @@ fn does_a_cmyk_jpeg_become_rgb() {
 }
 
 #[test]
-fn is_a_picture_turned_upright() {
+fn picture_is_turned_upright() {
     // The left half is red, the right half blue.
     let image = RgbImage::from_fn(32, 16, |x, _| Rgb(if x < 16 { [255, 0, 0] } else { [0, 0, 255] }));
     let corner = |orientation| {
@@ -72,14 +72,14 @@ fn is_a_picture_turned_upright() {
 }
 
 #[test]
-fn does_the_name_not_matter() {
+fn format_follows_from_the_content_not_the_name() {
     let files = Files::new();
     let path = files.write("really-a-png.jpg", &png(solid(3, 2, [1, 2, 3])));
     assert_eq!(Decoder::new(MAX_PIXELS).decode(&path).unwrap().rgb[..3], [1, 2, 3]);
 }
 
 #[test]
-fn does_a_corrupt_file_say_what_is_wrong() {
+fn corrupt_file_is_refused_with_a_reason() {
     let files = Files::new();
     let mut decoder = Decoder::new(MAX_PIXELS);
     for (path, reason) in files.corrupt() {
@@ -92,7 +92,7 @@ fn does_a_corrupt_file_say_what_is_wrong() {
 }
 
 #[test]
-fn is_a_jpeg_that_was_cut_off_anywhere_refused() {
+fn jpeg_cut_off_anywhere_is_refused() {
     let (files, whole) = (Files::new(), jpeg(&gradient(24, 24)));
     let mut decoder = Decoder::new(MAX_PIXELS);
     for length in 0..whole.len() {
@@ -102,7 +102,7 @@ fn is_a_jpeg_that_was_cut_off_anywhere_refused() {
 }
 
 #[test]
-fn is_a_picture_of_too_many_pixels_refused_before_it_is_decoded() {
+fn picture_of_too_many_pixels_is_refused_before_decoding() {
     let files = Files::new();
     for bytes in [png(solid(30, 20, [0; 3])), jpeg(&solid(30, 20, [0; 3]))] {
         let path = files.write("large", &bytes);
@@ -115,7 +115,7 @@ fn is_a_picture_of_too_many_pixels_refused_before_it_is_decoded() {
 }
 
 #[test]
-fn does_a_small_picture_after_a_large_one_show_nothing_of_it() {
+fn small_picture_shows_nothing_of_a_larger_one_before() {
     let files = Files::new();
     let mut decoder = Decoder::new(MAX_PIXELS);
     decoder.decode(&files.png("large.png", solid(100, 100, [255; 3]))).unwrap();
@@ -124,7 +124,7 @@ fn does_a_small_picture_after_a_large_one_show_nothing_of_it() {
 }
 
 #[test]
-fn does_a_panic_of_the_decoder_count_as_corrupt() {
+fn panic_of_the_decoder_counts_as_corrupt() {
     let panics = |text: &'static str| catch_panic::<()>(|| panic!("{text}")).unwrap_err().to_string();
     assert_eq!(panics("no such table"), "the decoder panicked: no such table");
     let index = catch_panic(|| Ok([0u8; 2][std::hint::black_box(2)])).unwrap_err().to_string();

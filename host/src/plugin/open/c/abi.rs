@@ -1,6 +1,7 @@
-//! The structs of `plugin-api/include/cobuf.h`, as Rust sees them. Frozen, as the header is.
+//! The structs of `plugin-api/include/cobuf.h` in Rust. They are frozen, as the header is.
 //!
-//! A test has the C compiler compare every field's place with these, and the numbers of the element types.
+//! A test has the C compiler compare the offset of every field, and the numbers of the element
+//! types, with these.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
@@ -9,9 +10,9 @@ use super::call::Call;
 use super::dictionary::Dict;
 use super::head::{CallHead, Text};
 
-/// The version of the interface that this host speaks; the manifest says the same as a text, `C/1`.
+/// The version of the interface that this host supports. The manifest has it as a text, `C/1`.
 pub(super) const VERSION: u32 = 1;
-/// What a plugin exports: `cobuf_export`.
+/// The symbol that a plugin exports: `cobuf_export`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Export {
@@ -20,7 +21,7 @@ pub(super) struct Export {
     pub(super) producer: Option<&'static Producer>,
 }
 
-/// The sizes that an [`Export`] must name: those of the structs that cross.
+/// The sizes that an [`Export`] must name: those of the structs that cross the boundary.
 pub(super) const SIZES: [u32; 5] = [
     size_of::<Producer>() as u32,
     size_of::<Host>() as u32,
@@ -41,10 +42,11 @@ pub(super) type OpenFn = unsafe extern "C-unwind" fn(
 /// Fills a slot.
 pub(super) type ProduceFn =
     unsafe extern "C-unwind" fn(&Call<'_>, producer: *mut c_void, job: &Job<'_>) -> c_int;
-/// Gives up a producer.
+/// Closes a producer.
 pub(super) type CloseFn = unsafe extern "C-unwind" fn(&Call<'_>, producer: *mut c_void);
 
-/// `cobuf_producer`. The functions may unwind: a C++ exception that leaves one goes on to where the process aborts.
+/// `cobuf_producer`. The functions may unwind: a C++ exception that leaves one propagates to the
+/// point where the process aborts.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Producer {
@@ -88,10 +90,10 @@ pub(super) struct Job<'a> {
     pub(super) attempt: u32,
 }
 
-/// Reads what is at a path. Where the value goes, a plugin in C has often put nothing yet.
+/// Reads the value at a path. A plugin in C often passes an uninitialised variable for it.
 pub(super) type Get<T> =
     unsafe extern "C" fn(&Call<'_>, &Dict<'_>, path: Text, value: &mut MaybeUninit<T>) -> c_int;
-/// Reads what there are many of at a path.
+/// Reads the list of values at a path.
 pub(super) type GetMany<T> = unsafe extern "C" fn(
     &Call<'_>,
     &Dict<'_>,
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn do_header_and_host_agree_on_every_field() {
+    fn header_and_host_agree_on_every_field() {
         let mut lines = vec!["#include <cobuf.h>".to_owned()];
         fields! { lines,
             "cobuf_producer" Producer: config_schema schema open produce close;

@@ -1,7 +1,8 @@
-//! One call of a plugin in C: what it says while it runs, and what becomes of it.
+//! One call of a plugin in C: what the plugin reports while it runs, and the result.
 //!
-//! Errors are kept in a list. The plugin's own texts are added to it, each the context of the one before; of what fails in the
-//! host's functions the first is kept, as the others follow from it. A call with an error has failed, whatever it returns.
+//! Errors are kept in a list. Each text of the plugin's own is added as the context of the text
+//! before it. Of errors in the host's functions only the first is kept, because the others follow
+//! from it. A call with an error has failed, whatever it returns.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -15,14 +16,15 @@ use cobuf_plugin_api::{
 use super::head::{CallHead, OK};
 use crate::plugin::open::library::Logging;
 
-/// A call; the plugin holds a pointer to it until it returns, and sees the head.
+/// A call. The plugin holds a pointer to it until the call returns, and sees only the head.
 #[repr(C)]
 pub(super) struct Call<'a> {
     head: CallHead,
     part: Part<'a>,
     logging: Logging,
     stop: Option<StopFlag>,
-    /// From here on for the thread that was called only; what is before does not change.
+    /// This field and those below are only for the thread that was called; the fields above do not
+    /// change.
     errors: RefCell<Vec<String>>,
     arrays: RefCell<Vec<ArraySpec>>,
     rng: RefCell<Option<Rng>>,
@@ -30,12 +32,12 @@ pub(super) struct Call<'a> {
     metadata: RefCell<Dictionary>,
 }
 
-/// Which function of the plugin is called.
+/// The function of the plugin that is called.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Part<'a> {
     Schema,
     Open,
-    /// For slots of this schema, with the message's seed.
+    /// With the schema of the slots and the message's seed.
     Produce(&'a Schema, u64),
     Close,
 }
@@ -52,7 +54,7 @@ impl Part<'_> {
 }
 
 impl<'a> Call<'a> {
-    /// `host` leads to the table of functions that the plugin can call.
+    /// `host` points to the table of functions that the plugin can call.
     pub(super) fn new(host: *const c_void, part: Part<'a>, logging: Logging, stop: Option<StopFlag>) -> Self {
         Self {
             head: CallHead { host, log_level: logging.max_level.into() },
@@ -67,7 +69,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// From any thread.
+    /// May be called from any thread.
     pub(super) fn log(&self, level: u32, text: &str) {
         let level = level.clamp(1, 5) as u8;
         if level <= self.logging.max_level {
@@ -75,17 +77,18 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// From any thread.
+    /// May be called from any thread.
     pub(super) fn stop_requested(&self) -> bool {
         self.stop.is_some_and(StopFlag::is_set)
     }
 
-    /// An error of the plugin's own: the context of what failed before.
+    /// Adds an error of the plugin's own, as the context of the earlier ones.
     pub(super) fn fail(&self, text: String) {
         self.errors.borrow_mut().push(text);
     }
 
-    /// What a function of the host's gives, or `None` where it failed, and the call with it.
+    /// The value that a function of the host returned; `None` if it failed, which makes the whole
+    /// call fail.
     pub(super) fn take<T>(&self, result: anyhow::Result<T>) -> Option<T> {
         let error = match result {
             Ok(value) => return Some(value),
@@ -132,7 +135,7 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// The slot's schema and the message's seed: only one that produces has them.
+    /// The slot's schema and the message's seed. Only a call of `produce` has them.
     fn producing(&self, what: &str) -> anyhow::Result<(&'a Schema, u64)> {
         match self.part {
             Part::Produce(schema, seed) => Ok((schema, seed)),
@@ -143,7 +146,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// What became of the call, which returned this.
+    /// The result of the call; `returned` is what the plugin's function returned.
     pub(super) fn end(self, returned: c_int) -> Result<Said, Report> {
         let mut chain = self.errors.into_inner();
         chain.reverse();
@@ -165,10 +168,10 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What a plugin said in a call that went well.
+/// The values that a plugin reported in a call that succeeded.
 pub(super) struct Said {
     pub(super) arrays: Vec<ArraySpec>,
     pub(super) rows: Option<usize>,
-    /// Encoded; empty for none.
+    /// Encoded; empty if there is none.
     pub(super) metadata: Vec<u8>,
 }

@@ -1,7 +1,8 @@
-//! The JSON Schema that a plugin in C gives of its configuration: shown as it is, and used to find fields that it does not know.
+//! The JSON Schema that a plugin in C gives for its configuration. The host shows it unchanged, and
+//! uses it to find fields that the plugin does not know.
 //!
-//! As for plugins in Rust, a field that nobody reads is a mistake that must not stay unnoticed. The types and the values of the
-//! fields are checked by the plugin, when it reads them.
+//! As for plugins in Rust, a field that the plugin does not read is a mistake and must be reported.
+//! The plugin checks the types and values of the fields when it reads them.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -14,7 +15,7 @@ use serde_json::Value as Json;
 pub(super) struct ConfigSchema(Json);
 
 impl ConfigSchema {
-    /// Reads the plugin's text; without one, any dictionary will do.
+    /// Reads the plugin's text. Without one, any dictionary is accepted.
     pub(super) fn parse(text: Option<&CStr>) -> Result<Self, String> {
         let Some(text) = text else {
             return Ok(Self(serde_json::json!({ "type": "object", "additionalProperties": true })));
@@ -31,7 +32,8 @@ impl ConfigSchema {
         }
     }
 
-    /// Refuses a configuration that is no dictionary, or has a field that the schema does not name.
+    /// Refuses a configuration that is not a dictionary, or that has a field which the schema does
+    /// not name.
     pub(super) fn check(&self, config: &[u8]) -> Result<(), CodecError> {
         let config: Dictionary = codec::decode("the configuration", config)?;
         check_fields(&self.0, &config, "")
@@ -45,7 +47,8 @@ impl fmt::Display for ConfigSchema {
     }
 }
 
-/// Looks into dictionaries whose "properties" are named where they are; others, such as behind "$ref", are the plugin's.
+/// Checks dictionaries whose "properties" are named inline; the plugin checks the others, such as
+/// those behind "$ref".
 fn check_fields(schema: &Json, dictionary: &Dictionary, path: &str) -> Result<(), CodecError> {
     let Some(fields) = schema.get("properties").and_then(Json::as_object) else { return Ok(()) };
     let open = schema.get("additionalProperties").is_some_and(|others| *others != Json::Bool(false));
@@ -75,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_field_refused_that_the_schema_does_not_name() {
+    fn a_field_that_the_schema_does_not_name_is_refused() {
         let schema = c"{\"properties\": {\"width\": {}, \"crop\": {\"properties\": {\"left\": {}}}}}";
         let crop =
             |field: &str| Dictionary::new().with("width", 1).with("crop", Dictionary::new().with(field, 1));
@@ -90,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn is_any_field_good_where_the_schema_leaves_that_open() {
+    fn any_field_is_accepted_if_the_schema_is_open() {
         let any = Dictionary::new().with("anything", 1);
         assert_eq!(refusal(c"{\"properties\": {}, \"additionalProperties\": true}", any.clone()), None);
         assert_eq!(refusal(c"{}", any), None);
     }
 
     #[test]
-    fn is_a_schema_that_is_no_json_object_refused() {
+    fn a_schema_that_is_not_a_json_object_is_refused() {
         for text in [c"{", c"3"] {
             let refused = ConfigSchema::parse(Some(text)).err().unwrap();
             assert!(refused.contains("give a JSON Schema, or NULL"), "{refused}");

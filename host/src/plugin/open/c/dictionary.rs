@@ -1,7 +1,8 @@
-//! A message or a configuration, as a plugin in C reads it: by path, in the types of C.
+//! A message or a configuration as a plugin in C reads it: by path, in the types of C.
 //!
-//! Decoded when something is first asked for, so that a plugin with a decoder of its own does not pay for ours. What pointers
-//! were given to stays where it is as long as the dictionary lives, which is the call.
+//! It is decoded when something is first asked for, so that a plugin with its own decoder does not
+//! pay for this one. Values that the plugin has pointers to stay in place as long as the dictionary
+//! lives, which is the call.
 
 use std::cell::{OnceCell, RefCell};
 use std::ffi::CString;
@@ -11,21 +12,22 @@ use cobuf_plugin_api::{Dictionary, Value};
 
 use super::head::Text;
 
-/// The most of a wrong value that an error shows, in bytes.
+/// The most bytes of a wrong value that an error shows.
 const SHOWN_BYTES: usize = 100;
 
-/// Opaque to the plugin: `cobuf_dict`.
+/// `cobuf_dict`, which is opaque to the plugin.
 pub(super) struct Dict<'a> {
     what: &'static str,
     encoded: &'a [u8],
     whole: OnceCell<Result<Value, String>>,
-    /// What C needs in another form than the decoded dictionary has. Never shrink.
+    /// Values that C needs in another form than the decoded dictionary has. These lists never
+    /// shrink.
     texts: RefCell<Vec<CString>>,
     lists: RefCell<Vec<Box<[i64]>>>,
 }
 
 impl<'a> Dict<'a> {
-    /// `what` names it in errors: "the message".
+    /// `what` names the dictionary in errors, such as "the message".
     pub(super) fn new(what: &'static str, encoded: &'a [u8]) -> Self {
         Self { what, encoded, whole: OnceCell::new(), texts: RefCell::default(), lists: RefCell::default() }
     }
@@ -86,7 +88,7 @@ impl<'a> Dict<'a> {
             Value::List(values) => values.iter().map(int).collect(),
             _ => None,
         })?;
-        // Moving the box into the list does not move what it holds.
+        // Moving the box into the list does not move the values in it.
         let place = &raw const *values;
         self.lists.borrow_mut().push(values);
         Ok(place)
@@ -100,7 +102,7 @@ impl<'a> Dict<'a> {
         })
     }
 
-    /// The key of an entry of a dictionary, by its place.
+    /// The key of a dictionary's entry, by its index.
     pub(super) fn key(&self, path: &str, index: usize) -> anyhow::Result<Text> {
         let expected = format!("a dictionary with an entry {index}");
         let key = self.read(path, &expected, |value| match value {
@@ -116,7 +118,7 @@ impl<'a> Dict<'a> {
         place
     }
 
-    /// What is at the path, as `take` has it.
+    /// The value at the path, converted by `take`.
     fn read<'s, T>(
         &'s self,
         path: &str,
@@ -134,7 +136,8 @@ impl<'a> Dict<'a> {
         Err(CodecError::Decode { what: self.what, path: path.to_owned(), reason }.into())
     }
 
-    /// What is at the path: keys and places in lists with dots in between, none for the whole.
+    /// The value at the path: keys and list indices separated by dots; an empty path means the
+    /// whole.
     fn find(&self, path: &str) -> anyhow::Result<Option<&Value>> {
         let whole = self.whole.get_or_init(|| {
             let decoded = codec::decode::<Dictionary>(self.what, self.encoded);
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn is_a_value_found_by_its_path() {
+    fn a_value_is_found_by_its_path() {
         let encoded = encoded();
         let dict = Dict::new("the message", &encoded);
         assert_eq!(dict.int("crops.0.left").unwrap(), 3);
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn does_a_wrong_value_say_where_it_is_and_what_was_expected() {
+    fn a_wrong_value_is_reported_with_its_path_and_the_expected_type() {
         let encoded = encoded();
         let dict = Dict::new("the message", &encoded);
         let said = |error: anyhow::Error| error.to_string();
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn are_bytes_that_are_no_dictionary_an_error() {
+    fn bytes_that_are_not_a_dictionary_are_an_error() {
         let dict = Dict::new("the message", &[0x93]);
         assert!(dict.int("x").unwrap_err().to_string().contains("the message must be a dictionary"));
         assert!(!dict.has("x"));

@@ -1,21 +1,21 @@
-//! What both sides know of a call: its head, texts, and what functions return.
+//! The parts of a call that both sides know: its head, texts, and the values that functions return.
 
 use std::ffi::{c_char, c_int, c_void};
 
-/// What a function returns where all is well.
+/// The value that a function returns on success.
 pub(super) const OK: c_int = 0;
-/// What a function of the host's returns where it has failed.
+/// The value that a function of the host returns on failure.
 pub(super) const ERROR: c_int = 1;
 
-/// `cobuf_call`: what a plugin sees of a [`Call`], which begins with it.
+/// `cobuf_call`: the part of a `Call` that a plugin sees. A `Call` begins with it.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct CallHead {
-    /// The table of [`Host`](super::abi::Host), which is made of functions that take the call: not named here, so that a call can be
-    /// made without knowing them.
+    /// Points to a [`Host`](super::abi::Host), the table of functions, which take the call. Its
+    /// type is not named here, so that a call can be made without knowing them.
     pub(super) host: *const c_void,
     pub(super) log_level: u32,
 }
 
-/// The path of an entry, or another text of the plugin's, with a zero at its end.
+/// The path of an entry, or another text of the plugin, with a zero at its end.
 pub(super) type Text = *const c_char;

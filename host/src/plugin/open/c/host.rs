@@ -1,8 +1,10 @@
-//! The functions that a plugin in C can call: its pointers become references, then it is [`Call`]'s and [`Dict`]'s work.
+//! The functions that a plugin in C can call. They turn the plugin's pointers into references;
+//! [`Call`] and [`Dict`] do the work.
 //!
-//! By `cobuf.h`, what a plugin passes is what it was given, or its own, and valid: texts end with a zero, out parameters can be
-//! written to, counts are right. Its documentation says from which thread.
-#![expect(unsafe_code, reason = "reads and writes what a plugin's pointers lead to")]
+//! By `cobuf.h`, a plugin passes only pointers that it was given or that are its own, and they are
+//! valid: texts end with a zero, out parameters are writable, counts are right. The header's
+//! documentation says which thread may call each function.
+#![expect(unsafe_code, reason = "reads and writes memory through a plugin's pointers")]
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
@@ -38,10 +40,10 @@ pub(super) static HOST: Host = Host {
     put_text,
 };
 
-/// The plugin's text; what is not UTF-8 in it is replaced.
+/// The plugin's text. Bytes that are not UTF-8 are replaced.
 ///
 /// # Safety
-/// It ends with a zero, and stays for `'a`.
+/// The text ends with a zero, and stays valid for `'a`.
 unsafe fn text<'a>(text: Text) -> Cow<'a, str> {
     // SAFETY: by this function's own contract.
     unsafe { CStr::from_ptr(text) }.to_string_lossy()
@@ -97,7 +99,7 @@ unsafe extern "C" fn declare(
     let shape = match dimensions {
         // The shape of a single number may be null.
         0 => &[][..],
-        // SAFETY: the plugin's shape has so many entries, by this module's contract.
+        // SAFETY: the plugin's shape has this many entries, by this module's contract.
         _ => unsafe { slice::from_raw_parts(shape, dimensions as usize) },
     };
     done(call, call.declare(&name, dtype, shape))
@@ -176,9 +178,10 @@ unsafe extern "C" fn random_bytes(call: &Call<'_>, bytes: *mut u8, count: usize)
     if count == 0 {
         return OK;
     }
-    // SAFETY: the plugin's memory has so many bytes, by this module's contract. There may be nothing in them yet.
+    // SAFETY: the plugin's memory has this many bytes, by this module's contract. They may be
+    // uninitialised.
     unsafe { bytes.write_bytes(0, count) };
-    // SAFETY: as above, and now there is.
+    // SAFETY: as above, and the bytes are initialised now.
     done(call, call.fill_randomly(unsafe { slice::from_raw_parts_mut(bytes, count) }))
 }
 

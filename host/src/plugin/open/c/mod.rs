@@ -5,7 +5,8 @@
 //!          ◄─ Call::end: the error, or what was said ─────┘
 //! ```
 //!
-//! What abi_stable's layout check is for plugins in Rust are here the manifest's version and the sizes in the export.
+//! Plugins in Rust are protected by abi_stable's layout check; plugins in C, by the manifest's
+//! version and the sizes in the export.
 #![expect(unsafe_code, reason = "calls through the table's function pointers")]
 
 mod abi;
@@ -31,7 +32,7 @@ use dictionary::Dict;
 use head::OK;
 use host::HOST;
 
-/// What a plugin exports beside its manifest.
+/// The symbol that a plugin exports in addition to its manifest.
 const EXPORT: &str = "cobuf_producer_export";
 
 /// A plugin's table, checked.
@@ -52,9 +53,10 @@ pub(crate) struct ProducerPlugin {
 
 impl ProducerPlugin {
     pub(super) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
-        // SAFETY: under this name, `COBUF_EXPORT_PRODUCER` exports a `cobuf_export`, whose beginning is the same in all versions.
+        // SAFETY: `COBUF_EXPORT_PRODUCER` exports a `cobuf_export` under this name; its beginning
+        // is the same in all versions.
         let export = unsafe { symbol::<*const Export>(library(path)?, EXPORT) }?;
-        // SAFETY: as above; it is a constant, and the library stays.
+        // SAFETY: as above; it is a constant, and the library stays open.
         let export = unsafe { &*export };
         if (export.version, export.sizes) != (VERSION, SIZES) {
             return Err(LoadError(format!(
@@ -71,7 +73,7 @@ impl ProducerPlugin {
             produce: table.produce.ok_or_else(|| missing("function produce"))?,
             close: table.close,
         };
-        // SAFETY: by `cobuf.h` it is null or a text, which ends with a zero and stays.
+        // SAFETY: by `cobuf.h` it is null or a text that ends with a zero and stays valid.
         let text = (!table.config_schema.is_null()).then(|| unsafe { CStr::from_ptr(table.config_schema) });
         let config_schema = ConfigSchema::parse(text).map_err(LoadError)?;
         Ok(Self { functions, config_schema, logging })
@@ -84,7 +86,8 @@ impl ProducerPlugin {
     pub(super) fn schema(&self, config: &[u8]) -> Result<Schema, Report> {
         self.config_schema.check(config).map_err(|error| Report::from_error(&error.into()))?;
         let call = Call::new((&raw const HOST).cast(), Part::Schema, self.logging, None);
-        // SAFETY: by `cobuf.h`, the function can be called with these, which live as long as the call.
+        // SAFETY: by `cobuf.h`, the function can be called with these, which live as long as the
+        // call.
         let returned = unsafe { (self.functions.schema)(&call, &Dict::new("the configuration", config)) };
         let declared = call.end(returned)?.arrays;
         Schema::new(declared).map_err(|error| Report::from_error(&error.into()))
@@ -96,7 +99,8 @@ impl ProducerPlugin {
         let worker =
             abi::Worker { worker: info.worker, workers: info.workers, incarnation: info.incarnation };
         let (config, mut instance) = (Dict::new("the configuration", config), ptr::null_mut());
-        // SAFETY: by `cobuf.h`, the function can be called with these, which live as long as the call.
+        // SAFETY: by `cobuf.h`, the function can be called with these, which live as long as the
+        // call.
         let returned = unsafe { (self.functions.open)(&call, &config, &worker, &mut instance) };
         call.end(returned)?;
         Ok(OpenProducer {
@@ -109,7 +113,7 @@ impl ProducerPlugin {
     }
 }
 
-/// A producer, constructed. Stays on the thread that made it.
+/// A constructed producer. It stays on the thread that made it.
 pub(crate) struct OpenProducer {
     functions: Functions,
     logging: Logging,
@@ -122,7 +126,8 @@ impl OpenProducer {
     /// Fills a slot.
     ///
     /// # Safety
-    /// The job's arrays are those of the producer's schema, writable, aligned, initialised and used by nobody else.
+    /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and
+    /// used by nothing else.
     pub(super) unsafe fn produce(&mut self, job: &Job<'_>) -> Result<Produced, Report> {
         let message = Dict::new("the message", job.message.as_slice());
         let call = Call::new(
@@ -142,8 +147,9 @@ impl OpenProducer {
             array_count: self.slot.arrays.len() as u32,
             attempt: job.attempt,
         };
-        // SAFETY: by `cobuf.h`, the function can be called with what `open` gave, until `close`, and with these, which live as
-        // long as the call; the arrays by this method's own contract.
+        // SAFETY: by `cobuf.h`, the function can be called with the instance that `open` gave,
+        // until `close`, and with these, which live as long as the call; the arrays meet this
+        // method's own contract.
         let returned = unsafe { (self.functions.produce)(&call, self.instance, &job) };
         let said = call.end(returned)?;
         Ok(Produced { rows: said.rows.unwrap_or(usize::MAX), metadata: RVec::from(said.metadata) })
@@ -153,23 +159,24 @@ impl OpenProducer {
     pub(super) fn close(self) -> Result<(), Report> {
         let Some(close) = self.functions.close else { return Ok(()) };
         let call = Call::new((&raw const HOST).cast(), Part::Close, self.logging, Some(self.stop));
-        // SAFETY: by `cobuf.h`, the function can be called with what `open` gave, once; `self` is used up here.
+        // SAFETY: by `cobuf.h`, the function can be called once with the instance that `open` gave;
+        // `self` is consumed here.
         unsafe { close(&call, self.instance) };
         call.end(OK).map(drop)
     }
 }
 
-/// The arrays of a slot as C sees them; where their memory is differs from message to message.
+/// The arrays of a slot as C sees them. Their addresses differ from message to message.
 struct Slot {
     schema: Schema,
     arrays: Vec<Array>,
-    /// What the arrays' names point to.
+    /// The arrays' names point into these.
     _names: Vec<CString>,
 }
 
 impl Slot {
     fn new(schema: Schema) -> Self {
-        // The names came from C texts: there is no zero in them.
+        // The names came from C texts, so there is no zero in them.
         let names: Vec<CString> =
             schema.arrays().iter().map(|array| CString::new(array.name()).unwrap_or_default()).collect();
         let arrays = schema.arrays().iter().zip(&names).map(|(array, name)| Array {
@@ -185,7 +192,7 @@ impl Slot {
     }
 }
 
-/// The element type's number in `cobuf.h`: its place among all.
+/// The element type's number in `cobuf.h`: its index among all element types.
 fn dtype_number(dtype: DType) -> u32 {
     DType::ALL.iter().take_while(|&&other| other != dtype).count() as u32
 }
