@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn example_of_the_guide_is_read() {
-        read(example()).unwrap().builder().unwrap();
+        let _ = read(example()).unwrap().builder().unwrap();
     }
 
     #[test]

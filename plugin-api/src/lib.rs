@@ -50,7 +50,7 @@
 //!
 //! The modules [`manifest`], [`abi`], [`codec`] and [`report`] hold the types that host and plugin
 //! share. [ABI.md] says which host loads which plugin, and with which words it refuses the others;
-//! `tests/abi.rs` checks that document.
+//! `tests/plugins/abi.rs` checks that document.
 //!
 //! [ABI.md]: https://github.com/cobuf/cobuf/blob/main/plugin-api/ABI.md
 

@@ -1,5 +1,4 @@
 //! Plugins in C and C++ that tests build with the system's compiler and the shipped header.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +7,13 @@ use std::process::{Command, Stdio};
 use cobuf_host::Plugin;
 use tempfile::TempDir;
 
-use super::common::repository;
 use super::refusals::text;
+use super::repository;
 
 const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O2"];
 
-/// Runs the compiler on a source of the repository, with the header's folder and these arguments, and without a warning.
+/// Runs the compiler on a source of the repository, with the header's folder and these arguments,
+/// and without a warning.
 pub(crate) fn compile(compiler: &str, source: &Path, arguments: &[&str]) {
     let include = repository().join("plugin-api/include");
     let mut command = Command::new(compiler);

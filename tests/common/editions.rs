@@ -1,5 +1,5 @@
-//! Runs whose producer can be swapped: builds of `edition_producer.rs`, and what their batches must be.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+//! Runs whose producer can be swapped: builds of `edition_producer.rs`, and what their batches must
+//! be.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use cobuf_host::ndarray::Ix1;
 use cobuf_host::{Batch, Dictionary, HostBuilder, Plugin};
 
-use super::common::{Process, host, index, list, plugin};
-use super::refusals::Package;
+use super::packages::Package;
+use super::{Process, host, index, list, plugin};
 
-const SOURCE: &str = include_str!("edition_producer.rs");
+const SOURCE: &str = include_str!("sources/edition_producer.rs");
 
 /// A build of the producer that fills in this number.
 pub(crate) fn edition(number: u64) -> Plugin {
@@ -91,8 +91,8 @@ impl Collected {
         self.0.values().filter(|(found, _)| *found == edition).count()
     }
 
-    /// Asserts that nothing is missing but at most so many at the end, and that each edition's batches are those between its cuts,
-    /// filled by the code that `code_of` names.
+    /// Asserts that nothing is missing but at most so many at the end, and that each edition's
+    /// batches are those between its cuts, filled by the code that `code_of` names.
     pub(crate) fn assert_cut_at(&self, cuts: &[u64], missing: u64, code_of: impl Fn(u32) -> u64) {
         let (&last, count) = (self.0.keys().last().expect("something came"), self.0.len() as u64);
         assert!(last < count + missing, "{} of the first {last} are missing", last + 1 - count);
@@ -119,7 +119,8 @@ pub(crate) fn footprint(pid: u32) -> [usize; 3] {
     [kilobytes, count("fd"), count("task")]
 }
 
-/// The plugins' copies in the folder of the run with this fork server; none where all workers are just being started or ended.
+/// The plugins' copies in the folder of the run with this fork server; none if all workers are
+/// just being started or ended.
 pub(crate) fn copies(fork_server: u32) -> Vec<String> {
     let library = |worker: Process| {
         let maps = fs::read_to_string(format!("/proc/{}/maps", worker.pid)).ok()?;

@@ -27,8 +27,8 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Collects from now on. A host asks its plugins for as much as there is a subscriber for when it starts, so this
-    /// comes before it.
+    /// Collects from now on. A host asks its plugins for as much as there is a subscriber for when
+    /// it starts, so this comes before it.
     pub(crate) fn collect() -> &'static Self {
         static LOGS: OnceLock<Logs> = OnceLock::new();
         LOGS.get_or_init(|| {

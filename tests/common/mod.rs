@@ -1,72 +1,45 @@
-//! What the behaviour tests share: plugins, hosts, gates, processes, logs, and the check that nothing is left behind.
+//! Shared by the behaviour tests: plugins, hosts, gates, logs, packages and their refusals.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(unused_imports, reason = "as above")]
 
-mod leaks;
+pub(crate) mod compiled;
+pub(crate) mod dice;
+pub(crate) mod editions;
 mod logs;
-mod processes;
+pub(crate) mod packages;
+pub(crate) mod refusals;
 
-pub(crate) use leaks::Leaks;
+pub(crate) use crate::harness::{
+    LONG, Leaks, Process, application, command, isolated, refused, repository, run_as_application,
+    start_as_application, succeed, test_name, wait_until,
+};
 pub(crate) use logs::{Logs, Record};
-pub(crate) use processes::Process;
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use cargo_metadata::{CrateType, Message};
+use crate::harness;
 use cobuf_host::{
     Batch, BatchError, Batches, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin, StreamError,
     Value,
 };
 
-/// For waits that end with an event: only a test that fails ever waits so long.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// The executable of the command `cobuf` of this build.
+pub(crate) const COBUF: &str = env!("CARGO_BIN_EXE_cobuf");
 
-/// A plugin of `plugins/`, built once for each test binary.
+/// The command `cobuf`.
+pub(crate) fn cobuf() -> Command {
+    harness::command(COBUF)
+}
+
+/// A plugin of `plugins/`.
 pub(crate) fn plugin(name: &str) -> Plugin {
-    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = built.get_or_insert_default();
-    Plugin::file(built.entry(name.to_owned()).or_insert_with(|| build(name)).clone())
-}
-
-/// The root of the repository.
-pub(crate) fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("host/cli/ is two folders down")
-}
-
-fn build(name: &str) -> PathBuf {
-    let manifest = repository().join("plugins").join(name).join("Cargo.toml");
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"])
-        .arg(&manifest);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    let output = command.stdin(Stdio::null()).output().expect("cargo can be run");
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    let manifest = manifest.canonicalize().expect("the plugin has a Cargo.toml");
-    let artifacts = Message::parse_stream(&output.stdout[..]).filter_map(|message| match message {
-        Ok(Message::CompilerArtifact(artifact)) => Some(artifact),
-        _ => None,
-    });
-    let mut ours = artifacts.filter(|artifact| {
-        artifact.manifest_path.as_std_path() == manifest
-            && artifact.target.crate_types.contains(&CrateType::CDyLib)
-    });
-    let files = ours.next().expect("cargo names the plugin's library").filenames;
-    let library = files.into_iter().find(|file| file.extension() == Some("so"));
-    library.expect("a cdylib is a .so file").into()
+    Plugin::file(harness::plugins::file(name))
 }
 
 /// A host to be set up, whose fork server is the `cobuf` command of this build.
 pub(crate) fn host() -> HostBuilder {
-    Host::builder().fork_server(env!("CARGO_BIN_EXE_cobuf"))
+    Host::builder().fork_server(COBUF)
 }
 
 /// A host with the list-commander and the fill-producer.
@@ -76,6 +49,12 @@ pub(crate) fn filling(messages: impl IntoIterator<Item = Dictionary>, arrays: &[
         .commander_config(list(messages))
         .producer(plugin("fill-producer"))
         .producer_config(arrays_config(arrays))
+}
+
+/// A stream of random batches: so many messages, each of which draws its content.
+pub(crate) fn random_stream(messages: u64) -> HostBuilder {
+    let config = list([Dictionary::new().with("random", true)]).with("repeat", messages);
+    filling([], &[array("x", "f32", &[16, 3])]).commander_config(config)
 }
 
 /// An endless stream: one message again and again, one worker, four slots.
@@ -140,7 +119,8 @@ pub(crate) fn batch_error(item: Option<Result<Batch, StreamError>>) -> BatchErro
     }
 }
 
-/// `0 1 !2 3`: the sequence numbers of what is left of a stream, with an exclamation mark where an error is in the batch's place.
+/// `0 1 !2 3`: the sequence numbers of what is left of a stream, with an exclamation mark where an
+/// error is in the batch's place.
 pub(crate) fn outline(batches: &Batches) -> String {
     let items = all_items(batches).map(|item| match item {
         Ok(batch) => batch.sequence().to_string(),
@@ -164,6 +144,12 @@ impl Delivered {
             delivered.add(&item.expect("every message can be produced"));
         }
         delivered
+    }
+
+    /// The same, without the order of delivery.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.sequences.sort_unstable();
+        self
     }
 
     pub(crate) fn add(&mut self, batch: &Batch) {
@@ -201,33 +187,7 @@ pub(crate) fn gated(index: u64, text: &str, gate: &Gate) -> Dictionary {
     self::index(index).with("log", text).with("until_file", gate.path())
 }
 
-/// Waits until something is so that nobody reports; looks every millisecond, for at most [`LONG`].
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < LONG, "in {LONG:?} it did not come to this: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// Waits until so many batches are ready.
 pub(crate) fn wait_for_ready(host: &Host, ready: usize) {
     wait_until(&format!("{ready} batches are ready"), || host.statistics().slots.ready == ready);
-}
-
-/// What a command printed that must go well.
-#[track_caller]
-pub(crate) fn succeed(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().expect("the command can be run");
-    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).expect("it prints text")
-}
-
-/// What a command said that must refuse to start anything.
-#[track_caller]
-pub(crate) fn refused(command: &mut Command) -> String {
-    let Output { status, stderr, .. } = command.output().expect("the command can be run");
-    let said = String::from_utf8(stderr).expect("it prints text");
-    assert_eq!(status.code(), Some(2), "{said}");
-    said
 }

@@ -195,7 +195,7 @@ fn leaked_memory_is_resident() {
 fn given_number_of_files_is_opened() {
     let opening = |number| Message { open_files: Some(number), ..Message::default() };
     assert!(misbehave::misbehave(&opening(3), 0).is_ok());
-    // More files than may be open at once: `tests/limits.rs`, because other tests of this process
+    // More files than may be open at once: `tests/faults/limits.rs`, because other tests of this process
     // would suffer from it.
 }
 

@@ -1,0 +1,12 @@
+//! The command `cobuf`, as people and scripts use it.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bench;
+mod faults;
+mod inspect;
+mod pipeline;
+mod run;

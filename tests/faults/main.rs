@@ -1,0 +1,16 @@
+//! Processes that die, hang or fail, and what a run makes of it.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod chaos;
+mod commander;
+mod dead_letters;
+mod deadlines;
+mod fork_server;
+mod host;
+mod limits;
+mod poison;
+mod worker;

@@ -1,0 +1,17 @@
+//! A stream without faults: its order, content, start, stop, size and continuation.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod determinism;
+mod elastic;
+mod hot_path;
+mod idle;
+mod order;
+mod resume;
+mod roundtrip;
+mod saved_state;
+mod scenario;
+mod stop;
