@@ -149,7 +149,7 @@ mod tests {
     use cobuf_plugin_api::DType;
 
     #[test]
-    fn is_each_array_named_that_differs() {
+    fn each_array_that_differs_is_named() {
         let schema = |arrays: &[(&str, DType, &[usize])]| {
             let spec = |&(name, dtype, shape): &(&str, DType, &[usize])| ArraySpec::new(name, dtype, shape);
             Schema::new(arrays.iter().map(spec).collect::<Vec<_>>()).unwrap()

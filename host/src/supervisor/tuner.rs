@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_number_found_beyond_which_the_rate_does_not_rise() {
+    fn number_is_found_beyond_which_the_rate_does_not_rise() {
         for cores in 1..40 {
             let (found, tried) = search(64, |workers| workers.min(cores) as f64);
             // Nearly as good is good enough.
@@ -137,14 +137,62 @@ mod tests {
     }
 
     #[test]
-    fn is_a_rate_that_falls_again_not_followed() {
+    fn rate_that_falls_again_is_not_followed() {
         assert_eq!(search(64, |workers| if workers <= 4 { workers as f64 } else { 3.0 }).0, 4);
         assert_eq!(search(64, |_| 1.0).0, 1);
     }
 
     #[test]
-    fn does_it_keep_to_the_most_that_was_allowed() {
+    fn search_keeps_to_the_most_that_was_allowed() {
         assert_eq!(search(6, |workers| workers as f64).0, 6);
         assert_eq!(search(1, |workers| workers as f64).0, 1);
+    }
+
+    /// A tuner of at most 4 workers that began to measure one worker at this time.
+    fn measuring(now: Instant) -> Tuner {
+        let mut tuner = Tuner::new(1, 4, now);
+        assert_eq!(tuner.measure(1, true, 0, now), None, "the window begins");
+        tuner
+    }
+
+    #[test]
+    fn number_is_changed_once_a_window_was_measured() {
+        let now = Instant::now();
+        let mut tuner = measuring(now);
+        assert!(!tuner.is_due(now));
+        let later = now + TUNE_WINDOW;
+        assert!(tuner.is_due(later));
+        assert_eq!(tuner.measure(1, true, 100, later), Some(2));
+        assert_eq!(tuner.next_look(), Some(later + TUNE_WINDOW));
+    }
+
+    #[test]
+    fn window_in_which_a_worker_was_not_ready_does_not_count() {
+        let now = Instant::now();
+        let mut tuner = measuring(now);
+        assert_eq!(tuner.measure(1, false, 50, now + TUNE_WINDOW), None);
+        assert_eq!(tuner.measure(1, true, 100, now + TUNE_WINDOW * 2), None, "a new one begins");
+        assert_eq!(tuner.measure(1, true, 150, now + TUNE_WINDOW * 3), Some(2));
+    }
+
+    #[test]
+    fn window_is_longer_for_slow_messages() {
+        let now = Instant::now();
+        let mut tuner = measuring(now);
+        let few = TUNE_MESSAGES_PER_WORKER - 1;
+        assert_eq!(tuner.measure(1, true, few, now + TUNE_WINDOW), None);
+        assert_eq!(tuner.measure(1, true, few + 1, now + TUNE_WINDOW * 2), Some(2));
+    }
+
+    #[test]
+    fn nothing_is_measured_any_more_once_the_number_is_found() {
+        let mut now = Instant::now();
+        let (mut tuner, mut workers, mut finished) = (measuring(now), 1, 0);
+        while tuner.next_look().is_some() {
+            now += TUNE_WINDOW;
+            finished += 100;
+            workers = tuner.measure(workers, true, finished, now).unwrap_or(workers);
+        }
+        assert_eq!(workers, 1, "the rate was the same with more");
     }
 }
