@@ -169,7 +169,10 @@ fn file_of_another_run_is_refused_by_the_difference() {
     for (builder, difference) in others {
         let error = start_error(builder.dead_letters(&path));
         assert!(matches!(error, StartError::DeadLetters(_)), "{error:?}");
-        let whole = format!("the dead letters {} are another run's: {difference}", path.display());
+        let whole = format!(
+            "the dead letters {} belong to a different run: {difference}; restore that setting, or use another file",
+            path.display()
+        );
         assert_says(&error, &[&whole]);
     }
     assert_says(

@@ -70,7 +70,7 @@ pub enum DeadLettersError {
         reason: String,
     },
     /// The dead letters belong to a different run.
-    #[error("the dead letters {} are another run's: {difference}", path.display())]
+    #[error("the dead letters {} belong to a different run: {difference}; restore that setting, or use another file", path.display())]
     OtherRun {
         /// The file.
         path: PathBuf,
