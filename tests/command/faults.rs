@@ -57,7 +57,11 @@ fn stopped_run_is_resumed() {
     assert_eq!(second["content_digest"], whole["content_digest"]);
     let other = pipeline.run(&["--batches", "30", "--resume", file, "--seed", "8"]);
     assert_eq!(other.status.code(), Some(2));
-    assert!(stderr(&other).contains("another run's: the seed is 8, it was 0"), "{}", stderr(&other));
+    assert!(
+        stderr(&other).contains("belongs to a different run: the seed is 8, it was 0"),
+        "{}",
+        stderr(&other)
+    );
 }
 
 #[test]

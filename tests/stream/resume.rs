@@ -173,20 +173,20 @@ fn checkpoint_of_another_run_is_refused_by_the_difference() {
     let host = random_stream(9).start().unwrap();
     let checkpoint = host.checkpoint();
     drop(host);
-    let and_then = "; start with what it was, or without the checkpoint";
+    let and_then = "; restore that setting or start without the checkpoint";
     assert_eq!(
         refusal(random_stream(9).seed(3).source(Source::Resume(checkpoint.clone()))),
-        format!("the checkpoint is another run's: the seed is 3, it was 0{and_then}")
+        format!("this checkpoint belongs to a different run: the seed is 3, it was 0{and_then}")
     );
     assert_eq!(
         refusal(random_stream(8).source(Source::Resume(checkpoint.clone()))),
-        format!("the checkpoint is another run's: commander.repeat is 8, it was 9{and_then}")
+        format!("this checkpoint belongs to a different run: commander.repeat is 8, it was 9{and_then}")
     );
     let other_producer = random_stream(9).producer(crate::common::plugin("digits-producer"));
     assert_eq!(
         refusal(other_producer.source(Source::Resume(checkpoint.clone()))),
         format!(
-            "the checkpoint is another run's: the producer is digits-producer, it was fill-producer{and_then}"
+            "this checkpoint belongs to a different run: the producer is digits-producer, it was fill-producer{and_then}"
         )
     );
     let mut newer: serde_json::Value = serde_json::to_value(&checkpoint).unwrap();
