@@ -1,7 +1,7 @@
 //! Delivers batches as soon as they are ready, each with the message that it was made from.
 //!
 //! Each message asks its producer to sleep for a time of its own, so that short messages overtake
-//! long ones. With `deterministic(false)` a batch is delivered as soon as it is ready. The
+//! long ones. With `ordered(false)` a batch is delivered as soon as it is ready. The
 //! application need not pair batches and messages: a batch has its message, and its sequence number
 //! is that message's place in the stream.
 //!

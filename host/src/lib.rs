@@ -1,15 +1,15 @@
 //! The host of cobuf, the concurrent buffer.
 //!
-//! Plugins that are slow, crash, leak or are not thread-safe run in worker processes; the arrays that they produce
-//! lie in shared memory, where the application reads them, zero-copy, in order or as they come. What dies or hangs is
-//! replaced and its message is done again: nothing is lost, nothing comes twice, the order stays.
+//! Code that is slow, crashes, leaks or is not thread-safe runs in worker processes. The arrays
+//! that it produces lie in shared memory, where the application reads them without a copy, in order
+//! or as they become ready. A worker that crashes or hangs is replaced and its message retried;
+//! every message is delivered exactly once.
 //!
 //! ```no_run
-//! use cobuf_host::{Host, Plugin, ndarray::Ix3};
-//! use cobuf_host::Dictionary;
+//! use cobuf_host::{Dictionary, Host, Plugin, ndarray::Ix3};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     cobuf_host::init(); // first in main: this executable is its own fork server
+//!     cobuf_host::init(); // first in main: this executable is also its own fork server
 //!     let host = Host::builder()
 //!         .commander(Plugin::package("plugins/index-commander"))
 //!         .commander_config(Dictionary::new().with("length", 1797).with("batch_size", 32).with("epochs", 1))
@@ -25,34 +25,70 @@
 //! }
 //! ```
 //!
-//! # Host and builder
-//! [`Host::builder`] takes a commander and a producer, each a [`Plugin`], their configurations and the numbers of the run.
-//! [`HostBuilder::start`] checks everything and gives a typed [`StartError`]. Defaults and maxima are in [`limits`].
+//! # A run's life
+//!
+//! 1. **Settings.** [`Host::builder`] collects them, [`HostBuilder::start`] checks that each number
+//!    is in its range. Defaults and maxima are in [`limits`].
+//! 2. **Fork server.** A process with a single thread is started from this executable, see
+//!    [`init`]. It forks all other processes of the run, reaps them, and reports how they ended.
+//! 3. **Plugins.** A package is built. Each plugin's file is read, checked without running its
+//!    code, and copied into the run's own folder; later changes of the file do not matter.
+//! 4. **Probes.** For each plugin a process that is thrown away opens the copy and checks the
+//!    configuration. The producer's probe also answers which arrays a slot has.
+//! 5. **Segment.** Shared memory for all slots is created, reserved, and mapped by the fork server.
+//! 6. **Commander and workers.** They are forked, and open and construct their plugins. `start`
+//!    returns once all are ready; from then on the supervisor, a thread of the application, looks
+//!    after them.
+//! 7. **Stream.** The commander writes a message into a free slot, a worker fills the slot's
+//!    arrays, and the application takes the [`Batch`] and drops it, which frees the slot. Meanwhile
+//!    the supervisor replaces processes that died or missed a deadline, and swaps plugins.
+//! 8. **Stop.** At [`Host::stop`], or when the host is dropped, plugins get a time to finish; then
+//!    their processes are killed.
+//! 9. **What is left.** Nothing of the run: no process, no name in `/dev/shm`, no file, even if the
+//!    application is killed. Files that the application asked for stay: checkpoints and dead
+//!    letters. Batches that it holds stay valid.
+//!
+//! # Settings
+//! A commander and a producer are required, each a [`Plugin`]. [`HostBuilder`] groups all settings,
+//! each with default, range, errors and an example. A pipeline file holds the same settings; see
+//! [`guide::pipeline_files`].
 //!
 //! # Batches
-//! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, to be cloned for several threads. A [`Batch`] is a
-//! lease on its slot: views by name, sequence, message, metadata, rows. Dropping it gives the slot back.
+//! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, which can be cloned for
+//! several threads. A [`Batch`] is a lease on its slot: views by name, number, message, metadata
+//! and rows. [`guide::embedding`] shows the loop.
 //!
 //! # Processes
-//! A fork server, one commander process, and workers. The fork server is a process of its own ([`init`]), so that an
-//! application with threads is never forked; [`StartMethod::Fork`] forks the application instead. None of them
-//! outlives the host. [`Host::set_workers`] changes the number of workers, [`Workers::auto`] finds it.
+//! The processes are the fork server, one commander, and workers. An application with threads is
+//! never forked, unless it asks for [`StartMethod::Fork`]. [`Host::set_workers`] changes the number
+//! of workers, [`Workers::auto`] finds it; see [`guide::tuning`].
 //!
 //! # Failures
-//! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place of its batch; the stream goes on,
-//! unless [`OnFailure`] says otherwise. A worker, commander or fork server that dies is replaced, and nobody can tell but by
-//! [`Statistics`]. A commander's own error ends the stream, after everything that it had commanded; see [`OnCommanderFailure`].
-//! [`HostBuilder::dead_letters`] keeps what was given up, [`Source::Replay`] produces it again.
+//! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place
+//! of its batch, and the stream goes on, unless [`OnFailure`] says otherwise. A process that dies
+//! is replaced; only [`Statistics`] and logs tell. [`HostBuilder::dead_letters`] keeps messages
+//! that were given up, [`Source::Replay`] produces them again. See [`guide::faults_and_policies`].
 //!
 //! # Checkpoints
-//! [`Host::checkpoint`] says at any moment what was delivered; [`Source::Resume`] delivers exactly what is missing, with any number
-//! of workers and slots, in either order.
+//! [`Host::checkpoint`] says at any moment what was delivered; [`Source::Resume`] delivers exactly
+//! the rest, with any number of workers and slots, in either order. See [`guide::checkpoints`].
+//!
+//! # Swaps
+//! [`Host::swap_producer`] and [`Host::swap_commander`] replace a plugin at one exact message, and
+//! [`Host::roll_back`] brings the one before back. See [`guide::swapping`].
 //!
 //! # Logs
-//! The host writes with `tracing`; plugins' records come with the target `cobuf::plugin` and the fields `plugin` and `worker`.
-//! How verbose they are is decided when the host starts, by the subscriber's level then.
+//! The host writes with `tracing`. Records of plugins have the target `cobuf::plugin` and the
+//! fields `plugin` and `worker`. The subscriber's level at the start decides how verbose plugins
+//! are.
+//!
+//! # Features
+//! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers
+//! that crash or miss a deadline. `pipeline`: pipeline files. `failpoints`: processes that fail on
+//! purpose, for tests.
 
 pub mod conformance;
+pub mod guide;
 pub mod limits;
 #[cfg(feature = "bench-parts")]
 #[doc(hidden)]
@@ -104,23 +140,25 @@ pub use cobuf_plugin_api::{
     ndarray,
 };
 
-/// The README's programs, compiled with the documentation's tests.
+/// The programs of the README, compiled with the doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// For the target of cargo-fuzz only, see `host/fuzz`.
+/// For cargo-fuzz's target only, see `host/fuzz`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub fn fuzz_segment(bytes: &[u8]) {
     fuzzing::play(bytes);
 }
 
-/// Makes this executable its own fork server. Call it first in `main`, before threads, arguments and files.
+/// Makes this executable its own fork server. Call it first in `main`, before threads, arguments
+/// and files.
 ///
-/// In the application's process it only notes that it was called. In the process that a host starts from this
-/// executable, it does not return: that process is the fork server. Without it a host needs the `cobuf` command, beside the
-/// application, on the `PATH`, or named by [`HostBuilder::fork_server`].
+/// In the application's own process it only notes that it was called. In the process that a host
+/// starts from this executable it does not return: that process is the fork server. An application
+/// that does not call it needs the `cobuf` command, beside itself, on the `PATH`, or named by
+/// [`HostBuilder::fork_server`].
 pub fn init() {
     process::launch::serve_if_asked();
 }

@@ -269,7 +269,7 @@ pub enum SchemaError {
     },
     /// The arrays have more bytes than a slot may have.
     #[error(
-        "the arrays up to {name:?} have more than {MAX_SLOT_BYTES} bytes, the most that a slot may have; \
+        "with array {name:?} the slot is larger than {MAX_SLOT_BYTES} bytes, the most that a slot may have; \
          declare smaller arrays"
     )]
     TooLarge {

@@ -57,6 +57,26 @@ pub(crate) fn random_stream(messages: u64) -> HostBuilder {
     filling([], &[array("x", "f32", &[16, 3])]).commander_config(config)
 }
 
+/// Asserts that a stream delivers the same whether or not it is disturbed in so many rounds, in both
+/// orders. A round begins with all six slots full. `disturb` is given the host, a function that takes
+/// six batches, and the number of the round, from 1.
+pub(crate) fn assert_undisturbed(rounds: u64, disturb: impl Fn(&Host, &mut dyn FnMut(), u64)) {
+    let run = || random_stream(60).workers(2).slots(6);
+    let expected = Delivered::of(&run().start().unwrap().batches());
+    for ordered in [true, false] {
+        let host = run().ordered(ordered).start().unwrap();
+        let batches = host.batches();
+        let mut delivered = Delivered::default();
+        for round in 1..=rounds {
+            wait_for_ready(&host, 6);
+            disturb(&host, &mut || (0..6).for_each(|_| delivered.add(&next_batch(&batches))), round);
+        }
+        all_items(&batches).for_each(|item| delivered.add(&item.unwrap()));
+        assert!(!ordered || delivered.sequences.is_sorted());
+        assert_eq!(delivered.sorted(), expected);
+    }
+}
+
 /// An endless stream: one message again and again, one worker, four slots.
 pub(crate) fn repeating() -> HostBuilder {
     filling([], &small()).commander_config(list([index(0)]).with("repeat", 0)).workers(1).slots(4)

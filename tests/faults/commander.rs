@@ -1,8 +1,8 @@
 //! A commander that dies or fails: it is restarted at its message, or the stream ends there.
 
 use crate::common::{
-    Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
-    random_stream, small, wait_for_ready, wait_until,
+    Delivered, Gate, LONG, Logs, Process, all_items, assert_undisturbed, filling, gated, index, isolated,
+    list, random_stream, small, wait_for_ready, wait_until,
 };
 use cobuf_host::{
     Death, Dictionary, Exit, Failpoint, Fault, HostBuilder, Next, OnCommanderFailure, ReportKind,
@@ -33,25 +33,13 @@ fn commander_died(error: StreamError) -> (u64, Death) {
 #[test]
 fn killed_commander_goes_on_at_its_message() {
     let _leaks = isolated!();
-    let expected = Delivered::of(&random_stream(60).workers(2).slots(6).start().unwrap().batches());
-    for deterministic in [true, false] {
-        let host = random_stream(60).workers(2).slots(6).ordered(deterministic).start().unwrap();
-        let batches = host.batches();
-        let mut delivered = Delivered::default();
-        for round in 0..5 {
-            // All slots are full, so that it waits for one.
-            wait_for_ready(&host, 6);
-            let commander = Process::commander(host.fork_server_pid());
-            assert!(commander.kill() && commander.wait_for_end(LONG));
-            (0..6).for_each(|_| delivered.add(&next_batch(&batches)));
-            wait_until("the commander is replaced", || host.statistics().commander_restarts == round + 1);
-        }
-        all_items(&batches).for_each(|item| delivered.add(&item.unwrap()));
-        if deterministic {
-            assert!(delivered.sequences.is_sorted());
-        }
-        assert_eq!(delivered.sorted(), expected);
-    }
+    assert_undisturbed(5, |host, take_six, round| {
+        // All slots are full, so that it waits for one.
+        let commander = Process::commander(host.fork_server_pid());
+        assert!(commander.kill() && commander.wait_for_end(LONG));
+        take_six();
+        wait_until("the commander is replaced", || host.statistics().commander_restarts == round);
+    });
 }
 
 #[test]

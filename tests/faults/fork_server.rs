@@ -1,8 +1,8 @@
 //! A fork server that dies or hangs: it is replaced with all its processes, or the stream ends.
 
 use crate::common::{
-    Delivered, Gate, LONG, Logs, Process, all_items, filling, gated, index, isolated, list, next_batch,
-    next_item, random_stream, small, wait_for_ready, wait_until,
+    Delivered, Gate, LONG, Logs, Process, all_items, assert_undisturbed, filling, gated, index, isolated,
+    list, next_batch, next_item, random_stream, small, wait_for_ready, wait_until,
 };
 use cobuf_host::{ProcessRole, StartMethod, StreamError};
 use std::path::PathBuf;
@@ -12,29 +12,19 @@ use std::thread;
 #[test]
 fn run_goes_on_after_its_fork_server_was_killed() {
     let leaks = isolated!();
-    let expected = Delivered::of(&random_stream(60).workers(2).start().unwrap().batches());
-    for deterministic in [true, false] {
-        let host = random_stream(60).workers(2).slots(6).ordered(deterministic).start().unwrap();
-        let batches = host.batches();
-        let mut delivered = Delivered::default();
-        for round in 0..3 {
-            wait_for_ready(&host, 6);
-            let before = host.processes();
-            assert_eq!(before.len(), 4, "{before:?}");
-            let server = Process::get(before[0].pid as i32).unwrap();
-            assert!(server.kill() && server.wait_for_end(LONG));
-            (0..6).for_each(|_| delivered.add(&next_batch(&batches)));
-            wait_until("there are as many other processes", || {
-                let now = host.processes();
-                now.len() == before.len() && now.iter().all(|process| !before.contains(process))
-            });
-            assert_eq!(host.statistics().fork_server_restarts, round + 1);
-        }
-        all_items(&batches).for_each(|item| delivered.add(&item.unwrap()));
-        assert_eq!(delivered.sorted(), expected);
-        host.stop();
-        leaks.bury_orphans();
-    }
+    assert_undisturbed(3, |host, take_six, round| {
+        let before = host.processes();
+        assert_eq!(before.len(), 4, "{before:?}");
+        let server = Process::get(before[0].pid as i32).unwrap();
+        assert!(server.kill() && server.wait_for_end(LONG));
+        take_six();
+        wait_until("there are as many other processes", || {
+            let now = host.processes();
+            now.len() == before.len() && now.iter().all(|process| !before.contains(process))
+        });
+        assert_eq!(host.statistics().fork_server_restarts, round);
+    });
+    leaks.bury_orphans();
 }
 
 #[test]

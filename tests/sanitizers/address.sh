@@ -27,12 +27,12 @@ fi
 
 echo "== unit tests"
 # One test leaks on purpose, to see that a limit of memory has something to limit.
-cargo test --package cobuf-plugin-api --package fill-producer --package cobuf-host --lib -- --skip is_memory_that_is_leaked_really_taken
+cargo test --package cobuf-plugin-api --package fill-producer --package cobuf-host --lib -- --skip leaked_memory_is_resident
 
 echo "== a whole run"
 # The host builds its plugins with cargo, which takes the same flags from the environment.
 # Plugins take the runtime from the executable that opens them, which must export it.
-cargo rustc --package cobuf-host --bin cobuf -- -Clink-arg=-rdynamic
+cargo rustc --package cobuf --bin cobuf -- -Clink-arg=-rdynamic
 built="$CARGO_TARGET_DIR/$CARGO_BUILD_TARGET/debug"
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT

@@ -286,12 +286,15 @@ fn deaths_during_a_swap_lose_and_mix_nothing() {
 }
 
 #[test]
-fn package_is_built_before_it_is_swapped_in() {
+fn package_is_swapped_in_once_it_was_built() {
     let _leaks = isolated!();
     let builder = crate::common::filling([index(3)], &crate::common::small());
     let host = builder.commander_config(crate::common::list([index(3)]).with("repeat", 0)).start().unwrap();
     let package = crate::common::repository().join("plugins/fill-producer");
-    let cut = host.swap_producer(&Plugin::package(package)).unwrap();
+    let package = Plugin::package(package);
+    let error = host.swap_producer(&package).unwrap_err();
+    assert!(error.to_string().contains("call `plugin.built()?` first"), "{error}");
+    let cut = host.swap_producer(&package.built().unwrap()).unwrap();
     let batches = host.batches();
     let batch = std::iter::repeat_with(|| next_batch(&batches)).find(|batch| batch.edition() == 1).unwrap();
     assert_eq!(batch.sequence(), cut);

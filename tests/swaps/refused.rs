@@ -98,7 +98,7 @@ fn file_that_is_no_such_plugin_is_refused() {
         (truncated, "cannot be used"),
         (plugin("list-commander"), "is a commander, expected a producer"),
         (Plugin::file("/nowhere/libnone.so"), "cannot read the plugin /nowhere/libnone.so"),
-        (Plugin::package("/nowhere"), "cannot build the plugin's package /nowhere"),
+        (Plugin::package("/nowhere"), "the plugin /nowhere is a package; call `plugin.built()?` first"),
         (plugin("digits-producer"), "the producer digits-producer cannot be set up"),
     ];
     for (plugin, says) in cases {

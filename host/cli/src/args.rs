@@ -6,13 +6,14 @@ use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cobuf_host::{PluginKind, Workers, limits};
 
-/// A concurrent buffer: producer plugins in worker processes fill shared-memory slots with arrays.
+/// A concurrent buffer: producer plugins in worker processes fill slots of shared memory with
+/// arrays.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Log more: -v for the host's decisions, -vv for everything. RUST_LOG, where set, decides instead.
+    /// Log more: -v for the host's decisions, -vv for everything. RUST_LOG replaces both, if set.
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
 }
@@ -39,7 +40,7 @@ Exit codes:
   0    all went well
   1    batches failed, or the stream ended with an error; chaos made a difference; a check failed
   2    nothing could be started: the command line, a pipeline file, a plugin, the machine
-  130  stopped by Ctrl-C, 143 by SIGTERM; the summary is printed all the same";
+  130  stopped by Ctrl-C, 143 by SIGTERM; the summary is still printed";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -50,7 +51,7 @@ Examples:
 Exit codes:
   0  no test failed
   1  a test failed, or the file is no plugin for this machine
-  2  nothing could be tested: the command line, no such file, a build that fails";
+  2  nothing could be tested: the command line, a missing file, a build that fails";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -64,24 +65,28 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a pipeline to its end and say how it went.
+    /// Run a pipeline to its end and print a summary.
     Run(Box<RunArgs>),
-    /// Run a pipeline, and swap its plugins whenever their sources change: the same as run --watch.
+    /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch.
     Watch(Box<RunArgs>),
-    /// Run a pipeline again and again while its processes are killed, crashed, frozen and hung at random, and check that nobody could
-    /// tell: each batch once, the same content, nothing left behind.
+    /// Run a pipeline repeatedly while its processes are killed, crashed, frozen and hung at
+    /// random, and check that the result is the same: each batch once, the same content, nothing
+    /// left behind.
     Chaos(ChaosArgs),
-    /// Make a crate for a new plugin: source, tests, a README, and a pipeline to run it in. Nothing is fetched.
+    /// Make a crate for a new plugin: source, tests, a README, and a pipeline to run it in. Nothing
+    /// is downloaded.
     New(NewArgs),
-    /// List the plugins that can be given by name, and whether they would load. No code of theirs runs.
+    /// List the plugins that can be given by name, and whether they would load. Their code does not
+    /// run.
     List(ListArgs),
-    /// Show what a plugin is and declares: manifest, configuration, and the arrays for a configuration.
+    /// Show a plugin's manifest, its configuration, and the arrays for a configuration.
     Inspect(InspectArgs),
-    /// Test whether a plugin does what a host relies on: what it declares, wrong configurations and messages, the same bytes for the
-    /// same seed, writes inside its arrays only, leaks. Each test has processes of its own.
+    /// Test whether a plugin does what a host relies on: declarations, wrong configurations and
+    /// messages, the same bytes for the same seed, writes inside its arrays only, leaks. Each test
+    /// has processes of its own.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
-    /// Measure how fast a pipeline is: several runs, and what limited each.
+    /// Measure how fast a pipeline is, over several runs, and what limits each.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
     /// Print completions for a shell.
@@ -93,86 +98,96 @@ pub(crate) enum Command {
 
 #[derive(Debug, Group)]
 pub(crate) struct RunArgs {
-    /// The pipeline file (TOML). Paths in it are relative to it.
+    /// The pipeline file (TOML). Paths in it are relative to its folder.
     pub(crate) pipeline: PathBuf,
-    /// End after so many batches.
+    /// End after this many batches.
     #[arg(long, value_name = "N")]
     pub(crate) batches: Option<u64>,
-    /// The number of worker processes, or "auto" to find the number beyond which throughput does not rise. One for each CPU, where
-    /// neither this nor the pipeline says.
+    /// The number of worker processes, or "auto" to find the number beyond which throughput does
+    /// not rise. The default, if the pipeline gives none either, is one for each CPU.
     #[arg(long, value_name = "N|auto", value_parser = workers)]
     pub(crate) workers: Option<Workers>,
-    /// The number of slots. Four for each worker, where neither this nor the pipeline says.
+    /// The number of slots. The default, if the pipeline gives none either, is four for each
+    /// worker.
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<usize>,
     /// The run's seed.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Deliver batches in the order of their messages (the default). --deterministic is its old name.
+    /// Deliver batches in the order of their messages (the default). --deterministic is its old
+    /// name.
     #[arg(long, alias = "deterministic", conflicts_with = "any_order")]
     pub(crate) ordered: bool,
     /// Deliver batches as they become ready.
     #[arg(long)]
     pub(crate) any_order: bool,
-    /// Write now and then to this file what was delivered, so that --resume can go on after whatever happens.
+    /// Write checkpoints to this file, from which --resume continues the run.
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// After how many batches to write it.
+    /// The number of batches from one checkpoint to the next.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) checkpoint_every: u64,
-    /// Go on where the run was that wrote this checkpoint; goes on writing it, unless --checkpoint names another.
+    /// Continue the run that wrote this checkpoint. The same file is written again, unless
+    /// --checkpoint names another.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
-    /// Produce just the messages in this file of dead letters again.
+    /// Produce only the messages in this file of dead letters.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "checkpoint"])]
     pub(crate) replay: Option<PathBuf>,
-    /// Add to this file (JSON, a line each) the messages that could not be produced.
+    /// Add each message that could not be produced to this file (JSON, one line each).
     #[arg(long, value_name = "FILE")]
     pub(crate) dead_letters: Option<PathBuf>,
-    /// What becomes of failures of a kind (error, panic, crash, timeout, all): raise, skip or stop. Can be repeated.
+    /// The policy for a kind of failure (error, panic, crash, timeout, all): raise, skip or stop.
+    /// Can be repeated.
     #[arg(long, value_name = "KIND=CHOICE")]
     pub(crate) on_failure: Vec<String>,
-    /// How often a message is tried whose worker dies.
+    /// The number of attempts at a message whose worker dies.
     #[arg(long, value_name = "N")]
     pub(crate) max_attempts: Option<u32>,
-    /// How long a worker may take for a message; what takes longer is killed, and its stack shown.
+    /// The time that a worker may take for a message. A worker that takes longer is killed, and its
+    /// stack is shown.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) message_timeout: Option<f64>,
-    /// How long the commander may take for a message.
+    /// The time that the commander may take for a message.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) commander_timeout: Option<f64>,
-    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can be repeated.
-    #[arg(long, value_name = "WHO.KEY=VALUE")]
+    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
+    /// be repeated.
+    #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Build and swap plugins while the run goes on, whenever their sources change; a .so file, whenever it does.
+    /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,
-    /// How to report: text for people on standard error, json as one last line on standard output.
+    /// The form of the summary: text for people on standard error, or json as one last line on
+    /// standard output.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) report: ReportFormat,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct ChaosArgs {
-    /// The pipeline file (TOML). It should be deterministic, and take a second or more.
+    /// The pipeline file (TOML). Its content should follow from the seed, and a run should take a
+    /// second or more.
     pub(crate) pipeline: PathBuf,
-    /// The seed of the faults; another one each time where none is given. The report names it.
+    /// The seed of the faults. The default is a different one each time; the report names it.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// How many faults there are in a second, on average.
+    /// The average number of faults in a second.
     #[arg(long, value_name = "R", default_value_t = 10.0)]
     pub(crate) kills_per_second: f64,
-    /// How long to go on; the round that runs then is finished.
+    /// The time after which no new round begins.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// How long a process may take for a message before it is taken to hang, in seconds: more than any of the pipeline's takes.
+    /// The time after which a process counts as hanging, in seconds. It must be longer than the
+    /// pipeline needs for any message.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.25)]
     pub(crate) deadline: f64,
-    /// The number of batches of a round, where the pipeline has no end, or a late one.
+    /// The number of batches in a round, for a pipeline that has no end or a late one.
     #[arg(long, value_name = "N")]
     pub(crate) batches: Option<u64>,
-    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE. Can be repeated.
-    #[arg(long, value_name = "WHO.KEY=VALUE")]
+    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
+    /// be repeated.
+    #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Print the report as one JSON object on standard output.
     #[arg(long)]
@@ -199,12 +214,13 @@ pub(crate) enum ReportFormat {
 
 #[derive(Debug, Group)]
 pub(crate) struct InspectArgs {
-    /// The plugin: a .so file, a package's folder, which is built first, or a name on COBUF_PLUGIN_PATH.
+    /// The plugin: a .so file, a package's folder, which is built first, or a name that is found in
+    /// the folders of COBUF_PLUGIN_PATH.
     pub(crate) plugin: PathBuf,
-    /// A TOML file with the plugin's configuration, for which the arrays are shown.
+    /// A TOML file with a configuration of the plugin. The arrays are shown for it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Set a configuration's entry: KEY=VALUE, the value as in TOML. Can be repeated.
+    /// Set an entry of the configuration: KEY=VALUE, the value as in TOML. Can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Print one JSON object.
@@ -214,14 +230,14 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Group)]
 pub(crate) struct NewArgs {
-    /// What it shall be.
+    /// The kind of plugin.
     #[arg(value_enum)]
     pub(crate) kind: NewKind,
     /// The new package's name.
     pub(crate) name: String,
-    /// Its folder, which must not be there yet. The name, in the current folder, where none is given.
+    /// The package's folder, which must not exist. The default is the name, in the current folder.
     pub(crate) folder: Option<PathBuf>,
-    /// Depend on the cobuf-plugin-api in this folder instead of that on crates.io.
+    /// Depend on the cobuf-plugin-api in this folder instead of the one on crates.io.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) plugin_api: Option<PathBuf>,
 }
@@ -231,7 +247,7 @@ pub(crate) struct NewArgs {
 pub(crate) enum NewKind {
     /// Fills arrays, in worker processes.
     Producer,
-    /// Says what to produce, one message a batch.
+    /// Says what to produce, with one message for each batch.
     Commander,
 }
 
@@ -246,7 +262,7 @@ impl From<NewKind> for PluginKind {
 
 #[derive(Debug, Group)]
 pub(crate) struct ListArgs {
-    /// The folders to look in; those of COBUF_PLUGIN_PATH where none is given.
+    /// The folders to look in. The default is those of COBUF_PLUGIN_PATH.
     pub(crate) folders: Vec<PathBuf>,
     /// Print one JSON list.
     #[arg(long)]
@@ -257,22 +273,26 @@ pub(crate) struct ListArgs {
 pub(crate) struct CheckArgs {
     /// The plugin: a .so file, or a package's folder, which is built first.
     pub(crate) plugin: PathBuf,
-    /// The plugin's configuration: JSON, or @ and the name of a file with it.
+    /// The plugin's configuration: JSON, or @ and the name of a JSON file.
     #[arg(long, value_name = "JSON|@FILE")]
     pub(crate) config: Option<String>,
-    /// A message that the producer can do: JSON, or @ and the name of a file with it. Can be repeated.
+    /// A message that the producer can produce: JSON, or @ and the name of a JSON file. Can be
+    /// repeated.
     #[arg(long, value_name = "JSON|@FILE")]
     pub(crate) message: Vec<String>,
-    /// A pipeline file with the plugin's configuration; a producer is given the first messages of its commander.
+    /// A pipeline file with the plugin's configuration. A producer gets the first messages of the
+    /// pipeline's commander.
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// The run's seed that the plugin is told.
+    /// The run's seed that the plugin gets.
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// How long each process of a test may take; what takes longer is killed, and its stack shown.
+    /// The time that each process of a test may take. A process that takes longer is killed, and
+    /// its stack is shown.
     #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_EXAMINATION_LIMIT.as_secs_f64())]
     pub(crate) time_limit: f64,
-    /// How long leaks are looked for in the first of five windows; the others have as many messages.
+    /// The length of the first of five windows in which leaks are looked for. The others have as
+    /// many messages.
     #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_SOAK.as_secs_f64())]
     pub(crate) soak: f64,
     /// Print one JSON object.
@@ -282,15 +302,15 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Group)]
 pub(crate) struct BenchArgs {
-    /// The pipeline file (TOML). Paths in it are relative to it.
+    /// The pipeline file (TOML). Paths in it are relative to its folder.
     pub(crate) pipeline: PathBuf,
-    /// How often the pipeline is run. The report shows the median, the least and the most.
+    /// The number of runs. The report shows the median, the least and the greatest.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) runs: usize,
-    /// For about how long the pipeline is measured, all runs together.
+    /// About how long the pipeline is measured, all runs together.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     pub(crate) seconds: f64,
-    /// End each run after so many batches.
+    /// End each run after this many batches.
     #[arg(long, value_name = "N")]
     pub(crate) batches: Option<u64>,
     /// The number of worker processes.
@@ -302,8 +322,9 @@ pub(crate) struct BenchArgs {
     /// Deliver batches as they become ready.
     #[arg(long)]
     pub(crate) any_order: bool,
-    /// Change the configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can be repeated.
-    #[arg(long, value_name = "WHO.KEY=VALUE")]
+    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
+    /// be repeated.
+    #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Print one JSON object on standard output.
     #[arg(long)]

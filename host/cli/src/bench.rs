@@ -1,4 +1,5 @@
-//! `cobuf bench PIPELINE`: how fast a pipeline is on this machine. Several runs, and what limited each.
+//! `cobuf bench PIPELINE`: how fast a pipeline is on this machine, over several runs, and what
+//! limits each.
 
 use std::fmt;
 use std::io::Write;
@@ -17,18 +18,18 @@ use crate::args::BenchArgs;
 use crate::pipeline;
 use crate::report::bytes_of;
 
-/// What all runs showed; what is a list has an entry a run.
+/// The results of all runs. A list has one entry for each run.
 #[derive(Debug, Serialize)]
 struct BenchReport {
     #[serde(flatten)]
     machine: Machine,
-    /// For how long all runs together were to be measured.
+    /// The time that was planned for all runs together.
     seconds: f64,
     pipeline: String,
     workers: usize,
     slots: usize,
     ordered: bool,
-    /// The name of `ordered` in reports of before, for programs that read them.
+    /// The old name of `ordered`, for programs that read older reports.
     deterministic: bool,
     batches: Vec<u64>,
     errors: Vec<u64>,
@@ -36,7 +37,7 @@ struct BenchReport {
     figures: Vec<Figure>,
 }
 
-/// What one run showed.
+/// The results of one run.
 struct Run {
     workers: usize,
     slots: usize,
@@ -44,7 +45,8 @@ struct Run {
     first_batch: Duration,
     batches: u64,
     errors: u64,
-    /// From the first batch to the last, and their bytes without those of the first: the start is not the pipeline's pace.
+    /// The time from the first batch to the last, and the bytes of all batches but the first: the
+    /// start is no part of the pipeline's pace.
     elapsed: Duration,
     bytes: u64,
     limited_by: LimitedBy,
@@ -54,14 +56,14 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let plan = Plan::new(args.seconds, args.runs)?;
     let measured = measure(args, &plan).and_then(|report| {
         let report = if args.json { serde_json::to_string(&report)? } else { report.to_string() };
-        // A reader that has seen enough, such as `head`, is no error.
+        // A closed pipe, as `head` leaves, is no error.
         let _ = writeln!(std::io::stdout(), "{report}");
         Ok(ExitCode::SUCCESS)
     });
     plan.signals.exit_code().map_or(measured, Ok)
 }
 
-/// Runs the pipeline, its plugins built once.
+/// Builds the plugins once, then runs the pipeline several times.
 fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let path = &args.pipeline;
     say(&format!("measuring {}, for about {} s", path.display(), args.seconds));
@@ -90,7 +92,7 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     })
 }
 
-/// One run, to its end or for so long from its first batch on.
+/// One run, to its end, or for this long after its first batch.
 fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration) -> Result<Run> {
     let started = Instant::now();
     let host = pipeline::builder_to_measure(pipeline, args)?.start()?;

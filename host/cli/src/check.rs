@@ -1,4 +1,5 @@
-//! `cobuf check`: puts a plugin through the tests of `cobuf_host::conformance`, and prints what they found.
+//! `cobuf check`: puts a plugin through the tests of `cobuf_host::conformance`, and prints the
+//! findings.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -11,13 +12,13 @@ use cobuf_host::{Dictionary, Pipeline, Plugin};
 
 use crate::args::CheckArgs;
 
-/// The exit code where a test failed.
+/// The exit code if a test failed.
 const FAILED: u8 = 1;
 
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let report = examination(args)?.run()?;
     let text = if args.json { as_json(&report)? } else { as_table(&report, std::io::stdout().is_terminal()) };
-    // A reader that has seen enough, such as `head`, is no error.
+    // A closed pipe, as `head` leaves, is no error.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -41,7 +42,7 @@ fn examination(args: &CheckArgs) -> Result<Examination> {
     Ok(examination.messages(messages?))
 }
 
-/// JSON, or `@` and the name of a file with it.
+/// Reads JSON, or `@` and the name of a JSON file.
 fn read_dictionary(option: &str, text: &str) -> Result<Dictionary> {
     let json = match text.strip_prefix('@') {
         Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {file} for {option}"))?,
@@ -86,7 +87,7 @@ fn as_table(report: &Report, colours: bool) -> String {
     lines.join("\n")
 }
 
-/// What a terminal shows an outcome in: green, dim, yellow, red.
+/// An outcome's colour on a terminal: green, dim, yellow, red.
 fn colour(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "\x1b[32m",

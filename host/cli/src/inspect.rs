@@ -1,4 +1,4 @@
-//! `cobuf inspect`: what a plugin is and declares.
+//! `cobuf inspect`: a plugin's manifest and declarations.
 
 use std::io::Write;
 
@@ -22,12 +22,12 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     }
     let declared = inspection.run()?;
     let text = if args.json { as_json(&manifest, &declared)? } else { as_text(&manifest, &declared)? };
-    // A reader that has seen enough, such as `head`, is no error.
+    // A closed pipe, as `head` leaves, is no error.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(())
 }
 
-/// The configuration, where one was given in a file or by settings.
+/// The configuration from a file and from settings, if either was given.
 fn read_config(args: &InspectArgs) -> Result<Option<Dictionary>> {
     let mut config = match &args.config {
         Some(file) => {
@@ -56,7 +56,7 @@ fn as_json(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
 
 fn as_text(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
     let ManifestInfo { kind, name, version, api_version, rustc, target, .. } = manifest;
-    // Of a plugin in C it is the version of the interface in its header.
+    // For a plugin in C it is the version of the interface in its header.
     let interface = if api_version.starts_with("C/") { "cobuf.h" } else { "plugin-api" };
     let mut lines = vec![
         format!("{kind} {name} {version}"),
@@ -76,7 +76,7 @@ fn as_text(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// A line for each field of the configuration: name, type, whether it must be there, what it is.
+/// A line for each field of the configuration: name, type, whether it is required, description.
 fn config_lines(schema: &serde_json::Value) -> Vec<String> {
     let required: Vec<&str> = match schema.get("required").and_then(|list| list.as_array()) {
         Some(list) => list.iter().filter_map(|name| name.as_str()).collect(),

@@ -1,8 +1,9 @@
-//! What the `cobuf` command shares with the buffer's own benchmark (`host/bench`). It is no library for others: they depend on `cobuf-host`.
+//! The parts of the `cobuf` command that the buffer's own benchmark (`host/bench`) uses as well.
+//! This is no library for applications; they depend on `cobuf-host`.
 //!
 //! ```text
 //!   measure   measuring in turns: how long, how often, medians, spreads, the machine
-//!   progress  the progress bar, and logs that do not tear it
+//!   progress  the progress bar, and logs that are printed above it
 //!   signals   Ctrl-C and SIGTERM
 //! ```
 

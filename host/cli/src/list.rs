@@ -11,12 +11,13 @@ use crate::args::ListArgs;
 pub(crate) fn list(args: &ListArgs) -> Result<()> {
     let found = find_plugins(&folders(args)?)?;
     let text = if args.json { as_json(&found)? } else { as_table(&found) };
-    // A reader that has seen enough, such as `head`, is no error.
+    // A closed pipe, as `head` leaves, is no error.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(())
 }
 
-/// Those that were given, each of which must be there; else those of the environment, which may be gone, as with `PATH`.
+/// The folders that were given, which must all exist. If none was given: those of the environment,
+/// which need not exist, as with `PATH`.
 fn folders(args: &ListArgs) -> Result<Vec<PathBuf>> {
     if !args.folders.is_empty() {
         return Ok(args.folders.clone());
@@ -29,7 +30,7 @@ fn folders(args: &ListArgs) -> Result<Vec<PathBuf>> {
     );
     let (there, gone): (Vec<_>, Vec<_>) = folders.into_iter().partition(|folder| folder.is_dir());
     for folder in gone {
-        tracing::warn!(folder = %folder.display(), "{PLUGIN_PATH} names a folder that is not there");
+        tracing::warn!(folder = %folder.display(), "{PLUGIN_PATH} names a folder that does not exist");
     }
     Ok(there)
 }
@@ -54,7 +55,7 @@ fn as_json(found: &[FoundPlugin]) -> Result<String> {
     Ok(serde_json::to_string(&plugins)?)
 }
 
-/// A line for each plugin, and one more below where it would not load, or is not what its name means.
+/// A line for each plugin, and one more if it would not load, or another plugin has its name.
 fn as_table(found: &[FoundPlugin]) -> String {
     if found.is_empty() {
         return "no plugins".to_owned();
@@ -99,7 +100,7 @@ fn notes(plugin: &FoundPlugin, found: &[FoundPlugin]) -> Vec<String> {
     notes
 }
 
-/// Why it would not load, with its causes.
+/// Why the plugin would not load, with the cause.
 fn refusal(plugin: &FoundPlugin) -> Option<String> {
     let refusal = plugin.refusal.as_ref()?;
     let cause = std::error::Error::source(refusal);

@@ -1,23 +1,26 @@
-//! The `cobuf` command: runs and measures a pipeline, makes, lists, inspects and checks plugins, prints shell completions.
+//! The `cobuf` command: runs and measures a pipeline, makes, lists, inspects and checks plugins,
+//! prints shell completions.
 //!
 //! ```text
 //!   args      the command line
-//!   pipeline  pipeline files, and what the command line changes in them
+//!   pipeline  pipeline files, and the changes that the command line makes
 //!   run       `cobuf run`: the loop over the batches
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
-//!   report    the summary, for people and for machines
-//!   chaos     `cobuf chaos`: rounds of a pipeline under random faults, and what must not differ
+//!   report    the summary of a run, for people and for programs
+//!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
 //!   new       `cobuf new`: a crate for a plugin, from templates
-//!   list      `cobuf list`: the plugins that there are by name
-//!   inspect   `cobuf inspect`
+//!   list      `cobuf list`: the plugins that can be given by name
+//!   inspect   `cobuf inspect`: a plugin's manifest and declarations
 //!   check     `cobuf check`: whether a plugin does what a host relies on
 //!   bench     `cobuf bench`: how fast a pipeline is
 //! ```
 //!
-//! What it shares with the buffer's own benchmark is in `lib.rs`: measuring, the progress bar, signals.
+//! `lib.rs` has the parts that the buffer's own benchmark uses as well: measuring, the progress
+//! bar, signals.
 //!
-//! Exit codes: 0 all went well; 1 batches failed, or the stream ended with an error, or a check failed; 2 the command line, a pipeline file, a
-//! plugin or the machine did not allow a start; 130 and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
+//! Exit codes: 0 all went well; 1 batches failed, the stream ended with an error, or a check
+//! failed; 2 the command line, a pipeline file, a plugin or the machine did not allow a start; 130
+//! and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
 
 mod args;
 mod bench;
@@ -37,7 +40,7 @@ use clap::{CommandFactory, Parser};
 
 use args::{Args, Command, RunArgs};
 
-/// The exit code where nothing could be started.
+/// The exit code if nothing could be started.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {

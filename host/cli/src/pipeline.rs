@@ -1,4 +1,4 @@
-//! What the command line changes in a pipeline.
+//! The changes that the command line makes to a pipeline.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(crate) fn read(path: &Path, settings: &[String]) -> Result<Pipeline> {
     Ok(pipeline)
 }
 
-/// A host for the pipeline, with what the command line of `run` says.
+/// A host for the pipeline, with the options of `run`.
 pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<HostBuilder> {
     let mut builder = pipeline.builder()?;
     macro_rules! replace {
@@ -43,7 +43,7 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
     Ok(builder)
 }
 
-/// A host for the pipeline, with what the command line of `bench` says.
+/// A host for the pipeline, with the options of `bench`.
 pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Result<HostBuilder> {
     let mut builder = pipeline.builder()?;
     if let Some(batches) = args.batches {
@@ -58,7 +58,7 @@ pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Resul
     Ok(if args.any_order { builder.ordered(false) } else { builder })
 }
 
-/// `KIND=CHOICE`, of one kind or of `all`.
+/// Reads `KIND=CHOICE`, for one kind or for `all`.
 fn on_failure(setting: &str) -> Result<Vec<(ReportKind, OnFailure)>> {
     const KINDS: [ReportKind; 4] =
         [ReportKind::Error, ReportKind::Panic, ReportKind::Crash, ReportKind::Timeout];

@@ -1,4 +1,5 @@
-//! The progress bar, and logs that do not tear it. Both go to standard error; the bar only to a terminal.
+//! The progress bar, and logs that are printed above it. Both go to standard error; the bar only to
+//! a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -12,11 +13,11 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The bar that log lines are written above of, while there is one.
+/// The bar, if there is one. Log lines are written above it.
 static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Sends logs to standard error: the host's warnings, cargo's information, and plugins' unless the command starts them again and
-/// again; more with `verbose`.
+/// Sends logs to standard error: the host's warnings, cargo's information and, with `plugins`, the
+/// information of plugins. More with `verbose`.
 pub fn log_to_stderr(verbose: u8, plugins: bool) {
     let default = match verbose {
         0 if !plugins => "warn,cobuf::build=info",
@@ -38,7 +39,7 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
     }
 }
 
-/// Writes each log line with the bar out of the way.
+/// Hides the bar while a log line is written.
 #[derive(Clone, Copy)]
 struct AboveBar;
 
@@ -54,7 +55,7 @@ impl Write for AboveBar {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let write = || io::stderr().write_all(line);
         let written = SHOWN.get().map_or_else(write, |bar| bar.suspend(write));
-        // Where standard error is closed or full there is nobody to tell, and a run goes on without.
+        // If standard error is closed or full, the run goes on without the line.
         drop(written);
         Ok(line.len())
     }
@@ -66,7 +67,7 @@ impl Write for AboveBar {
 
 /// Prints a line to standard error, above the bar.
 pub fn say(line: &str) {
-    // Where standard error is closed there is nobody to tell.
+    // If standard error is closed, the line is lost.
     let _ = writeln!(AboveBar, "{line}");
 }
 
@@ -76,14 +77,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar up to `total` batches, or a counter where it is not known; nothing where standard error is no terminal.
+    /// A bar up to `total` batches, or a counter if the total is unknown. Nothing is shown if
+    /// standard error is no terminal.
     pub fn start(total: Option<u64>) -> Self {
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         let template = match total {
             Some(_) => "{bar:30} {pos}/{len} batches  {per_sec}  {eta} left  {msg}",
             None => "{spinner} {pos} batches  {per_sec}  {elapsed}  {msg}",
         };
-        // The templates are constants that a run of the command has shown to be good.
+        // The templates are constants, so they are valid or every run would show it.
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
@@ -92,7 +94,7 @@ impl Progress {
         Self { bar }
     }
 
-    /// Shows how far the run is, and how full the slots are.
+    /// Shows the progress of the run, and the states of the slots.
     pub fn show(&self, done: u64, statistics: impl FnOnce() -> Statistics) {
         self.bar.set_position(done);
         if !self.bar.is_hidden() {
@@ -101,7 +103,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! The summary of a run, for people and for machines.
+//! The summary of a run, for people and for programs.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,45 +6,45 @@ use std::time::Duration;
 use cobuf_host::{Batch, ContentDigest, LimitedBy, Statistics};
 use serde::{Deserialize, Serialize};
 
-/// What a run did. The fields' names are those of the JSON report.
+/// The summary. The names of the fields are those of the JSON report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Batches that were delivered, those before a resumed checkpoint included.
+    /// Batches that were delivered, including those before a resumed checkpoint.
     pub(crate) batches: u64,
     /// Batches that were delivered before a resumed checkpoint.
     pub(crate) resumed_batches: u64,
-    /// Their rows; a batch without a common first axis counts as one.
+    /// The rows of the batches. A batch without a common first axis counts as one row.
     pub(crate) rows: u64,
-    /// The bytes of their arrays.
+    /// The bytes of the batches' arrays.
     pub(crate) bytes: u64,
-    /// Of these, before a resumed checkpoint.
+    /// The part of `bytes` before a resumed checkpoint.
     pub(crate) resumed_bytes: u64,
-    /// From the start of the processes to the end of the stream.
+    /// The time from the start of the processes to the end of the stream.
     pub(crate) seconds: f64,
-    /// From the start of the processes to the first batch; null without one.
+    /// The time from the start of the processes to the first batch; null if there was none.
     pub(crate) first_batch_seconds: Option<f64>,
-    /// The digest of all batches, whatever their order.
+    /// The digest of all batches, the same for any order.
     pub(crate) content_digest: String,
     /// Errors: batches that failed, and the stream's own.
     pub(crate) errors: u64,
-    /// Messages that were left out because they could not be produced, as the policy says.
+    /// Messages that could not be produced and that the policy skips.
     pub(crate) skipped: u64,
-    /// Messages that were done again because their worker died.
+    /// Messages that were retried because their worker died.
     pub(crate) retries: u64,
-    /// Processes that were killed because they did not come back in time.
+    /// Processes that were killed because they missed a deadline.
     pub(crate) timeouts: u64,
     /// Workers, commanders and fork servers that were started again.
     pub(crate) worker_restarts: u64,
     pub(crate) commander_restarts: u64,
     pub(crate) fork_server_restarts: u64,
-    /// Plugins that were swapped while the run went on.
+    /// Swaps of a plugin during the run.
     pub(crate) swaps: u64,
     pub(crate) workers: usize,
     pub(crate) slots: usize,
     pub(crate) ordered: bool,
-    /// The name of `ordered` in reports of before, for programs that read them.
+    /// The old name of `ordered`, for programs that read older reports.
     pub(crate) deterministic: bool,
-    /// Waiting times; the workers' all together.
+    /// Times of waiting, for workers summed over all of them.
     pub(crate) consumer_wait_seconds: f64,
     pub(crate) worker_wait_seconds: f64,
     pub(crate) commander_wait_seconds: f64,
@@ -53,7 +53,7 @@ pub(crate) struct Report {
     pub(crate) interrupted: bool,
 }
 
-/// What the loop over the batches counted; kept in checkpoints.
+/// The counts of the loop over the batches; kept in checkpoints.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) batches: u64,
@@ -64,14 +64,14 @@ pub(crate) struct Tally {
     pub(crate) digest: ContentDigest,
 }
 
-/// What happened in this process.
+/// The course of the run in this process.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    /// The tally that the run began with.
+    /// The tally at the start of this process.
     pub(crate) resumed: Tally,
     pub(crate) first_batch: Option<Duration>,
     pub(crate) interrupted: bool,
-    /// Errors of this run, not of a message: another one that is resumed has not got them.
+    /// Errors of the stream, not of a message. A resumed run does not count them.
     pub(crate) stream_errors: u64,
 }
 
@@ -112,7 +112,7 @@ impl Report {
         }
     }
 
-    /// What to change for more speed.
+    /// The change that makes the run faster.
     fn advice(&self) -> &'static str {
         match self.limited_by {
             LimitedBy::Producers => {
@@ -128,7 +128,7 @@ impl Report {
     }
 }
 
-/// The bytes of a batch's arrays, of its own rows only.
+/// The bytes of a batch's arrays, counting only its own rows.
 pub(crate) fn bytes_of(batch: &Batch) -> u64 {
     let arrays = 0..batch.schema().arrays().len();
     arrays.filter_map(|index| batch.bytes_at(index).ok()).map(|(_, bytes)| bytes.len() as u64).sum()

@@ -1,4 +1,4 @@
-//! `cobuf run`: takes every batch of a pipeline, and says how it went.
+//! `cobuf run`: takes every batch of a pipeline, and prints a summary.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,13 +16,14 @@ use crate::watch;
 use cobuf::progress::{Progress, say};
 use cobuf::signals::Signals;
 
-/// How often the loop looks for signals and refreshes the bar while no batch comes.
+/// The time between two looks for signals while no batch comes.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
-/// After how long without an item it is said what the run waits for; then after twice as long.
+/// The time without an item after which the stall report is printed; then after twice that time,
+/// and so on.
 const STALL_SAID_AFTER: Duration = Duration::from_secs(5);
-/// How many errors are printed.
+/// The number of errors that are printed.
 const SHOWN_ERRORS: u64 = 10;
-/// The exit code where batches failed.
+/// The exit code if batches failed.
 const FAILED: u8 = 1;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
     let mut builder = pipeline::builder_to_run(&pipeline.built()?, args)?;
     if let Some(code) = signals.exit_code() {
-        return Ok(code); // while plugins were built
+        return Ok(code); // a signal came while plugins were built
     }
     let mut tally = Tally::default();
     if let Some(path) = &args.resume {
@@ -56,7 +57,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         shown_errors: 0,
         replays: args.replay.is_some(),
     };
-    // The first one before anything is delivered, so that there is one whenever the run is killed.
+    // The first checkpoint precedes the first batch, so that there is one whenever the run is
+    // killed.
     consumer.checkpoints.write(&host, &consumer.tally)?;
     let (report, unwritten, interrupted) = thread::scope(|scope| -> Result<_> {
         let _watching = args.watch.then(|| watch::start(scope, &host, plugins.to_vec())).transpose()?;
@@ -65,7 +67,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let Consumer { tally, course, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
         let report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
-        // A swap that is going on ends with it.
+        // This ends a swap in progress, too.
         host.stop();
         Ok((report, unwritten, course.interrupted))
     })?;
@@ -80,7 +82,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     })
 }
 
-/// Where and how often checkpoints are written.
+/// The checkpoint's file, and the number of batches between two checkpoints.
 struct Checkpoints {
     path: Option<PathBuf>,
     every: u64,
@@ -123,7 +125,7 @@ impl Consumer<'_> {
     /// Takes every batch until the end of the stream or a signal.
     fn consume(&mut self) {
         let batches = self.host.batches();
-        // Of a replay, the stream's total says nothing.
+        // The total of the stream is not that of a replay.
         let progress = Progress::start(batches.total().filter(|_| !self.replays));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
@@ -158,13 +160,14 @@ impl Consumer<'_> {
             Ok(batch) => self.count(&batch),
             Err(error) => self.note(error),
         }
-        // The batch was given back: a checkpoint has it, as the tally does.
+        // The batch was dropped: the checkpoint counts it, as the tally does.
         if (self.tally.batches + self.tally.errors).is_multiple_of(self.checkpoints.every) {
             self.write_checkpoint();
         }
     }
 
-    /// Writes a checkpoint, where one was asked for; one that cannot be written leaves the last one, and the run goes on.
+    /// Writes a checkpoint, if there is a file for it. If it cannot be written, the last one stays
+    /// and the run goes on.
     fn write_checkpoint(&mut self) -> bool {
         self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
         let written = self.checkpoints.write(self.host, &self.tally);

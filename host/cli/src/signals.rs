@@ -1,4 +1,5 @@
-//! The signals that end a command in order. A second one ends it at once; the fork server then cleans up.
+//! The signals that end a command in order. A second signal ends it at once; the fork server then
+//! cleans up.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Shells' convention: 128 and the signal.
+/// The convention of shells: 128 plus the signal.
 const SIGNAL_BASE: u8 = 128;
 
 /// The signals that were received.
@@ -26,7 +27,7 @@ impl Signals {
         let (received, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in [SIGINT, SIGTERM] {
             let code = i32::from(SIGNAL_BASE) + signal;
-            // The order matters: the first signal finds `again` unset, and sets it.
+            // The order matters: the first signal finds `again` unset, then sets it.
             flag::register_conditional_shutdown(signal, code, again.clone())
                 .and_then(|_| flag::register(signal, again.clone()))
                 .and_then(|_| flag::register_usize(signal, received.clone(), signal as usize))
@@ -35,7 +36,7 @@ impl Signals {
         Ok(Self { received })
     }
 
-    /// What the command exits with, once a signal has come.
+    /// The exit code of the command, if a signal was received.
     pub fn exit_code(&self) -> Option<ExitCode> {
         let signal =
             u8::try_from(self.received.load(Ordering::Relaxed)).ok().filter(|&signal| signal != 0)?;

@@ -14,8 +14,8 @@
 //! and starts the next incarnation: a worker anew, a commander at the first message that was not
 //! counted, unless the end is set.
 //!
-//! In each reachable state, each [`Property`](config::Property) must hold. Each mistake of
-//! [`Mutation`](mutations::Mutation), such as a notification that is not counted, must break one.
+//! In each reachable state, each `Property` (`config.rs`) must hold. Each mistake of
+//! `Mutation` (`mutations.rs`), such as a notification that is not counted, must break one.
 //!
 //! Not modelled: weak memory (see loom), timeouts, the stop, several consumers, batches that the
 //! application keeps, the death of the host (which ends the run) or of the fork server, a worker

@@ -28,27 +28,17 @@ impl Run<'_> {
 
     /// Runs the next step of the process.
     pub(crate) fn step(&mut self) -> Result<(), Property> {
-        match self.me().pc {
+        let pc = self.me().pc;
+        match pc {
             Pc::Ticket => self.ticket(),
             Pc::Announce => self.announce(),
             Pc::CompareAndSleep => self.compare_and_sleep(),
             Pc::Count => self.count(),
             Pc::CountLate => self.count_late(),
-            Pc::LoadAsleep => {
-                if self.is_asleep() {
-                    self.go(Pc::CountQueued)
-                } else {
-                    self.notified()
-                }
-            }
+            Pc::LoadAsleep if self.is_asleep() => self.go(Pc::CountQueued),
             Pc::CountQueued => self.count_queued(),
-            Pc::HasAny => {
-                if self.state.free != 0 {
-                    self.go(Pc::Count)
-                } else {
-                    self.notified()
-                }
-            }
+            Pc::HasAny if self.state.free != 0 => self.go(Pc::Count),
+            Pc::LoadAsleep | Pc::HasAny => self.notified(),
             Pc::LoadWanted => {
                 let sequence = self.me().best_sequence.saturating_sub(1);
                 let worth_it = match self.model.is(Mutation::WakeBelowWanted) {

@@ -162,11 +162,11 @@ impl Examination {
     }
 
     /// Applies a pipeline file's settings for the plugin: configuration, seed, message capacity and
-    /// working directory. A producer is also given the first 8 messages of the pipeline's commander.
+    /// working directory. A producer is also given the first 8 messages of the pipeline's
+    /// commander.
     ///
     /// # Errors
-    /// [`PipelineError::Plugin`](crate::PipelineError::Plugin) if the commander cannot be built or
-    /// found.
+    /// [`PipelineError::Plugin`] if the commander cannot be built or found.
     #[cfg(feature = "pipeline")]
     pub fn pipeline(self, pipeline: &Pipeline) -> Result<Self, PipelineError> {
         let capacity = pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY);

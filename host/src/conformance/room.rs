@@ -173,18 +173,12 @@ fn course_of(role: Role, first: u32, courses: &mut [Course]) -> Option<&mut Cour
 impl Course {
     /// The reason why the examiner did not do its whole task; `None` if it did.
     pub(super) fn trouble(&self) -> Option<String> {
-        match &self.failure {
-            Some(SetupFailure::Load(reason)) => return Some(format!("it cannot be loaded: {reason}")),
-            Some(SetupFailure::Plugin(report) | SetupFailure::Message { report, .. }) => {
-                return Some(format!("{}: {report}", report.kind));
-            }
-            Some(SetupFailure::Schema(declared)) => return Some(format!("it now declares {declared}")),
-            Some(SetupFailure::Init(reason)) => return Some(reason.clone()),
-            None => {}
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone().into_finding());
         }
         let what = match self.end? {
             End::Died(Death::Exit(Exit::Code(0))) => return None,
-            End::Died(death) => format!("its process was ended by {death}"),
+            End::Died(death) => SetupFailure::Died(death).into_finding(),
             End::TimedOut(limit) => {
                 format!("it did not come back in {} s, and was killed", limit.as_secs_f64())
             }

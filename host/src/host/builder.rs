@@ -28,8 +28,8 @@ use crate::record::policy::{OnCommanderFailure, OnFailure, PerKind};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workers {
-    /// This many, 1 to [`limits::MAX_WORKERS`], until [`Host::set_workers`](crate::Host::set_workers)
-    /// changes it.
+    /// This many, 1 to [`limits::MAX_WORKERS`], until
+    /// [`Host::set_workers`](crate::Host::set_workers) changes it.
     Fixed(usize),
     /// The host starts with `from` workers and adds more, up to `up_to`, for as long as throughput
     /// rises. Both are 1 to [`limits::MAX_WORKERS`].
@@ -42,7 +42,8 @@ pub enum Workers {
 }
 
 impl Workers {
-    /// From 1 worker up to [`limits::TUNED_WORKERS_PER_CPU`] for each CPU that this process may use.
+    /// From 1 worker up to [`limits::TUNED_WORKERS_PER_CPU`] for each CPU that this process may
+    /// use.
     pub fn auto() -> Self {
         let most = available_cpus() * limits::TUNED_WORKERS_PER_CPU;
         Self::Auto { from: 1, up_to: most.min(limits::MAX_WORKERS) }
@@ -382,9 +383,9 @@ impl HostBuilder {
     /// How many times a message is tried if its worker dies, and how many times in a row the
     /// commander is started at one message.
     ///
-    /// Default: [`limits::DEFAULT_MAX_ATTEMPTS`], 3. Range: 1 to [`limits::MAX_ATTEMPTS`], otherwise
-    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). A producer's error or panic is
-    /// not retried.
+    /// Default: [`limits::DEFAULT_MAX_ATTEMPTS`], 3. Range: 1 to [`limits::MAX_ATTEMPTS`],
+    /// otherwise [`StartError::OutOfRange`](crate::StartError::OutOfRange). A producer's error or
+    /// panic is not retried.
     ///
     /// ```
     /// # use cobuf_host::Host;

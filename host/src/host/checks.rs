@@ -1,4 +1,4 @@
-//! What was given to a builder, checked: numbers in their ranges, plugins' files, what earlier runs have left.
+//! Checks of a builder's settings: numbers in their ranges, plugins' files, files of earlier runs.
 
 use std::path::Path;
 
@@ -16,26 +16,26 @@ use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
 use crate::stream::dead_letters::{self, DeadLetters};
 use crate::stream::history::History;
-use crate::supervisor::Care;
+use crate::supervisor::run::Care;
 
-/// The numbers of a run, checked.
+/// The checked numbers of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers {
     pub(crate) workers: usize,
-    /// The most workers that are tried, where their number is to be found.
+    /// The most workers that are tried, if their number is to be found.
     pub(crate) tune_up_to: Option<usize>,
     pub(crate) slots: usize,
     pub(crate) message_capacity: usize,
 }
 
-/// What a run has from earlier ones.
+/// A run's inheritance from earlier runs.
 #[derive(Debug)]
 pub(crate) struct Inheritance {
     pub(crate) history: History,
     pub(crate) letters: Option<Vec<Letter>>,
 }
 
-/// A plugin of a run, checked.
+/// A checked plugin of a run.
 #[derive(Debug)]
 pub(crate) struct ChosenPlugin {
     pub(crate) file: PluginFile,
@@ -43,7 +43,7 @@ pub(crate) struct ChosenPlugin {
 }
 
 impl ChosenPlugin {
-    /// What makes it this plugin.
+    /// The plugin's manifest and configuration, which identify it.
     pub(crate) fn named(&self) -> (&ManifestInfo, &[u8]) {
         (&self.file.manifest, &self.config)
     }
@@ -95,7 +95,7 @@ impl HostBuilder {
         }
     }
 
-    /// How failures are met, checked.
+    /// The checked settings for failures and deadlines.
     pub(crate) fn care(&self) -> Result<Care, StartError> {
         let most = limits::MAX_ATTEMPTS as usize;
         in_range("the number of attempts", self.max_attempts as usize, 1, most)?;
@@ -115,7 +115,8 @@ impl HostBuilder {
         })
     }
 
-    /// What earlier runs have left to this one.
+    /// Reads the checkpoint or the dead letters that the run starts from, and opens its own dead
+    /// letters.
     pub(crate) fn inheritance(&self, identity: Identity) -> Result<Inheritance, StartError> {
         let (done, state, letters) = match &self.source {
             Source::Commander => (Ledger::default(), None, None),
@@ -134,7 +135,7 @@ impl HostBuilder {
         Ok(Inheritance { history: History::new(identity, done, state, file), letters })
     }
 
-    /// The plugin of this kind, built and checked.
+    /// Builds and checks the plugin of this kind.
     pub(crate) fn choose(&mut self, kind: PluginKind) -> Result<ChosenPlugin, StartError> {
         let choice = match kind {
             PluginKind::Commander => &mut self.commander,

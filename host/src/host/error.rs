@@ -6,18 +6,21 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
 use crate::plugin::PluginError;
+use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
+use crate::protocol::message::SetupFailure;
+use crate::protocol::role::Role;
 use crate::record::checkpoint::CheckpointError;
 use crate::stream::dead_letters::DeadLettersError;
 
-/// Why a host could not be started. Nothing of it is left then.
+/// The error of a host that could not be started. Nothing of the run is left.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A plugin was not named.
+    /// A plugin is missing: the builder was given none of this kind.
     #[error("no {kind} was given; name its .so file or its package's folder")]
     NoPlugin {
-        /// The plugin that is missing.
+        /// The kind of the missing plugin.
         kind: PluginKind,
     },
     /// A number is out of its range.
@@ -26,21 +29,21 @@ pub enum StartError {
     /// A configuration cannot be written as a dictionary.
     #[error("the configuration of the {kind} cannot be sent")]
     Config {
-        /// Whose configuration.
+        /// The kind of the plugin that was to get it.
         kind: PluginKind,
-        /// What is wrong with it.
+        /// Why it cannot be encoded.
         source: CodecError,
     },
     /// A plugin is refused, or its own code failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// The checkpoint to go on from cannot be used.
+    /// The checkpoint to resume cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The dead letters cannot be written, or read to be replayed.
+    /// The file of dead letters cannot be written, or cannot be read for a replay.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
-    /// The fork server does not start.
+    /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// There is not enough shared memory.
@@ -61,51 +64,70 @@ pub enum StartError {
     /// The segment cannot be made or mapped.
     #[error("{what}: {reason}")]
     Segment {
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
     /// A process could not be prepared or started.
     #[error("the {role} cannot be started: {reason}")]
     Process {
-        /// What the process is for.
+        /// The process's part in the run.
         role: String,
-        /// What went wrong.
+        /// The cause.
         reason: String,
     },
     /// Files or sockets of the run failed.
     #[error("cannot {what}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A plugin did not come up in time.
-    #[error("{waiting_for} was not ready after {} s; give the host a longer start timeout where that is expected", limit.as_secs_f64())]
+    /// The fork server or a plugin was not ready within the start timeout.
+    #[error("{waiting_for} was not ready after {} s; give the host a longer start timeout if that is expected", limit.as_secs_f64())]
     Timeout {
-        /// What was waited for.
+        /// The process, or processes, that were not ready.
         waiting_for: String,
         /// The limit.
         limit: Duration,
     },
-    /// The fork server died in the middle.
+    /// The fork server died during the start.
     #[error("the fork server died while the host was starting; was it killed, or out of memory?")]
     ForkServerDied,
 }
 
-/// A number that is out of its range. Nothing was changed.
+impl StartError {
+    /// The error of a start at which a process could not set up its plugin.
+    pub(crate) fn of_process(role: Role, plugin: Option<&PluginPlan>, failure: SetupFailure) -> Self {
+        let blamed = match plugin {
+            Some(plugin) => failure.into_plugin_error(role.kind(), plugin),
+            None => Err(failure),
+        };
+        blamed.map_or_else(
+            |other| Self::Process { role: role.to_string(), reason: other.into_text() },
+            Self::Plugin,
+        )
+    }
+
+    /// The error of a start at which the processes' events cannot be read.
+    pub(crate) fn unreadable(source: std::io::Error) -> Self {
+        Self::Io { what: "read what the run's processes say", source }
+    }
+}
+
+/// A number that is out of its range. The setting stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {value}, expected {least} to {most}")]
 #[non_exhaustive]
 pub struct OutOfRange {
-    /// Which number: `the number of workers`.
+    /// The name of the number, such as `the number of workers`.
     pub what: &'static str,
     /// The number that was given.
     pub value: usize,
-    /// The least that it may be.
+    /// The least valid number.
     pub least: usize,
-    /// The most that it may be.
+    /// The greatest valid number.
     pub most: usize,
 }

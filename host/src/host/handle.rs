@@ -1,6 +1,5 @@
 //! The host: a run's owner in the application.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::builder::HostBuilder;
 use super::checks::in_range;
 use super::error::OutOfRange;
 use super::run_folder::RunFolder;
-use super::swap::{self, Builds};
+use super::swap::Swaps;
 use crate::limits;
 use crate::plugin::Plugin;
 use crate::record::checkpoint::Checkpoint;
@@ -21,7 +20,7 @@ use crate::segment::failpoint::{Failpoint, Fault};
 use crate::segment::sync::Ordering;
 use crate::stream::batches::Batches;
 use crate::stream::delivery::Stream;
-use crate::stream::roster::{ProcessInfo, ProcessRole};
+use crate::stream::roster::ProcessInfo;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
 use crate::supervisor::mailbox::{Mailbox, Wish};
@@ -29,8 +28,36 @@ use crate::supervisor::swap_error::SwapError;
 
 /// A running buffer: a commander, workers, and the slots that they fill.
 ///
-/// Dropping it stops everything, within the time that the builder's `stop_grace` gives, whatever the plugins do. Batches that
-/// the application holds stay valid.
+/// Every method takes `&self` and may be called from any thread, also while other threads wait for
+/// batches. Only [`stop`](Self::stop), the swaps and [`roll_back`](Self::roll_back) wait for
+/// processes; all others return at once.
+///
+/// Dropping the host stops the run within the builder's [`stop_grace`](HostBuilder::stop_grace),
+/// whatever the plugins do. Batches that the application holds stay valid.
+///
+/// | Group | Methods |
+/// | --- | --- |
+/// | start | [`builder`](Self::builder) |
+/// | batches | [`batches`](Self::batches), [`schema`](Self::schema), [`ordered`](Self::ordered) |
+/// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
+/// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
+/// | what happens | [`statistics`](Self::statistics), [`stall_report`](Self::stall_report), [`processes`](Self::processes), [`fork_server_pid`](Self::fork_server_pid) |
+/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop) |
+///
+/// ```no_run
+/// # use cobuf_host::{Host, Plugin};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = Host::builder()
+///     .commander(Plugin::named("index-commander"))
+///     .producer(Plugin::named("digits-producer"))
+///     .start()?;
+/// for batch in host.batches() {
+///     println!("batch {}", batch?.sequence());
+/// }
+/// println!("limited by {}", host.statistics().limited_by());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Host {
     stream: Arc<Stream>,
@@ -41,30 +68,10 @@ pub struct Host {
     stop_grace: Duration,
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
-    builds: Builds,
-}
-
-/// What is known of the swaps of a run.
-#[derive(Debug, Default)]
-struct Swaps {
-    /// How many were asked for.
-    count: u32,
-    /// The run's copies of the plugins before.
-    commander: Option<PathBuf>,
-    producer: Option<PathBuf>,
-}
-
-impl Swaps {
-    fn before(&mut self, kind: PluginKind) -> &mut Option<PathBuf> {
-        match kind {
-            PluginKind::Commander => &mut self.commander,
-            PluginKind::Producer => &mut self.producer,
-        }
-    }
 }
 
 impl Host {
-    /// A host to be set up.
+    /// The settings of a host to be; [`HostBuilder::start`] starts it.
     pub fn builder() -> HostBuilder {
         HostBuilder::new()
     }
@@ -76,30 +83,51 @@ impl Host {
         stop_grace: Duration,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
-        let swaps = Mutex::default();
-        Self { stream, mailbox, supervisor, folder, stop_grace, swaps, builds: Builds::default() }
+        Self { stream, mailbox, supervisor, folder, stop_grace, swaps: Mutex::default() }
     }
 
-    /// The stream of batches. Every call gives another handle of the same stream.
+    /// The stream of batches. Each call gives another handle of the same stream: a batch goes to
+    /// one of them.
+    ///
+    /// ```
+    /// # fn consume(host: &cobuf_host::Host) {
+    /// std::thread::scope(|scope| {
+    ///     for mut batches in [host.batches(), host.batches()] {
+    ///         scope.spawn(move || batches.by_ref().flatten().for_each(drop));
+    ///     }
+    /// });
+    /// # }
+    /// ```
     pub fn batches(&self) -> Batches {
         Batches::new(self.stream.clone())
     }
 
-    /// The arrays of every slot, as the producer declared them.
+    /// The arrays of each slot, as the producer declared them. The same for the whole run.
     pub fn schema(&self) -> &Schema {
         &self.stream.segment.layout().sizes.schema
     }
 
-    /// The number of workers that there shall be.
+    /// The number of workers that the host keeps alive, as set or found last. While workers start
+    /// or end, there may be fewer or more processes.
     pub fn workers(&self) -> usize {
         self.stream.counters.workers.load(Ordering::Relaxed) as usize
     }
 
-    /// Changes the number of workers, 1 to [`limits::MAX_WORKERS`]; returns at once. New ones are started; those that are too many end
-    /// after the message that they hold. Nothing is lost or done twice.
+    /// Changes the number of workers, 1 to [`limits::MAX_WORKERS`], and returns at once.
+    ///
+    /// The supervisor starts new workers. Surplus workers end after the message that they hold, so
+    /// nothing is lost. A search by [`Workers::Auto`](crate::Workers::Auto) that is not over may
+    /// change the number again.
     ///
     /// # Errors
     /// [`OutOfRange`]: the number stays as it is.
+    ///
+    /// ```
+    /// # fn change(host: &cobuf_host::Host) -> Result<(), cobuf_host::OutOfRange> {
+    /// host.set_workers(8)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_workers(&self, workers: usize) -> Result<(), OutOfRange> {
         let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
         self.stream.counters.workers.store(workers as u64, Ordering::Relaxed);
@@ -107,29 +135,46 @@ impl Host {
         Ok(())
     }
 
-    /// Puts another producer in the place of the one that runs, with the same configuration, and gives the first message that is the new
-    /// one's: every batch before comes from the old code, that one and all after it from the new, in both orders of delivery;
-    /// [`Batch::edition`](crate::Batch::edition) tells. Nothing is lost or done twice, and nobody waits for it but the caller.
+    /// Replaces the producer under the running stream, with the same configuration, and returns the
+    /// number of the first batch that the new code makes.
     ///
-    /// A package is built first. The file is read and checked, opened in a process that is thrown away, and does there the newest message
-    /// that is in a slot, or, where it fails at that, one of those before; then workers for it are started beside the old ones. Those take no
-    /// new messages from the cut on, and end after what they have. An earlier swap's old workers are waited for. Takes no batch, so that
-    /// the consumer's thread may call it.
+    /// Every batch before it comes from the old code, that one and all after it from the new code,
+    /// in either order of delivery; [`Batch::edition`](crate::Batch::edition) tells. Only the
+    /// caller waits. The call takes no batch, so the thread that takes the batches may make it.
+    /// Swaps are done one after the other.
     ///
-    /// For that time there are twice as many workers, two with each number, and the rehearsal is told that it is worker 0: a plugin that
-    /// derives a port or a lock from its number must bear that.
+    /// The plugin is a file, or a name that is looked up. For a package, give [`Plugin::built`].
+    ///
+    /// The steps: the file is checked; a rehearsal in a process that is thrown away produces a
+    /// message of the stream; workers of the new code start beside the old ones; after the cut the
+    /// old ones end with the message that they hold. Meanwhile there are two workers of each
+    /// number, and the rehearsal is worker 0: a plugin that derives a port or a lock from its
+    /// number must allow for that. See [`guide::swapping`](crate::guide::swapping).
     ///
     /// # Errors
     /// [`SwapError`]: the old producer goes on as if nothing had been asked for.
+    ///
+    /// ```no_run
+    /// # use cobuf_host::{Host, Plugin};
+    /// # fn roll_out(host: &Host) -> Result<(), Box<dyn std::error::Error>> {
+    /// let plugin = Plugin::package("plugins/slides").built()?;
+    /// let first = host.swap_producer(&plugin)?;
+    /// println!("from batch {first} on, edition {}", host.edition());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn swap_producer(&self, plugin: &Plugin) -> Result<u64, SwapError> {
         self.swap(PluginKind::Producer, Some(plugin))
     }
 
-    /// Puts another commander in the place of the one that runs, with the same configuration, and gives the first message that is the new
-    /// one's. The new one is rehearsed beside the old one, as in [`swap_producer`](Self::swap_producer): brought to the message that is next,
-    /// and asked for it. Then the old one ends between two messages; the new one goes on with the state that it saves there, where it
-    /// saves any, or else goes to the message as after a restart. Where the old one does not come back within the start timeout, it is
-    /// killed. From the old one's end until the new one is ready there are no new messages: batches come until the slots are used up.
+    /// Replaces the commander under the running stream, with the same configuration, and returns
+    /// the number of the first message that the new one makes.
+    ///
+    /// The new commander is rehearsed beside the old one: it is asked for the next message. Then
+    /// the old one ends between two messages, and the new one goes on with the state that the old
+    /// one saves there, or reaches the message as after a restart. An old commander that does not
+    /// return within the start timeout is killed. From its end until the new one is ready no
+    /// message is made: batches come as long as slots are filled.
     ///
     /// # Errors
     /// [`SwapError`]: the old commander goes on.
@@ -137,41 +182,37 @@ impl Host {
         self.swap(PluginKind::Commander, Some(plugin))
     }
 
-    /// Swaps the plugin that ran before the last swap of this kind in again, as it was then: its file may be another by now. Rolled back once
-    /// more, it is the newer one again.
+    /// Swaps in the plugin that ran before the last swap of this kind, as it was then, even if its
+    /// file has changed since. A second roll-back brings the newer plugin again.
+    ///
+    /// Returns the first message of the plugin that is back, and waits as a swap does.
     ///
     /// # Errors
-    /// [`SwapError`]: the plugin that runs goes on. [`SwapError::NothingBefore`], where there was no swap.
+    /// [`SwapError`]: the plugin that runs goes on. [`SwapError::NothingBefore`] if there was no
+    /// swap.
     pub fn roll_back(&self, kind: PluginKind) -> Result<u64, SwapError> {
         self.swap(kind, None)
     }
 
-    /// Swaps this plugin in, or that which ran before.
+    /// Swaps this plugin in, or the one that ran before.
     fn swap(&self, kind: PluginKind, plugin: Option<&Plugin>) -> Result<u64, SwapError> {
-        // Others may swap, or roll back, while it is built.
-        let built = plugin.map(|plugin| self.builds.build(plugin.clone())).transpose()?;
         let mut swaps = self.swaps.lock();
         let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
         let folder = folder.ok_or(SwapError::Ended)?;
-        let before = swaps.before(kind).clone().map(Plugin::File);
-        let plugin = built.or(before).ok_or(SwapError::NothingBefore { kind })?;
-        swaps.count += 1;
-        let swapped =
-            swap::swap(kind, &plugin, &folder, swaps.count, &self.mailbox).map_err(|error| match error {
-                // The folder is gone after a stop.
-                SwapError::Copy { .. } if self.stream.table().stop_requested() => SwapError::Ended,
-                other => other,
-            })?;
-        *swaps.before(kind) = Some(swapped.before);
-        Ok(swapped.first)
+        swaps.swap(kind, plugin, &folder, &self.mailbox).map_err(|error| match error {
+            // The folder is gone after a stop.
+            SwapError::Copy { .. } if self.stream.table().stop_requested() => SwapError::Ended,
+            other => other,
+        })
     }
 
-    /// The edition of the producer's code that takes new messages: how often it was swapped.
+    /// The edition of the producer that takes new messages: the number of swaps and roll-backs of
+    /// the producer so far.
     pub fn edition(&self) -> u32 {
         self.stream.counters.edition.load(Ordering::Relaxed) as u32
     }
 
-    /// The number of slots.
+    /// The number of slots. The same for the whole run.
     pub fn slots(&self) -> usize {
         self.stream.segment.layout().sizes.slots
     }
@@ -181,17 +222,21 @@ impl Host {
         self.stream.ordered
     }
 
-    /// What the run did so far.
+    /// Counts and times of the run so far. They stay readable after a stop.
     pub fn statistics(&self) -> Statistics {
         Statistics::of(&self.stream)
     }
 
-    /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment, from any thread, also after a stop.
+    /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment,
+    /// also after a stop.
+    ///
+    /// A batch counts as delivered once it is dropped. See
+    /// [`guide::checkpoints`](crate::guide::checkpoints).
     pub fn checkpoint(&self) -> Checkpoint {
         self.stream.history.checkpoint()
     }
 
-    /// Who holds the slots, and since when.
+    /// Which process holds each slot, and since when: to find out why no batch comes.
     pub fn stall_report(&self) -> StallReport {
         StallReport::of(&self.stream)
     }
@@ -201,30 +246,36 @@ impl Host {
         self.stream.counters.fork_server.load(Ordering::Relaxed) as u32
     }
 
-    /// The processes that run now: the fork server, the commander while it has messages to give, the workers.
+    /// The processes that run now: the fork server, the commander as long as it has messages to
+    /// make, the workers. For debuggers, profilers and tests.
+    ///
+    /// All of them are known once [`start`](HostBuilder::start) has returned; after a stop there are
+    /// none.
     pub fn processes(&self) -> Vec<ProcessInfo> {
-        let server = ProcessInfo { role: ProcessRole::ForkServer, pid: self.fork_server_pid() };
-        [server].into_iter().chain(self.stream.roster.processes()).collect()
+        self.stream.roster.processes()
     }
 
-    /// Has the next process that comes by this place fail, once: to test that an application, or cobuf, survives it.
+    /// Makes the next process that passes this place fail, once: to test that an application
+    /// survives it.
     #[cfg(feature = "failpoints")]
     pub fn arm(&self, point: Failpoint, fault: Fault) {
         self.stream.table().control.armed.arm(point, fault);
     }
 
-    /// Whether nobody has come by the failpoint that was armed last.
+    /// Whether no process has passed the failpoint that was armed last.
     #[cfg(feature = "failpoints")]
     pub fn is_armed(&self) -> bool {
         self.stream.table().control.armed.is_armed()
     }
 
-    /// Stops the run and waits until all of its processes are gone. From any thread: waiting consumers see the end of the stream, a swap that
-    /// is going on ends with [`SwapError::Ended`]. A second call waits for the first, and does nothing.
+    /// Stops the run and waits until all of its processes are gone, at most a little longer than
+    /// the builder's [`stop_grace`](HostBuilder::stop_grace).
+    ///
+    /// Waiting consumers see the end of the stream; a swap in progress ends with
+    /// [`SwapError::Ended`]. A second call waits for the first one, and does nothing.
     pub fn stop(&self) {
         let mut running = self.supervisor.lock();
         let Some(supervisor) = running.take() else { return };
-        self.builds.stop();
         self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
         self.mailbox.send(Wish::Stop(self.stop_grace));

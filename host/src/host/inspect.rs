@@ -1,4 +1,4 @@
-//! What a plugin is and declares, without a run.
+//! A plugin's declarations, without a run.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::error::StartError;
 use super::startup;
 use crate::plugin::Plugin;
 
-/// What a plugin declares.
+/// The declarations of a plugin.
 #[derive(Debug, Clone)]
 pub struct Declarations {
     /// The JSON Schema of its configuration.
@@ -19,7 +19,7 @@ pub struct Declarations {
     pub schema: Option<Schema>,
 }
 
-/// Asks a plugin what it declares, in a process of its own, and checks a configuration.
+/// Asks a plugin for its declarations, in a process of its own, and checks a configuration.
 ///
 /// The plugin's manifest can be read without running its code: [`Plugin::manifest`].
 ///
@@ -56,7 +56,8 @@ impl Inspection {
         self
     }
 
-    /// The fork server's executable, as [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
+    /// The fork server's executable, as
+    /// [`HostBuilder::fork_server`](crate::HostBuilder::fork_server).
     pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
         self.fork_server = Some(executable.into());
         self

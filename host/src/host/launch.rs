@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::error::StartError;
 use crate::limits::DEFAULT_START_TIMEOUT;
-use crate::process::launch::{ForkServer, StartMethod};
-use crate::protocol::channel::EventReceiver;
+use crate::process::connection::Connection;
+use crate::process::launch::StartMethod;
 
 /// How a run's fork server is started, and how long its plugins may take.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl Launch {
     }
 
     /// Starts the fork server, which gets ready while plugins are read.
-    pub(crate) fn start(&self) -> Result<(ForkServer, EventReceiver), StartError> {
-        Ok(ForkServer::launch(self.method, self.executable.as_deref())?)
+    pub(crate) fn start(&self) -> Result<Connection, StartError> {
+        Ok(Connection::open(self.method, self.executable.as_deref())?)
     }
 }

@@ -1,14 +1,15 @@
 //! A run from its settings to its end.
 //!
 //! ```text
-//!   builder     the settings; checks: are they in their ranges, and what earlier runs left
+//!   builder     the settings; checks: numbers in their ranges, files of earlier runs
 //!   launch      how the fork server is started
-//!   startup     from the settings to a running host; session: the run between its first process and its host
+//!   startup     from the settings to a running host
+//!   session     questions to a fork server and its processes, before a run or without one
 //!   handle      the running host
-//!   swap        what the application's thread does for a swap
+//!   swap        the part of a swap that the application's thread does
 //!   pipeline    pipeline files
-//!   inspect     what a plugin declares, without a run
-//!   run_folder  the run's own folder, and what a dead run left
+//!   inspect     a plugin's declarations, without a run
+//!   run_folder  the run's own folder, and the sweep of dead runs' folders
 //! ```
 
 pub(crate) mod builder;

@@ -1,9 +1,10 @@
-//! A run's own folder for the plugins' private copies, its name shared with the segment, and the sweep of what dead runs left.
+//! A run's own folder for private copies of plugins, and the sweep of folders that dead runs left.
 //!
-//! The folder is locked (flock) by the host as long as the run lives; the kernel takes the lock away with the process. So
-//! a folder that can be locked belongs to a dead run, whatever process numbers say: the next start removes it and the
-//! shared memory of the same name. In the ordinary course nothing is left: the host removes its folder, or the fork
-//! server does when the host was killed, and the segment has no name by then.
+//! The host locks the folder (flock) as long as the run lives; the kernel releases the lock with
+//! the process. So a folder that can be locked belongs to a dead run, whatever process numbers say:
+//! the next start removes it, and the shared memory of the same name. Usually nothing is left: the
+//! host removes its folder, or the fork server does if the host was killed, and the segment has no
+//! name by then.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,20 +26,21 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a folder that nobody has, after sweeping those of dead runs.
+    /// Makes a folder of a new name, after sweeping those of dead runs.
     pub(crate) fn create() -> io::Result<Self> {
-        // Processes of the run may change their working directory.
+        // Absolute, because processes of the run may change their working directory.
         let parent = std::path::absolute(std::env::temp_dir())?;
         sweep(&parent);
         loop {
-            // tempfile chooses the name; the folder is kept by us, because its removal depends on who dies first.
+            // tempfile chooses the name only, because the folder's removal depends on which process
+            // dies first.
             let path = tempfile::Builder::new()
                 .prefix(PREFIX)
                 .make_in(&parent, |path| fs::DirBuilder::new().mode(0o700).create(path))?
                 .into_temp_path()
                 .keep()?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // Between making and locking, another start's sweep may have taken it for a dead run's.
+            // Before the lock, the sweep of another start may take the folder for a dead run's.
             if let Some(locked) = lock(&path) {
                 return Ok(Self { path, name, _locked: locked });
             }
@@ -57,12 +59,13 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // Gone already where a fork server took the host for dead.
+        // The folder is gone already if a fork server took the host for dead.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// Removes what dead runs left. What cannot be removed, such as other users' runs, is left alone.
+/// Removes folders and names of dead runs. Those that cannot be removed, such as other users',
+/// stay.
 fn sweep(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().map_while(Result::ok);
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
@@ -70,14 +73,14 @@ fn sweep(parent: &Path) {
         let ours = entry.metadata().is_ok_and(|data| data.uid() == rustix::process::geteuid().as_raw());
         let Some(_locked) = (is_folder && ours).then(|| lock(&entry.path())).flatten() else { continue };
         let name = entry.file_name();
-        tracing::debug!(run = %name.display(), "sweeping what a killed run left");
+        tracing::debug!(run = %name.display(), "removing the folder of a killed run");
         let _ = rustix::shm::unlink(name.as_encoded_bytes());
         remove_copies(&entry.path());
     }
 }
 
-/// Removes a dead run's folder: private copies of plugins, which is all that a run puts there. A folder with anything else in
-/// it stays: somebody may have chosen our name for his own.
+/// Removes a dead run's folder if it has private copies of plugins only, which is all that a run
+/// puts there. A folder with any other file stays, since it may be a user's own.
 fn remove_copies(folder: &Path) {
     let entries = || fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
     let is_copy = |entry: &fs::DirEntry| {
@@ -90,7 +93,7 @@ fn remove_copies(folder: &Path) {
     }
 }
 
-/// Locks a folder that is still there; `None` where somebody else has, or removed it.
+/// Locks a folder that still exists; `None` if another process locked or removed it.
 fn lock(path: &Path) -> Option<File> {
     let folder = File::open(path).ok()?;
     flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()?;
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_only_what_the_dead_left_swept() {
+    fn only_folders_of_dead_runs_are_removed() {
         let alive = RunFolder::create().unwrap();
         let parent = tempfile::tempdir().unwrap();
         let folder = |name: &str, file: &str| {

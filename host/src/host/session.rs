@@ -1,79 +1,80 @@
-//! A run between its first process and its host: says what to do next, and reads what the processes answer.
+//! Questions to a fork server and its processes, one after the other: for a run before its first
+//! process, for `inspect`, and for the conformance tests.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{PluginKind, Schema};
 
-use super::checks::Numbers;
 use super::error::StartError;
-use super::handle::Host;
 use super::launch::Launch;
 use super::run_folder::RunFolder;
-use crate::limits::{MAX_UNANSWERED, SERVER_MARGIN};
-use crate::plugin::PluginError;
-use crate::process::launch::{ForkServer, LaunchError, StartMethod};
-use crate::protocol::channel::{EventReceiver, Received, Watched};
+use crate::process::connection::Connection;
+use crate::process::launch::{LaunchError, StartMethod};
+use crate::protocol::channel::Received;
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::mapping::SegmentError;
 use crate::segment::memory::Segment;
-use crate::segment::place::Place;
-use crate::segment::sync::Ordering;
-use crate::stream::delivery::Stream;
 use crate::supervisor::plugin_logs::forward_log;
-use crate::supervisor::{Care, Started, Supervisor};
 use crate::text::chain;
 
-/// A run that is being started.
+/// A fork server that has a plan.
 pub(crate) struct Session {
-    server: Option<ForkServer>,
+    /// There until a run takes them.
+    owned: Option<(Connection, RunFolder)>,
     plan: Plan,
-    events: Option<EventReceiver>,
-    folder: Option<RunFolder>,
     deadline: Instant,
     limit: Duration,
-    /// What happened to plugins that were up before all were: for the supervisor.
-    early: Vec<Event>,
-    /// What workers have logged by then.
-    early_logs: Vec<(Place, String)>,
+}
+
+/// What a run takes from its session.
+pub(super) struct Parts {
+    pub(super) connection: Connection,
+    pub(super) folder: RunFolder,
+    pub(super) plan: Plan,
+    /// When the start has taken too long.
+    pub(super) deadline: Instant,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Only where the start failed: nothing is worth waiting for.
-        if let Some(server) = self.server.take() {
-            let _ = server.request(&Request::Stop { grace: Duration::ZERO });
-            server.wait(SERVER_MARGIN);
+        if let Some((connection, _)) = &self.owned {
+            connection.end();
         }
     }
 }
 
 impl Session {
     pub(crate) fn open(
-        (server, events): (ForkServer, EventReceiver),
+        connection: Connection,
         plan: Plan,
         folder: RunFolder,
         launch: &Launch,
     ) -> Result<Self, StartError> {
-        let mut session = Self {
-            server: Some(server),
-            events: Some(events),
-            folder: Some(folder),
-            deadline: Instant::now() + launch.start_timeout,
-            limit: launch.start_timeout,
-            early: Vec::new(),
-            early_logs: Vec::new(),
-            plan,
-        };
+        let limit = launch.start_timeout;
+        let owned = Some((connection, folder));
+        let mut session = Self { owned, plan, deadline: Instant::now() + limit, limit };
         session.greet(launch)?;
         session.request(Request::Configure(Box::new(session.plan.clone())))?;
         Ok(session)
     }
 
-    /// Has the next events wait for no longer than this from now on.
+    /// Hands everything over to a run.
+    pub(super) fn into_parts(mut self) -> Parts {
+        let Some((connection, folder)) = self.owned.take() else {
+            unreachable!("a session is made into a run once")
+        };
+        Parts { connection, folder, plan: std::mem::take(&mut self.plan), deadline: self.deadline }
+    }
+
+    fn owned(&mut self) -> &mut (Connection, RunFolder) {
+        let Some(owned) = &mut self.owned else { unreachable!("a session is asked until a run takes it") };
+        owned
+    }
+
+    /// Limits the wait for the next events, from now on.
     pub(crate) fn give_time(&mut self, limit: Duration) {
         (self.deadline, self.limit) = (Instant::now() + limit, limit);
     }
@@ -116,7 +117,7 @@ impl Session {
             match self.next_event(&format!("the {kind} {}", self.plan.name(role)))? {
                 Event::Probed { config_schema, schema, .. } => answer = Some((config_schema, schema)),
                 Event::Exited { role: ended, how } if ended == role => {
-                    return answer.ok_or_else(|| self.died(role, how.to_string()));
+                    return answer.ok_or_else(|| self.failed(role, SetupFailure::Died(how)));
                 }
                 event => self.take_usual(event)?,
             }
@@ -125,11 +126,9 @@ impl Session {
 
     /// Makes the segment and has the fork server map it.
     pub(super) fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
-        let (Some(folder), Some(server)) = (&self.folder, &self.server) else {
-            unreachable!("folder and server are there until the host takes them")
-        };
+        let (connection, folder) = self.owned();
         let segment = create_segment(folder.name(), sizes)?;
-        server.attach(&segment).map_err(|_| StartError::ForkServerDied)?;
+        connection.attach(&segment).map_err(|_| StartError::ForkServerDied)?;
         loop {
             match self.next_event("the fork server")? {
                 Event::Attached(Ok(())) => return Ok(segment),
@@ -141,139 +140,42 @@ impl Session {
         }
     }
 
-    /// Starts the commander and all workers, and waits until every plugin is constructed.
-    pub(super) fn start_plugins(&mut self, stream: &Stream, workers: usize) -> Result<(), StartError> {
-        let sequence = stream.history.earlier().next_missing(0);
-        let beginning = stream.history.beginning_at(sequence);
-        self.request(Request::Start(Role::Commander, Some(beginning)))?;
-        let mut missing_workers =
-            (0..workers).map(|worker| Role::Worker { place: Place::new(0, worker), incarnation: 0 });
-        for role in missing_workers.by_ref().take(MAX_UNANSWERED as usize) {
-            self.request(Request::Start(role, None))?;
-        }
-        let (mut ready, mut started) = (Vec::with_capacity(workers + 1), 0);
-        // Both are waited for: a process may be ready before the fork server has told its number, and
-        // the application may ask for the processes as soon as it has the host.
-        while ready.len().min(started) < workers + 1 {
-            let missing = workers + 1 - ready.len().min(started);
-            let waiting_for = format!("the construction of {missing} of {} plugin processes", workers + 1);
-            let event = self.next_event(&waiting_for)?;
-            match event {
-                Event::Ready { role } if !ready.contains(&role) => ready.push(role),
-                Event::Exited { role, .. }
-                | Event::SetupFailed { role, .. }
-                | Event::Renewing { role }
-                | Event::Ready { role }
-                    if ready.contains(&role) =>
-                {
-                    // A commander with few messages may be done, a worker may have died or panicked of its first message.
-                    self.early.push(event);
-                }
-                // Here and now: the host's first checkpoint may be asked for before the supervisor has read anything.
-                Event::Saved(state) => stream.history.note_state(state),
-                Event::Started { role, pid: Ok(pid) } => {
-                    stream.roster.insert(role, pid);
-                    started += 1;
-                    if let Some(role) = missing_workers.next() {
-                        self.request(Request::Start(role, None))?;
-                    }
-                }
-                Event::CommanderFailed(_) | Event::Crashed { .. } => {
-                    self.early.push(event);
-                }
-                event => self.take_usual(event)?,
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn into_host(
-        mut self,
-        stream: Stream,
-        numbers: Numbers,
-        care: Care,
-        stop_grace: Duration,
-    ) -> Result<Host, StartError> {
-        let stream = Arc::new(stream);
-        // From here on the supervisor stops the server.
-        let (Some(server), Some(events), Some(folder)) =
-            (self.server.take(), self.events.take(), self.folder.take())
-        else {
-            unreachable!("a session is made into a host once")
-        };
-        stream.counters.fork_server.store(server.pid().into(), Ordering::Relaxed);
-        let supervisor = Supervisor::spawn(Started {
-            stream: stream.clone(),
-            server,
-            events,
-            plan: self.plan.clone(),
-            care,
-            workers: numbers.workers,
-            tune_up_to: numbers.tune_up_to,
-            early: std::mem::take(&mut self.early),
-            early_logs: std::mem::take(&mut self.early_logs),
-        })
-        .map_err(|source| StartError::Io { what: "start a thread", source })?;
-        Ok(Host::new(stream, supervisor, folder, stop_grace))
-    }
-
-    pub(crate) fn request(&self, request: Request) -> Result<(), StartError> {
-        let Some(server) = &self.server else { unreachable!("the server is there until the host takes it") };
-        server.request(&request).map_err(|_| StartError::ForkServerDied)
+    pub(crate) fn request(&mut self, request: Request) -> Result<(), StartError> {
+        self.owned().0.request(&request).map_err(|_| StartError::ForkServerDied)
     }
 
     pub(crate) fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
-        let (Some(server), Some(events)) = (&self.server, &mut self.events) else {
-            unreachable!("server and events are there until the host takes them")
-        };
-        let watched = Watched { server: Some(server.alive()), mail: None };
-        match events.receive(watched, Some(self.deadline)) {
+        let deadline = Some(self.deadline);
+        match self.owned().0.receive(None, deadline) {
             Ok(Received::Event(event)) => Ok(event),
             Ok(Received::TimedOut | Received::Mail) => {
                 Err(StartError::Timeout { waiting_for: waiting_for.to_owned(), limit: self.limit })
             }
             Ok(Received::Closed) => Err(StartError::ForkServerDied),
-            Err(source) => Err(StartError::Io { what: "read what the run's processes say", source }),
+            Err(source) => Err(StartError::unreadable(source)),
         }
     }
 
-    /// What may come at any time while starting: logs, and failures that end the start.
+    /// What may come at any time: logs, and failures of the process that was asked.
     fn take_usual(&mut self, event: Event) -> Result<(), StartError> {
         match event {
             Event::Log { role, level, target, message } => {
                 forward_log(self.plan.name(role), role, level, &target, &message);
-                if let Role::Worker { place, .. } = role {
-                    self.early_logs.push((place, message));
-                }
                 Ok(())
             }
-            Event::SetupFailed { role, failure } => Err(self.setup_failed(role, failure)),
-            Event::Exited { role, how } => Err(self.died(role, how.to_string())),
-            Event::Started { role, pid: Err(reason) } => {
-                Err(StartError::Process { role: role.to_string(), reason })
-            }
+            Event::SetupFailed { role, failure } => Err(self.failed(role, failure)),
+            Event::Exited { role, how } => Err(self.failed(role, SetupFailure::Died(how))),
+            Event::Started { role, pid: Err(reason) } => Err(self.failed(role, SetupFailure::Init(reason))),
             _ => Ok(()),
         }
     }
 
-    fn setup_failed(&self, role: Role, failure: SetupFailure) -> StartError {
-        let (kind, plugin) = (role.kind(), self.plan.name(role).to_owned());
-        match failure {
-            SetupFailure::Plugin(source) => PluginError::Setup { kind, plugin, source }.into(),
-            SetupFailure::Load(reason) => {
-                let path = self.plan.plugin(role).map(|plugin| plugin.origin.clone()).unwrap_or_default();
-                PluginError::Load { path, reason }.into()
-            }
-            other => StartError::Process { role: role.to_string(), reason: other.into_text() },
-        }
-    }
-
-    fn died(&self, role: Role, how: String) -> StartError {
-        PluginError::Died { kind: role.kind(), plugin: self.plan.name(role).to_owned(), how }.into()
+    fn failed(&self, role: Role, failure: SetupFailure) -> StartError {
+        StartError::of_process(role, self.plan.plugin(role), failure)
     }
 }
 
-/// Makes the segment, where there is memory enough.
+/// Makes the segment, if there is memory enough.
 fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
     let (slots, slot_bytes) = (sizes.slots, sizes.schema.bytes());
     let available = rustix::fs::statvfs("/dev/shm").map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);

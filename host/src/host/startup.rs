@@ -1,15 +1,18 @@
 //! From a builder to a running host, one checked step after the other.
 //!
 //! ```text
-//!   numbers ─► fork server ─► plugins' files ─► run folder, private copies       the two at the same time
-//!     ─► probes: configurations accepted? which arrays? ─► segment, as large as the schema wants
-//!     ─► commander and workers constructed ─► supervisor
+//!   checks      numbers ─► fork server, and at the same time plugins' files ─► run folder, copies
+//!   session     probes: configurations accepted? which arrays? ─► segment, as large as they want
+//!   supervisor  commander and workers constructed, on this thread ─► the same loop on its own
 //! ```
 //!
-//! Until the last step the starting thread reads the events itself, see [`session`]. An error at any step drops a [`Session`], which
-//! stops what runs and removes what was made.
+//! Each event has one reader: the session, which asks a question at a time, until the first process
+//! of the run is started; the supervisor from then on. An error at any step drops session or
+//! supervisor and folder, which ends all processes and removes the folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cobuf_plugin_api::{PluginKind, Schema};
 use tracing::level_filters::LevelFilter;
@@ -20,16 +23,20 @@ use super::error::StartError;
 use super::handle::Host;
 use super::launch::Launch;
 use super::run_folder::RunFolder;
-use super::session::Session;
+use super::session::{Parts, Session};
 use crate::plugin::Plugin;
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
+use crate::supervisor::Supervisor;
+use crate::supervisor::starting::StartFailure;
+use crate::supervisor::supervision::Supervised;
 
 impl HostBuilder {
-    /// Checks everything, builds plugins that are packages, starts all processes and waits until every plugin is constructed.
+    /// Checks everything, builds plugins that are packages, starts all processes and waits until
+    /// every plugin is constructed.
     ///
     /// # Errors
     /// [`StartError`]; nothing of the run is left then.
@@ -40,22 +47,16 @@ impl HostBuilder {
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let numbers = builder.numbers()?;
-    // It gets ready while the plugins' files are read and copied.
     let launch = builder.launch();
-    let launched = launch.start()?;
+    // It gets ready while the plugins' files are read and copied.
+    let connection = launch.start()?;
     let commander = builder.choose(PluginKind::Commander)?;
     let producer = builder.choose(PluginKind::Producer)?;
     let care = builder.care()?;
     let identity = Identity::new(builder.seed, commander.named(), producer.named());
     let Inheritance { history, letters } = builder.inheritance(identity)?;
     let folder = create_run_folder()?;
-    let (commander_config, producer_config) = (commander.config.clone(), producer.config.clone());
-    let producer = ProducerPlan { plugin: producer.plan(folder.path())?, edition: 0 };
-    let commander = Some(commander.plan(folder.path())?);
     let plan = Plan {
-        plugins: Plugins { commander, producers: [Some(producer), None], candidate: None },
-        commander_config,
-        producer_config,
         workers: numbers.workers as u32,
         seed: builder.seed,
         // A replay ends with its last letter.
@@ -65,22 +66,43 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         pin_workers: builder.pin_workers,
         done: history.earlier().clone(),
         letters,
-        examination: None,
-        max_log_level: max_log_level(),
-        run_folder: folder.path().to_owned(),
+        ..plan_of(Some(commander), Some(producer), &folder)?
     };
-    let mut session = Session::open(launched, plan, folder, &launch)?;
+    let mut session = Session::open(connection, plan, folder, &launch)?;
     session.probe(PluginKind::Commander, true)?;
     let (_, schema) = session.probe(PluginKind::Producer, true)?;
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let segment = session.attach(sizes(numbers, schema))?;
-    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
-    session.start_plugins(&stream, numbers.workers)?;
-    session.into_host(stream, numbers, care, builder.stop_grace)
+    let stream = Arc::new(Stream::new(segment, builder.ordered, builder.on_failure, history));
+    let Parts { folder, connection, plan, deadline } = session.into_parts();
+    let supervised = Supervised {
+        stream: stream.clone(),
+        plan,
+        care,
+        workers: numbers.workers,
+        tune_up_to: numbers.tune_up_to,
+    };
+    let supervisor = Supervisor::new(supervised, connection);
+    let mut supervisor = supervisor.map_err(|source| StartError::Io { what: "make a mailbox", source })?;
+    supervisor.start(deadline).map_err(|failure| not_started(failure, launch.start_timeout))?;
+    let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
+    Ok(Host::new(stream, running, folder, builder.stop_grace))
 }
 
-/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the slots' arrays.
+fn not_started(failure: StartFailure, limit: Duration) -> StartError {
+    match failure {
+        StartFailure::Process { role, plugin, failure } => {
+            StartError::of_process(role, plugin.as_deref(), failure)
+        }
+        StartFailure::Late { waiting_for } => StartError::Timeout { waiting_for, limit },
+        StartFailure::ServerDied => StartError::ForkServerDied,
+        StartFailure::Unreadable(source) => StartError::unreadable(source),
+    }
+}
+
+/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the
+/// slots' arrays.
 pub(crate) fn declarations(
     plugin: &Plugin,
     config: Option<Vec<u8>>,
@@ -103,20 +125,32 @@ pub(crate) fn plan_of_one(
     folder: &RunFolder,
     working_directory: Option<PathBuf>,
 ) -> Result<Plan, StartError> {
-    let kind = chosen.file.manifest.kind;
-    // There is no other.
-    let (commander_config, producer_config) = (chosen.config.clone(), chosen.config.clone());
-    let chosen = chosen.plan(folder.path())?;
-    let (commander, producer) = match kind {
+    let (commander, producer) = match chosen.file.manifest.kind {
         PluginKind::Commander => (Some(chosen), None),
-        PluginKind::Producer => (None, Some(ProducerPlan { plugin: chosen, edition: 0 })),
+        PluginKind::Producer => (None, Some(chosen)),
     };
+    let init = ProcessSetup { working_directory, ..ProcessSetup::default() };
+    Ok(Plan { init, ..plan_of(commander, producer, folder)? })
+}
+
+/// The plan of processes that open these plugins, of which the run's folder gets copies.
+fn plan_of(
+    commander: Option<ChosenPlugin>,
+    producer: Option<ChosenPlugin>,
+    folder: &RunFolder,
+) -> Result<Plan, StartError> {
+    let config = |chosen: &Option<ChosenPlugin>| {
+        chosen.as_ref().map(|chosen| chosen.config.clone()).unwrap_or_default()
+    };
+    let (commander_config, producer_config) = (config(&commander), config(&producer));
+    let producer = producer.map(|chosen| chosen.plan(folder.path())).transpose()?;
+    let producer = producer.map(|plugin| ProducerPlan { plugin, edition: 0 });
+    let commander = commander.map(|chosen| chosen.plan(folder.path())).transpose()?;
     Ok(Plan {
         plugins: Plugins { commander, producers: [producer, None], candidate: None },
         commander_config,
         producer_config,
         workers: 1,
-        init: ProcessSetup { working_directory, ..ProcessSetup::default() },
         max_log_level: max_log_level(),
         run_folder: folder.path().to_owned(),
         ..Plan::default()

@@ -5,7 +5,8 @@
 //!    ▲                              │                          │
 //!    └───────── Event (datagrams: one socket, many writers) ◄──┘
 //!
-//!   launch       the host's end: starts a fork server, by exec or by fork
+//!   launch       the host's end: starts a fork server, by exec or by fork; connection: the fork
+//!                server and its two sockets
 //!   fork_server  forks, reaps, reports; kills all its processes when the host is gone
 //!   entry        the first and last steps of every forked process
 //!   child        prepares a forked process as the user asked, and sends its logs to the host
@@ -27,6 +28,7 @@
 pub(crate) mod arena;
 pub(crate) mod child;
 mod commander;
+pub(crate) mod connection;
 mod crash;
 mod entry;
 mod examiner;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use cobuf_plugin_api::{PluginKind, Report, Schema};
+use cobuf_plugin_api::{PluginKind, Report, ReportKind, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::examination::Note;
 use super::plan::{Plan, Plugins};
 use super::role::Role;
+use crate::plugin::PluginError;
+use crate::plugin::copy::PluginPlan;
 use crate::record::death::Death;
 use crate::record::raw_stack::RawStack;
 use crate::record::state::{Beginning, StateAt};
@@ -21,7 +23,7 @@ pub(crate) enum Request {
     Configure(Box<Plan>),
     /// The plugins of the processes that are started from now on.
     Exchange(Box<Plugins>),
-    /// Map the segment, whose descriptor follows.
+    /// Map the segment. Its descriptor follows.
     Attach { sizes: Sizes },
     /// Fork a process. Only a commander or its rehearsal has a beginning.
     Start(Role, Option<Beginning>),
@@ -69,8 +71,8 @@ pub(crate) enum Event {
     Log { role: Role, level: u8, target: String, message: String },
 }
 
-/// Why a plugin could not be set up.
-#[derive(Debug, Serialize, Deserialize)]
+/// Why a plugin could not be set up: the failure that its process reported, or its death.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum SetupFailure {
     /// The dynamic loader refused it.
     Load(String),
@@ -80,12 +82,30 @@ pub(crate) enum SetupFailure {
     Schema(Schema),
     /// The plugin's own error or panic at a message of its rehearsal.
     Message { sequence: u64, report: Report },
-    /// The process could not be prepared as the user asked.
+    /// The process could not be forked, or not prepared as the user asked.
     Init(String),
+    /// The process ended. Only the host says this.
+    Died(Death),
 }
 
 impl SetupFailure {
-    /// The failure as one text.
+    /// As the error of the plugin that the process opened, for start, swap and rehearsal alike; the
+    /// failure itself if the plugin is not to blame, or the caller has a better error for it.
+    pub(crate) fn into_plugin_error(
+        self,
+        kind: PluginKind,
+        plugin: &PluginPlan,
+    ) -> Result<PluginError, Self> {
+        let (name, path) = (plugin.name.clone(), plugin.origin.clone());
+        match self {
+            Self::Load(reason) => Ok(PluginError::Load { path, reason }),
+            Self::Plugin(source) => Ok(PluginError::Setup { kind, plugin: name, source }),
+            Self::Died(death) => Ok(PluginError::Died { kind, plugin: name, how: death.to_string() }),
+            other => Err(other),
+        }
+    }
+
+    /// As one text.
     pub(crate) fn into_text(self) -> String {
         match self {
             Self::Load(reason) | Self::Init(reason) => reason,
@@ -94,6 +114,26 @@ impl SetupFailure {
                 "the producer declares {declared}, and declared other arrays when the host started; \
                  a schema must follow from the configuration alone"
             ),
+            Self::Died(death) => death.to_string(),
+        }
+    }
+
+    /// As a finding of `cobuf check`, which says before which plugin it is about.
+    pub(crate) fn into_finding(self) -> String {
+        match self {
+            Self::Load(reason) => format!("it cannot be loaded: {reason}"),
+            Self::Plugin(report) | Self::Message { report, .. } => format!("{}: {report}", report.kind),
+            Self::Schema(declared) => format!("it declares {declared} by now"),
+            Self::Init(reason) => reason,
+            Self::Died(death) => format!("its process was ended by {death}"),
+        }
+    }
+
+    /// As the report of a failure of the plugin.
+    pub(crate) fn into_report(self) -> Report {
+        match self {
+            Self::Plugin(report) => report,
+            other => Report::from_host(ReportKind::Error, other.into_text()),
         }
     }
 }

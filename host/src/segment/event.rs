@@ -40,7 +40,10 @@ pub(crate) struct Event {
 impl Event {
     #[cfg(all(test, cobuf_loom))]
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU32::new(0) }
+        let word = AtomicU32::new(0);
+        // Loom orders sequentially consistent stores only, and a first value is none.
+        word.store(0, Ordering::SeqCst);
+        Self { word }
     }
 
     /// Calls `poll` until it returns something, and waits for a notification between the calls.
@@ -75,7 +78,7 @@ impl Event {
 
     /// Notifies a change and wakes one waiter.
     pub(crate) fn notify_one(&self) {
-        if self.word.fetch_add(NOTIFICATION, Ordering::AcqRel) & ASLEEP != 0 && futex_wake(&self.word, 1) == 0
+        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && futex_wake(&self.word, 1) == 0
         {
             // No waiter slept any more, but one may have gone to sleep since.
             self.clear_and_wake();
@@ -108,14 +111,14 @@ impl Event {
     /// Notifies a change and wakes all sleeping waiters, even if the word says that none sleeps. A
     /// plugin may have written over it, and no process may sleep through a stop.
     pub(crate) fn rouse(&self) {
-        self.word.fetch_add(NOTIFICATION, Ordering::AcqRel);
+        self.word.fetch_add(NOTIFICATION, Ordering::SeqCst);
         self.clear_and_wake();
     }
 
     /// In this order: a waiter that went to sleep before the bit is cleared is woken; one that
     /// wants to afterwards finds another word.
     fn clear_and_wake(&self) {
-        self.word.fetch_and(!ASLEEP, Ordering::AcqRel);
+        self.word.fetch_and(!ASLEEP, Ordering::SeqCst);
         futex_wake(&self.word, EVERYONE);
     }
 

@@ -27,9 +27,9 @@ pub(super) const fn words(slots: usize) -> usize {
 pub(crate) struct SlotSet<'a>(pub(super) &'a [AtomicU64]);
 
 impl SlotSet<'_> {
-    /// Adds a slot.
+    /// Adds a slot. Sequentially consistent, as all changes of a set that is counted.
     pub(super) fn add(self, slot: usize) {
-        self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::AcqRel);
+        self.0[slot / BITS].fetch_or(1 << (slot % BITS), Ordering::SeqCst);
     }
 
     /// Removes a slot, after its word was changed. Sequentially consistent with

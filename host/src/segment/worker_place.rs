@@ -45,4 +45,10 @@ impl WorkerPlace {
     pub(crate) fn set_retire(&self, retire: Retire) {
         self.retire.store(retire as u32, Ordering::SeqCst);
     }
+
+    /// Has a worker that has not looked for a message yet count as if it had looked now.
+    pub(crate) fn watch_from(&self, nanos: u64) {
+        let order = Ordering::Relaxed;
+        let _ = self.looked_nanos.compare_exchange(u64::MAX, nanos, order, order);
+    }
 }

@@ -13,14 +13,25 @@ use super::delivery::Stream;
 use crate::segment::claim::{Claim, Reading};
 use crate::segment::slot::Outcome;
 
-/// One batch: arrays in shared memory, and what belongs to them.
+/// One batch: arrays in shared memory, with the message that they were made from.
 ///
-/// Nothing is copied: the arrays are views of the slot that the producer filled. The slot is given back when the
-/// batch is dropped. Batches may be kept, dropped in any order, sent to other threads, and outlive the host; as
-/// long as all slots are held, nothing new can be produced.
+/// Nothing is copied: the arrays are views of the slot that the producer filled. Dropping the batch
+/// frees the slot. Batches may be kept, dropped in any order, sent to other threads, and outlive
+/// the host; as long as the application holds all slots, nothing new is produced.
+///
+/// ```
+/// use cobuf_host::{Batch, Dictionary, ndarray::Ix3};
+///
+/// fn show(batch: &Batch) -> Result<(), Box<dyn std::error::Error>> {
+///     let image = batch.array::<f32, Ix3>("image")?;
+///     let message: Dictionary = batch.message()?;
+///     println!("batch {} of {message}: {:?}", batch.sequence(), image.dim());
+///     Ok(())
+/// }
+/// ```
 pub struct Batch {
     stream: Arc<Stream>,
-    /// `None` only while it is dropped.
+    /// `None` only while the batch is dropped.
     claim: Option<Claim<Reading>>,
     outcome: Outcome,
     sequence: u64,
@@ -32,26 +43,29 @@ impl Batch {
         Self { stream, claim: Some(claim), outcome, sequence }
     }
 
-    /// The batch's number in the stream, from 0: the order in which the commander gave the messages.
+    /// The batch's number in the stream, from 0. Messages are numbered in the order in which the
+    /// commander makes them.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The arrays that the batch has, with the shapes of a full batch.
+    /// The arrays of the batch, with the shapes of a full batch.
     pub fn schema(&self) -> &Schema {
         &self.stream.segment.layout().sizes.schema
     }
 
-    /// The number of rows, entries along the first axis: fewer than the schema's in a shorter batch. `None` where the arrays
-    /// do not share a first axis.
+    /// The number of rows, which are entries along the first axis. A shorter batch has fewer than
+    /// the schema says. `None` if the arrays do not share a first axis.
     pub fn rows(&self) -> Option<usize> {
         self.outcome.rows.or(self.schema().rows())
     }
 
-    /// The array `name`, with this batch's rows: elements of type `T`, dimensions `D` (`Ix1` … `Ix6`, `IxDyn`).
+    /// The array `name`, with this batch's rows: elements of type `T`, dimensions `D` (`Ix1` …
+    /// `Ix6`, `IxDyn`).
     ///
     /// # Errors
-    /// [`ArrayError`]: no such array, another element type or number of dimensions.
+    /// [`ArrayError`] if there is no such array, or its element type or number of dimensions
+    /// differs.
     pub fn array<T: Element, D: Dimension>(&self, name: &str) -> Result<ArrayView<'_, T, D>, ArrayError> {
         let index = self.schema().index_of(name).ok_or_else(|| ArrayError::Unknown {
             wanted: format!("called {name:?}"),
@@ -60,7 +74,7 @@ impl Batch {
         self.array_at(index)
     }
 
-    /// The array at a position of the schema; else as [`array`](Self::array).
+    /// The array at a position of the schema; otherwise as [`array`](Self::array).
     ///
     /// # Errors
     /// As [`array`](Self::array).
@@ -87,41 +101,43 @@ impl Batch {
         Ok((spec, &bytes[..used]))
     }
 
-    /// The message that the batch was made from, as any `serde` type, or a [`Dictionary`](cobuf_plugin_api::Dictionary).
+    /// The message that the batch was made from, as any `serde` type, or a
+    /// [`Dictionary`](cobuf_plugin_api::Dictionary).
     ///
     /// # Errors
-    /// [`CodecError`] where it is not of that type.
+    /// [`CodecError`] if the message is not of that type.
     pub fn message<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
         codec::decode("the message", self.stream.segment.message(self.claim()))
     }
 
-    /// The dictionary that the producer attached, as any `serde` type; an empty one where there is none.
+    /// The dictionary that the producer attached, as any `serde` type. It is empty if the producer
+    /// attached none.
     ///
     /// # Errors
-    /// [`CodecError`] where it is not of that type.
+    /// [`CodecError`] if the metadata is not of that type.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, CodecError> {
         const EMPTY_MAP: &[u8] = &[0x80];
         let metadata = self.stream.segment.outcome(self.claim());
         codec::decode("the metadata", if metadata.is_empty() { EMPTY_MAP } else { metadata })
     }
 
-    /// The number of the worker that produced it.
+    /// The number of the worker that produced the batch.
     pub fn worker(&self) -> u32 {
         self.outcome.worker
     }
 
-    /// The edition of the producer's code that made it: 0 for the one that the host was started with, one more with each
-    /// [`swap_producer`](crate::Host::swap_producer).
+    /// The edition of the producer's code that made the batch: 0 for the code that the host was
+    /// started with, one more with each [`swap_producer`](crate::Host::swap_producer).
     pub fn edition(&self) -> u32 {
         self.outcome.edition
     }
 
-    /// How long the producer took.
+    /// The time that the producer took for the batch.
     pub fn produce_time(&self) -> Duration {
         Duration::from_nanos(self.outcome.nanos)
     }
 
-    /// How many attempts at it ended in a worker's death before.
+    /// The number of earlier attempts at the batch, each of which ended with its worker's death.
     pub fn retries(&self) -> u32 {
         self.claim().attempts()
     }
@@ -153,18 +169,18 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// Why an array could not be had from a batch.
+/// Why a batch cannot give an array.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrayError {
-    /// There is no such array.
+    /// The batch has no such array.
     #[error("the batch has no array {wanted}; it has: {known}")]
     Unknown {
-        /// How it was asked for.
+        /// The name or position that was asked for.
         wanted: String,
-        /// The names there are.
+        /// The names of the batch's arrays.
         known: String,
     },
-    /// The array has other elements.
+    /// The array's elements are of a different type.
     #[error("array \"{}\" has elements of type {}, not {wanted}: the schema declares {array}", array.name(), array.dtype())]
     DType {
         /// The array as declared.
@@ -172,7 +188,7 @@ pub enum ArrayError {
         /// The type asked for.
         wanted: DType,
     },
-    /// The array has another number of dimensions.
+    /// The array has a different number of dimensions.
     #[error("array \"{}\" has {} dimensions, not {wanted}: the schema declares {array}", array.name(), array.shape().len())]
     Dimensions {
         /// The array as declared.
@@ -180,12 +196,13 @@ pub enum ArrayError {
         /// The number asked for.
         wanted: usize,
     },
-    /// What the producer wrote cannot be seen as this array: a `bool` in it is neither 0 nor 1.
+    /// The producer wrote bytes that are no elements of this type: a `bool` that is neither 0 nor
+    /// 1.
     #[error("the memory of array {array} cannot be read: {reason}")]
     Memory {
         /// The array as declared.
         array: ArraySpec,
-        /// What is wrong with it.
+        /// What is wrong with the bytes.
         reason: String,
     },
 }

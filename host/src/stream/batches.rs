@@ -9,20 +9,36 @@ use super::error::StreamError;
 use super::stall::StallReport;
 use crate::limits::HELD_WARNING_AFTER;
 
-/// What there was for a consumer.
+/// The answer to a consumer that asked for the next item.
 #[derive(Debug)]
 pub enum Next {
-    /// The next batch, or the error in its place.
+    /// The next batch, or the error in the place of a batch.
     Item(Result<Batch, StreamError>),
-    /// Nothing yet.
+    /// No item yet.
     Pending(WaitingFor),
     /// The stream is over, or the host was stopped.
     Ended,
 }
 
-/// The batches of a host, in order or as they come.
+/// The batches of a host, in order or as they become ready.
 ///
-/// Clones draw from the same stream: each batch goes to one of them. A clone may be sent to another thread.
+/// As an iterator it waits for the next item. Clones draw from the same stream: each batch goes to
+/// one of them. A clone may be sent to another thread.
+///
+/// ```
+/// use cobuf_host::{Batches, StreamError};
+///
+/// fn consume(batches: Batches) -> Result<(), StreamError> {
+///     for item in batches {
+///         match item {
+///             Ok(batch) => println!("batch {}", batch.sequence()),
+///             Err(error) if error.is_final() => return Err(error),
+///             Err(error) => eprintln!("{error}"), // the stream goes on
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Batches {
     stream: Arc<Stream>,
@@ -44,32 +60,32 @@ impl Batches {
         }
     }
 
-    /// The next item if it is there; never waits.
+    /// The next item if there is one; never waits.
     pub fn try_next(&self) -> Next {
         self.next_of(self.stream.poll())
     }
 
-    /// The next item, waited for at most so long.
+    /// The next item. Waits for it at most this long.
     pub fn next_timeout(&self, timeout: Duration) -> Next {
         self.next_of(self.stream.next(Instant::now().checked_add(timeout)))
     }
 
-    /// Who holds the slots, and since when: for whoever waits and wants to know for what.
+    /// Which process holds each slot, and since when: to find out why no batch comes.
     pub fn stall_report(&self) -> StallReport {
         StallReport::of(&self.stream)
     }
 
-    /// The number of batches in the whole stream, where the commander knows it.
+    /// The number of batches in the whole stream, if the commander knows it.
     pub fn total(&self) -> Option<u64> {
         self.stream.table().total()
     }
 }
 
-/// Waits for the next batch; ends with the stream, or when the host is stopped or dropped.
+/// Waits for the next item; ends with the stream, or when the host is stopped or dropped.
 ///
-/// An error stands in the place of its batch; after a [`StreamError::Batch`] the stream goes on. Where every slot is held
-/// by batches of the application, the wait says so in the log: it can then be ended only by dropping one (on another
-/// thread), or by stopping the host.
+/// An error stands in the place of its batch; see [`StreamError::is_final`]. If the application
+/// holds every slot for a second, the wait logs a warning: only another thread can then end it, by
+/// dropping a batch or by stopping the host.
 impl Iterator for Batches {
     type Item = Result<Batch, StreamError>;
 
@@ -88,7 +104,8 @@ impl Iterator for Batches {
     }
 }
 
-/// A wait without an end must not be silent: where the application has no subscriber, it goes to standard error.
+/// A wait that may never end must not be silent: without a subscriber the warning goes to standard
+/// error.
 fn warn_of_held(held: usize) {
     if tracing::dispatcher::has_been_set() {
         tracing::warn!(

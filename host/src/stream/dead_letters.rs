@@ -1,11 +1,13 @@
-//! Dead letters: a file of the messages that were given up, for people to read and for a run to produce again.
+//! Dead letters: a file of the messages that were given up, for people to read and for a run to
+//! replay.
 //!
 //! ```text
 //!   {"cobuf_dead_letters":1,"identity":{"seed":0,…}}
 //!   {"sequence":17,"kind":"crash","message":{"path":"scan.png"},"error":["the worker …"],"attempts":[…],"encoded":"81a4…"}
 //! ```
 //!
-//! JSON, a line each. `message` is for people; `encoded` is the same in MessagePack, which loses nothing.
+//! JSON, one line for each message. `message` is for people; `encoded` is the same in MessagePack,
+//! which loses nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,7 +20,7 @@ use super::error::BatchError;
 use crate::record::identity::Identity;
 use crate::record::letter::Letter;
 
-/// The version of the file's form.
+/// The version of the file's format.
 const FORMAT: u32 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,31 +45,31 @@ struct ReadLine {
     encoded: String,
 }
 
-/// Why dead letters cannot be written or read.
+/// The error of a dead-letter file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadLettersError {
     /// The file cannot be written or read.
     #[error("cannot {what} the dead letters {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation: `write` or `read`.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// A line of the file cannot be understood.
+    /// A line of the file is no dead letter.
     #[error("line {line} of {} is no dead letter of cobuf: {reason}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line's number, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
-    /// They are another run's.
+    /// The dead letters belong to a different run.
     #[error("the dead letters {} are another run's: {difference}", path.display())]
     OtherRun {
         /// The file.
@@ -77,7 +79,7 @@ pub enum DeadLettersError {
     },
 }
 
-/// A file that given-up messages are added to.
+/// A file to which messages that were given up are added.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
     path: PathBuf,
@@ -85,7 +87,7 @@ pub(crate) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Opens the file to add to it. One that is there must be this run's.
+    /// Opens the file to add to it. An existing file must belong to this run.
     pub(crate) fn open(path: &Path, identity: &Identity) -> Result<Self, DeadLettersError> {
         let failed = |source| DeadLettersError::File { what: "write", path: path.to_owned(), source };
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
@@ -95,7 +97,7 @@ impl DeadLetters {
             write_line(&mut file, &head).inspect_err(|_| drop(file.set_len(0))).map_err(failed)?;
         } else {
             read(path, identity)?;
-            // What is added does not begin in a line that was cut.
+            // Otherwise the next line would begin inside a line that was cut.
             let whole = whole_lines(&std::fs::read(path).map_err(failed)?) as u64 + 1;
             if whole < bytes {
                 tracing::warn!(path = %path.display(), "the last dead letter was cut off by a host's death; it is left out");
@@ -105,7 +107,7 @@ impl DeadLetters {
         Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
     }
 
-    /// Adds a message. A file that cannot be written is said in the log: the stream goes on.
+    /// Adds a message. If the file cannot be written, this is logged and the stream goes on.
     pub(crate) fn add(&self, error: &BatchError, encoded: &[u8]) {
         let line = Line {
             sequence: error.sequence,
@@ -118,21 +120,22 @@ impl DeadLetters {
         let mut file = self.file.lock();
         let before = file.metadata().map(|metadata| metadata.len());
         if let Err(reason) = write_line(&mut file, &line) {
-            // What was written of it would spoil the next line.
+            // A part of a line would spoil the next one.
             let _ = before.and_then(|bytes| file.set_len(bytes));
             tracing::error!(sequence = line.sequence, path = %self.path.display(), %reason, "a dead letter is lost");
         }
     }
 }
 
-/// One write for a line: several threads, and a death in the middle, leave whole lines or a cut last one.
+/// Writes a line at once: several threads, and a death in the middle, leave whole lines and at most
+/// a cut last one.
 fn write_line(file: &mut File, line: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     file.write_all(&text)
 }
 
-/// The letters in a file of this run's, by ascending number, each once.
+/// The letters in a file of this run, by ascending number, each once.
 pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, DeadLettersError> {
     let failed = |source| DeadLettersError::File { what: "read", path: path.to_owned(), source };
     let wrong =
@@ -160,7 +163,8 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, Dead
     Ok(letters)
 }
 
-/// The bytes of the whole lines, without the end of the last: a host that died may have left one that is cut.
+/// The length of all whole lines, without the last line's end: a host that died may have left a cut
+/// line after them.
 fn whole_lines(text: &[u8]) -> usize {
     text.iter().rposition(|&byte| byte == b'\n').unwrap_or_default()
 }

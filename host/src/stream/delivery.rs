@@ -1,7 +1,7 @@
-//! The consumers' side of a run: which batch is next, whether the stream is over, and why.
+//! The consumers' side of a run: which batch is next; whether the stream is over, and why.
 //!
-//! Shared by the host, its supervisor, every [`Batches`](crate::Batches) and every [`Batch`]; the mapping
-//! lives as long as the last of them.
+//! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
+//! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
 use std::time::{Duration, Instant};
 
@@ -21,22 +21,22 @@ use crate::segment::sync::{AtomicU64, Ordering};
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
 
-/// What a consumer that has nothing yet is waiting for.
+/// The cause of a consumer's wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
-    /// Every slot is held by batches of the application: nothing comes until one is dropped.
+    /// Batches of the application hold every slot: none comes until the application drops one.
     HeldBatches {
-        /// How many there are.
+        /// The number of held batches.
         held: usize,
     },
-    /// Workers are producing, or about to.
+    /// Messages are queued or in production.
     Producers,
-    /// No message is there to be produced.
+    /// There is no message to produce.
     Commander,
 }
 
-/// The consumers' common state.
+/// The state that consumers, host and supervisor share.
 pub(crate) struct Stream {
     pub(crate) segment: Segment,
     pub(crate) ordered: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Stream {
     patience: Patience,
 }
 
-/// What consumers and supervisor count.
+/// Counters of consumers and supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) delivered: AtomicU64,
@@ -61,17 +61,17 @@ pub(crate) struct Counters {
     pub(crate) commander_restarts: AtomicU64,
     pub(crate) fork_server_restarts: AtomicU64,
     pub(crate) consumer_wait_nanos: AtomicU64,
-    /// The workers that there shall be, and the most that there were.
+    /// The number of workers to keep alive, and the greatest number so far.
     pub(crate) workers: AtomicU64,
     pub(crate) most_workers: AtomicU64,
     pub(crate) swaps: AtomicU64,
-    /// How often the producer's code was swapped.
+    /// The number of swaps of the producer.
     pub(crate) edition: AtomicU64,
     /// The fork server's process number.
     pub(crate) fork_server: AtomicU64,
 }
 
-/// Where the consumers are. The lock is held for a look at the slots, never while waiting.
+/// How far the consumers are. The lock is held while the slots are looked at, never during a wait.
 #[derive(Debug)]
 struct Position {
     arrivals: Arrivals,
@@ -79,18 +79,18 @@ struct Position {
     next: u64,
     /// The number of slots taken so far.
     taken: u64,
-    /// Why the stream ends early.
+    /// The failure that ends the stream early.
     failure: Option<Failure>,
-    /// Whether there was one, also once it was reported.
+    /// Whether there was a failure, also after it was delivered.
     failed: bool,
-    /// Whether the end was already reported.
+    /// Whether the end was delivered.
     ended: bool,
 }
 
 #[derive(Debug)]
 struct Failure {
     error: StreamError,
-    /// Whether the messages that were commanded can still be produced.
+    /// Whether the messages of the commander so far can still be produced.
     after_commanded: bool,
 }
 
@@ -124,7 +124,7 @@ impl Stream {
         self.segment.table()
     }
 
-    /// Waits for the next item until the deadline; without one, says what it still waits for.
+    /// Waits for the next item until the deadline. If none comes, returns the cause of the wait.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
         let ready = &self.table().control.ready;
         let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
@@ -134,12 +134,12 @@ impl Stream {
         found.ok_or_else(|| self.waiting_for())
     }
 
-    /// The next item, if it is there.
+    /// The next item, if there is one.
     pub(crate) fn poll(&self) -> Result<Item, WaitingFor> {
         self.look().ok_or_else(|| self.waiting_for())
     }
 
-    /// The next item, or the end, if it is there.
+    /// The next item, or the end, if there is one.
     fn look(&self) -> Option<Item> {
         loop {
             let taken = self.take(&mut self.position.lock());
@@ -161,7 +161,7 @@ impl Stream {
         if table.stop_requested() || position.ended {
             return Taken::End;
         }
-        // Read before the look at the slots: what was ready when the stream failed is then seen.
+        // Read before the slots: batches that were ready when the stream failed are then found.
         let lost = position.failure.as_ref().is_some_and(|failure| !failure.after_commanded);
         let wanted = if self.ordered { Wanted::Sequence(position.next) } else { Wanted::Any };
         if let Some(claim) = position.arrivals.take(table, wanted) {
@@ -170,12 +170,12 @@ impl Stream {
                 position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
                 table.want(position.next);
             }
-            // Under the lock: another consumer gets nothing that comes after it.
+            // Under the lock, so that another consumer gets no later item.
             position.ended = self.stops(&claim);
             return Taken::Claim(claim);
         }
         let all = table.end().map(|end| end - self.history.earlier().count_below(end));
-        // More than there are were taken where a plugin wrote over the end.
+        // `taken` can exceed `all` if a plugin wrote over the end.
         if lost || all.is_some_and(|all| all <= position.taken) {
             position.ended = true;
             return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
@@ -183,19 +183,19 @@ impl Stream {
         Taken::Nothing
     }
 
-    /// Ends the stream after what was commanded before, with an error.
+    /// Ends the stream with an error, after all messages of the commander so far.
     pub(crate) fn fail_after_commanded(&self, error: StreamError) {
         self.fail(Failure { error, after_commanded: true });
         self.table().end_stream(self.table().commanded());
     }
 
-    /// Ends the stream after what is ready now, with an error.
+    /// Ends the stream with an error, after the batches that are ready now.
     pub(crate) fn fail_now(&self, error: StreamError) {
         self.fail(Failure { error, after_commanded: false });
         self.table().wake_everyone();
     }
 
-    /// Gives a batch's slot back: its message is done.
+    /// Frees a batch's slot: its message counts as delivered.
     pub(crate) fn release(&self, claim: Claim<Reading>) {
         self.history.note_done(self.table().sequence(&claim));
         self.table().release(claim);
@@ -213,39 +213,39 @@ impl Stream {
         }
     }
 
-    /// The message that a consumer in ordered mode wants next.
+    /// In an ordered run, the number of the next batch.
     pub(crate) fn wanted(&self) -> Option<u64> {
         self.ordered.then(|| self.position.lock().next)
     }
 
-    /// The number of items that were taken.
+    /// The number of slots that consumers have taken.
     pub(crate) fn taken(&self) -> u64 {
         self.position.lock().taken
     }
 
-    /// Whether the stream ends early, or has.
+    /// Whether the stream ends early, or has ended early.
     pub(crate) fn has_failed(&self) -> bool {
         self.position.lock().failed
     }
 
-    /// The first failure stays: later ones follow from it.
+    /// Notes a failure. The first one stays, since later ones follow from it.
     fn fail(&self, failure: Failure) {
         let mut position = self.position.lock();
         position.failed = true;
         position.failure.get_or_insert(failure);
     }
 
-    /// Whether the stream ends with what is in a taken slot.
+    /// Whether the policy ends the stream with the item in this slot.
     fn stops(&self, claim: &Claim<Reading>) -> bool {
         let failed = self.table().outcome(claim).failed;
         failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
     }
 
-    /// What is in a taken slot: a batch; the error of a failure, whose slot is given back at once; or nothing, where the failure is to be
-    /// left out.
+    /// The item in a taken slot: a batch, or an error, whose slot is freed at once. `None` if the
+    /// policy skips the failure.
     fn open(&self, claim: Claim<Reading>) -> Option<Item> {
         let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
-        // The last attempt at a message that was given up is not counted in its slot.
+        // The slot does not count the last attempt at a message that was given up.
         let tried = outcome.failed || claim.attempts() > 0;
         let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         let impossible = self.segment.impossible(&claim, &outcome);
@@ -263,7 +263,7 @@ impl Stream {
             sequence,
             worker: outcome.worker,
             edition: outcome.edition,
-            // The commander's message was checked to be a dictionary when it was written.
+            // It was checked to be a dictionary when the commander wrote it.
             message: codec::decode("the message", encoded).unwrap_or_default(),
             report,
             attempts: attempts.into_iter().map(Into::into).collect(),
@@ -278,7 +278,7 @@ impl Stream {
                 tracing::warn!(%error, "a message is skipped");
                 return None;
             }
-            // Others may be waiting for what comes after it.
+            // Other consumers may wait for later items.
             OnFailure::Stop => self.table().wake_everyone(),
         }
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
@@ -286,7 +286,7 @@ impl Stream {
     }
 }
 
-/// What the stream gives a consumer.
+/// An item of the stream, for a consumer.
 #[derive(Debug)]
 pub(crate) enum Item {
     /// A slot with a finished batch.
@@ -297,7 +297,7 @@ pub(crate) enum Item {
     End,
 }
 
-/// What a look at the slots gave.
+/// The result of a look at the slots.
 enum Taken {
     Claim(Claim<Reading>),
     /// The stream's last item.

@@ -1,4 +1,4 @@
-//! A digest of what a run delivered, whatever the order it came in.
+//! A digest of all delivered content, the same for any order of delivery.
 
 use std::fmt;
 
@@ -7,16 +7,17 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::Batch;
 
-/// A digest of the content of batches: their sequence numbers, and their arrays' names, element types, shapes and bytes.
+/// A digest of the content of batches: their sequence numbers, and their arrays' names, element
+/// types, shapes and bytes.
 ///
-/// Each batch is hashed (XXH3, 128 bits, <https://xxhash.com>) and the hashes are added up, so that the order of delivery
-/// does not matter. It finds differences, not forgeries.
+/// Each batch is hashed (XXH3, 128 bits, <https://xxhash.com>) and the hashes are added up, so the
+/// order of delivery does not matter. The digest finds differences, not forgeries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ContentDigest(u128);
 
 impl ContentDigest {
-    /// The digest of nothing.
+    /// The digest of no batch.
     pub fn new() -> Self {
         Self::default()
     }

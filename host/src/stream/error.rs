@@ -1,50 +1,55 @@
-//! The errors of a stream.
+//! The errors that a stream delivers.
 
 use cobuf_plugin_api::{Dictionary, Report, ReportKind};
 
 use super::failure::Attempt;
 use crate::record::death::Death;
 
-/// Why the stream has no batch where one was expected.
+/// The error in the place of a batch, or the end of a stream that fails.
+///
+/// Its source, if any, is the plugin's own error with its causes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// One batch could not be produced. The stream goes on after it.
+    /// One batch could not be produced. The stream goes on, unless the policy for it is
+    /// [`OnFailure::Stop`](crate::OnFailure::Stop).
     #[error(transparent)]
     Batch(Box<BatchError>),
-    /// The commander failed. All batches that it had commanded were delivered before; this is the last item.
+    /// The commander failed. All batches of its messages were delivered before; this is the last
+    /// item.
     #[error("the commander {plugin} failed after {commanded} messages")]
     Commander {
         /// The commander's name.
         plugin: String,
-        /// The number of messages before.
+        /// The number of messages that it had made.
         commanded: u64,
         /// Its error or panic.
         source: Report,
     },
-    /// The commander's process died, as often as it may at one message. All batches that it had commanded were delivered before;
-    /// this is the last item.
+    /// The commander's process died as often as it may at one message. All batches of its messages
+    /// were delivered before; this is the last item.
     #[error("the commander {plugin} was ended after {commanded} messages by {death}{}", attempts_at(*attempts))]
     CommanderDied {
         /// The commander's name.
         plugin: String,
-        /// The number of messages before.
+        /// The number of messages that it had made.
         commanded: u64,
-        /// What ended it, the last time.
+        /// The cause of its last death.
         death: Death,
-        /// How often it was tried at that message.
+        /// The number of attempts at that message.
         attempts: u32,
     },
     /// No worker can be kept alive. This is the last item.
     #[error("all workers are lost; the last one: {reason}")]
     WorkersLost {
-        /// What ended the last one.
+        /// What ended the last worker.
         reason: String,
     },
-    /// The fork server died, all processes with it, and no other can go on. This is the last item.
+    /// The fork server died, with all processes of the run, and cannot be replaced. This is the
+    /// last item.
     #[error("the fork server died, and the workers with it, and cannot be replaced: {reason}")]
     ForkServerDied {
-        /// Why there is no other.
+        /// Why it cannot be replaced.
         reason: String,
     },
 }
@@ -67,6 +72,17 @@ fn attempts_at(attempts: u32) -> String {
 }
 
 /// One batch that could not be produced.
+///
+/// Its text names batch, worker and message; its source is the producer's error with its causes.
+///
+/// ```
+/// use cobuf_host::BatchError;
+///
+/// fn log(error: &BatchError) {
+///     eprintln!("{error}: {}", error.chain().join(": "));
+///     error.attempts().iter().for_each(|attempt| eprintln!("{attempt}"));
+/// }
+/// ```
 #[derive(Debug)]
 pub struct BatchError {
     pub(crate) sequence: u64,
@@ -85,7 +101,7 @@ impl BatchError {
         self.sequence
     }
 
-    /// The worker that failed, at the last attempt.
+    /// The number of the worker that failed at the last attempt.
     pub fn worker(&self) -> u32 {
         self.worker
     }
@@ -100,24 +116,26 @@ impl BatchError {
         &self.message
     }
 
-    /// Whether the producer returned an error, panicked, crashed or did not come back in time; of several attempts, the last.
+    /// Whether the producer returned an error, panicked, crashed or missed its deadline. After
+    /// several attempts, the kind of the last one.
     pub fn kind(&self) -> ReportKind {
         self.report.kind
     }
 
-    /// The attempts that ended their worker, in their order: of more than [`KEPT_ATTEMPTS`](crate::limits::KEPT_ATTEMPTS), the first and
-    /// the last ones. None where the producer returned an error or panicked at once.
+    /// The attempts that ended with their worker's death, in order; of more than 32, the first and
+    /// the last ones. Empty if the producer returned an error or panicked at the first attempt.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// The producer's error and its causes, outermost first; one text for the other kinds.
+    /// The producer's error and its causes, outermost first. For a crash or a missed deadline, one
+    /// text.
     pub fn chain(&self) -> &[String] {
         &self.report.chain
     }
 }
 
-/// The most of a message that an error shows, in bytes.
+/// The most bytes of a message that an error shows.
 const SHOWN_MESSAGE_BYTES: usize = 300;
 
 impl std::fmt::Display for BatchError {

@@ -1,4 +1,4 @@
-//! Attempts at messages that failed.
+//! Failed attempts at messages.
 
 use std::fmt;
 
@@ -8,21 +8,23 @@ use crate::process::stack::names::{self, Stack};
 use crate::record::death::Death;
 use crate::record::raw_stack::RawStack;
 
-/// One attempt at a message that ended its worker.
+/// One attempt at a message that ended with its worker's death.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The worker.
+    /// The worker's number.
     pub worker: u32,
-    /// What ended it.
+    /// What ended the worker.
     pub death: Death,
     /// The last lines of the plugin's log in that worker, oldest first.
     pub log: Vec<String>,
-    /// Where the worker was, as far as it was seen: of one that crashed, or was killed at its deadline.
+    /// The worker's stack, if the worker crashed or was killed at its deadline and the stack could
+    /// be captured.
     pub stack: Option<Stack>,
 }
 
-/// An attempt as the supervisor notes it: naming the functions of its stack takes a while, and most messages are done at the next.
+/// An attempt as the supervisor notes it. The stack's functions are named only if the message is
+/// given up, because naming takes a while and most messages succeed at the next attempt.
 #[derive(Debug, Clone)]
 pub(crate) struct NotedAttempt {
     pub(crate) worker: u32,
@@ -38,7 +40,7 @@ impl From<NotedAttempt> for Attempt {
     }
 }
 
-/// In several lines: what ended the worker, its log, its stack.
+/// Several lines: what ended the worker, its log, its stack.
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "worker {} was ended by {}", self.worker, self.death)?;

@@ -1,7 +1,8 @@
-//! What happened in a run that is not in the slots: which messages are done, how attempts at messages failed, what the commander
-//! saved.
+//! The part of a run's past that is not in the slots: delivered messages, failed attempts, and the
+//! commander's saved states.
 //!
-//! Consumers write to it when a batch is given back, the supervisor at deaths. Nobody waits while holding a lock of it.
+//! Consumers write to it when they release a batch, the supervisor after deaths. No thread waits
+//! while it holds one of the locks.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,18 +19,19 @@ use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::state::{Beginning, StateAt};
 
-/// What happened in a run so far, and in the earlier one that it goes on from.
+/// The past of a run, and of the earlier run that it resumes.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// It changes where a plugin is swapped.
+    /// Changes if a plugin is swapped.
     identity: Mutex<Identity>,
-    /// What was done before this run began.
+    /// The messages that were delivered before this run began.
     earlier: Ledger,
-    /// What is done, with what was before.
+    /// All delivered messages, the earlier ones included.
     done: Mutex<Ledger>,
     /// The failed attempts at messages that are not delivered yet, by message.
     attempts: Mutex<BTreeMap<u64, Vec<NotedAttempt>>>,
-    /// What commanders saved, by ascending message: the last that all missing messages come after, and what is newer.
+    /// States that commanders saved, by ascending message: the newest one that is not after any
+    /// missing message, and all newer ones.
     states: Mutex<VecDeque<StateAt>>,
     dead_letters: Option<DeadLetters>,
 }
@@ -47,12 +49,12 @@ impl History {
         Self { identity, earlier, done, attempts: Mutex::default(), states, dead_letters }
     }
 
-    /// What was done before this run began.
+    /// The messages that were delivered before this run began.
     pub(crate) fn earlier(&self) -> &Ledger {
         &self.earlier
     }
 
-    /// From now on the run is another plugin's.
+    /// The run's identity names this plugin from now on.
     pub(crate) fn note_swap(&self, kind: PluginKind, plugin: &PluginPlan) {
         self.identity.lock().swap(kind, &plugin.name, &plugin.version);
     }
@@ -61,14 +63,15 @@ impl History {
         self.done.lock().add(sequence);
     }
 
-    /// What is done up to now, with the commander's state from which all that is missing can be asked for.
+    /// The delivered messages up to now, with a commander's state from which every missing message
+    /// can be asked for.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         let done = self.done.lock().clone();
         let state = self.state_before(done.next_missing(0));
         Checkpoint::new(self.identity.lock().clone(), done, state)
     }
 
-    /// Keeps the first attempt at a message and the last ones.
+    /// Adds an attempt at a message; keeps the first one and the last ones.
     pub(crate) fn note_attempt(&self, sequence: u64, attempt: NotedAttempt) {
         let mut all = self.attempts.lock();
         let attempts = all.entry(sequence).or_default();
@@ -78,7 +81,7 @@ impl History {
         attempts.push(attempt);
     }
 
-    /// The failed attempts at a message, which is delivered now.
+    /// Removes and returns the failed attempts at a message, which is now delivered.
     pub(crate) fn take_attempts(&self, sequence: u64) -> Vec<NotedAttempt> {
         self.attempts.lock().remove(&sequence).unwrap_or_default()
     }
@@ -97,21 +100,21 @@ impl History {
     pub(crate) fn note_state(&self, state: StateAt) {
         let missing = self.done.lock().next_missing(0);
         let mut states = self.states.lock();
-        // One that a restarted commander saves again is the same.
+        // A restarted commander saves the same states again.
         states.retain(|known| known.sequence < state.sequence);
         states.push_back(state);
-        // The oldest is not needed where the second is old enough.
+        // The oldest is not needed if the second is old enough.
         while states.get(1).is_some_and(|second| second.sequence <= missing) {
             states.pop_front();
         }
     }
 
-    /// Where a commander begins that is to give this message first.
+    /// The beginning of a commander whose first message is this one.
     pub(crate) fn beginning_at(&self, sequence: u64) -> Beginning {
         Beginning { sequence, state: self.state_before(sequence) }
     }
 
-    /// The newest state that was saved at this message or before.
+    /// The newest state that was saved at this message or earlier.
     fn state_before(&self, sequence: u64) -> Option<StateAt> {
         self.states.lock().iter().rev().find(|state| state.sequence <= sequence).cloned()
     }

@@ -1,13 +1,14 @@
 //! The consumers' side of a run.
 //!
 //! ```text
-//!   delivery      which batch is next, whether the stream is over, and why
+//!   delivery      which batch is next; whether the stream is over, and why
 //!   batches       the application's iterator; batch: one lease on a slot
-//!   error         the errors that stand in a batch's place; failure: the attempts before
-//!   history       what happened that is not in the slots; dead_letters: messages that were given up, as a file
-//!   roster        which processes there are
-//!   statistics    what the run did so far; stall: who holds what now
-//!   digest        a digest of all content, whatever its order
+//!   error         the errors in the place of a batch; failure: the failed attempts before
+//!   history       delivered messages, failed attempts, saved states
+//!   dead_letters  messages that were given up, as a file
+//!   roster        the processes that run
+//!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   digest        a digest of all content, the same for any order
 //! ```
 
 pub(crate) mod batch;

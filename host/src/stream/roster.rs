@@ -1,19 +1,19 @@
-//! The processes of a run, as they come and go.
+//! The processes of a run: started and not yet reaped.
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::protocol::role::Role;
 
-/// What a process of a run is for.
+/// The part that a process plays in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessRole {
-    /// It forks the others.
+    /// Forks the others.
     ForkServer,
-    /// It gives messages.
+    /// Makes messages.
     Commander,
-    /// It produces: the worker with this number.
+    /// Produces batches: the worker with this number.
     Worker(u32),
 }
 
@@ -21,34 +21,56 @@ pub enum ProcessRole {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProcessInfo {
-    /// What it is for.
+    /// The process's part in the run.
     pub role: ProcessRole,
-    /// Its number. It may have ended by now, and the number be another's.
+    /// The process number. The process may have ended by now, and its number may belong to another
+    /// one.
     pub pid: u32,
 }
 
 /// The processes that were forked and not yet reaped.
 #[derive(Debug, Default)]
-pub(crate) struct Roster(Mutex<Vec<(Role, u32)>>);
+pub(crate) struct Roster(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    server: Option<u32>,
+    children: Vec<(Role, u32)>,
+}
 
 impl Roster {
+    /// Notes a fork server: the first one, or another after all processes of the one before have
+    /// ended.
+    pub(crate) fn begin(&self, server: u32) {
+        *self.0.lock() = Known { server: Some(server), children: Vec::new() };
+    }
+
+    /// Notes that no process is left.
+    pub(crate) fn end(&self) {
+        *self.0.lock() = Known::default();
+    }
+
+    /// Notes that all processes of the fork server have ended. The fork server stays until it is
+    /// reaped.
+    pub(crate) fn bury_children(&self) {
+        self.0.lock().children.clear();
+    }
+
     pub(crate) fn insert(&self, role: Role, pid: u32) {
-        self.0.lock().push((role, pid));
+        self.0.lock().children.push((role, pid));
     }
 
     pub(crate) fn remove(&self, role: Role) {
-        self.0.lock().retain(|(known, _)| *known != role);
+        self.0.lock().children.retain(|(known, _)| *known != role);
     }
 
-    pub(crate) fn clear(&self) {
-        self.0.lock().clear();
-    }
-
-    /// The commander, then the workers by number.
+    /// The fork server, the commander, then the workers by number.
     pub(crate) fn processes(&self) -> Vec<ProcessInfo> {
-        let mut processes: Vec<ProcessInfo> = self.0.lock().iter().filter_map(info).collect();
-        processes.sort_by_key(|process| process.role);
-        processes
+        let known = self.0.lock();
+        let mut children: Vec<ProcessInfo> = known.children.iter().filter_map(info).collect();
+        children.sort_by_key(|process| process.role);
+        let server = known.server.map(|pid| ProcessInfo { role: ProcessRole::ForkServer, pid });
+        server.into_iter().chain(children).collect()
     }
 }
 

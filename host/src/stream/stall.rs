@@ -1,4 +1,4 @@
-//! Who holds the slots, and since when: for whoever waits and wants to know for what.
+//! Which process holds each slot, and since when: to find out why no batch comes.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,46 +12,57 @@ use crate::segment::slot::SlotLook;
 use crate::segment::sync::Ordering;
 use crate::segment::word::{Owner, SlotState};
 
-/// Who has a slot.
+/// The holder of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holder {
-    /// Nobody: it holds nothing.
+    /// No process: the slot is empty.
     Free,
-    /// The commander, which is making a message.
+    /// The commander, which makes a message.
     Commander,
-    /// Nobody: its message waits for a worker.
+    /// No process: the message waits for a worker.
     Queued,
-    /// The worker with this number, which is producing.
+    /// The worker with this number, which produces the batch.
     Worker(u32),
-    /// Nobody: its batch is ready to be taken.
+    /// No process: the batch waits for the application.
     Ready,
     /// The application, which has taken the batch and not yet dropped it.
     Application,
 }
 
-/// One slot, as it was looked at.
+/// One slot at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SlotReport {
-    /// Who has it.
+    /// The holder of the slot.
     pub holder: Holder,
-    /// The message in it, where there is one.
+    /// The number of the slot's message, if there is one.
     pub sequence: Option<u64>,
-    /// How many attempts at the message ended in a worker's death.
+    /// The number of attempts at the message that ended with a worker's death.
     pub attempts: u32,
-    /// For how long it has been so, to some milliseconds.
+    /// How long the holder has had the slot, exact to some milliseconds.
     pub lasts: Duration,
 }
 
-/// What a run was waiting for at one moment. Made by [`Host::stall_report`](crate::Host::stall_report) and
+/// Why no batch comes, at one moment. Its text is a few lines for people.
+///
+/// Made by [`Host::stall_report`](crate::Host::stall_report) and
 /// [`Batches::stall_report`](crate::Batches::stall_report).
+///
+/// ```
+/// # fn explain(host: &cobuf_host::Host) {
+/// let report = host.stall_report();
+/// if let Some(slot) = report.oldest() {
+///     println!("{slot}"); // batch 17, with worker 1 for 3.2 s
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StallReport {
-    /// What a consumer waits for that finds nothing.
+    /// The cause of a consumer's wait.
     pub waiting_for: WaitingFor,
-    /// The message whose batch is next, in ordered mode.
+    /// In an ordered run, the number of the next batch.
     pub wanted: Option<u64>,
     /// All slots.
     pub slots: Vec<SlotReport>,
@@ -63,7 +74,8 @@ impl StallReport {
         Self { waiting_for: stream.waiting_for(), wanted: stream.wanted(), slots }
     }
 
-    /// The slot with the oldest message of those that are not yet taken by the application: what holds a stream in order up.
+    /// The slot with the oldest message that the application has not taken: an ordered stream waits
+    /// for it.
     pub fn oldest(&self) -> Option<&SlotReport> {
         let waiting = self.slots.iter().filter(|slot| slot.holder != Holder::Application);
         waiting.filter(|slot| slot.sequence.is_some()).min_by_key(|slot| slot.sequence)
@@ -86,13 +98,13 @@ impl SlotReport {
             }
             _ => slot.since_nanos,
         };
-        // What a commander or a released slot has left there is no message.
+        // The number that a commander or a released slot has left is no message.
         let sequence = slot.sequence.filter(|_| !matches!(holder, Holder::Free | Holder::Commander));
         Self { holder, sequence, attempts: slot.attempts, lasts: clock::since(since) }
     }
 }
 
-/// Since when a worker has had its slot at most; `None` where that is not known.
+/// The earliest time at which the worker may have taken its slot; `None` if unknown.
 fn holding_since(stream: &Stream, place: Place) -> Option<u64> {
     let place = stream.segment.worker_places().get(place.index())?;
     Some(place.looked_nanos.load(Ordering::Relaxed)).filter(|&nanos| nanos != u64::MAX)

@@ -1,4 +1,4 @@
-//! What a run did so far, and what held it up.
+//! Counts and times of a run so far, and what limits it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,70 +11,77 @@ use crate::segment::place::CREWS;
 use crate::segment::sync::{AtomicU64, Ordering};
 use crate::segment::worker_place::WorkerPlace;
 
-/// The share of the time that consumers must have waited, for the run to be limited by something else than them.
+/// The consumers limit a run if they waited for less than this share of the time.
 const WAITING_SHARE: f64 = 0.1;
-/// The share of the time that workers must have waited, for the run to be limited by the commander.
+/// Otherwise the commander limits a run if the workers waited for more than this share of the time.
 const IDLE_SHARE: f64 = 0.5;
 
-/// What a run did so far.
+/// Counts and times of a run so far.
+///
+/// ```
+/// # fn report(host: &cobuf_host::Host) {
+/// let statistics = host.statistics();
+/// println!("{} batches, limited by {}", statistics.delivered, statistics.limited_by());
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Batches handed to the application, without errors.
+    /// Batches that were delivered, errors not counted.
     pub delivered: u64,
-    /// Batches in whose place an error was handed over.
+    /// Errors that were delivered in the place of batches.
     pub errors: u64,
-    /// Messages that were given up and left out, as the policy says.
+    /// Messages that were given up and left out by [`OnFailure::Skip`](crate::OnFailure::Skip).
     pub skipped: u64,
     /// Messages that were queued again because their worker died.
     pub retries: u64,
-    /// Workers and commanders that were killed because they did not come back in time.
+    /// Workers and commanders that were killed because they missed a deadline.
     pub timeouts: u64,
     /// Workers that were started again.
     pub worker_restarts: u64,
-    /// How often the commander was started again.
+    /// Times that the commander was started again.
     pub commander_restarts: u64,
-    /// How often the fork server was replaced.
+    /// Times that the fork server was replaced.
     pub fork_server_restarts: u64,
-    /// How often a plugin was swapped.
+    /// Swaps of a plugin.
     pub swaps: u64,
-    /// The number of workers that there shall be.
+    /// The number of workers that the host keeps alive.
     pub workers: usize,
     /// The slots now, by state.
     pub slots: Occupancy,
-    /// Time since the start.
+    /// The time since the start.
     pub elapsed: Duration,
-    /// How long consumers waited for batches, all threads together.
+    /// The time that consumers waited for batches, summed over all threads.
     pub consumer_wait: Duration,
-    /// How long workers waited for messages, all together.
+    /// The time that workers waited for messages, summed over all workers.
     pub worker_wait: Duration,
-    /// How long workers produced, all together.
+    /// The time that workers produced, summed over all workers.
     pub worker_busy: Duration,
-    /// How long the commander waited for a free slot.
+    /// The time that the commander waited for a free slot.
     pub commander_wait: Duration,
 }
 
 /// The number of slots in each state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Occupancy {
-    /// Holding nothing.
+    /// Empty slots.
     pub free: usize,
-    /// Holding a message that is being written, queued or produced.
+    /// Slots with a message that is written, queued or in production.
     pub writing: usize,
-    /// Holding a batch that nobody has taken.
+    /// Slots with a batch that the application has not taken.
     pub ready: usize,
-    /// Held by the application.
+    /// Slots that the application holds.
     pub reading: usize,
 }
 
 impl Occupancy {
-    /// The number of all slots.
+    /// The number of slots in all states together.
     pub fn total(&self) -> usize {
         self.free + self.writing + self.ready + self.reading
     }
 }
 
-/// What held a run up.
+/// The part that limits a run's throughput.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitedBy {
@@ -127,7 +134,7 @@ impl Statistics {
         }
     }
 
-    /// What held the run up, by the waiting times.
+    /// The part that limits the run, judged by the waiting times.
     pub fn limited_by(&self) -> LimitedBy {
         let elapsed = self.elapsed.as_secs_f64();
         if self.consumer_wait.as_secs_f64() < WAITING_SHARE * elapsed {

@@ -1,21 +1,26 @@
-//! The commander's life: it is started again at the message at which it died or failed, or the stream ends there.
+//! The commander's life: started, ready, dead, started again, as the user's policy has it.
+//!
+//! ```text
+//!   Due ── start_due ──► Starting ── ready ──► Ready ── it has given its last message ──► Done
+//!    ▲                      │                    │
+//!    └──── lost: by policy, later each time ◄────┴─── bury: reaped, its slot taken back
+//! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::{Report, ReportKind};
+use cobuf_plugin_api::Report;
 
-use super::workers::backoff;
-use super::{Supervisor, count};
+use super::run::{Run, count};
+use super::worker::backoff;
 use crate::protocol::message::{Request, SetupFailure};
 use crate::protocol::role::Role;
-use crate::record::death::Death;
-use crate::record::death::Exit;
+use crate::record::death::{Death, Exit};
 use crate::record::policy::OnCommanderFailure;
 use crate::stream::error::StreamError;
 
 /// Where the commander is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum CommanderLife {
     /// It is to be started at this time.
     Due(Instant),
     /// Its process was started then, and its plugin is being brought to its message.
@@ -26,121 +31,168 @@ pub(super) enum Life {
     Done,
 }
 
-/// What is known of the commander.
+/// The loss of a commander: the failure that it reported, if any, and the end of its process.
+#[derive(Debug)]
+pub(super) struct CommanderLoss {
+    pub(super) failure: Option<SetupFailure>,
+    pub(super) death: Death,
+}
+
+/// The commander, in all of its incarnations.
 #[derive(Debug)]
 pub(super) struct Commander {
-    pub(super) life: Life,
+    life: CommanderLife,
     /// The error or panic that ends the process that runs, as it said.
-    failure: Option<Report>,
-    pub(super) verdict: Option<Death>,
+    failure: Option<SetupFailure>,
+    /// Why it was killed, or crashed.
+    verdict: Option<Death>,
+    /// How often it was started.
+    starts: u32,
     /// How often it failed in a row, and at which message.
     failures: (u32, u64),
 }
 
 impl Commander {
-    /// A commander that the start has seen ready.
-    pub(super) fn ready() -> Self {
-        Self { life: Life::Ready, failure: None, verdict: None, failures: (0, 0) }
+    /// A commander that is to be started now.
+    pub(super) fn due(now: Instant) -> Self {
+        let life = CommanderLife::Due(now);
+        Self { life, failure: None, verdict: None, starts: 0, failures: (0, 0) }
+    }
+
+    pub(super) fn life(&self) -> CommanderLife {
+        self.life
+    }
+
+    /// Another number for each of its processes.
+    pub(super) fn incarnation(&self) -> u32 {
+        self.starts
     }
 
     /// When it is to be started.
     pub(super) fn start_at(&self) -> Option<Instant> {
-        if let Life::Due(at) = self.life { Some(at) } else { None }
+        if let CommanderLife::Due(at) = self.life { Some(at) } else { None }
     }
 
-    pub(super) fn note_ready(&mut self) {
-        if matches!(self.life, Life::Starting(_)) {
-            self.life = Life::Ready;
+    /// Since when its plugin is being brought to its message.
+    pub(super) fn starting_since(&self) -> Option<Instant> {
+        if let CommanderLife::Starting(since) = self.life { Some(since) } else { None }
+    }
+
+    /// Whether it was killed, or has crashed, and was not reaped yet.
+    pub(super) fn is_condemned(&self) -> bool {
+        self.verdict.is_some()
+    }
+
+    /// Starts it, if it is due; whether it did.
+    pub(super) fn start_due(&mut self, run: &mut Run, now: Instant) -> bool {
+        let due = self.start_at().is_some_and(|at| at <= now);
+        if due {
+            self.life = CommanderLife::Starting(now);
+            self.starts += 1;
+            let beginning = run.stream.history.beginning_at(run.stream.table().commanded());
+            run.link.ask(Request::Start(Role::Commander, Some(beginning)), now);
+        }
+        due
+    }
+
+    // Reports of its process.
+
+    pub(super) fn ready(&mut self) {
+        if self.starting_since().is_some() {
+            self.life = CommanderLife::Ready;
         }
     }
 
+    /// The plugin could not be set up; its process ends by itself.
     pub(super) fn note_setup_failure(&mut self, failure: SetupFailure) {
-        self.failure.get_or_insert(match failure {
-            SetupFailure::Plugin(report) => report,
-            other => Report::from_host(ReportKind::Error, other.into_text()),
-        });
+        self.failure.get_or_insert(failure);
     }
-}
 
-impl Supervisor {
     /// The plugin's error or panic; its process ends by itself.
-    pub(super) fn commander_failed(&mut self, report: Report) {
-        if self.care.on_commander_failure.of(report.kind) == OnCommanderFailure::End {
-            self.end_with(Some(report), Death::Exit(Exit::Code(0)), 1);
+    pub(super) fn failed(&mut self, run: &Run, report: Report) {
+        if run.care.on_commander_failure.of(report.kind) == OnCommanderFailure::End {
+            self.end_with(run, Some(report), Death::Exit(Exit::Code(0)), 1);
         } else {
-            self.commander.failure = Some(report);
+            self.failure = Some(SetupFailure::Plugin(report));
         }
     }
 
-    pub(super) fn commander_not_forked(&mut self, reason: String) {
-        self.commander.note_setup_failure(SetupFailure::Init(reason));
-        self.bury_commander(Death::Exit(Exit::Code(0)));
+    /// The process has got a signal by which code crashes, and waits to be killed.
+    pub(super) fn crashed(&mut self, run: &mut Run, signal: i32, now: Instant) {
+        self.verdict.get_or_insert(Death::Exit(Exit::Signal(signal)));
+        run.link.ask(Request::Kill(Role::Commander), now);
     }
 
-    /// What follows on the commander's death, once it was reaped.
-    pub(super) fn bury_commander(&mut self, how: Death) {
-        let table = self.stream.table();
-        table.reclaim_commander();
-        table.restore();
-        let (failure, verdict) = (self.commander.failure.take(), self.commander.verdict.take());
-        let death = verdict.unwrap_or(how);
-        if table.end().is_some() {
-            self.commander.life = Life::Done;
+    /// Kills it, if it was not killed yet: it is late with its message, or with its construction.
+    pub(super) fn kill_late(&mut self, run: &mut Run, limit: Duration, now: Instant) {
+        if self.is_condemned() {
             return;
         }
-        if self.swaps_commander() {
-            return self.commander_left(failure, death);
+        self.verdict = Some(Death::Timeout { limit });
+        let sequence = run.stream.table().commanded();
+        let plugin = run.name(Role::Commander);
+        tracing::warn!(plugin, sequence, ?limit, "the commander does not come back and is killed");
+        count(&run.stream.counters.timeouts);
+        run.link.ask(Request::Kill(Role::Commander), now);
+    }
+
+    // Deaths.
+
+    /// Takes back its slot, once it was reaped. Gives the loss, unless its work is done.
+    pub(super) fn bury(&mut self, run: &Run, how: Death) -> Option<CommanderLoss> {
+        let table = run.stream.table();
+        table.reclaim_commander();
+        table.restore();
+        let (failure, verdict) = (self.failure.take(), self.verdict.take());
+        if table.end().is_some() {
+            self.life = CommanderLife::Done;
+            return None;
         }
+        Some(CommanderLoss { failure, death: verdict.unwrap_or(how) })
+    }
+
+    /// It was lost in the middle of its work: another one is started, or the stream ends, as the
+    /// policy has it.
+    pub(super) fn lost(&mut self, run: &Run, loss: CommanderLoss, now: Instant) {
+        let CommanderLoss { failure, death } = loss;
+        let failure = failure.map(SetupFailure::into_report);
         let kind = failure.as_ref().map_or(death.kind(), |report| report.kind);
-        let sequence = self.stream.table().commanded();
-        let (failures, at) = self.commander.failures;
+        let sequence = run.stream.table().commanded();
+        let (failures, at) = self.failures;
         let failures = if at == sequence { failures + 1 } else { 1 };
-        self.commander.failures = (failures, sequence);
-        let restart = self.care.on_commander_failure.of(kind) == OnCommanderFailure::Restart;
-        if !restart || failures >= self.care.max_attempts {
-            return self.end_with(failure, death, failures);
+        self.failures = (failures, sequence);
+        let restart = run.care.on_commander_failure.of(kind) == OnCommanderFailure::Restart;
+        if !restart || failures >= run.care.max_attempts {
+            return self.end_with(run, failure, death, failures);
         }
+        let plugin = run.name(Role::Commander);
         match &failure {
-            Some(error) => {
-                tracing::warn!(plugin = self.plan.name(Role::Commander), sequence, %error, "the commander failed");
-            }
-            None => {
-                tracing::warn!(plugin = self.plan.name(Role::Commander), sequence, how = %death, "the commander died");
-            }
+            Some(error) => tracing::warn!(plugin, sequence, %error, "the commander failed"),
+            None => tracing::warn!(plugin, sequence, how = %death, "the commander died"),
         }
-        count(&self.stream.counters.commander_restarts);
-        self.commander.life = Life::Due(Instant::now() + backoff(failures));
+        count(&run.stream.counters.commander_restarts);
+        self.life = CommanderLife::Due(now + backoff(failures));
     }
 
     /// Has a commander started at once, in the place of one that has ended.
-    pub(super) fn start_commander_anew(&mut self) {
-        self.commander = Commander { life: Life::Due(Instant::now()), ..Commander::ready() };
-    }
-
-    pub(super) fn start_commander_due(&mut self) {
-        if self.commander.start_at().is_none_or(|at| at > Instant::now()) {
-            return;
-        }
-        self.commander.life = Life::Starting(Instant::now());
-        let beginning = self.stream.history.beginning_at(self.stream.table().commanded());
-        self.watchdog.forget_commander();
-        self.ask(&Request::Start(Role::Commander, Some(beginning)));
+    pub(super) fn start_anew(&mut self, now: Instant) {
+        *self = Self { starts: self.starts, ..Self::due(now) };
     }
 
     /// The fork server died, and the commander with it.
-    pub(super) fn bury_commander_with_server(&mut self) {
-        self.stream.table().reclaim_commander();
-        (self.commander.verdict, self.commander.failure) = (None, None);
-        let wanted = self.commander.life != Life::Done && self.stream.table().end().is_none();
-        self.commander.life = if wanted { Life::Due(Instant::now()) } else { Life::Done };
+    pub(super) fn bury_with_server(&mut self, run: &Run, now: Instant) {
+        let table = run.stream.table();
+        table.reclaim_commander();
+        (self.verdict, self.failure) = (None, None);
+        let wanted = self.life != CommanderLife::Done && table.end().is_none();
+        self.life = if wanted { CommanderLife::Due(now) } else { CommanderLife::Done };
     }
 
-    /// Ends the stream after what was commanded before.
-    fn end_with(&mut self, failure: Option<Report>, death: Death, attempts: u32) {
-        self.commander.life = Life::Done;
-        let (plugin, commanded) =
-            (self.plan.name(Role::Commander).to_owned(), self.stream.table().commanded());
-        self.stream.fail_after_commanded(match failure {
+    /// Ends the stream after the messages that were commanded before.
+    fn end_with(&mut self, run: &Run, failure: Option<Report>, death: Death, attempts: u32) {
+        self.life = CommanderLife::Done;
+        let (plugin, commanded) = (run.name(Role::Commander).to_owned(), run.stream.table().commanded());
+        run.stream.fail_after_commanded(match failure {
             Some(source) => StreamError::Commander { plugin, commanded, source },
             None => StreamError::CommanderDied { plugin, commanded, death, attempts },
         });

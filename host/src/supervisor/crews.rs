@@ -1,121 +1,85 @@
-//! Crews: the workers of one edition of the producer's code. There are two while it is swapped.
+//! Two crews side by side: the workers of one edition of the producer's code, and of the next.
 //!
-//! One comes, its workers constructed and waiting for the cut; or one goes, its workers retiring once nothing is left that they may take.
-//! What a worker of a crew that goes leaves behind is done by its crew again.
+//! ```text
+//!   bring_in   the new crew is constructed, and waits for its cut
+//!   send_away  … or it is not taken: the old one goes on
+//!   cut        messages from one number on are the new crew's; the old one does those before
+//! ```
+//!
+//! If a worker of a crew that goes dies with a message, its own crew does the message again.
 
 use std::time::Instant;
 
-use super::workers::{Life, Worker};
-use super::{Supervisor, count};
+use super::run::Run;
+use super::worker::Duty;
+use super::workforce::{Incident, Workforce};
+use crate::protocol::message::Request;
 use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
-use crate::segment::worker_place::Retire;
-use crate::stream::error::StreamError;
 
-/// What a crew is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
-    /// It takes all messages from its cut on; or there is nobody in it.
-    Current,
-    /// It waits for its cut.
-    Comes,
-    /// It does what was before the cut, and ends.
-    Goes,
-}
-
-/// One crew of workers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Crew {
-    /// How many there shall be: those with the lowest numbers.
-    pub(super) wanted: usize,
-    pub(super) duty: Duty,
-}
-
-impl Supervisor {
+impl Workforce {
     /// Wants so many workers from now on.
-    pub(super) fn set_workers(&mut self, number: usize) {
-        if self.stream.table().stop_requested() {
-            return;
-        }
+    pub(super) fn set_number(&mut self, run: &Run, number: usize, now: Instant) {
         tracing::info!(from = self.target(), to = number, "the number of workers changes");
         for crew in 0..CREWS {
-            // A crew that comes shall be as large as the one that it relieves.
+            // A crew that comes is to be as large as the one that it relieves.
             if crew == self.current || self.crews[crew].duty == Duty::Comes {
-                self.want(crew, number);
+                self.want(run, crew, number, now);
             }
         }
-        self.count_workers();
+        self.count(run);
     }
 
-    /// The number of workers that there shall be.
-    pub(super) fn target(&self) -> usize {
-        self.crews[self.current].wanted
+    /// The crew that is not the current one: it comes, it goes, or it is gone.
+    pub(super) fn other(&self) -> usize {
+        CREWS - 1 - self.current
     }
 
-    /// The places of a crew's workers, all that there ever were.
-    pub(super) fn places(&self, crew: usize) -> impl Iterator<Item = Place> + use<> {
-        (0..self.workers.len() / CREWS).map(move |worker| Place::new(crew, worker))
+    /// Whether the other crew has ended, with all of its messages done.
+    pub(super) fn other_is_gone(&self, run: &Run) -> bool {
+        let other = self.other();
+        let left = self.crews[other].duty == Duty::Goes && run.stream.table().has_work(other);
+        self.is_gone(other) && !left
     }
 
-    /// Whether there shall be a worker in this place.
-    pub(super) fn is_wanted(&self, place: Place) -> bool {
-        (place.worker() as usize) < self.crews[place.crew()].wanted
+    /// The oldest message that the other crew holds.
+    pub(super) fn oldest_of_other(&self, run: &Run) -> Option<u64> {
+        self.places(self.other()).filter_map(|place| run.stream.table().held_by(place)).min()
     }
 
-    /// Wants so many workers in a crew; those that are too many retire.
-    pub(super) fn want(&mut self, crew: usize, number: usize) {
-        self.crews[crew].wanted = number;
-        if self.workers.len() < number * CREWS {
-            self.workers.resize_with(number * CREWS, Worker::default);
-        }
-        let goes = self.crews[crew].duty == Duty::Goes;
-        let retire = if goes { Retire::Drained } else { Retire::Next };
+    /// Wants the workers of a new crew beside those of the old.
+    pub(super) fn bring_in(&mut self, run: &Run, now: Instant) {
+        let crew = self.other();
+        self.crews[crew].duty = Duty::Comes;
+        self.places(crew).for_each(|place| self.worker_mut(place).renew());
+        self.want(run, crew, self.target(), now);
+        self.count(run);
+    }
+
+    /// The crew that comes is not taken. Its workers that are still being constructed are killed,
+    /// as this may take for ever; the start timeout would do so later.
+    pub(super) fn send_away(&mut self, run: &mut Run, now: Instant) {
+        let crew = self.other();
+        self.crews[crew].duty = Duty::Current;
+        self.want(run, crew, 0, now);
         for place in self.places(crew) {
-            let wanted = self.is_wanted(place);
-            let worker = &mut self.workers[place.index()];
-            worker.life = match (worker.life, wanted) {
-                (Life::Off | Life::GivenUp, true) => {
-                    worker.forgive();
-                    Life::Due(Instant::now())
-                }
-                (Life::Retiring { since, .. }, again) => Life::Retiring { again, since },
-                (Life::Starting(_) | Life::Ready, false) => {
-                    self.stream.segment.worker_place(place).set_retire(retire);
-                    Life::Retiring { again: false, since: worker.constructing_since() }
-                }
-                (Life::Due(_), false) => Life::Off,
-                (life, _) => life,
-            };
+            let worker = self.worker(place);
+            if worker.constructing_since().is_some() && !run.link.is_busy() {
+                run.link.ask(Request::Kill(worker.role(place)), now);
+            }
         }
-        // Those that retire may be asleep.
-        self.stream.table().wake_everyone();
     }
 
-    /// Whether nobody of a crew is there or to come.
-    pub(super) fn is_gone(&self, crew: usize) -> bool {
-        self.places(crew).all(|place| {
-            let worker = &self.workers[place.index()];
-            !worker.is_process() && worker.start_at().is_none()
-        })
-    }
-
-    /// Where somebody of a crew that goes has died with a message, and nobody is left to do it, one is started again.
-    pub(super) fn drain(&mut self, crew: usize, reason: &str) {
-        if self.crews[crew].duty != Duty::Goes || !self.is_gone(crew) || !self.stream.table().has_work(crew) {
-            return;
-        }
-        let able = |place: &Place| self.workers[place.index()].can_start();
-        let Some(place) = self.places(crew).find(able) else {
-            return self.stream.fail_now(StreamError::WorkersLost { reason: reason.to_owned() });
-        };
-        count(&self.stream.counters.worker_restarts);
-        let worker = &mut self.workers[place.index()];
-        worker.life = worker.due();
-    }
-
-    pub(super) fn count_workers(&self) {
-        let counters = &self.stream.counters;
-        counters.workers.store(self.target() as u64, Ordering::Relaxed);
-        counters.most_workers.fetch_max((self.workers.len() / CREWS) as u64, Ordering::Relaxed);
+    /// Makes the crew that comes the current one; gives its first message.
+    pub(super) fn cut(&mut self, run: &Run, now: Instant) -> (u64, Option<Incident>) {
+        let (old, new) = (self.current, self.other());
+        let (segment, places) = (&run.stream.segment, self.places(old));
+        let noted = |place: Place| segment.worker_place(place).noted.load(Ordering::SeqCst);
+        let first = segment.table().cut(old, || places.map(noted).max().unwrap_or_default());
+        self.current = new;
+        self.crews[new].duty = Duty::Current;
+        self.crews[old].duty = Duty::Goes;
+        self.want(run, old, 0, now);
+        (first, self.drain(run, old, "it had died before the cut", now))
     }
 }

@@ -1,4 +1,4 @@
-//! Wishes to the supervisor from other threads of the application.
+//! Wishes to the supervisor from other threads of the application, and the answers to them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,23 +14,24 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::swap_error::SwapError;
 use crate::plugin::copy::PluginPlan;
 
-/// What the application wants of a running host.
+/// A request of the application to a running host.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// That there are so many workers.
     Workers(usize),
     /// That a plugin takes another's place.
-    Swap(Box<Swap>),
+    Swap(Box<SwapWish>),
     /// That everything ends, within this time.
     Stop(Duration),
 }
 
 /// A plugin that is to take another's place.
 #[derive(Debug)]
-pub(crate) struct Swap {
+pub(crate) struct SwapWish {
     pub(crate) kind: PluginKind,
     pub(crate) plugin: PluginPlan,
-    /// Gets what was swapped, or why the old plugin goes on. It is dropped without an answer at a stop.
+    /// The caller waits here for the result, or for the reason why the old plugin goes on. Dropped
+    /// without an answer at a stop.
     pub(crate) answer: Sender<Result<Swapped, SwapError>>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Swapped {
 /// A queue of wishes, with a descriptor that is readable while there are any.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    /// `None` once nobody takes them any more.
+    /// `None` once the supervisor takes none any more.
     wishes: Mutex<Option<VecDeque<Wish>>>,
     flag: OwnedFd,
 }
@@ -57,12 +58,12 @@ impl Mailbox {
         Ok(Self { wishes: Mutex::new(Some(VecDeque::new())), flag })
     }
 
-    /// Sends a wish; it is dropped where nobody takes it any more.
+    /// Sends a wish; it is dropped if the supervisor has ended.
     pub(crate) fn send(&self, wish: Wish) {
         if let Some(wishes) = self.wishes.lock().as_mut() {
             wishes.push_back(wish);
         }
-        // It fails only where the counter is full: then the flag is up.
+        // It fails only if the counter is full: then the flag is up.
         let _ = rustix::io::write(&self.flag, &1_u64.to_ne_bytes());
     }
 

@@ -1,162 +1,131 @@
-//! The supervisor: a thread of the application that reads what the run's processes say, and mends what died or hangs.
+//! The supervisor: a thread of the application that reads the events of the run's processes, and
+//! replaces each process that dies or hangs.
 //!
 //! ```text
-//!   mod        the loop: one event, wish or deadline after the other
-//!   mailbox    wishes from other threads of the application
-//!   workers    a worker's life: started, ready, retired, dead, started again
-//!   crews      the workers of one edition of the producer, and of the next
-//!   burials    what becomes of a dead worker's message
-//!   commander  the commander's
-//!   servers    a fork server that died is replaced
-//!   swap       a plugin takes another's place, at an exact message
-//!   rehearsals what is seen of it before
-//!   watchdog   deadlines: who does not come back is killed
-//!   tuner      finds the number of workers beyond which throughput does not rise
+//!   mod          the loop: one event, wish or deadline after the other
+//!   starting     when a start is over, and why one fails
+//!   supervision  the parts below and their interplay
+//!   swapping     carries out the actions of a swap
+//!   watchdog     deadlines: which process is late
+//!   tuner        finds the number of workers beyond which throughput does not rise
+//!   swap         a plugin takes another's place, at an exact message: how far that has come
+//!   cast         which plugins run, and which are kept for a roll-back
+//!   crews        the workers of one edition of the producer, beside those of the next
+//!   workforce    all workers; burial: takes a dead worker's message back; worker: one of them
+//!   commander    the commander's life
+//!   run          shared by all parts; link: their requests to the fork server
+//!   mailbox      wishes from other threads; swap_error: why a swap is refused; plugin_logs
 //! ```
 //!
-//! A death is handled in this order, which is what makes it safe: the fork server reaps; only then is the slot taken back;
-//! everyone is woken; only then is the next incarnation started, so that a slot held by "worker k" never belongs to two
-//! processes.
+//! Each part is given an event and the time, and leaves all work with processes to this loop. So
+//! all parts are tested without a process.
+//!
+//! A death is handled in this order: the fork server reaps the process; then its slot is taken
+//! back; then all processes are woken; then the next incarnation is started. So a slot held by
+//! "worker k" never belongs to two processes.
 
-mod burials;
+mod burial;
+mod cast;
 mod commander;
 mod crews;
+mod link;
 pub(crate) mod mailbox;
 pub(crate) mod plugin_logs;
-mod rehearsals;
-mod servers;
+pub(crate) mod run;
+pub(crate) mod starting;
+pub(crate) mod supervision;
 mod swap;
 pub(crate) mod swap_error;
+mod swapping;
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests;
 pub(crate) mod tuner;
 mod watchdog;
-mod workers;
+mod worker;
+mod workforce;
 
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use self::commander::Commander;
-use self::crews::{Crew, Duty};
-use self::mailbox::{Mailbox, Wish};
-use self::plugin_logs::forward_log;
-use self::swap::Swapping;
-use self::tuner::Tuner;
-use self::watchdog::Watchdog;
-use self::workers::Worker;
-use crate::limits::SERVER_MARGIN;
-use crate::process::launch::{ForkServer, StartMethod};
-use crate::process::stack::names;
-use crate::protocol::channel::{EventReceiver, Received, Watched};
-use crate::protocol::message::{Event, Request, SetupFailure};
-use crate::protocol::plan::Plan;
-use crate::protocol::role::Role;
-use crate::record::death::Death;
-use crate::record::death::Exit;
-use crate::record::policy::{OnCommanderFailure, PerKind};
-use crate::record::raw_stack::RawStack;
-use crate::segment::place::{CREWS, Place};
+use self::link::Order;
+use self::mailbox::Mailbox;
+use self::run::Moment;
+use self::starting::{StartFailure, Starting};
+use self::supervision::{Supervised, Supervision};
+use crate::limits::{ORPHANS_LIMIT, SERVER_MARGIN};
+use crate::process::connection::Connection;
+use crate::protocol::channel::Received;
+use crate::protocol::message::{Event, Request};
 use crate::segment::sync::Ordering;
-use crate::stream::delivery::Stream;
 use crate::stream::error::StreamError;
+use crate::text::chain;
 
-/// What the user wants to become of failures.
-#[derive(Debug, Clone)]
-pub(crate) struct Care {
-    /// How often a message is tried, and a commander at one message.
-    pub(crate) max_attempts: u32,
-    pub(crate) message_timeout: Option<Duration>,
-    pub(crate) commander_timeout: Option<Duration>,
-    pub(crate) start_timeout: Duration,
-    pub(crate) on_commander_failure: PerKind<OnCommanderFailure>,
-    pub(crate) start_method: StartMethod,
-    pub(crate) fork_server: Option<PathBuf>,
-}
-
-/// What the supervisor begins with: a run whose plugins are constructed.
-pub(crate) struct Started {
-    pub(crate) stream: Arc<Stream>,
-    pub(crate) server: ForkServer,
-    pub(crate) events: EventReceiver,
-    pub(crate) plan: Plan,
-    pub(crate) care: Care,
-    /// The workers that there are, and the most that a tuner may try.
-    pub(crate) workers: usize,
-    pub(crate) tune_up_to: Option<usize>,
-    /// What happened before the thread started.
-    pub(crate) early: Vec<Event>,
-    /// What workers have logged by then; it was forwarded.
-    pub(crate) early_logs: Vec<(Place, String)>,
-}
-
+/// The parts, with the processes that they look after.
 pub(crate) struct Supervisor {
-    stream: Arc<Stream>,
-    server: ForkServer,
-    events: EventReceiver,
+    parts: Supervision,
+    connection: Connection,
     mailbox: Arc<Mailbox>,
-    plan: Plan,
-    care: Care,
-    /// All that there ever were, by place.
-    workers: Vec<Worker>,
-    crews: [Crew; CREWS],
-    /// The crew that takes the newest messages.
-    current: usize,
-    /// The swap that is going on.
-    swapping: Option<Swapping>,
-    /// The run's copy of the commander before, for who would roll back.
-    commander_relic: Option<PathBuf>,
-    /// How many rehearsals there were.
-    rehearsals: u32,
-    commander: Commander,
-    watchdog: Watchdog,
-    tuner: Option<Tuner>,
-    /// Fork servers that died in a row, and how many batches had been taken then.
-    server_deaths: (u32, u64),
-    /// When what is left is killed, once everything is to end.
-    stop_by: Option<Instant>,
 }
 
 impl Supervisor {
-    /// Starts the thread; it ends after a stop, or when nothing can be mended any more.
-    pub(crate) fn spawn(started: Started) -> std::io::Result<(JoinHandle<()>, Arc<Mailbox>)> {
-        let Started { stream, server, events, plan, care, workers, tune_up_to, early, early_logs } = started;
+    /// A supervisor of a run whose fork server has the plan and the segment, and has started
+    /// nothing yet.
+    pub(crate) fn new(supervised: Supervised, connection: Connection) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new()?);
-        let mut supervisor = Self {
-            watchdog: Watchdog::new(&care),
-            tuner: tune_up_to.map(|most| Tuner::new(workers, most)),
-            stream,
-            server,
-            events,
-            mailbox: mailbox.clone(),
-            plan,
-            care,
-            workers: Vec::new(),
-            crews: [workers, 0].map(|wanted| Crew { wanted, duty: Duty::Current }),
-            current: 0,
-            swapping: None,
-            commander_relic: None,
-            rehearsals: 0,
-            commander: Commander::ready(),
-            server_deaths: (0, 0),
-            stop_by: None,
-        };
-        supervisor.workers.resize_with(workers * CREWS, Worker::default);
-        for place in supervisor.places(0) {
-            supervisor.workers[place.index()] = Worker::ready();
+        let supervisor = Self { parts: Supervision::new(supervised, Instant::now()), connection, mailbox };
+        supervisor.introduce_server();
+        Ok(supervisor)
+    }
+
+    /// Starts the commander and all workers; returns once every plugin is constructed, on the
+    /// caller's thread.
+    ///
+    /// The loop is that of the run: a process that dies once it was ready is replaced here as
+    /// there.
+    pub(crate) fn start(&mut self, deadline: Instant) -> Result<(), StartFailure> {
+        let mut starting = Starting::new(self.parts.first_roles());
+        let started = self.start_all(&mut starting, deadline);
+        if started.is_err() {
+            self.connection.end();
+            self.parts.run.stream.roster.end();
         }
-        supervisor.count_workers();
-        for (place, line) in early_logs {
-            supervisor.workers[place.index()].keep_log(&line);
+        started
+    }
+
+    fn start_all(&mut self, starting: &mut Starting, deadline: Instant) -> Result<(), StartFailure> {
+        loop {
+            self.look_around();
+            match self.receive(Some(deadline)).map_err(StartFailure::Unreadable)? {
+                Received::Event(event) => {
+                    let event = starting.note(event).map_err(|(role, failure)| {
+                        let plugin = self.parts.run.plan.plugin(role).cloned().map(Box::new);
+                        StartFailure::Process { role, plugin, failure }
+                    })?;
+                    self.take(event);
+                }
+                Received::Closed => return Err(StartFailure::ServerDied),
+                // There are no wishes before there is a host.
+                Received::TimedOut | Received::Mail => {}
+            }
+            if starting.is_over() {
+                return Ok(());
+            }
+            if deadline <= Instant::now() {
+                return Err(StartFailure::Late { waiting_for: starting.waiting_for() });
+            }
         }
-        let stream = supervisor.stream.clone();
+    }
+
+    /// Goes on on a thread of its own; it ends after a stop, or if the run cannot go on.
+    pub(crate) fn spawn(mut self) -> io::Result<(JoinHandle<()>, Arc<Mailbox>)> {
+        let (mailbox, stream) = (self.mailbox.clone(), self.parts.run.stream.clone());
         let body = move || {
-            let work = AssertUnwindSafe(move || {
-                early.into_iter().for_each(|event| supervisor.take(event));
-                supervisor.run();
-            });
-            // Such as by the application's own subscriber of logs. The processes are gone with the supervisor.
-            if panic::catch_unwind(work).is_err() {
+            // Such as a panic of the application's own subscriber of logs. The processes end with
+            // the supervisor.
+            if panic::catch_unwind(AssertUnwindSafe(move || self.run())).is_err() {
                 let reason = "the thread that looks after the processes panicked".to_owned();
                 stream.fail_now(StreamError::ForkServerDied { reason });
             }
@@ -165,177 +134,101 @@ impl Supervisor {
     }
 
     fn run(&mut self) {
-        loop {
-            let watched = Watched { server: Some(self.server.alive()), mail: Some(self.mailbox.flag()) };
-            match self.events.receive(watched, self.next_deadline()) {
-                Ok(Received::Event(event)) => self.take(event),
-                Ok(Received::Mail) => self.mailbox.take().into_iter().for_each(|wish| self.grant(wish)),
-                Ok(Received::TimedOut) => {}
-                Ok(Received::Closed) if self.stop_by.is_some() => break,
-                Ok(Received::Closed) => {
-                    if let Err(reason) = self.replace_server() {
-                        return self.stream.fail_now(StreamError::ForkServerDied { reason });
-                    }
-                }
-                Err(error) => {
-                    let reason = format!("what the run's processes say cannot be read: {error}");
-                    return self.stream.fail_now(StreamError::ForkServerDied { reason });
-                }
-            }
-            if self.stop_by.is_some_and(|stop_by| stop_by <= Instant::now()) {
-                break;
-            }
+        if let Err(reason) = self.serve() {
+            self.parts.run.stream.fail_now(StreamError::ForkServerDied { reason });
+        }
+        self.connection.kill();
+        // They die at once. A process that a plugin has started in a group of its own may live on,
+        // and is not waited for.
+        let Self { parts, connection, .. } = self;
+        connection.wait_for_orphans(SERVER_MARGIN, |event| parts.take(event, Moment::now()));
+        parts.run.stream.roster.end();
+    }
+
+    /// Serves the run until it is stopped; an error says why it cannot go on.
+    fn serve(&mut self) -> Result<(), String> {
+        while !self.parts.is_over(Instant::now()) {
             self.look_around();
-        }
-        self.server.kill();
-        // They die at once; what a plugin has started in a group of its own may live on, and is not waited for.
-        self.wait_for_orphans(SERVER_MARGIN);
-    }
-
-    /// Does what is due.
-    fn look_around(&mut self) {
-        if self.stream.table().stop_requested() {
-            return;
-        }
-        self.go_on_swapping();
-        self.start_workers_due();
-        self.start_commander_due();
-        self.watch();
-        self.tune();
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        // Where the fork server has enough to do, its answers say when there is time for more.
-        let busy = self.watchdog.server_is_busy();
-        let workers = self.workers.iter().filter(|_| !busy).filter_map(Worker::start_at);
-        let others = [
-            self.commander.start_at(),
-            self.next_late_start(),
-            self.watchdog.next_look(),
-            self.tuner.as_ref().and_then(Tuner::next_look),
-            self.swapping.as_ref().and_then(Swapping::deadline),
-            self.stop_by,
-        ];
-        workers.chain(others.into_iter().flatten()).min()
-    }
-
-    fn grant(&mut self, wish: Wish) {
-        match wish {
-            Wish::Workers(number) => self.set_workers(number),
-            Wish::Swap(swap) => self.swap(*swap),
-            Wish::Stop(grace) => {
-                self.swapping = None;
-                // Where the fork server is dead already, there is nobody to stop.
-                let _ = self.server.request(&Request::Stop { grace });
-                self.stop_by = Some(Instant::now() + grace + SERVER_MARGIN);
+            match self.receive(None) {
+                Ok(Received::Event(event)) => self.take(event),
+                Ok(Received::Mail) => {
+                    let wishes = self.mailbox.take();
+                    wishes.into_iter().for_each(|wish| self.parts.grant(wish, Instant::now()));
+                    self.carry_out_orders();
+                }
+                Ok(Received::TimedOut) => {}
+                Ok(Received::Closed) if self.parts.is_stopping() => break,
+                Ok(Received::Closed) => self.replace_server()?,
+                Err(error) => return Err(format!("what the run's processes say cannot be read: {error}")),
             }
         }
+        Ok(())
+    }
+
+    /// Waits for the next event or wish, until the deadline or until something is due.
+    fn receive(&mut self, deadline: Option<Instant>) -> io::Result<Received> {
+        let deadline = deadline.into_iter().chain(self.parts.next_deadline()).min();
+        self.connection.receive(Some(self.mailbox.flag()), deadline)
     }
 
     fn take(&mut self, event: Event) {
-        match event {
-            Event::Log { role, level, target, message } => {
-                if let Role::Worker { place, .. } = role {
-                    self.workers[place.index()].keep_log(&message);
-                }
-                forward_log(self.plan.name(role), role, level, &target, &message);
-            }
-            Event::Hello { version } if version != env!("CARGO_PKG_VERSION") => {
-                self.give_up(format!("its executable is now of cobuf-host {version}"));
-            }
-            Event::Attached(Err(reason)) => self.give_up(reason),
-            Event::Saved(state) => self.note_state(state),
-            Event::CommanderFailed(report) => self.commander_failed(report),
-            Event::Crashed { role, signal } => self.look_at_crash(role, signal),
-            Event::Stack { role, stack } => {
-                self.watchdog.note_answer();
-                self.note_stack(role, stack);
-            }
-            Event::Started { role, pid } => {
-                self.watchdog.note_answer();
-                self.note_start(role, pid);
-            }
-            Event::Ready { role } => self.note_ready(role),
-            Event::Rehearsed { role } => self.rehearsal_passed(role),
-            Event::Renewing { role } => self.note_renewal(role),
-            Event::SetupFailed { role, failure } => self.note_setup_failure(role, failure),
-            Event::Exited { role, how } => {
-                self.stream.roster.remove(role);
-                if !self.stream.table().stop_requested() {
-                    match role {
-                        Role::Worker { place, .. } => self.bury_worker(place, how),
-                        Role::Commander => self.bury_commander(how),
-                        Role::Rehearsal { .. } => self.rehearsal_ended(role, how),
-                        Role::Probe { .. } | Role::Examiner { .. } => {}
-                    }
-                }
-            }
-            Event::Hello { .. } | Event::Attached(Ok(())) | Event::Probed { .. } | Event::Examined { .. } => {
+        self.parts.take(event, Moment::now());
+        self.carry_out_orders();
+    }
+
+    fn look_around(&mut self) {
+        self.parts.look_around(Moment::now());
+        self.carry_out_orders();
+    }
+
+    fn carry_out_orders(&mut self) {
+        for order in self.parts.take_orders() {
+            match order {
+                // If the fork server is gone, the next receive says so.
+                Order::Send(request) => drop(self.connection.request(&request)),
+                Order::KillServer => self.connection.kill(),
             }
         }
     }
 
-    /// No fork server can go on with this run.
-    fn give_up(&mut self, reason: String) {
-        self.stream.fail_now(StreamError::ForkServerDied { reason });
-        self.stop_by = Some(Instant::now());
+    /// Starts another fork server in the place of one that ended, with all of its processes.
+    /// Batches that are ready or delivered stay as they are; the new one maps the same segment, and
+    /// forks a commander and workers that go on. An error says why the run cannot go on.
+    fn replace_server(&mut self) -> Result<(), String> {
+        let pid = self.connection.pid();
+        tracing::error!(pid, "the fork server died, and all processes of the run with it");
+        self.connection.kill();
+        let Self { parts, connection, .. } = self;
+        if !connection.wait_for_orphans(ORPHANS_LIMIT, |event| parts.take(event, Moment::now())) {
+            return Err(format!("its processes did not end within {} s", ORPHANS_LIMIT.as_secs_f64()));
+        }
+        parts.run.stream.roster.bury_children();
+        parts.server_died(Instant::now())?;
+        let care = &parts.run.care;
+        let launched = Connection::open(care.start_method, care.fork_server.as_deref());
+        let dead = std::mem::replace(connection, launched.map_err(|error| chain(&error))?);
+        self.introduce_server();
+        // The old one is reaped only now: `Host::processes` never names a process that was reaped.
+        drop(dead);
+        // A fork server that dies at once is seen by the next receive.
+        let run = &self.parts.run;
+        let configure = Request::Configure(Box::new(run.plan.clone()));
+        let _ =
+            self.connection.request(&configure).and_then(|()| self.connection.attach(&run.stream.segment));
+        Ok(())
     }
 
-    fn note_start(&mut self, role: Role, pid: Result<u32, String>) {
-        match (role, pid) {
-            (role, Ok(pid)) => self.stream.roster.insert(role, pid),
-            (Role::Worker { place, .. }, Err(reason)) => self.worker_not_forked(place, reason),
-            (Role::Commander, Err(reason)) => self.commander_not_forked(reason),
-            (Role::Rehearsal { .. }, Err(reason)) => {
-                self.rehearsal_failed(role, SetupFailure::Init(reason));
-                self.rehearsal_ended(role, Death::Exit(Exit::Code(0)));
-            }
-            (Role::Probe { .. } | Role::Examiner { .. }, Err(_)) => {}
-        }
-    }
-
-    fn note_ready(&mut self, role: Role) {
-        match role {
-            Role::Worker { place, .. } => self.worker_ready(place),
-            Role::Commander => self.commander.note_ready(),
-            Role::Rehearsal { .. } => self.rehearsal_goes_on(role),
-            Role::Probe { .. } | Role::Examiner { .. } => {}
-        }
-    }
-
-    fn note_renewal(&mut self, role: Role) {
-        if let Role::Worker { place, .. } = role {
-            self.worker_renews(place);
-        }
-    }
-
-    fn note_setup_failure(&mut self, role: Role, failure: SetupFailure) {
-        match role {
-            Role::Worker { place, .. } => self.workers[place.index()].note_setup_failure(failure),
-            Role::Commander => self.commander.note_setup_failure(failure),
-            Role::Rehearsal { .. } => self.rehearsal_failed(role, failure),
-            Role::Probe { .. } | Role::Examiner { .. } => {}
-        }
-    }
-
-    fn note_stack(&mut self, role: Role, stack: Result<RawStack, String>) {
-        let plugin = self.plan.name(role);
-        match (role, stack) {
-            (Role::Worker { place, .. }, Ok(stack)) => self.workers[place.index()].note_stack(stack),
-            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", names::resolve(&stack)),
-            (_, Err(reason)) => tracing::debug!(plugin, %reason, "the stack of the {role} is not known"),
-        }
+    /// Makes the fork server's number known.
+    fn introduce_server(&self) {
+        let (stream, pid) = (&self.parts.run.stream, self.connection.pid());
+        stream.counters.fork_server.store(pid.into(), Ordering::Relaxed);
+        stream.roster.begin(pid);
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        // Whoever waits for an answer shall know that there will be none.
+        // A thread that waits for an answer is to know that there will be none.
         self.mailbox.close();
     }
-}
-
-/// Counts one more.
-fn count(counter: &crate::segment::sync::AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }

@@ -2,7 +2,8 @@
 
 use crate::protocol::role::Role;
 
-/// Gives a plugin's log record to the application's subscriber, with the plugin and the worker that it came from.
+/// Gives a plugin's log record to the application's subscriber, with the plugin and the worker that
+/// it came from.
 pub(crate) fn forward_log(plugin: &str, role: Role, level: u8, origin: &str, message: &str) {
     // The macros need their level at compile time.
     macro_rules! forward {

@@ -1,325 +1,329 @@
-//! A plugin takes another's place while the run goes on.
+//! The state machine of a swap: a plugin takes another's place while the run goes on.
 //!
 //! ```text
-//!   both        Waiting ─► Rehearsing ─┐      a process that is thrown away; the run does not see it
+//!   both        Waiting ─► Rehearsing ─┐      in a process that is thrown away
 //!   producer    ┌──────────────────────┘
 //!               └► Constructing ─► cut        the new crew waits, the old one works until the cut
-//!   commander   └► Relieving ─► Beginning     the old one hands its state over, and ends between two messages
+//!   commander   └► Relieving ─► Beginning     the old one saves its state and ends, the new begins
 //! ```
 //!
-//! Whatever fails before the last step, the old plugin goes on: a crew that comes is sent away; an old commander is started again where it
-//! has ended.
+//! The machine knows neither workers nor processes: [`Swap::step`] takes an [`Event`] and gives
+//! [`Action`]s. If a step fails, the old plugin goes on: a crew that comes is sent away; an old
+//! commander that has ended is started again.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::{PluginKind, Report};
+use cobuf_plugin_api::{PluginKind, Schema};
 
-use super::crews::Duty;
-use super::mailbox::{Swap, Swapped};
-use super::swap_error::SwapError;
-use super::swap_error::late;
-use super::workers::Life;
-use super::{Supervisor, commander, count};
-use crate::plugin::copy::PluginPlan;
-use crate::protocol::message::{Request, SetupFailure};
-use crate::protocol::plan::ProducerPlan;
+use super::commander::{CommanderLife, CommanderLoss};
+use super::mailbox::SwapWish;
+use super::swap_error::{SwapError, differences, late};
+use crate::protocol::message::SetupFailure;
 use crate::protocol::role::Role;
-use crate::record::death::Death;
+use crate::record::death::{Death, Exit};
 use crate::record::state::StateAt;
-use crate::segment::place::CREWS;
-use crate::segment::place::Place;
-use crate::segment::sync::Ordering;
 
 /// How far a swap has come.
 #[derive(Debug)]
-pub(super) enum Stage {
+enum Stage {
     /// A crew of an earlier swap has not ended yet.
     Waiting,
-    Rehearsing {
-        role: Role,
-        limit: Duration,
-        passed: bool,
-        failure: Option<SetupFailure>,
-        death: Option<Death>,
-    },
-    /// The workers of the new crew are started, in the place of those of an older one.
-    Constructing { relic: Option<Box<ProducerPlan>> },
+    /// The new plugin does one message in a process that is thrown away.
+    Rehearsing { limit: Duration, passed: bool, failure: Option<SetupFailure>, death: Option<Death> },
+    /// The workers of the new crew are constructed.
+    Constructing,
     /// The old commander is to end.
     Relieving,
-    /// The new commander was started, to give this message first. What it saves is believed once it is ready.
-    Beginning { old: Box<PluginPlan>, first: u64, saved: Vec<StateAt> },
+    /// The new commander was started, to give this message first. The states that it saves count
+    /// once it is ready.
+    Beginning { first: u64, saved: Vec<StateAt> },
+}
+
+/// How long the stages may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// A construction.
+    pub(super) start: Duration,
+    /// The rehearsed message.
+    pub(super) message: Option<Duration>,
+}
+
+/// An event that concerns the swap.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Something has changed, or the deadline has passed: the present situation.
+    Look(Scene),
+    /// The rehearsed plugin is constructed, and goes on to a message.
+    RehearsalGoesOn(Role),
+    RehearsalPassed(Role),
+    RehearsalFailed(Role, SetupFailure),
+    /// Its process has got a signal by which code crashes.
+    RehearsalCrashed(Role, Death),
+    /// Its process was reaped.
+    RehearsalEnded(Role, Death),
+    /// A worker of the new crew has ended.
+    NewcomerDied(SetupFailure),
+    /// The old commander has ended, or the new one before it was ready.
+    CommanderLeft {
+        loss: CommanderLoss,
+        /// The number of the next message.
+        commanded: u64,
+    },
+    /// The fork server died, and all processes with it.
+    ServerDied,
+}
+
+/// The present situation, as far as a swap waits for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scene {
+    /// Whether the crew of an earlier swap has ended, and left nothing behind.
+    pub(super) other_crew_is_gone: bool,
+    pub(super) newcomers_are_ready: bool,
+    pub(super) commander: CommanderLife,
+    /// The number of the next message.
+    pub(super) commanded: u64,
+    /// Whether the run replays given-up messages, so that there is no commander.
+    pub(super) is_replay: bool,
+    pub(super) stream_has_failed: bool,
+}
+
+/// An action to be carried out. After each of the last four the swap is over.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Start the rehearsal.
+    Rehearse(Role),
+    /// Kill this process.
+    Kill(Role),
+    /// Start the new crew beside the old one.
+    BringIn,
+    /// Take the new crew away again.
+    SendAway,
+    /// Say whether the commander is to end before its next message.
+    Relieve(bool),
+    /// Start the new commander.
+    Begin,
+    /// Start the old commander again.
+    BringBack,
+    /// Make the cut, and answer.
+    Cut,
+    /// The new commander is ready: answer, and keep the states that it has saved.
+    Relieved { first: u64, saved: Vec<StateAt> },
+    /// A crew of an earlier swap did not end within this time: answer with the message that it is
+    /// at.
+    StillDraining(Duration),
+    /// Answer why the plugin is not taken.
+    Refuse(SwapError),
 }
 
 /// A swap that is going on.
 #[derive(Debug)]
-pub(super) struct Swapping {
-    pub(super) wish: Swap,
-    pub(super) stage: Stage,
-    /// When the stage has taken too long; `None` where it was told to end.
+pub(super) struct Swap {
+    wish: SwapWish,
+    /// The role of its rehearsal.
+    rehearsal: Role,
+    limits: Limits,
+    /// The arrays of the slots.
+    expected: Schema,
+    stage: Stage,
+    /// When the stage has taken too long; `None` once its process was told to end.
     deadline: Option<Instant>,
 }
 
-impl Swapping {
+impl Swap {
+    /// A swap that was asked for, by its number.
+    pub(super) fn new(wish: SwapWish, number: u32, limits: Limits, expected: Schema, now: Instant) -> Self {
+        let rehearsal = Role::Rehearsal { kind: wish.kind, number };
+        let deadline = now.checked_add(limits.start);
+        Self { wish, rehearsal, limits, expected, stage: Stage::Waiting, deadline }
+    }
+
+    pub(super) fn wish(&self) -> &SwapWish {
+        &self.wish
+    }
+
+    /// It is over.
+    pub(super) fn into_wish(self) -> SwapWish {
+        self.wish
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
-}
 
-impl Supervisor {
-    /// Begins a swap; the host asks for one at a time.
-    pub(super) fn swap(&mut self, wish: Swap) {
-        if self.stream.table().stop_requested() {
-            return;
-        }
-        self.swapping = Some(Swapping { wish, stage: Stage::Waiting, deadline: None });
-        self.enter(Stage::Waiting);
+    /// Whether the end of a commander is part of it.
+    pub(super) fn takes_commander(&self) -> bool {
+        matches!(self.stage, Stage::Relieving | Stage::Beginning { .. })
     }
 
-    pub(super) fn enter(&mut self, stage: Stage) {
-        if let Some(swapping) = &mut self.swapping {
-            swapping.stage = stage;
-        }
-        self.set_deadline(self.care.start_timeout);
-    }
-
-    pub(super) fn set_deadline(&mut self, limit: Duration) {
-        if let Some(swapping) = &mut self.swapping {
-            swapping.deadline = Instant::now().checked_add(limit);
+    /// Keeps a state that the new commander has saved until it is ready: if it fails, the old one
+    /// goes on with its own state. Gives back the state of another commander.
+    pub(super) fn keep_state(&mut self, state: StateAt) -> Option<StateAt> {
+        match &mut self.stage {
+            Stage::Beginning { saved, .. } => {
+                saved.push(state);
+                None
+            }
+            _ => Some(state),
         }
     }
 
-    /// Does the next step, where it is time.
-    pub(super) fn go_on_swapping(&mut self) {
-        let Some(Swapping { wish, stage, deadline }) = &self.swapping else { return };
-        let (kind, late) = (wish.kind, deadline.is_some_and(|deadline| deadline <= Instant::now()));
-        let no_commander = kind == PluginKind::Commander && self.commander.life == commander::Life::Done;
-        match stage {
-            Stage::Waiting if self.plan.letters.is_some() && kind == PluginKind::Commander => {
-                self.abandon_swap(SwapError::Replay);
+    /// Takes an event; gives the actions, in their sequence.
+    pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        match event {
+            Event::Look(scene) => self.look(scene, now),
+            Event::NewcomerDied(failure) => self.abandon(self.refusal(failure)),
+            Event::CommanderLeft { loss, commanded } => self.commander_left(loss, commanded, now),
+            Event::ServerDied => self.abandon(SwapError::ForkServerDied),
+            Event::RehearsalGoesOn(role)
+            | Event::RehearsalPassed(role)
+            | Event::RehearsalFailed(role, _)
+            | Event::RehearsalCrashed(role, _)
+            | Event::RehearsalEnded(role, _)
+                if role != self.rehearsal =>
+            {
+                // That of an earlier swap, which was given up.
+                Vec::new()
             }
-            _ if no_commander && self.stream.has_failed() => self.abandon_swap(SwapError::Ended),
-            _ if no_commander => {
-                let commanded = self.stream.table().commanded();
-                self.abandon_swap(SwapError::NothingLeft { commanded });
+            event => self.rehearsal_says(event, now),
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, now: Instant) {
+        self.stage = stage;
+        self.deadline = now.checked_add(self.limits.start);
+    }
+
+    /// Does the next step, if it is time.
+    fn look(&mut self, scene: Scene, now: Instant) -> Vec<Action> {
+        let of_commander = self.wish.kind == PluginKind::Commander;
+        let no_commander = of_commander && scene.commander == CommanderLife::Done;
+        match &mut self.stage {
+            Stage::Waiting if of_commander && scene.is_replay => self.abandon(SwapError::Replay),
+            _ if no_commander && scene.stream_has_failed => self.abandon(SwapError::Ended),
+            _ if no_commander => self.abandon(SwapError::NothingLeft { commanded: scene.commanded }),
+            Stage::Waiting if of_commander || scene.other_crew_is_gone => {
+                let limit = self.limits.start;
+                self.enter(Stage::Rehearsing { limit, passed: false, failure: None, death: None }, now);
+                vec![Action::Rehearse(self.rehearsal)]
             }
-            Stage::Waiting if kind == PluginKind::Commander || self.other_crew_is_gone() => self.rehearse(),
-            Stage::Constructing { .. } if self.newcomers_are_ready() => self.cut(),
-            Stage::Relieving if self.commander.start_at().is_some() => self.begin_commander(),
-            Stage::Beginning { .. } if self.commander.life == commander::Life::Ready => {
-                self.commander_swapped();
+            Stage::Constructing if scene.newcomers_are_ready => vec![Action::Cut],
+            // It had died before, and is not started again.
+            Stage::Relieving if matches!(scene.commander, CommanderLife::Due(_)) => {
+                self.begin(scene.commanded, now)
             }
-            _ if late => self.swap_is_late(),
+            Stage::Beginning { first, saved } if scene.commander == CommanderLife::Ready => {
+                vec![Action::Relieved { first: *first, saved: std::mem::take(saved) }]
+            }
+            _ if self.deadline.is_some_and(|deadline| deadline <= now) => self.late(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn rehearsal_says(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let Stage::Rehearsing { limit, passed, failure, death } = &mut self.stage else { return Vec::new() };
+        match event {
+            Event::RehearsalGoesOn(_) => {
+                if let Some(message) = self.limits.message {
+                    *limit = message;
+                    self.deadline = now.checked_add(message);
+                }
+            }
+            Event::RehearsalPassed(_) => *passed = true,
+            Event::RehearsalFailed(_, said) => *failure = Some(said),
+            Event::RehearsalCrashed(_, how) => {
+                death.get_or_insert(how);
+                return vec![Action::Kill(self.rehearsal)];
+            }
+            Event::RehearsalEnded(_, how) => {
+                let well =
+                    *passed && failure.is_none() && death.is_none() && how == Death::Exit(Exit::Code(0));
+                let why = failure.take().unwrap_or(SetupFailure::Died(death.unwrap_or(how)));
+                self.enter(Stage::Waiting, now);
+                return if well { self.take_place(now) } else { self.abandon(self.refusal(why)) };
+            }
             _ => {}
         }
+        Vec::new()
     }
 
-    /// Answers the caller; the swap is over.
-    fn answer(&mut self, answer: Result<Swapped, SwapError>) {
-        if let Some(Swapping { wish, .. }) = self.swapping.take() {
-            match &answer {
-                Ok(Swapped { first, .. }) => {
-                    count(&self.stream.counters.swaps);
-                    let version = &wish.plugin.version;
-                    tracing::info!(plugin = wish.plugin.name, %version, first, "the {} was swapped", wish.kind);
-                }
-                Err(error) => {
-                    tracing::warn!(plugin = wish.plugin.name, %error, "the {} was not swapped", wish.kind);
-                }
+    /// The rehearsal went well: the plugin may take the other's place.
+    fn take_place(&mut self, now: Instant) -> Vec<Action> {
+        match self.wish.kind {
+            PluginKind::Producer => {
+                self.enter(Stage::Constructing, now);
+                vec![Action::BringIn]
             }
-            // One that waits for nothing any more is gone with the application.
-            let _ = wish.answer.send(answer);
+            PluginKind::Commander => {
+                self.enter(Stage::Relieving, now);
+                vec![Action::Relieve(true)]
+            }
+        }
+    }
+
+    /// The old commander has ended, in whatever way; or the new one has failed.
+    fn commander_left(&mut self, loss: CommanderLoss, commanded: u64, now: Instant) -> Vec<Action> {
+        match self.stage {
+            Stage::Relieving => self.begin(commanded, now),
+            Stage::Beginning { .. } => {
+                let CommanderLoss { failure, death } = loss;
+                self.abandon(self.refusal(failure.unwrap_or(SetupFailure::Died(death))))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, first: u64, now: Instant) -> Vec<Action> {
+        self.enter(Stage::Beginning { first, saved: Vec::new() }, now);
+        vec![Action::Relieve(false), Action::Begin]
+    }
+
+    /// The stage has taken too long.
+    fn late(&mut self) -> Vec<Action> {
+        self.deadline = None;
+        let limit = self.limits.start;
+        match &mut self.stage {
+            Stage::Waiting => vec![Action::StillDraining(limit)],
+            Stage::Rehearsing { limit, death, .. } => {
+                death.get_or_insert(Death::Timeout { limit: *limit });
+                vec![Action::Kill(self.rehearsal)]
+            }
+            Stage::Constructing => self.abandon(self.refusal(SetupFailure::Died(Death::Timeout { limit }))),
+            Stage::Relieving => vec![Action::Kill(Role::Commander)],
+            // The watchdog has an eye on its start.
+            Stage::Beginning { .. } => Vec::new(),
         }
     }
 
     /// Gives the swap up: the old plugin goes on.
-    pub(super) fn abandon_swap(&mut self, error: SwapError) {
-        let Some(Swapping { wish, stage, .. }) = &mut self.swapping else { return };
-        let library = wish.plugin.library.clone();
-        match std::mem::replace(stage, Stage::Waiting) {
-            Stage::Waiting => {}
-            Stage::Rehearsing { role, .. } => self.ask(&Request::Kill(role)),
-            Stage::Constructing { relic } => {
-                let crew = self.other_crew();
-                self.plan.plugins.producers[crew] = relic.map(|relic| *relic);
-                self.crews[crew].duty = Duty::Current;
-                self.want(crew, 0);
-                self.dismiss(crew);
-            }
-            Stage::Relieving => self.relieve(false),
-            Stage::Beginning { old, .. } => {
-                self.plan.plugins.commander = Some(*old);
-                self.start_commander_anew();
-            }
-        }
-        self.plan.plugins.candidate = None;
-        self.exchange();
-        let _ = fs::remove_file(library);
-        self.answer(Err(error));
-    }
-
-    /// What is started from now on is of the present plugins.
-    pub(super) fn exchange(&self) {
-        // Where the fork server is gone, the next receive says so.
-        let _ = self.server.request(&Request::Exchange(Box::new(self.plan.plugins.clone())));
-    }
-
-    fn swap_is_late(&mut self) {
-        let limit = self.care.start_timeout;
-        let Some(Swapping { wish, stage, deadline }) = &mut self.swapping else { return };
-        *deadline = None;
-        let new = format!("the {} {}", wish.kind, wish.plugin.name);
-        match stage {
-            Stage::Waiting => {
-                let sequence = self.oldest_of(self.other_crew());
-                self.abandon_swap(SwapError::Draining { sequence, limit });
-            }
-            Stage::Rehearsing { role, death, limit, .. } => {
-                let (role, limit) = (*role, *limit);
-                death.get_or_insert(Death::Timeout { limit });
-                self.ask(&Request::Kill(role));
-            }
-            Stage::Constructing { .. } => self.abandon_swap(late(&new, limit)),
-            Stage::Relieving => self.ask(&Request::Kill(Role::Commander)),
-            // It has its own deadline, see `watch_starts`.
-            Stage::Beginning { .. } => {}
-        }
-    }
-
-    // The producer.
-
-    fn other_crew(&self) -> usize {
-        CREWS - 1 - self.current
-    }
-
-    fn other_crew_is_gone(&self) -> bool {
-        let other = self.other_crew();
-        self.is_gone(other) && !(self.crews[other].duty == Duty::Goes && self.stream.table().has_work(other))
-    }
-
-    /// The oldest message that a crew holds.
-    fn oldest_of(&self, crew: usize) -> Option<u64> {
-        self.places(crew).filter_map(|place| self.stream.table().held_by(place)).min()
-    }
-
-    /// Starts the workers of the new crew, beside those of the old.
-    pub(super) fn bring_in(&mut self) {
-        let (crew, edition) = (self.other_crew(), self.plan.edition(self.current) + 1);
-        let Some(Swapping { wish, .. }) = &self.swapping else { return };
-        let new = ProducerPlan { plugin: wish.plugin.clone(), edition };
-        let relic = self.plan.plugins.producers[crew].replace(new).map(Box::new);
-        self.exchange();
-        self.crews[crew].duty = Duty::Comes;
-        self.places(crew).for_each(|place| self.workers[place.index()].renew());
-        self.want(crew, self.target());
-        self.count_workers();
-        self.enter(Stage::Constructing { relic });
-    }
-
-    /// Kills those of a crew that are still being constructed, which may take for ever; the start timeout would do so later.
-    fn dismiss(&mut self, crew: usize) {
-        for place in self.places(crew) {
-            let worker = &self.workers[place.index()];
-            if worker.constructing_since().is_some() && !self.watchdog.server_is_busy() {
-                let role = worker.role(place);
-                self.ask(&Request::Kill(role));
-            }
-        }
-    }
-
-    fn newcomers_are_ready(&self) -> bool {
-        let crew = self.other_crew();
-        let mut places = self.places(crew).take(self.crews[crew].wanted);
-        places.all(|place| self.workers[place.index()].life == Life::Ready)
-    }
-
-    /// A worker of the new crew died before its cut.
-    pub(super) fn newcomer_died(&mut self, failure: Option<SetupFailure>, death: Death) {
-        let error = self.newcomer_error(failure, death);
-        self.abandon_swap(error);
-    }
-
-    fn cut(&mut self) {
-        let (old, new) = (self.current, self.other_crew());
-        let (segment, places) = (&self.stream.segment, self.places(old));
-        let noted = |place: Place| segment.worker_place(place).noted.load(Ordering::SeqCst);
-        let first = self.stream.table().cut(old, || places.map(noted).max().unwrap_or_default());
-        self.current = new;
-        self.watchdog.forget_idle();
-        self.crews[new].duty = Duty::Current;
-        self.crews[old].duty = Duty::Goes;
-        self.want(old, 0);
-        self.drain(old, "it had died before the cut");
-        self.note_swap(PluginKind::Producer);
-        self.stream.counters.edition.store(self.plan.edition(new).into(), Ordering::Relaxed);
-        if let Some(Swapping { stage: Stage::Constructing { relic: Some(relic) }, .. }) = &self.swapping {
-            // Nobody runs it any more. It has stayed until now for who would roll back, and for the names in the stacks of its dead.
-            let _ = fs::remove_file(&relic.plugin.library);
-        }
-        let before = self.plan.producer(old).map(|plugin| plugin.library.clone()).unwrap_or_default();
-        self.answer(Ok(Swapped { first, before }));
-    }
-
-    fn note_swap(&self, kind: PluginKind) {
-        if let Some(Swapping { wish, .. }) = &self.swapping {
-            self.stream.history.note_swap(kind, &wish.plugin);
-        }
-    }
-
-    // The commander.
-
-    /// Whether the commander shall end before its next message.
-    pub(super) fn relieve(&self, ends: bool) {
-        let table = self.stream.table();
-        table.control.relieve_commander.store(ends.into(), Ordering::SeqCst);
-        table.wake_everyone();
-    }
-
-    /// Whether the end of a commander is part of a swap.
-    pub(super) fn swaps_commander(&self) -> bool {
-        let stage = self.swapping.as_ref().map(|swapping| &swapping.stage);
-        matches!(stage, Some(Stage::Relieving | Stage::Beginning { .. }))
-    }
-
-    /// The old commander has ended, or the new one before it was ready.
-    pub(super) fn commander_left(&mut self, failure: Option<Report>, death: Death) {
-        if matches!(&self.swapping, Some(Swapping { stage: Stage::Relieving, .. })) {
-            return self.begin_commander();
-        }
-        let error = self.newcomer_error(failure.map(SetupFailure::Plugin), death);
-        self.abandon_swap(error);
-    }
-
-    /// The old commander has ended.
-    fn begin_commander(&mut self) {
-        self.relieve(false);
-        let Some(Swapping { wish, .. }) = &self.swapping else { return };
-        let Some(old) = self.plan.plugins.commander.replace(wish.plugin.clone()) else { return };
-        self.exchange();
-        let first = self.stream.table().commanded();
-        self.start_commander_anew();
-        self.enter(Stage::Beginning { old: Box::new(old), first, saved: Vec::new() });
-    }
-
-    fn commander_swapped(&mut self) {
-        let Some(Swapping { stage: Stage::Beginning { old, first, saved }, .. }) = &mut self.swapping else {
-            return;
+    fn abandon(&mut self, error: SwapError) -> Vec<Action> {
+        let undo = match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            Stage::Waiting => None,
+            Stage::Rehearsing { .. } => Some(Action::Kill(self.rehearsal)),
+            Stage::Constructing => Some(Action::SendAway),
+            Stage::Relieving => Some(Action::Relieve(false)),
+            Stage::Beginning { .. } => Some(Action::BringBack),
         };
-        let (first, saved, before) = (*first, std::mem::take(saved), old.library.clone());
-        if let Some(relic) = self.commander_relic.replace(before.clone()) {
-            let _ = fs::remove_file(relic);
-        }
-        saved.into_iter().for_each(|state| self.stream.history.note_state(state));
-        self.note_swap(PluginKind::Commander);
-        self.answer(Ok(Swapped { first, before }));
+        undo.into_iter().chain([Action::Refuse(error)]).collect()
     }
 
-    /// A commander has saved its state.
-    pub(super) fn note_state(&mut self, state: StateAt) {
-        match &mut self.swapping {
-            // Where it fails, the old one goes on with the state that it had itself.
-            Some(Swapping { stage: Stage::Beginning { saved, .. }, .. }) => saved.push(state),
-            _ => self.stream.history.note_state(state),
+    /// Why the new plugin is not taken.
+    fn refusal(&self, failure: SetupFailure) -> SwapError {
+        let SwapWish { kind, plugin, .. } = &self.wish;
+        let (kind, name) = (*kind, plugin.name.clone());
+        match failure {
+            SetupFailure::Died(Death::Timeout { limit }) => late(&format!("the {kind} {name}"), limit),
+            SetupFailure::Schema(declared) => {
+                SwapError::Schema { plugin: name, differences: differences(&declared, &self.expected) }
+            }
+            SetupFailure::Message { sequence, report: source } => {
+                SwapError::Rehearsal { kind, plugin: name, sequence, source }
+            }
+            failure => match failure.into_plugin_error(kind, plugin) {
+                Ok(error) => error.into(),
+                Err(other) => {
+                    SwapError::Process { role: format!("{kind} {name}"), reason: other.into_text() }
+                }
+            },
         }
     }
 }

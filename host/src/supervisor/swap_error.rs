@@ -75,6 +75,13 @@ pub enum SwapError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The plugin is a package that was not built. A build takes as long as it takes, and is no
+    /// part of a swap.
+    #[error("the plugin {} is a package; call `plugin.built()?` first, and swap in what that gives", folder.display())]
+    NotBuilt {
+        /// The package's folder.
+        folder: std::path::PathBuf,
+    },
     /// There is no commander left whose place could be taken.
     #[error(
         "the commander has given all of its {commanded} messages; there is none left for another one to give"
@@ -142,7 +149,7 @@ mod tests {
     use cobuf_plugin_api::DType;
 
     #[test]
-    fn is_each_array_named_that_differs() {
+    fn each_array_that_differs_is_named() {
         let schema = |arrays: &[(&str, DType, &[usize])]| {
             let spec = |&(name, dtype, shape): &(&str, DType, &[usize])| ArraySpec::new(name, dtype, shape);
             Schema::new(arrays.iter().map(spec).collect::<Vec<_>>()).unwrap()

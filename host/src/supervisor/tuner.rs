@@ -8,14 +8,12 @@
 //!        └─1─2───4──6──8────────16─ workers
 //! ```
 //!
-//! The rate is that of finished messages, whoever holds the run up: where that is the consumer, more workers bring nothing, and few are
-//! found.
+//! The rate is that of finished messages. If the consumer is the slowest part, more workers bring
+//! nothing, and few are found.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::Supervisor;
-use super::workers::Life;
 use crate::limits::{TUNE_MESSAGES_PER_WORKER, TUNE_WINDOW};
 use crate::segment::memory::Segment;
 use crate::segment::sync::Ordering;
@@ -30,15 +28,15 @@ pub(crate) struct Tuner {
     current: usize,
     /// Messages a second, by number of workers.
     rates: BTreeMap<usize, f64>,
-    /// When the present measurement began, and how many messages were finished then; none before all workers are ready.
+    /// When the present measurement began, and how many messages were finished then; none before
+    /// all workers are ready.
     window: Option<(Instant, u64)>,
     next_look: Option<Instant>,
 }
 
 impl Tuner {
-    pub(crate) fn new(workers: usize, most: usize) -> Self {
-        let next_look = Some(Instant::now());
-        Self { most, current: workers, rates: BTreeMap::new(), window: None, next_look }
+    pub(crate) fn new(workers: usize, most: usize, now: Instant) -> Self {
+        Self { most, current: workers, rates: BTreeMap::new(), window: None, next_look: Some(now) }
     }
 
     /// When there is something to measure; never again once the number is found.
@@ -46,7 +44,43 @@ impl Tuner {
         self.next_look
     }
 
-    /// Takes the rate of the present number of workers; gives the number to try next, or `None` once it is found.
+    /// Whether it is time to measure.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next_look.is_some_and(|at| at <= now)
+    }
+
+    /// Measures by the number of messages that are finished by now, which count once all workers
+    /// are ready; gives the number of workers to have from now on, if it is not their present one.
+    pub(super) fn measure(
+        &mut self,
+        workers: usize,
+        all_ready: bool,
+        finished: u64,
+        now: Instant,
+    ) -> Option<usize> {
+        self.next_look = Some(now + TUNE_WINDOW);
+        if !all_ready {
+            self.window = None;
+            return None;
+        }
+        let (begun, before) = *self.window.get_or_insert((now, finished));
+        let (seconds, messages) = ((now - begun).as_secs_f64(), finished.saturating_sub(before));
+        // Half a window's tolerance: timers are late at times, never early.
+        if now - begun < TUNE_WINDOW / 2 || messages < TUNE_MESSAGES_PER_WORKER * workers as u64 {
+            return None;
+        }
+        self.window = None;
+        let rate = messages as f64 / seconds;
+        tracing::debug!(workers, rate, "measured");
+        if self.learn(rate).is_none() {
+            self.next_look = None;
+            tracing::info!(workers = self.current, "more workers bring nothing");
+        }
+        (self.current != workers).then_some(self.current)
+    }
+
+    /// Takes the rate of the present number of workers; gives the number to try next, or `None`
+    /// once it is found.
     fn learn(&mut self, rate: f64) -> Option<usize> {
         self.rates.insert(self.current, rate);
         let next = self.next_to_try();
@@ -74,63 +108,26 @@ impl Tuner {
     }
 }
 
-/// How many messages the workers in so many places have done, by what they say.
+/// How many messages the workers in so many places have done, by their own counts.
 pub(crate) fn produced(segment: &Segment, places: usize) -> u64 {
     let places = &segment.worker_places()[..places];
     // A plugin may have written over them.
     places.iter().map(|place| place.produced.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
 }
 
-impl Supervisor {
-    /// Measures, and changes the number of workers, where it is time.
-    pub(super) fn tune(&mut self) {
-        let (now, target) = (Instant::now(), self.target());
-        let mut places = self.places(self.current).take(target);
-        let all_ready = places.all(|place| self.workers[place.index()].life == Life::Ready);
-        let Some(tuner) = self.tuner.as_mut().filter(|tuner| tuner.next_look.is_some_and(|at| at <= now))
-        else {
-            return;
-        };
-        tuner.next_look = Some(now + TUNE_WINDOW);
-        let finished = produced(&self.stream.segment, self.workers.len());
-        if !all_ready {
-            tuner.window = None;
-            return;
-        }
-        let (begun, before) = *tuner.window.get_or_insert((now, finished));
-        let (seconds, messages) = ((now - begun).as_secs_f64(), finished.saturating_sub(before));
-        // Half a window's tolerance: timers are late at times, never early.
-        if now - begun < TUNE_WINDOW / 2 || messages < TUNE_MESSAGES_PER_WORKER * target as u64 {
-            return;
-        }
-        tuner.window = None;
-        let rate = messages as f64 / seconds;
-        tracing::debug!(workers = target, rate, "measured");
-        let next = tuner.learn(rate);
-        if next.is_none() {
-            tuner.next_look = None;
-            tracing::info!(workers = tuner.current, "more workers bring nothing");
-        }
-        let number = tuner.current;
-        if number != target {
-            self.set_workers(number);
-        }
-    }
-}
-
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
     use super::*;
 
-    /// The number that is found where this is the rate, and how many were tried.
+    /// The number that is found if this is the rate, and how many were tried.
     fn search(most: usize, rate: impl Fn(usize) -> f64) -> (usize, usize) {
-        let mut tuner = Tuner::new(1, most);
+        let mut tuner = Tuner::new(1, most, Instant::now());
         while tuner.learn(rate(tuner.current)).is_some() {}
         (tuner.current, tuner.rates.len())
     }
 
     #[test]
-    fn is_the_number_found_beyond_which_the_rate_does_not_rise() {
+    fn number_is_found_beyond_which_the_rate_does_not_rise() {
         for cores in 1..40 {
             let (found, tried) = search(64, |workers| workers.min(cores) as f64);
             // Nearly as good is good enough.
@@ -140,14 +137,62 @@ mod tests {
     }
 
     #[test]
-    fn is_a_rate_that_falls_again_not_followed() {
+    fn rate_that_falls_again_is_not_followed() {
         assert_eq!(search(64, |workers| if workers <= 4 { workers as f64 } else { 3.0 }).0, 4);
         assert_eq!(search(64, |_| 1.0).0, 1);
     }
 
     #[test]
-    fn does_it_keep_to_the_most_that_was_allowed() {
+    fn search_keeps_to_the_most_that_was_allowed() {
         assert_eq!(search(6, |workers| workers as f64).0, 6);
         assert_eq!(search(1, |workers| workers as f64).0, 1);
+    }
+
+    /// A tuner of at most 4 workers that began to measure one worker at this time.
+    fn measuring(now: Instant) -> Tuner {
+        let mut tuner = Tuner::new(1, 4, now);
+        assert_eq!(tuner.measure(1, true, 0, now), None, "the window begins");
+        tuner
+    }
+
+    #[test]
+    fn number_is_changed_once_a_window_was_measured() {
+        let now = Instant::now();
+        let mut tuner = measuring(now);
+        assert!(!tuner.is_due(now));
+        let later = now + TUNE_WINDOW;
+        assert!(tuner.is_due(later));
+        assert_eq!(tuner.measure(1, true, 100, later), Some(2));
+        assert_eq!(tuner.next_look(), Some(later + TUNE_WINDOW));
+    }
+
+    #[test]
+    fn window_in_which_a_worker_was_not_ready_does_not_count() {
+        let now = Instant::now();
+        let mut tuner = measuring(now);
+        assert_eq!(tuner.measure(1, false, 50, now + TUNE_WINDOW), None);
+        assert_eq!(tuner.measure(1, true, 100, now + TUNE_WINDOW * 2), None, "a new one begins");
+        assert_eq!(tuner.measure(1, true, 150, now + TUNE_WINDOW * 3), Some(2));
+    }
+
+    #[test]
+    fn window_is_longer_for_slow_messages() {
+        let now = Instant::now();
+        let mut tuner = measuring(now);
+        let few = TUNE_MESSAGES_PER_WORKER - 1;
+        assert_eq!(tuner.measure(1, true, few, now + TUNE_WINDOW), None);
+        assert_eq!(tuner.measure(1, true, few + 1, now + TUNE_WINDOW * 2), Some(2));
+    }
+
+    #[test]
+    fn nothing_is_measured_any_more_once_the_number_is_found() {
+        let mut now = Instant::now();
+        let (mut tuner, mut workers, mut finished) = (measuring(now), 1, 0);
+        while tuner.next_look().is_some() {
+            now += TUNE_WINDOW;
+            finished += 100;
+            workers = tuner.measure(workers, true, finished, now).unwrap_or(workers);
+        }
+        assert_eq!(workers, 1, "the rate was the same with more");
     }
 }

@@ -1,9 +1,10 @@
-"""The Python package that cobuf's idea comes from: a commander process, producer processes (fork), shared
-memory blocks. Copies: the producer's array into shared memory, and out of it for the consumer, who gets
-arrays of its own. The number of slots is four a worker and cannot be chosen. Commander, and the consumer in
-front of an empty buffer, poll at 100 % CPU. It gives up: a producer that raises or dies makes the consumer
-wait for ever, in any order a dead worker's message is lost, batches do not know their messages, one dtype for
-all arrays with silent casts, no end of stream. Each look for a slot takes a lock that all processes share.
+"""The Python package that cobuf's idea comes from: a commander process, producer processes (fork),
+shared memory blocks. Copies: the producer's array into shared memory, and out of it for the
+consumer, which gets arrays of its own. There are four slots for each worker, and the number
+cannot be chosen. Commander, and the consumer of an empty buffer, poll at 100 % CPU. Limits: a
+producer that raises or dies makes the consumer wait forever; in any order a dead worker's
+message is lost; batches do not know their messages; one dtype for all arrays with silent casts;
+no end of stream. Each look for a slot takes a lock that all processes share.
 """
 
 import sys

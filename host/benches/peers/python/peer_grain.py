@@ -1,9 +1,10 @@
-"""Grain (Google): worker processes (spawn), each with every n-th element of the dataset. Copies: an array
-above a size is copied into shared memory that is made anew for each, the consumer maps it without a copy;
-small ones are pickled through a queue. Always in order: worker after worker in turn, so a slow one holds all
-up, and a buffer a worker evens it out. The content is reproducible. It gives up: a worker that dies ends the
-stream, a checkpoint is resumed with the same number of workers only. Several sizes of the buffer are tried,
-the best is taken. Pictures by Pillow.
+"""Grain (Google): worker processes (spawn), each with every n-th element of the dataset. Copies: an
+array above a size is copied into shared memory that is made anew for each, and the consumer maps
+it without a copy; small ones are pickled through a queue. Always in order: worker after worker
+in turn, so a slow one delays all, and a buffer for each worker evens that out. The content is
+reproducible. Limits: a worker that dies ends the stream; a checkpoint is resumed with the same
+number of workers only. Several sizes of the buffer are tried, and the best is taken. Pictures by
+Pillow.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""SPDL (Meta): threads of one process, an asyncio loop between them; for functions that release Python's
-lock, as its own decoders (FFmpeg) and numpy's `fill` do. Copies nothing: batches are objects of the process,
-allocated anew. In order or as they come. It gives up: isolation (a crash ends the application, a leak or a
-hang stays in it), code that holds Python's lock does not run in parallel. Pictures by SPDL's own loader where
-FFmpeg's libraries are there, with FFmpeg's bilinear filter, which widens where it makes smaller as the
-others' does.
+"""SPDL (Meta): threads of one process, with an asyncio loop between them; for functions that
+release Python's lock, as its own decoders (FFmpeg) and numpy's `fill` do. It copies nothing:
+batches are objects of the process, allocated anew. In order or as they come. Limits: no
+isolation (a crash ends the application, a leak or a hang stays in it); code that holds Python's
+lock does not run in parallel. Pictures by SPDL's own loader if FFmpeg's libraries are installed,
+with FFmpeg's bilinear filter, which widens if it makes smaller, as the others' does.
 """
 
 import sys

@@ -1,12 +1,13 @@
-"""PyTorch's `DataLoader`: worker processes (fork) run a dataset's `__getitem__`, tensors go through shared
-memory that is made anew for each batch, its file descriptor through a socket; objects that are no tensors are
-pickled through a pipe. Copies: a tensor that was not made in shared memory is copied into it once, the
-consumer copies nothing; `default_collate` stacks pictures into shared memory. In order, batches are dealt out
-to workers in turn, whoever is busy; with `in_order=False` to whoever has room, and they come as they are
-done. It gives up: a worker that dies ends the stream with an error, nothing is done again; memory is mapped
-and unmapped for every batch. Both kinds of transport and several prefetch factors are tried, the best is
-taken. Pictures by Pillow; with `draft` Pillow halves them while decoding, which is less work and another
-result.
+"""PyTorch's `DataLoader`: worker processes (fork) run a dataset's `__getitem__`; tensors go through
+shared memory that is made anew for each batch, its file descriptor through a socket; objects
+that are no tensors are pickled through a pipe. Copies: a tensor that was not made in shared
+memory is copied into it once, and the consumer copies nothing; `default_collate` stacks pictures
+into shared memory. In order, batches are dealt out to workers in turn, even to busy ones; with
+`in_order=False` to workers that have room, and they come as they are done. Limits: a worker that
+dies ends the stream with an error, and nothing is retried; memory is mapped and unmapped for
+every batch. Both kinds of transport and several prefetch factors are tried, and the best is
+taken. Pictures by Pillow; with `draft` Pillow halves them while decoding, which is less work and
+another result.
 """
 
 import itertools

@@ -109,10 +109,11 @@ impl<'a> Report<'a> {
 
     fn method(&self) -> String {
         format!(
-            "All with {} workers on {} CPUs, in {} rounds of everyone in turn; a measurement takes {} s after it has warmed up and is \
-             a process of its own. Values are medians with the least and the greatest. A ratio says how many times as fast as {} \
-             somebody is (above 1: faster), from measurements of the same round. Where a peer has settings, each was tried once \
-             and the best was measured.",
+            "All with {} workers on {} CPUs, in {} rounds in which each peer has a turn. A measurement \
+             takes {} s after a warm-up, in a process of its own. Values are medians with the least \
+             and the greatest. A ratio says how many times as fast as {} a peer is (above 1: faster), \
+             from measurements of the same round. If a peer has settings, each was tried once and \
+             the best was measured.",
             self.workers,
             self.machine.cpus,
             self.rounds,
@@ -180,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_failure_in_the_table_and_below_it() {
+    fn failure_is_in_the_table_and_below_it() {
         let figures = |name: &str, value, failures: &[&str]| Figures {
             name: name.to_owned(),
             setting: "slots=8".to_owned(),

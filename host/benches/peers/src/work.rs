@@ -58,10 +58,10 @@ impl Work {
         match self {
             Self::Tiny => format!(
                 "A batch is one array of {TINY_BYTES} bytes, filled with a value; the consumer reads a byte. {TINY_SLOTS} slots \
-                 or buffers where that can be said."
+                 or buffers if that can be set."
             ),
             Self::Large => format!(
-                "A batch is one u8 array of shape {LARGE_SHAPE:?}, {:.1} MB, filled with a value; the consumer reads one byte a \
+                "A batch is one u8 array of shape {LARGE_SHAPE:?}, {:.1} MB, filled with a value; the consumer reads one byte of each \
                  page of {PAGE_BYTES}. {SLOTS} slots, buffers or batches in flight.",
                 LARGE_BYTES as f64 / 1e6
             ),
@@ -69,7 +69,7 @@ impl Work {
                 the median of several starts in one process."
                 .to_owned(),
             Self::Uneven => format!(
-                "The producer sleeps for exponential times with a mean of 10 ms, the same for everyone; {SLOTS} batches in flight, \
+                "The producer sleeps for exponential times with a mean of 10 ms, the same for all peers; {SLOTS} batches in flight, \
                  the consumer's included. Ideal: the sum of all times by the number of workers."
             ),
             Self::Images => format!(

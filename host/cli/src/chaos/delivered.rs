@@ -1,8 +1,8 @@
-//! What a round delivered.
+//! The batches of one round.
 
 use cobuf_host::ContentDigest;
 
-/// What a round delivered.
+/// The batches of one round: numbers, content, errors, time.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
     pub(super) sequences: Vec<u64>,

@@ -1,4 +1,5 @@
-//! Chooses faults and throws them, from a seed; measures how long the message of a killed worker takes to be produced again.
+//! Chooses faults from a seed and injects them; measures how long a killed worker's message takes
+//! to reach another worker.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -11,19 +12,19 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The share of faults that hit the fork server.
 const SERVER_SHARE: f64 = 0.01;
-/// The share of faults that wait at a failpoint for whoever comes by.
+/// The share of faults that wait at a failpoint for the next process that passes it.
 const FAILPOINT_SHARE: f64 = 0.5;
-/// How often it is looked whether a killed worker's message is with another.
+/// The time between two looks at a killed worker's message.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
-/// After how long it is no longer looked.
+/// The time after which the looks end.
 const LOOK_FOR: Duration = Duration::from_secs(5);
 
-/// What was thrown in a round.
+/// The faults of one round.
 #[derive(Debug, Default)]
 pub(super) struct Thrown {
-    /// How often, by what was hit and how.
+    /// The number of faults, by their kind and target.
     pub(super) faults: BTreeMap<String, u64>,
-    /// From the death of a worker to its message being with another, in seconds.
+    /// The times from a worker's death until another worker had its message, in seconds.
     pub(super) recoveries: Vec<f64>,
 }
 
@@ -32,7 +33,7 @@ pub(super) struct Faults<'a> {
     dice: Rng,
     rate: f64,
     thrown: Thrown,
-    /// What waits at a failpoint.
+    /// The fault that waits at a failpoint.
     waiting: Option<(Failpoint, Fault)>,
 }
 
@@ -41,10 +42,10 @@ impl<'a> Faults<'a> {
         Self { host, dice: Rng::seed_from_u64(seed), rate, thrown: Thrown::default(), waiting: None }
     }
 
-    /// Throws faults until the other end of the channel is closed.
+    /// Injects faults until the other end of the channel is closed.
     pub(super) fn throw_until(mut self, stopped: &Receiver<()>) -> Thrown {
         loop {
-            // Exponential pauses: the next fault knows nothing of the last.
+            // Exponential pauses: each fault is independent of the one before.
             let pause = -(1.0 - self.dice.random::<f64>()).ln() / self.rate;
             match stopped.recv_timeout(Duration::from_secs_f64(pause)) {
                 Err(RecvTimeoutError::Timeout) => self.throw(),
@@ -59,8 +60,10 @@ impl<'a> Faults<'a> {
     fn throw(&mut self) {
         let kind: f64 = self.dice.random();
         if kind < SERVER_SHARE {
-            // It is the first of them, and always there.
-            self.signal(self.host.processes()[0], Fault::Kill);
+            // The first process is the fork server, which is there until the run is over.
+            if let Some(&server) = self.host.processes().first() {
+                self.signal(server, Fault::Kill);
+            }
         } else if kind < SERVER_SHARE + FAILPOINT_SHARE {
             self.arm();
         } else {
@@ -73,7 +76,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Kills and crashes come often, freezes and hangs, which take a deadline each, seldom.
+    /// Kills and crashes are frequent. Freezes and hangs are rare, since each costs a deadline.
     fn choose_fault(&mut self) -> Fault {
         match self.dice.random_range(0..20) {
             0..10 => Fault::Kill,
@@ -83,7 +86,7 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Sets a fault at a failpoint, after counting the last one, where somebody came by.
+    /// Sets a fault at a failpoint. The last one is counted if a process passed it.
     fn arm(&mut self) {
         self.note_waiting();
         let point = Failpoint::ALL[self.dice.random_range(0..Failpoint::ALL.len())];
@@ -106,7 +109,7 @@ impl<'a> Faults<'a> {
         let (name, signal) = match fault {
             Fault::Kill => ("SIGKILL", Signal::KILL),
             Fault::Crash => ("SIGSEGV", Signal::SEGV),
-            // From outside, a hang is a process that is stopped.
+            // A stopped process looks like one that hangs.
             Fault::Freeze | Fault::Hang => ("SIGSTOP", Signal::STOP),
         };
         let role = match process.role {
@@ -125,13 +128,13 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Waits until the message of a worker that was killed is with another, or done.
+    /// Waits until another worker has a killed worker's message, or the message is done.
     fn measure(&mut self, sequence: u64, killed: Instant) {
         while killed.elapsed() < LOOK_FOR {
             let report = self.host.stall_report();
             let slot = report.slots.iter().find(|slot| slot.sequence == Some(sequence));
             match slot {
-                // It was done before the signal came, or the worker held another one by then.
+                // The message was done before the signal, or the worker held another one by then.
                 None => return,
                 Some(slot) if slot.attempts == 0 && !matches!(slot.holder, Holder::Worker(_)) => return,
                 Some(slot) if slot.attempts > 0 && slot.holder != Holder::Queued => {
@@ -143,7 +146,7 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// The message that a worker holds, which was not tried before.
+/// The message that a worker holds, if this is the first attempt at it.
 fn held_by(host: &Host, role: ProcessRole) -> Option<u64> {
     let ProcessRole::Worker(worker) = role else { return None };
     let report = host.stall_report();

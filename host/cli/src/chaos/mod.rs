@@ -1,15 +1,17 @@
-//! `cobuf chaos`: a pipeline under random faults, and the proof that nobody could tell.
+//! `cobuf chaos`: a pipeline under random faults, and the check that its result is the same.
 //!
 //! ```text
 //!   round 0   undisturbed: how many batches, which digest, how fast
-//!   round n   the same in either order, with one or two workers more or not; meanwhile a thread throws faults:
-//!             signals to commander and workers, failpoints inside claim, write, commit and reclaim
-//!   after it  every sequence number once, in its order, the same digest, no process, name, folder or descriptor left
-//! ```
+//!   round n   in either order, with up to two workers more; meanwhile a thread injects faults:
+//!             signals to processes, failpoints inside claim, write, commit and reclaim
+//!   after it  every sequence number once, in order, the same digest; no process, name, folder or
+//!             descriptor is left
 //!
-//!   faults   chooses and throws them, and measures how long a message takes to come back
-//!   remains  what a round has left behind
-//!   report   what is said at the end
+//!   delivered the batches of one round
+//!   faults    chooses and injects faults, and measures how long a message takes to come back
+//!   remains   processes, descriptors, names and folders that a round has left
+//!   report    the summary
+//! ```
 
 mod delivered;
 mod faults;
@@ -36,13 +38,13 @@ use crate::args::ChaosArgs;
 use crate::pipeline;
 use cobuf::progress::say;
 
-/// The exit code where something differed.
+/// The exit code if a round differed.
 const FAILED: u8 = 1;
-/// The batches of a round, where neither the pipeline nor the command line has an end.
+/// The batches of a round, if neither the pipeline nor the command line has an end.
 const DEFAULT_BATCHES: u64 = 1000;
-/// How long a consumer may get nothing, in deadlines: after that the round is given up.
+/// The time after which a round without a batch is given up, in deadlines.
 const STUCK_AFTER_DEADLINES: u32 = 60;
-/// The most workers that a round has more than the pipeline says.
+/// The most workers that a round adds to the pipeline's.
 const MORE_WORKERS: usize = 2;
 
 pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
@@ -59,7 +61,7 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
         dice: Rng::seed_from_u64(seed),
         report: Report::new(seed, args),
     };
-    // Orphans of killed fork servers come to this process, where they can be seen and reaped.
+    // Orphans of killed fork servers become children of this process, which reaps them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     chaos.run(args.seconds)?;
     let report = chaos.report;
@@ -73,7 +75,7 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
 
 struct Chaos {
     pipeline: Pipeline,
-    /// The number of batches of a round, once it is known.
+    /// The number of batches in a round, once it is known.
     batches: Option<u64>,
     deadline: Duration,
     rate: f64,
@@ -115,7 +117,7 @@ impl Chaos {
         Ok(())
     }
 
-    /// A host that takes nothing for a fault of the pipeline's.
+    /// A host that retries everything, so that no injected fault counts as the pipeline's own.
     fn builder(&self) -> Result<HostBuilder> {
         let mut builder = self.pipeline.builder()?;
         if let Some(batches) = self.batches {
@@ -130,7 +132,7 @@ impl Chaos {
             .commander_timeout(self.deadline))
     }
 
-    /// Reads a stream to its end, while faults are thrown where there is a seed for them.
+    /// Reads a stream to its end. With a seed, faults are injected meanwhile.
     fn round(&self, host: &Host, seed: Option<u64>) -> Result<(Delivered, Thrown)> {
         let (stop, stopped) = mpsc::channel();
         let outcome = thread::scope(|scope| {
@@ -139,14 +141,14 @@ impl Chaos {
                 scope.spawn(move || faults.throw_until(&stopped))
             });
             let delivered = self.consume(host);
-            // The thread is waiting for this, or for the time of its next fault.
+            // This ends the thread, which waits for it or for its next fault.
             drop(stop);
             let thrown = thrower.map(|thrower| thrower.join());
             (delivered, thrown)
         });
         let (delivered, thrown) = outcome;
         let thrown =
-            thrown.transpose().map_err(|_| anyhow::anyhow!("the thread that throws faults panicked"))?;
+            thrown.transpose().map_err(|_| anyhow::anyhow!("the thread that injects faults panicked"))?;
         Ok((delivered, thrown.unwrap_or_default()))
     }
 
@@ -177,7 +179,7 @@ impl Chaos {
     }
 }
 
-/// What somebody could tell from a round.
+/// The differences of a round from the undisturbed one.
 fn differences(expected: &Delivered, delivered: &Delivered, ordered: bool) -> Vec<String> {
     let mut differences = delivered.errors.clone();
     let once: BTreeSet<u64> = delivered.sequences.iter().copied().collect();
@@ -205,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_every_difference_told() {
+    fn every_difference_is_reported() {
         let delivered =
             |sequences: &[u64]| Delivered { sequences: sequences.to_vec(), ..Delivered::default() };
         let told = |sequences: &[u64], ordered: bool| {

@@ -1,4 +1,5 @@
-//! What a round has left behind, if it has: processes, descriptors, names in shared memory, folders.
+//! What a round leaves behind, if anything: processes, descriptors, names in shared memory,
+//! folders.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,14 +9,14 @@ use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-/// What there is at one moment.
+/// Processes, descriptors, names and folders at one moment.
 pub(super) struct Remains(BTreeSet<String>);
 
 impl Remains {
-    /// What there is now, after reaping what has ended.
+    /// Reaps processes that have ended, then looks.
     pub(super) fn now() -> Result<Self> {
         let mut found = BTreeSet::new();
-        // Orphans of killed fork servers, which are this process's children by now.
+        // Orphans of killed fork servers are children of this process by now.
         loop {
             match waitpid(None::<Pid>, WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
@@ -33,13 +34,13 @@ impl Remains {
         Ok(Self(found))
     }
 
-    /// What there is now and was not before.
+    /// Everything that is there now and was not there before.
     pub(super) fn now_beyond(before: &Self) -> Result<Vec<String>> {
         Ok(Self::now()?.0.difference(&before.0).cloned().collect())
     }
 }
 
-/// The names of runs that nobody has locked: their hosts are dead.
+/// The names of runs without a lock: their hosts are dead.
 fn dead_runs(parent: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok);
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());

@@ -1,4 +1,4 @@
-//! What is said after the chaos.
+//! The summary of `cobuf chaos`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,17 +10,17 @@ use super::delivered::Delivered;
 use super::faults::Thrown;
 use crate::args::ChaosArgs;
 
-/// What happened. The fields' names are those of the JSON report.
+/// The summary. The names of the fields are those of the JSON report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Whether nobody could tell.
+    /// Whether no round differed.
     pub(super) passed: bool,
-    /// What somebody could.
+    /// The differences.
     failures: Vec<String>,
     seed: u64,
     kills_per_second: f64,
     rounds: u64,
-    /// Faults that hit, all together and by their kind.
+    /// Faults that hit a process: their number, and the same by kind.
     kills: u64,
     faults: BTreeMap<String, u64>,
     /// Batches of the disturbed rounds.
@@ -31,12 +31,13 @@ pub(super) struct Report {
     commander_restarts: u64,
     fork_server_restarts: u64,
     content_digest: String,
-    /// Without and with chaos.
+    /// Throughput without and with faults.
     undisturbed_batches_per_second: f64,
     disturbed_batches_per_second: f64,
     /// The second as a share of the first.
     throughput_share: f64,
-    /// From a worker's SIGKILL to its message being with another: how often it was seen, and quantiles.
+    /// Times from a worker's SIGKILL until another worker had its message: their number, and
+    /// quantiles.
     recoveries: usize,
     recovery_seconds_median: Option<f64>,
     recovery_seconds_p90: Option<f64>,
@@ -82,7 +83,7 @@ impl Report {
         self.undisturbed_batches_per_second = undisturbed.sequences.len() as f64 / undisturbed.seconds;
     }
 
-    /// Notes what somebody could tell from the round that is added next.
+    /// Notes the differences of the round that is added next.
     pub(super) fn fail(&mut self, differences: impl Iterator<Item = String>) {
         self.failures.extend(differences.map(|what| format!("round {}, {what}", self.rounds + 1)));
         self.passed = self.failures.is_empty();
@@ -119,7 +120,7 @@ impl Report {
 /// Several lines for people.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.passed { "nobody could tell" } else { "FAILED" };
+        let verdict = if self.passed { "no difference" } else { "FAILED" };
         writeln!(
             f,
             "{verdict}: {} kills in {} rounds, {} batches, seed {}",
@@ -133,7 +134,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "  mended         {} retries, {} timeouts, {} worker restarts, {} of the commander, {} of the fork server",
+            "  recovered      {} retries, {} timeouts, {} worker restarts, {} of the commander, {} of the fork server",
             self.retries,
             self.timeouts,
             self.worker_restarts,

@@ -1,4 +1,5 @@
-//! What a case says: a figure, the baselines that were measured beside it, and whether the goal is met.
+//! The result of a case: a figure, the baselines that were measured beside it, and whether the goal
+//! is met.
 
 use serde::Serialize;
 
@@ -7,42 +8,42 @@ use super::samples::Samples;
 /// One thing that was measured.
 #[derive(Debug, Serialize)]
 pub struct Figure {
-    /// What was measured.
+    /// The name of the figure.
     pub what: String,
     /// Its unit.
     pub unit: &'static str,
-    /// One value a round.
+    /// One value for each round.
     pub measured: Samples,
-    /// What was measured beside it, in the same rounds.
+    /// The baselines, measured in the same rounds.
     pub baselines: Vec<Baseline>,
-    /// What it should be, if there is a goal.
+    /// The goal, if there is one.
     pub goal: Option<Goal>,
 }
 
-/// What the figure is compared with.
+/// A figure for comparison.
 #[derive(Debug, Serialize)]
 pub struct Baseline {
-    /// What was measured.
+    /// The name of the baseline.
     pub what: String,
-    /// One value a round.
+    /// One value for each round.
     pub measured: Samples,
-    /// The figure divided by it.
+    /// The figure divided by the baseline.
     pub ratio: Samples,
 }
 
-/// What the figure, or its ratio to the first baseline, should be.
+/// A bound for the figure, or for its ratio to the first baseline.
 #[derive(Debug, Serialize)]
 pub struct Goal {
-    /// What the goal is for.
+    /// The number that has the bound.
     pub of: Of,
-    /// What it asks for.
+    /// The bound.
     #[serde(flatten)]
     pub bound: Bound,
     /// Whether the median meets it.
     pub met: bool,
 }
 
-/// Whose median has a bound.
+/// The number whose median has a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Of {
@@ -52,7 +53,7 @@ pub enum Of {
     Ratio,
 }
 
-/// What a goal asks for.
+/// The bound of a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
@@ -63,7 +64,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// A value that cannot be compared meets nothing.
+    /// Whether a value meets the bound. NaN meets none.
     fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtMost(most) => value <= most,
@@ -85,14 +86,14 @@ impl Figure {
         self
     }
 
-    /// The goal for the figure itself.
+    /// Sets a goal for the figure itself.
     pub fn should_be(mut self, bound: Bound) -> Self {
         let met = bound.is_met(self.measured.median());
         self.goal = Some(Goal { of: Of::Figure, bound, met });
         self
     }
 
-    /// The goal for its ratio to the first baseline.
+    /// Sets a goal for the ratio to the first baseline.
     pub fn ratio_should_be(mut self, bound: Bound) -> Self {
         let ratio = self.baselines.first().map_or(f64::NAN, |baseline| baseline.ratio.median());
         self.goal = Some(Goal { of: Of::Ratio, bound, met: bound.is_met(ratio) });
@@ -113,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn is_a_goal_met_up_to_its_bound() {
+    fn goal_is_met_up_to_its_bound() {
         let figure = |bound| Figure::new("x", "µs", samples(2.0)).should_be(bound);
         assert!(is_met(&figure(Bound::AtMost(2.0))) && !is_met(&figure(Bound::AtMost(1.9))));
         assert!(is_met(&figure(Bound::AtLeast(2.0))) && !is_met(&figure(Bound::AtLeast(2.1))));
     }
 
     #[test]
-    fn is_a_ratio_judged_against_the_first_baseline() {
+    fn ratio_is_judged_against_the_first_baseline() {
         let figure = Figure::new("x", "µs", samples(3.0)).beside("a", samples(2.0)).beside("b", samples(1.0));
         assert!(is_met(&figure.ratio_should_be(Bound::AtMost(1.5))));
         let alone = Figure::new("x", "µs", samples(3.0)).ratio_should_be(Bound::AtMost(9.0));

@@ -1,4 +1,4 @@
-//! Which machine it was, and when.
+//! The machine and the time of a measurement.
 
 use std::fmt;
 use std::fs;
@@ -9,11 +9,11 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
 use super::cores;
 
-/// What figures should never be without.
+/// The machine and the time of a measurement, printed with all figures.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     cobuf: &'static str,
-    /// Whether the command, and so its plugins, were built without optimisation.
+    /// Whether the command, and so its plugins, was built without optimisation.
     debug_build: bool,
     date: String,
     cpu: String,
@@ -32,7 +32,7 @@ impl Machine {
             cobuf: env!("CARGO_PKG_VERSION"),
             debug_build: cfg!(debug_assertions),
             date: now(),
-            // ARM machines do not name theirs.
+            // ARM machines do not name their model.
             cpu: model.map_or(std::env::consts::ARCH, |(_, model)| model).to_owned(),
             cores: cores(),
             kernel: format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy()),

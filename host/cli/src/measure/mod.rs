@@ -1,11 +1,11 @@
-//! Measuring: in turns, so that whatever else the machine does meets all alike.
+//! Measuring in turns, so that disturbances by other programs affect all measurements alike.
 //!
 //! ```text
-//!   plan      how long and how often things are measured
+//!   plan      the time and the number of measurements
 //!   samples   medians, spreads, percentiles
-//!   figure    what is said: a figure, the baselines beside it, the goal
-//!   text      figures as people read them
-//!   machine   which machine it was, and when
+//!   figure    a figure, the baselines beside it, the goal
+//!   text      figures as text
+//!   machine   the machine and the time
 //! ```
 
 pub mod figure;
@@ -14,7 +14,7 @@ pub mod plan;
 pub mod samples;
 mod text;
 
-/// How many CPUs this process may use.
+/// The number of CPUs that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,5 @@
-//! How long and how often things are measured: in turns, so that whatever else the machine does meets all of them alike.
+//! The time and the number of measurements. They are made in turns, so that disturbances by other
+//! programs affect all of them alike.
 //!
 //! ```text
 //!   round 1    in order   any order   baseline
@@ -14,21 +15,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::samples::Samples;
 use crate::signals::Signals;
 
-/// How long and how often.
+/// The time and the number of measurements.
 #[derive(Debug)]
 pub struct Plan {
-    /// For how long a case is measured, all rounds and things together.
+    /// The time for a case, all rounds and measurements together.
     pub time: Duration,
     rounds: usize,
-    /// Between two measurements it is looked for them.
+    /// The signals, which are checked between two measurements.
     pub signals: Signals,
 }
 
 impl Plan {
-    /// A plan of so many seconds and rounds.
+    /// A plan for this many seconds and rounds.
     ///
     /// # Errors
-    /// If either is 0, or signals cannot be listened for.
+    /// If either is 0, or the signals cannot be handled.
     pub fn new(seconds: f64, rounds: usize) -> Result<Self> {
         let time = Duration::try_from_secs_f64(seconds).context("the seconds are wrong")?;
         ensure!(!time.is_zero(), "seconds is 0, expected more");
@@ -36,7 +37,8 @@ impl Plan {
         Ok(Self { time, rounds, signals: Signals::install()? })
     }
 
-    /// Measures each of the things once a round, and is told for how long. Gives what was measured of each, in the rounds' order.
+    /// Calls `measure` for each of the things once in each round, with the time for it. Returns the
+    /// measurements of each thing, in the order of the rounds.
     pub fn rounds<T: Copy, R>(
         &self,
         things: &[T],
@@ -57,7 +59,7 @@ impl Plan {
         Ok(measured)
     }
 
-    /// As [`rounds`](Self::rounds), of numbers.
+    /// As [`rounds`](Self::rounds), for numbers.
     pub fn samples<T: Copy, const N: usize>(
         &self,
         things: [T; N],
@@ -71,7 +73,7 @@ impl Plan {
 /// Shown on a terminal only, and drawn between measurements only.
 fn bar(measurements: u64) -> ProgressBar {
     let bar = ProgressBar::new(measurements);
-    // The template is a constant that a run of the command has shown to be good.
+    // The template is a constant, so it is valid or every run would show it.
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} measurements");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

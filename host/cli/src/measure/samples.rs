@@ -1,14 +1,14 @@
-//! What was measured several times: medians, spreads, percentiles.
+//! Repeated measurements: medians, spreads, percentiles.
 
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-/// What the rounds gave for one thing, in their order.
+/// The measurements of one thing, in the order of the rounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// The middle value; of an even number, the mean of the two in the middle; NaN without values.
+    /// The middle value, or the mean of the two in the middle. NaN without values.
     pub fn median(&self) -> f64 {
         let sorted = sorted(self.0.clone());
         let middle = sorted.len() / 2;
@@ -34,7 +34,7 @@ impl Samples {
         self.0.iter().zip(&other.0).map(|(one, other)| one - other).collect()
     }
 
-    /// Round by round: what slows one round down meets both of its measurements.
+    /// The ratios, round by round: a disturbance in a round affects both of its measurements.
     pub fn ratio_to(&self, base: &Self) -> Self {
         self.0.iter().zip(&base.0).map(|(one, base)| one / base).collect()
     }
@@ -53,7 +53,7 @@ impl Serialize for Samples {
     }
 }
 
-/// The least value that so much of all values, 0 to 1, is at or below.
+/// The least value such that this share of all values, 0 to 1, is not above it.
 pub fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
     let sorted = sorted(values.into_iter().collect());
     let rank = (share * sorted.len() as f64).ceil() as usize;
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_are_median_and_spread() {
+    fn median_and_spread_of_few_values() {
         let odd = samples(&[3.0, 1.0, 2.0]);
         assert_eq!((odd.median(), odd.min(), odd.max()), (2.0, 1.0, 3.0));
         assert_eq!(samples(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
@@ -83,12 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn is_a_ratio_made_round_by_round() {
+    fn ratio_is_made_round_by_round() {
         assert_eq!(samples(&[2.0, 9.0]).ratio_to(&samples(&[1.0, 3.0])), samples(&[2.0, 3.0]));
     }
 
     #[test]
-    fn what_is_a_percentile() {
+    fn percentile_is_the_value_at_its_rank() {
         let hundred = || (1..=100).rev().map(f64::from);
         assert_eq!(percentile(hundred(), 0.5), 50.0);
         assert_eq!(percentile(hundred(), 0.99), 99.0);
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn does_the_median_have_as_many_below_as_above(values in prop::collection::vec(-1e9..1e9, 1..50)) {
+        fn median_has_as_many_values_below_as_above(values in prop::collection::vec(-1e9..1e9, 1..50)) {
             let samples = samples(&values);
             let median = samples.median();
             let below = values.iter().filter(|&&value| value < median).count();

@@ -1,4 +1,4 @@
-//! Figures as people read them.
+//! Figures as text.
 
 use std::fmt;
 
@@ -41,13 +41,13 @@ impl fmt::Display for Goal {
     }
 }
 
-/// Nothing where there is none, as of what was computed.
+/// The least and the greatest value; empty if they are the same, as for a computed figure.
 fn spread(samples: &Samples) -> String {
     let (min, max) = (samples.min(), samples.max());
     if min < max { format!(" ({} to {})", number(min), number(max)) } else { String::new() }
 }
 
-/// Three digits, or all of those before the point.
+/// A number with three digits, or with all digits before the point.
 fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),

@@ -8,10 +8,11 @@
 //!     README.md  .gitignore
 //! ```
 //!
-//! A pipeline needs both kinds of plugin, and who begins has neither; so both come as source, and `cobuf run noise.toml` needs
-//! cargo and nothing else. The same two templates serve both commands, with the parts exchanged.
+//! A pipeline needs both kinds of plugin, and a new author has neither. So both come as source, and
+//! `cobuf run noise.toml` needs only cargo. The same two templates serve both commands.
 //!
-//! Invariant: the folder is there whole or not at all. It is written under another name beside its place, and then renamed.
+//! Invariant: the folder exists whole or not at all. It is written under another name beside its
+//! place, and then renamed.
 
 mod name;
 
@@ -28,7 +29,7 @@ use crate::args::NewArgs;
 /// The version of cobuf-plugin-api that this command speaks: they are released together.
 const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the templates' placeholders stand for.
+/// The values of the templates' placeholders.
 struct Crate<'a> {
     kind: PluginKind,
     name: &'a str,
@@ -38,7 +39,7 @@ struct Crate<'a> {
     plugin_api: String,
 }
 
-/// A file's place in the new folder, and what is in it.
+/// A file's path in the new folder, and its content.
 type NewFile = (String, String);
 
 pub(crate) fn new(args: &NewArgs) -> Result<()> {
@@ -52,7 +53,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<()> {
     };
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     write(&folder, &crate_.files()).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Who reads no further is no error.
+    // A closed pipe, as `head` leaves, is no error.
     let _ = writeln!(std::io::stdout(), "{}", crate_.next_steps(&folder));
     Ok(())
 }
@@ -77,18 +78,12 @@ impl Crate<'_> {
 
     fn fill(&self, template: &str) -> String {
         let (commander, producer, setting, first_step) = match self.kind {
-            PluginKind::Producer => (
-                "./commander",
-                ".",
-                "producer.width=64",
-                "the function `load`, which stands for what makes an item",
-            ),
-            PluginKind::Commander => (
-                ".",
-                "./producer",
-                "commander.length=50",
-                "the method `next`, which says what each batch is made of",
-            ),
+            PluginKind::Producer => {
+                ("./commander", ".", "producer.width=64", "the function `load`, which makes an item")
+            }
+            PluginKind::Commander => {
+                (".", "./producer", "commander.length=50", "the method `next`, which makes the messages")
+            }
         };
         [
             ("{{name}}", self.name),
@@ -119,7 +114,7 @@ impl Crate<'_> {
     }
 }
 
-/// The dependency on cobuf-plugin-api, as TOML: from this folder, or from the registry.
+/// The dependency on cobuf-plugin-api, as TOML: on this folder, or on the registry.
 fn plugin_api(folder: Option<&Path>) -> Result<String> {
     let Some(folder) = folder else { return Ok(format!("{API_VERSION:?}")) };
     let wrong =
@@ -147,7 +142,7 @@ fn write(folder: &Path, files: &[NewFile]) -> Result<()> {
     ensure!(parent.is_dir(), "there is no folder {}; make it first", parent.display());
     let staged = tempfile::Builder::new()
         .prefix(".cobuf-new-")
-        .permissions(Permissions::from_mode(0o777)) // less what the user's umask takes
+        .permissions(Permissions::from_mode(0o777)) // the user's umask restricts it
         .tempdir_in(parent)?;
     for (name, content) in files {
         let path = staged.path().join(name);

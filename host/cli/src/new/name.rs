@@ -1,4 +1,4 @@
-//! The names of new packages: cargo's rules, so that what is made can be built.
+//! The names of new packages. They follow cargo's rules, so that the package can be built.
 
 use anyhow::{Result, ensure};
 use cobuf_host::PluginKind;
@@ -6,7 +6,7 @@ use cobuf_host::PluginKind;
 /// The most characters of a name, as on crates.io.
 const MAX_CHARACTERS: usize = 64;
 
-/// Rust's keywords, of all editions, and names that a build takes for something else.
+/// Rust's keywords in all editions, and names with another meaning in a build.
 const TAKEN: &[&str] = &[
     "Self",
     "abstract",
@@ -71,7 +71,7 @@ const TAKEN: &[&str] = &[
     "cobuf_plugin_api",
 ];
 
-/// Whether a package may be called so.
+/// Checks that a package may have this name.
 pub(super) fn check(name: &str) -> Result<()> {
     let mut characters = name.chars();
     let well_formed = characters.next().is_some_and(|first| first.is_ascii_alphabetic())
@@ -90,7 +90,7 @@ pub(super) fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The name of the package of the other kind beside the one of this name: `noise-commander` beside `noise` or `noise-producer`.
+/// The name of the package of the other kind: `noise-commander` for `noise` or `noise-producer`.
 pub(super) fn of_partner(name: &str, kind: PluginKind) -> String {
     let stem = [format!("-{kind}"), format!("_{kind}")]
         .iter()
@@ -99,7 +99,7 @@ pub(super) fn of_partner(name: &str, kind: PluginKind) -> String {
     format!("{stem}-{}", other(kind))
 }
 
-/// The kind that a pipeline needs besides.
+/// The other kind, which a pipeline needs as well.
 pub(super) fn other(kind: PluginKind) -> PluginKind {
     match kind {
         PluginKind::Producer => PluginKind::Commander,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_names_are_refused() {
+    fn names_that_cargo_cannot_build_are_refused() {
         for name in ["noise", "digits-producer", "a1_b", "Noise", &"n".repeat(64)] {
             check(name).unwrap();
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn how_is_the_partner_called() {
+    fn partner_is_named_after_the_package() {
         assert_eq!(of_partner("noise", PluginKind::Producer), "noise-commander");
         assert_eq!(of_partner("noise-producer", PluginKind::Producer), "noise-commander");
         assert_eq!(of_partner("draws_commander", PluginKind::Commander), "draws-producer");

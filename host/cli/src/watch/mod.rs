@@ -1,13 +1,14 @@
-//! `cobuf run --watch`: plugins whose sources change are built and swapped while the run goes on.
+//! `cobuf run --watch`: plugins whose sources change are built and swapped during the run.
 //!
 //! ```text
 //!   a change ─► quiet for a moment ─► built (a thread of its own) ─► other bytes than before? ─► swapped
 //!                                       │ does not compile             │ no                        │ refused
 //!                                       ▼                              ▼                           ▼
-//!                                     said; the old one goes on, and the next change is waited for
+//!                                     printed; the old plugin goes on until the next change
 //! ```
 //!
-//! The end of the run waits for nobody here: a swap ends with the host's stop, and a build is left to cargo.
+//! The end of the run does not wait for this module: a swap ends with the host's stop, and a build
+//! is left to cargo.
 
 mod sources;
 
@@ -25,19 +26,19 @@ use xxhash_rust::xxh3::xxh3_128;
 use self::sources::Sources;
 use cobuf::progress::say;
 
-/// How long nothing must have changed before a build begins: editors and linkers write in several steps.
+/// The time without a change before a build begins: editors and linkers write in several steps.
 const QUIET: Duration = Duration::from_millis(200);
-/// How long changes may follow on each other, until a build begins all the same.
+/// The time after which a build begins even though changes go on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What wakes the watching thread.
+/// An event for the watching thread.
 enum Wake {
     Changed(Vec<PathBuf>),
     Built(PluginKind, Result<Plugin, PluginError>),
     End,
 }
 
-/// A thread that watches; it ends when this is dropped.
+/// The watching thread; it ends when this is dropped.
 pub(crate) struct Watching<'scope> {
     thread: Option<ScopedJoinHandle<'scope, ()>>,
     wakes: Sender<Wake>,
@@ -45,7 +46,7 @@ pub(crate) struct Watching<'scope> {
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        // It fails where the thread has ended already.
+        // This fails if the thread has ended already.
         let _ = self.wakes.send(Wake::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -62,7 +63,7 @@ pub(crate) fn start<'scope, 'host: 'scope>(
     let (wakes, woken) = channel();
     let changes = wakes.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Builds read the sources, too.
+        // Builds read the sources, which is no change.
         if let Ok(event) = event.inspect_err(|error| tracing::warn!(%error, "the file watcher failed"))
             && !event.kind.is_access()
         {
@@ -77,7 +78,7 @@ pub(crate) fn start<'scope, 'host: 'scope>(
         Ok(Watched { kind, plugin, sources, taken, building: None, changed: BTreeSet::new() })
     };
     let watched = plugins.into_iter().map(watch).collect::<Result<Vec<_>>>()?;
-    say("watching the plugins' sources; what changes is built and swapped");
+    say("watching the plugins' sources; a plugin that changes is built and swapped");
     let watcher = Watcher { host, watched, watcher, wakes: wakes.clone(), woken };
     Ok(Watching { thread: Some(scope.spawn(|| watcher.run())), wakes })
 }
@@ -89,9 +90,9 @@ struct Watched {
     sources: Sources,
     /// The digest of the file that runs.
     taken: Option<u128>,
-    /// When the build began that is going on.
+    /// The start of the current build.
     building: Option<Instant>,
-    /// What has changed since.
+    /// The files that have changed since.
     changed: BTreeSet<PathBuf>,
 }
 
@@ -105,7 +106,7 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn run(mut self) {
-        // When to build, and when at the latest.
+        // The time of the next build, and its latest time.
         let mut due: Option<(Instant, Instant)> = None;
         loop {
             let wake = match due {
@@ -129,7 +130,7 @@ impl Watcher<'_> {
         }
     }
 
-    /// Notes what has changed; whether any of it matters.
+    /// Notes changed files. Returns whether one of them belongs to a plugin.
     fn note(&mut self, paths: &[PathBuf]) -> bool {
         let mut matters = false;
         for watched in &mut self.watched {
@@ -140,7 +141,7 @@ impl Watcher<'_> {
         matters
     }
 
-    /// Begins the builds of all that has changed and is not being built.
+    /// Begins the build of each plugin that has changed and is not being built.
     fn build(&mut self) {
         for watched in &mut self.watched {
             if watched.changed.is_empty() || watched.building.is_some() {
@@ -149,20 +150,20 @@ impl Watcher<'_> {
             let changed = std::mem::take(&mut watched.changed);
             let first = changed.first().map(|path| path.display().to_string()).unwrap_or_default();
             say(&format!("the {} has changed: {first}", watched.kind));
-            // There may be new folders. What is gone is watched again once it is back.
+            // There may be new folders. A folder that is gone is watched again once it is back.
             if let Err(error) = watched.sources.watch(&mut self.watcher) {
                 tracing::debug!("{error:#}");
             }
             watched.building = Some(Instant::now());
             let (kind, plugin, wakes) = (watched.kind, watched.plugin.clone(), self.wakes.clone());
             thread::spawn(move || {
-                // It fails where the run has ended meanwhile.
+                // This fails if the run has ended meanwhile.
                 let _ = wakes.send(Wake::Built(kind, plugin.built()));
             });
         }
     }
 
-    /// Swaps what was built, where it differs from what runs.
+    /// Swaps in a plugin that was built, if it differs from the one that runs.
     fn built(&mut self, kind: PluginKind, built: Result<Plugin, PluginError>) {
         let Some(watched) = self.watched.iter_mut().find(|watched| watched.kind == kind) else { return };
         let Some(began) = watched.building.take() else { return };
@@ -190,12 +191,12 @@ impl Watcher<'_> {
             Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, SwapError::Ended)) => {}
             Err(error) => say(&format!("error: {error:#}\nthe old {kind} goes on")),
         }
-        // What has changed meanwhile.
+        // Sources may have changed meanwhile.
         self.build();
     }
 }
 
-/// A digest of a plugin's file; `None` where it cannot be read.
+/// A digest of a plugin's file; `None` if it cannot be read.
 fn digest(file: &Plugin) -> Option<u128> {
     std::fs::read(file.path()).ok().map(|bytes| xxh3_128(&bytes))
 }

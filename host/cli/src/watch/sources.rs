@@ -1,4 +1,5 @@
-//! What a plugin is made of: a package's folder and those of the packages in other folders that it depends on, or its file.
+//! The sources of a plugin: the folders of its package and of local packages that it depends on, or
+//! its `.so` file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,9 +9,9 @@ use cargo_metadata::{MetadataCommand, PackageId};
 use cobuf_host::Plugin;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
-/// The files that a plugin is made of.
+/// The sources of a plugin.
 pub(super) enum Sources {
-    /// The folders of packages; what cargo builds is in none of them.
+    /// The folders of packages; cargo's outputs do not count.
     Packages(BTreeSet<PathBuf>),
     File(PathBuf),
 }
@@ -27,14 +28,14 @@ impl Sources {
         }
     }
 
-    /// Watches all folders that there are now.
+    /// Watches all folders that exist now.
     pub(super) fn watch(&self, watcher: &mut RecommendedWatcher) -> Result<()> {
         let mut watch = |folder: &Path, mode| {
             watcher.watch(folder, mode).with_context(|| format!("cannot watch {}", folder.display()))
         };
         match self {
-            // The folders, not the file: linkers put another file in its place, `cargo clean` even another folder. And where it is a link,
-            // what it leads to.
+            // The folders, not the file: linkers replace the file, and `cargo clean` even its
+            // folder. If the file is a link, its target's folder as well.
             Self::File(file) => {
                 let target = file.canonicalize().ok();
                 let folders = file
@@ -51,7 +52,7 @@ impl Sources {
         }
     }
 
-    /// Whether a file that has changed is one of them.
+    /// Whether a changed file is one of the sources.
     pub(super) fn has(&self, path: &Path) -> bool {
         match self {
             Self::File(file) => {
@@ -66,7 +67,7 @@ impl Sources {
     }
 }
 
-/// The folders of a package and of all packages that it depends on that are no downloads.
+/// The folders of a package and of all local packages that it depends on.
 fn packages(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     let failed = || format!("cannot find out what the package {} depends on", folder.display());
     let metadata =
@@ -84,7 +85,7 @@ fn packages(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found.iter().filter_map(folder).collect())
 }
 
-/// The folders in a package's folder that sources can be in.
+/// The folders in a package's folder that may have sources.
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -92,7 +93,8 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
     names.filter(|name| is_source(folder, Path::new(name))).map(|name| folder.join(name)).collect()
 }
 
-/// Whether what has this name in a package's folder is not cargo's, a version control's or an editor's own.
+/// Whether this name in a package's folder belongs to the sources, not to cargo, version control or
+/// an editor.
 fn is_source(folder: &Path, name: &Path) -> bool {
     let hidden = name.to_string_lossy().starts_with('.');
     let built = folder.join(name).join("CACHEDIR.TAG").exists();

@@ -191,7 +191,7 @@ impl Registers {
 const ADDRESS_BITS: framehop::aarch64::PtrAuthMask = framehop::aarch64::PtrAuthMask(u64::MAX >> 16);
 
 /// Where a thread waits in the kernel. These two registers are known without stopping the thread,
-/// the others are not. Often these are enough, because the functions around a system call seldom
+/// the others are not. Often these are enough, because the functions around a system call rarely
 /// need a frame pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Blocked {

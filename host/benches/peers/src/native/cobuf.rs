@@ -18,11 +18,14 @@ pub(crate) const PEER: Native = Native { name: "cobuf", probe, measure };
 const IN_ORDER: &str = "in order";
 const ANY_ORDER: &str = "any order";
 
-const CONDITIONS: &str = "Three processes and more: commander, workers, consumer, and a fork server that sleeps. The producer \
-    writes into the slot that the consumer reads: nothing is copied. Processes sleep while they wait. A worker that dies or \
-    hangs is replaced and its message done again, errors are values in the place of their batch, batches know their messages, \
-    the content follows from the seed. It gives up: Linux only, all slots' memory is reserved at the start, plugins are \
-    compiled code. Here it runs `list-commander` with `fill-producer`, and `image-commander` with `image-producer`, as they are.";
+const CONDITIONS: &str = "\
+    Four kinds of processes: commander, workers, consumer, and a fork server that \
+    sleeps. The producer writes into the slot that the consumer reads: nothing is copied. \
+    Processes sleep while they wait. A worker that dies or hangs is replaced and its message \
+    retried, errors are values in the place of their batch, batches know their messages, the \
+    content follows from the seed. Limits: Linux only; memory for all slots is reserved at the \
+    start; plugins are compiled code. Here it runs `list-commander` with `fill-producer`, and \
+    `image-commander` with `image-producer`, unchanged.";
 
 /// The row that all others are compared with.
 pub(crate) fn base_name() -> String {

@@ -18,9 +18,11 @@ use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
 
 pub(super) const PEER: Native = Native { name: "crossbeam channel", probe, measure: measure_floor::<Stream> };
 
-const CONDITIONS: &str = "A floor. A commander's thread, two workers' threads and the consumer in one process; bounded channels \
-    carry buffers that are used again, so nothing is copied or allocated. Any order. It gives up all isolation: a producer that \
-    crashes ends the application, one that hangs or leaks cannot be ended, and code that is not thread-safe cannot be used.";
+const CONDITIONS: &str = "\
+    A floor. A commander's thread, two workers' threads and the consumer in one process; bounded \
+    channels carry buffers that are used again, so nothing is copied or allocated. Any order. \
+    Limits: no isolation. A producer that crashes ends the application, one that hangs or leaks \
+    cannot be ended, and code that is not thread-safe cannot be used.";
 
 fn probe() -> Probe {
     let works = [(Work::Tiny, TINY_SLOTS), (Work::Large, SLOTS), (Work::First, TINY_SLOTS)];

@@ -26,11 +26,14 @@ use crate::work::{LARGE_BYTES, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
 
 pub(super) const PEER: Native = Native { name: "iceoryx2", probe, measure: measure_floor::<Stream> };
 
-const CONDITIONS: &str = "A floor. Commander, two workers and consumer are processes; samples are loaned in shared memory and sent \
-    without a copy, their order is dealt out beforehand. Who waits polls: after each look it yields its processor, or sleeps for \
-    50 µs, whichever is faster; with more processes than processors, yielding ones hinder those that have work. It is the \
-    transport alone. It gives up: whoever is to take a message next is not decided by who is \
-    free; a worker's death leaves the consumer waiting, its messages are lost; there are no errors, seeds or messages with the batch.";
+const CONDITIONS: &str = "\
+    A floor. Commander, two workers and consumer are processes; samples are loaned in shared \
+    memory and sent without a copy, in an order that is fixed beforehand. A process that waits \
+    polls: after each look it yields its processor, or sleeps for 50 µs, whichever is faster; with \
+    more processes than processors, yielding ones hinder those that have work. It is the transport \
+    alone. Limits: a message does not go to the worker that is free; a worker's death leaves the \
+    consumer waiting, and its messages are lost; there are no errors, seeds or messages with the \
+    batch.";
 
 fn probe() -> Probe {
     let works = [(Work::Tiny, TINY_SLOTS), (Work::Large, SLOTS), (Work::First, TINY_SLOTS)];

@@ -17,9 +17,11 @@ pub(super) const PEER: Native = Native { name: "memset", probe, measure };
 /// The variant in which buffers go round among the cores, and are looked at, as in a stream.
 const IN_TURN: &str = "in turn, a byte a page read";
 
-const CONDITIONS: &str = "A floor. A thread a worker fills buffers of one mapping of `/dev/shm`, as many and as large as cobuf's \
-    slots, again and again; nothing is handed over. Either each has buffers of its own and nobody reads them, which is plain \
-    `memset`; or each takes the next buffer of all, as workers do, and reads one byte a page of it, as a consumer does: then a \
+const CONDITIONS: &str = "\
+    A floor. One thread for each worker fills buffers of one mapping of `/dev/shm`, as many and as \
+    large as cobuf's slots, again and again; nothing is handed over. Either each thread has \
+    buffers of its own that no other thread reads, which is plain `memset`; or each takes the next \
+    buffer of all, as workers do, and reads one byte of each page, as a consumer does: then a \
     buffer's lines move between the cores' caches.";
 
 fn probe() -> Probe {

@@ -1,12 +1,12 @@
-//! A producer: fills arrays in shared memory, one batch a message, in worker processes.
+//! A producer: fills arrays in shared memory, one batch for each message, in worker processes.
 //!
-//! This one makes rows of numbers for the items that a message names. Put your own decoding, reading or computing into
-//! `load`, and your own arrays into `schema`.
+//! This one makes rows of numbers for the items that a message names. Put your own decoding,
+//! reading or computing into `load`, and your own arrays into `schema`.
 #![forbid(unsafe_code)]
 
 use cobuf_plugin_api::prelude::*;
 
-/// The table `[producer.config]` of a pipeline file. These comments are shown by `cobuf inspect`.
+/// The table `[producer.config]` of a pipeline file. `cobuf inspect` shows these comments.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 #[schemars(crate = "cobuf_plugin_api::schemars")]
@@ -16,7 +16,7 @@ pub struct Config {
     /// The number of values in a row.
     #[serde(default = "default_width")]
     width: usize,
-    /// How far random noise moves a value, up or down.
+    /// The most that random noise adds to a value, or takes from it.
     #[serde(default)]
     noise: f32,
 }
@@ -25,15 +25,15 @@ fn default_width() -> usize {
     16
 }
 
-/// What it needs of a commander's message. Entries that are not named here are left alone.
+/// The entries of a commander's message that this producer needs. Other entries are ignored.
 #[derive(Debug, Deserialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
 pub struct Message {
-    /// The numbers of the batch's items: a row each.
+    /// The numbers of the batch's items, one for each row.
     items: Vec<u64>,
 }
 
-/// The producer. There is one in each worker; nothing is shared between them.
+/// The producer. Each worker has its own; they share nothing.
 #[derive(Debug)]
 pub struct Samples {
     config: Config,
@@ -43,7 +43,7 @@ impl Producer for Samples {
     type Config = Config;
     type Message = Message;
 
-    /// The arrays of every slot. It follows from the configuration alone.
+    /// The arrays of each slot. They follow from the configuration only.
     fn schema(config: &Config) -> Result<Schema> {
         let Config {
             batch_size, width, ..
@@ -54,7 +54,8 @@ impl Producer for Samples {
         ])?)
     }
 
-    /// In the worker, before its first message: open files, load models, start threads here.
+    /// Called in each worker, before its first message. Open files, load models and start threads
+    /// here.
     fn new(config: Config, context: &WorkerContext) -> Result<Self> {
         ensure!(
             config.noise >= 0.0,
@@ -69,8 +70,9 @@ impl Producer for Samples {
         Ok(Self { config })
     }
 
-    /// Fills the slot. The content should follow from configuration, message and `context.rng()` alone: then a run gives
-    /// the same batches for any number of workers, and when a message has to be done again.
+    /// Fills the slot. The content should follow from configuration, message and `context.rng()`
+    /// only; then a run gives the same batches for any number of workers, and if a message is
+    /// retried.
     fn produce(
         &mut self,
         message: Message,
@@ -82,7 +84,7 @@ impl Producer for Samples {
             context.sequence(),
             message.items.len()
         );
-        // A batch may be shorter than the slot; more rows than it has are an error.
+        // A batch may be shorter than the slot. More rows than the slot has are an error.
         slot.set_rows(message.items.len())?;
         let mut x = slot.array::<f32, Ix2>("x")?; // a view of the application's memory: nothing is copied
         for (mut row, &item) in x.outer_iter_mut().zip(&message.items) {
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn does_each_item_have_its_row() {
+    fn each_item_has_its_row() {
         let batch = open(0.0).produce(0, &message(&[5, 7])).unwrap();
         let x = batch.array::<f32, Ix2>("x").unwrap();
         assert_eq!((x.dim(), x[[0, 0]], x[[1, 2]]), ((2, 3), 5.0, 7.0));
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn does_the_same_message_give_the_same_batch() {
+    fn same_message_gives_the_same_batch() {
         let values = |sequence| {
             let batch = open(0.5).produce(sequence, &message(&[1, 2, 3])).unwrap();
             batch.array::<f32, Ix2>("x").unwrap()
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn is_the_item_named_that_cannot_be_loaded() {
+    fn item_that_cannot_be_loaded_is_named() {
         let error = open(0.0).produce(0, &message(&[2_000_000])).unwrap_err();
         assert!(
             error.to_string().contains("cannot load item 2000000"),

@@ -1,0 +1,73 @@
+//! The common ground of the supervisor's parts: stream, plan, policies, and the link to the fork
+//! server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::link::Link;
+use crate::process::launch::StartMethod;
+use crate::protocol::message::Request;
+use crate::protocol::plan::Plan;
+use crate::protocol::role::Role;
+use crate::record::policy::{OnCommanderFailure, PerKind};
+use crate::segment::clock;
+use crate::segment::sync::{AtomicU64, Ordering};
+use crate::stream::delivery::Stream;
+
+/// How the user wants failures to be met.
+#[derive(Debug, Clone)]
+pub(crate) struct Care {
+    /// How often a message is tried, and a commander at one message.
+    pub(crate) max_attempts: u32,
+    pub(crate) message_timeout: Option<Duration>,
+    pub(crate) commander_timeout: Option<Duration>,
+    pub(crate) start_timeout: Duration,
+    pub(crate) on_commander_failure: PerKind<OnCommanderFailure>,
+    pub(crate) start_method: StartMethod,
+    pub(crate) fork_server: Option<PathBuf>,
+}
+
+/// Used by all parts.
+pub(super) struct Run {
+    pub(super) stream: Arc<Stream>,
+    pub(super) plan: Plan,
+    pub(super) care: Care,
+    pub(super) link: Link,
+}
+
+impl Run {
+    /// The name of the plugin that a process opens, for logs.
+    pub(super) fn name(&self, role: Role) -> &str {
+        self.plan.name(role)
+    }
+
+    /// Processes are started with the plan's plugins of now from here on.
+    pub(super) fn exchange(&mut self) {
+        self.link.tell(Request::Exchange(Box::new(self.plan.plugins.clone())));
+    }
+}
+
+/// A moment, by the host's clock and by the segment's. The parts are told it, and read no clock
+/// themselves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) at: Instant,
+    pub(super) nanos: u64,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { at: Instant::now(), nanos: clock::now_nanos() }
+    }
+
+    /// The time that has passed since then, by the segment's clock.
+    pub(super) fn since(self, nanos: u64) -> Duration {
+        Duration::from_nanos(self.nanos.saturating_sub(nanos))
+    }
+}
+
+/// Counts one more.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
