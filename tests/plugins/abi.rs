@@ -5,7 +5,6 @@ use crate::common::refusals::{bytes_of, file_of, folder, said, text, with_sectio
 use crate::common::{Delivered, all_items, host, isolated, next_batch, repository};
 use cobuf_host::{Batch, Dictionary, Host, HostBuilder, Plugin, Source, StartError};
 use cobuf_plugin_api::manifest::API_VERSION;
-use cobuf_plugin_api::prelude::*;
 use serde::Deserialize;
 use std::fs;
 use tempfile::TempDir;
@@ -22,6 +21,7 @@ const ELF_MACHINE: usize = 18;
 /// Works on each plugin-api since the first: what authors wrote yesterday.
 const COMMANDER: &str = r#"
 #![forbid(unsafe_code)]
+use cobuf_plugin_api::prelude::*;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(crate = "cobuf_plugin_api::serde")]
@@ -54,6 +54,7 @@ cobuf_plugin_api::export_commander!(Asked);
 
 const PRODUCER: &str = r#"
 #![forbid(unsafe_code)]
+use cobuf_plugin_api::prelude::*;
 
 #[derive(Deserialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]

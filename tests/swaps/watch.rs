@@ -3,7 +3,6 @@
 use crate::common::packages::{Package, target};
 use crate::common::refusals::{bytes_of, text};
 use crate::common::{LONG, Process, cobuf, isolated, plugin};
-use cobuf_plugin_api::prelude::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use std::{fs, thread};
 /// A producer whose batches hold a number.
 const SOURCE: &str = r#"
 #![forbid(unsafe_code)]
+use cobuf_plugin_api::prelude::*;
 
 pub struct Watched;
 
