@@ -70,7 +70,9 @@ pub(crate) use test_name;
 pub(crate) fn name_of<F>(_here: F) -> String {
     let path = std::any::type_name::<F>();
     let inside = path.split_once("::").map_or(path, |(_, inside)| inside);
-    inside.trim_end_matches("::here").to_owned()
+    // It may be written in a closure of the test.
+    let test = inside.split("::{{").next().unwrap_or(inside);
+    test.trim_end_matches("::here").to_owned()
 }
 
 /// In the test's own process, its name.

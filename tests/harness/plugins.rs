@@ -65,6 +65,9 @@ fn build() {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(repository()).args(["build", "--lib", "--message-format=json-render-diagnostics"]);
     command.args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    // With the command, so that their common dependencies have the features that it wants: those are
+    // compiled already, and `cobuf run` builds a plugin of this workspace in the same way.
+    command.args(["-p", "cobuf"]);
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
