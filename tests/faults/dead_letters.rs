@@ -169,11 +169,8 @@ fn file_of_another_run_is_refused_by_the_difference() {
     for (builder, difference) in others {
         let error = start_error(builder.dead_letters(&path));
         assert!(matches!(error, StartError::DeadLetters(_)), "{error:?}");
-        let whole = format!(
-            "the dead letters {} belong to a different run: {difference}; restore that setting, or use another file",
-            path.display()
-        );
-        assert_says(&error, &[&whole]);
+        let named = format!("the dead letters {} belong to a different run: {difference}", path.display());
+        assert_says(&error, &[&named, "; restore that setting, or use another file"]);
     }
     assert_says(
         &start_error(run(true).seed(6).source(Source::Replay(path.clone()))),

@@ -59,10 +59,7 @@ impl Watch {
         fs::write(&pipeline, lines).unwrap();
         let mut command = cobuf();
         command.args(["watch", "--report", "json"]).arg(&pipeline);
-        command
-            .env("CARGO_TARGET_DIR", target())
-            .env("CARGO_NET_OFFLINE", "true")
-            .env("CARGO", env!("CARGO"));
+        command.env("CARGO_TARGET_DIR", target()).env("CARGO", env!("CARGO"));
         let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(command.stderr.take().unwrap());

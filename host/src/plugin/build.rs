@@ -69,13 +69,13 @@ fn packages_with_application(manifest: &Path) -> Option<[String; 2]> {
 /// Reads both of cargo's streams to their ends: standard output names the library, standard error
 /// is for people.
 fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
-    let folder = manifest.parent().unwrap_or(manifest).to_owned();
+    let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
+    let folder = manifest.parent().unwrap_or(&manifest).to_owned();
     let spoken = cargo
         .stderr
         .take()
         .map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
     let messages = cargo.stdout.take().map(BufReader::new);
-    let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
     let library = messages
         .into_iter()
         .flat_map(Message::parse_stream)
@@ -94,16 +94,18 @@ fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
     (ours && is_plugin).then(|| library.into_std_path_buf())
 }
 
+/// Shows cargo's lines as they come, and before the first of a dependency says that this takes time.
 fn forward_lines(stderr: impl BufRead, folder: &Path) -> Vec<String> {
-    let mut compiles = false;
+    let itself = format!("({})", folder.display());
+    let mut said = false;
     let lines = stderr.lines().map_while(Result::ok);
     lines
         .inspect(|line| {
-            if !compiles && line.trim_start().starts_with("Compiling") {
-                compiles = true;
+            let compiles = line.trim_start().starts_with("Compiling");
+            if compiles && !line.contains(&itself) && !said {
+                said = true;
                 show(&format!(
-                    "building the plugin {}; the first build compiles its dependencies too, which can take \
-                     some minutes",
+                    "building the plugin {}: its dependencies first, which can take some minutes, once",
                     folder.display()
                 ));
             }
