@@ -193,7 +193,8 @@ fn each_worker_stays_on_its_own_cpu() {
     let available = std::thread::available_parallelism().unwrap().get();
     assert_eq!(BTreeSet::from_iter(&cpus).len(), available.min(2), "{cpus:?}");
     // One that is started again comes to the same place.
-    assert!(workers[1].kill());
+    // Its successor is waited for by number, so it must not count any more.
+    assert!(workers[1].kill() && workers[1].wait_for_end(crate::common::LONG));
     wait_until("the worker is replaced", || Process::living_workers(host.fork_server_pid()).len() == 2);
     let again = Process::worker(host.fork_server_pid(), 1);
     wait_until("the worker is on its CPU", || allowed_cpus(again.pid) == cpus[1]);
