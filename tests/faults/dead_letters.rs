@@ -99,7 +99,7 @@ fn second_run_adds_to_the_file() {
     let sequences: Vec<Value> = lines(&path).iter().map(|line| line["sequence"].clone()).collect();
     assert_eq!(sequences, [json!(null), json!(3), json!(7), json!(9), json!(3), json!(7), json!(9)]);
     // Each comes once all the same.
-    let host = run(true).max_attempts(2).source(Source::Replay(path.clone())).start().unwrap();
+    let host = run(true).max_attempts(2).source(Source::Replay(path)).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7 !9");
 }
 
@@ -136,7 +136,7 @@ fn replay_can_add_to_the_file_that_it_reads() {
 fn letters_beyond_the_limit_are_replayed() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
-    let host = run(true).max_attempts(2).limit(5).source(Source::Replay(path.clone())).start().unwrap();
+    let host = run(true).max_attempts(2).limit(5).source(Source::Replay(path)).start().unwrap();
     assert_eq!(crate::common::outline(&host.batches()), "3 7 !9");
 }
 
@@ -187,7 +187,7 @@ fn inaccessible_file_fails_the_start() {
     let error = start_error(run(true).dead_letters(&path));
     let reason = format!("cannot write the dead letters {}: No such file or directory", path.display());
     assert_says(&error, &[&reason]);
-    let error = start_error(run(true).source(Source::Replay(path.clone())));
+    let error = start_error(run(true).source(Source::Replay(path)));
     assert_says(&error, &[&reason.replace("write", "read")]);
     assert_says(
         &start_error(run(true).source(Source::Replay(folder.path().into()))),
@@ -247,8 +247,7 @@ fn commander_that_dies_in_a_replay_is_replaced() {
     let _leaks = isolated!();
     let (_folder, path) = letters();
     // One slot: the commander waits for the consumer after each message.
-    let host =
-        run(true).max_attempts(2).workers(1).slots(1).source(Source::Replay(path.clone())).start().unwrap();
+    let host = run(true).max_attempts(2).workers(1).slots(1).source(Source::Replay(path)).start().unwrap();
     let batches = host.batches();
     let first = crate::common::next_batch(&batches);
     assert!(crate::common::Process::commander(host.fork_server_pid()).kill());

@@ -129,10 +129,10 @@ mod tests {
         let [first, second] = [(); 2].map(|()| Mapping::of(&file, 8192).unwrap());
         first.reserve().unwrap();
         // SAFETY: both lie in the mappings; one thread.
-        unsafe {
-            first.at(8191).write(7);
-            assert_eq!(second.at(8191).read(), 7);
-        }
+        unsafe { first.at(8191).write(7) };
+        // SAFETY: as above.
+        let seen = unsafe { second.at(8191).read() };
+        assert_eq!(seen, 7);
     }
 
     #[test]
