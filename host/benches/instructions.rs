@@ -49,9 +49,9 @@ fn stored(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_209_164))]
-#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_207_193))]
-#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_642_577))]
+#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_135_883))]
+#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_131_535))]
+#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_594_270))]
 fn slots(mut slots: Slots) -> Slots {
     for _ in 0..TIMES {
         slots.claim_free();
@@ -65,7 +65,7 @@ fn slots(mut slots: Slots) -> Slots {
 }
 
 #[library_benchmark]
-#[bench::nobody_sleeps(args = (), setup = Bells::new, config = stored(10_094))]
+#[bench::nobody_sleeps(args = (), setup = Bells::new, config = stored(10_066))]
 fn ring(bells: Bells) -> Bells {
     let [bell, _] = bells.both();
     (0..TIMES).for_each(|_| bell.ring());
@@ -73,7 +73,7 @@ fn ring(bells: Bells) -> Bells {
 }
 
 #[library_benchmark]
-#[bench::it_is_so(args = (), setup = Bells::new, config = stored(38_097))]
+#[bench::it_is_so(args = (), setup = Bells::new, config = stored(38_069))]
 fn wait(bells: Bells) -> Bells {
     let [bell, _] = bells.both();
     (0..TIMES).for_each(|_| bell.wait_until(|| black_box(true)));
@@ -89,7 +89,7 @@ fn encoded() -> Vec<u8> {
 }
 
 #[library_benchmark]
-#[bench::one_number(args = (), setup = message, config = stored(633_353))]
+#[bench::one_number(args = (), setup = message, config = stored(636_353))]
 fn encode(message: Dictionary) {
     for _ in 0..TIMES {
         drop(codec::encode("a message", black_box(&message)));
@@ -97,7 +97,7 @@ fn encode(message: Dictionary) {
 }
 
 #[library_benchmark]
-#[bench::one_number(args = (), setup = encoded, config = stored(1_476_254))]
+#[bench::one_number(args = (), setup = encoded, config = stored(1_442_254))]
 fn decode(message: Vec<u8>) {
     for _ in 0..TIMES {
         drop(codec::decode::<Dictionary>("the message", black_box(&message)));
@@ -109,7 +109,7 @@ fn producing() -> (Producing, Vec<u8>) {
 }
 
 #[library_benchmark]
-#[bench::of_16_bytes(args = (), setup = producing, config = stored(2_808_220))]
+#[bench::of_16_bytes(args = (), setup = producing, config = stored(2_828_220))]
 fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
     for _ in 0..TIMES {
         producing.produce(black_box(&message)).expect("it fills an array");
@@ -130,7 +130,7 @@ fn ready() -> Batches {
 }
 
 #[library_benchmark]
-#[bench::in_order(args = (), setup = ready, config = stored(1_158_278))]
+#[bench::in_order(args = (), setup = ready, config = stored(1_143_994))]
 fn consume(batches: Batches) {
     for batch in batches {
         black_box(batch.expect("no batch fails"));
