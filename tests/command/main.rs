@@ -2,6 +2,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/figures.rs"]
+mod figures;
 #[path = "../harness/mod.rs"]
 mod harness;
 
