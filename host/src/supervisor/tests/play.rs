@@ -94,7 +94,7 @@ pub(super) struct Play {
     pub(super) server_killed: bool,
     /// The grace of the stop that the fork server was told of.
     pub(super) stopped: Option<Duration>,
-    /// The plugins of what is started now.
+    /// The plugins of the processes that are started from now on.
     pub(super) plugins: Plugins,
     /// Whether the fork server does not answer.
     pub(super) silent: bool,
@@ -322,7 +322,7 @@ impl Play {
         self.look();
     }
 
-    /// Takes what is ready: the numbers of the batches.
+    /// Takes all ready batches; gives their numbers.
     pub(super) fn delivered(&self) -> Vec<u64> {
         let stream = self.stream();
         let batches = std::iter::from_fn(|| match stream.poll() {
