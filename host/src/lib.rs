@@ -97,6 +97,7 @@ pub mod parts;
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
 mod host;
+mod own;
 mod plugin;
 mod process;
 mod protocol;
@@ -160,5 +161,5 @@ pub fn fuzz_segment(bytes: &[u8]) {
 /// that does not call it needs the `cobuf` command, beside itself, on the `PATH`, or named by
 /// [`HostBuilder::fork_server`].
 pub fn init() {
-    process::launch::serve_if_asked();
+    // Nothing is left to do: see `process::launch`.
 }

@@ -74,6 +74,9 @@ pub(crate) const ORPHANS_LIMIT: Duration = Duration::from_secs(10);
 /// How many requests to the fork server may be unanswered. The socket for its answers holds about
 /// 250, and a sender that finds it full has to wait.
 pub(crate) const MAX_UNANSWERED: u32 = 32;
+/// How often a process may be ended from outside at one message before that counts as an attempt at
+/// the message.
+pub(crate) const MAX_EXCUSES: u32 = 10;
 /// How long the fork server may take to answer before the supervisor kills and replaces it. It
 /// captures one stack at a time.
 pub(crate) const SERVER_ANSWER_LIMIT: Duration = Duration::from_secs(5);

@@ -35,6 +35,10 @@ use crate::supervisor::swap_error::SwapError;
 /// Dropping the host stops the run within the builder's [`stop_grace`](HostBuilder::stop_grace),
 /// whatever the plugins do. Batches that the application holds stay valid.
 ///
+/// The host belongs to the process that started it. In a process that is forked from it, handles do
+/// nothing: a stop, a drop and a change of the number of workers have no effect, a swap is
+/// [`SwapError::Ended`], and the next batch is [`StreamError::Forked`](crate::StreamError::Forked).
+///
 /// | Group | Methods |
 /// | --- | --- |
 /// | start | [`builder`](Self::builder) |
@@ -196,6 +200,9 @@ impl Host {
 
     /// Swaps this plugin in, or the one that ran before.
     fn swap(&self, kind: PluginKind, plugin: Option<&Plugin>) -> Result<u64, SwapError> {
+        if self.stream.is_foreign() {
+            return Err(SwapError::Ended);
+        }
         let mut swaps = self.swaps.lock();
         let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
         let folder = folder.ok_or(SwapError::Ended)?;
@@ -274,6 +281,9 @@ impl Host {
     /// Waiting consumers see the end of the stream; a swap in progress ends with
     /// [`SwapError::Ended`]. A second call waits for the first one, and does nothing.
     pub fn stop(&self) {
+        if self.stream.is_foreign() {
+            return;
+        }
         let mut running = self.supervisor.lock();
         let Some(supervisor) = running.take() else { return };
         self.stream.table().control.armed.disarm();
@@ -288,6 +298,11 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.stop();
+        if self.stream.is_foreign() {
+            // The thread and the folder belong to the process that started the run.
+            std::mem::forget((self.supervisor.get_mut().take(), self.folder.get_mut().take()));
+        } else {
+            self.stop();
+        }
     }
 }

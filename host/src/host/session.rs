@@ -54,8 +54,9 @@ impl Session {
         launch: &Launch,
     ) -> Result<Self, StartError> {
         let limit = launch.start_timeout;
+        let deadline = connection.clock().now() + limit;
         let owned = Some((connection, folder));
-        let mut session = Self { owned, plan, deadline: Instant::now() + limit, limit };
+        let mut session = Self { owned, plan, deadline, limit };
         session.greet(launch)?;
         session.request(Request::Configure(Box::new(session.plan.clone())))?;
         Ok(session)
@@ -76,7 +77,8 @@ impl Session {
 
     /// Limits the wait for the next events, from now on.
     pub(crate) fn give_time(&mut self, limit: Duration) {
-        (self.deadline, self.limit) = (Instant::now() + limit, limit);
+        let now = self.owned().0.clock().now();
+        (self.deadline, self.limit) = (now + limit, limit);
     }
 
     /// The first thing that a fork server says is its version.

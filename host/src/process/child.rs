@@ -9,7 +9,7 @@ use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::LogSink;
 use cobuf_plugin_api::{PluginKind, Report, StopFlag};
 
-use super::system;
+use super::{strays, system};
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::open::{LoadError, Logging};
@@ -36,7 +36,8 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
             "the environment variable {name:?} cannot be set to {value:?}; expected a name without '=' and no zero bytes"
         )));
     }
-    system::set_environment(&init.env);
+    let process = (strays::PROCESS.to_owned(), std::process::id().to_string());
+    system::set_environment(init.env.iter().chain([(&process.0, &process.1)]));
     let failed = |what: String, error: io::Error| SetupFailure::Init(format!("{what}: {error}"));
     if let Some(folder) = &init.working_directory {
         let what = || format!("cannot change to the working directory {}", folder.display());
@@ -90,6 +91,11 @@ impl From<Report> for SetupFailure {
 /// From now on, sends this process's logs to the host, marked with this role.
 pub(super) fn report_as(role: Role, events: EventSender) -> &'static EventSender {
     &REPORTER.get_or_init(|| Reporter { events, role }).events
+}
+
+/// Tells the host something that it waits for. If it cannot be told, this process is of no use.
+pub(super) fn tell(events: &EventSender, event: &Event) -> Result<(), SetupFailure> {
+    events.send(event).map_err(|error| SetupFailure::Init(format!("the host cannot be told of it: {error}")))
 }
 
 struct Reporter {

@@ -55,10 +55,10 @@ pub(super) fn run(
     // the state that they follow from.
     commander.save(first)?;
     crash::report_crashes(events, Role::Commander);
-    let _ = events.send(&Event::Ready { role: Role::Commander });
+    child::tell(events, &Event::Ready { role: Role::Commander })?;
     if let Err(report) = commander.command_all(first, limit) {
         // Once the host has read this, it ends the stream or starts another commander.
-        let _ = events.send(&Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)));
+        child::tell(events, &Event::CommanderFailed(report.shortened(MAX_REPORT_BYTES)))?;
     }
     commander.source.close().map_err(SetupFailure::from)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::launch::{ForkServer, LaunchError, StartMethod};
+use super::run_clock::RunClock;
 use crate::limits::SERVER_MARGIN;
 use crate::protocol::channel::{EventReceiver, Received, Watched};
 use crate::protocol::message::{Event, Request};
@@ -17,13 +18,30 @@ use crate::segment::memory::Segment;
 pub(crate) struct Connection {
     server: ForkServer,
     events: EventReceiver,
+    clock: RunClock,
 }
 
 impl Connection {
     /// Starts a fork server: with this executable, or the one that can be found.
     pub(crate) fn open(method: StartMethod, executable: Option<&Path>) -> Result<Self, LaunchError> {
         let (server, events) = ForkServer::launch(method, executable)?;
-        Ok(Self { server, events })
+        Ok(Self { server, events, clock: RunClock::new() })
+    }
+
+    /// Starts another fork server in the place of this one, in the same run's time. Returns the old
+    /// one.
+    pub(crate) fn replace(
+        &mut self,
+        method: StartMethod,
+        executable: Option<&Path>,
+    ) -> Result<Self, LaunchError> {
+        let new = Self { clock: self.clock, ..Self::open(method, executable)? };
+        Ok(std::mem::replace(self, new))
+    }
+
+    /// The run's time.
+    pub(crate) fn clock(&self) -> &RunClock {
+        &self.clock
     }
 
     /// The fork server's process number.
@@ -40,14 +58,23 @@ impl Connection {
         self.server.attach(segment)
     }
 
-    /// Waits for the next event until the deadline, or until there is mail, or the fork server has
-    /// ended.
+    /// Waits for the next event until the deadline, a time of the run's clock, or until there is
+    /// mail, or the fork server has ended.
     pub(crate) fn receive(
         &mut self,
         mail: Option<BorrowedFd<'_>>,
         deadline: Option<Instant>,
     ) -> io::Result<Received> {
-        self.events.receive(Watched { server: Some(self.server.alive()), mail }, deadline)
+        loop {
+            let wake_by = self.clock.wake_by(deadline);
+            let watched = Watched { server: Some(self.server.alive()), mail };
+            let received = self.events.receive(watched, wake_by)?;
+            self.clock.woke(wake_by);
+            let early = || deadline.is_some_and(|deadline| deadline > self.clock.now());
+            if !matches!(received, Received::TimedOut) || !early() {
+                return Ok(received);
+            }
+        }
     }
 
     /// Kills the fork server, with all that came of it.
@@ -63,11 +90,11 @@ impl Connection {
 
     /// Hands over the last events of a dead fork server's processes, until the last process has
     /// ended: each has the events' socket open as long as it lives. Whether they ended in time.
-    pub(crate) fn wait_for_orphans(&mut self, limit: Duration, mut take: impl FnMut(Event)) -> bool {
+    pub(crate) fn wait_for_orphans(&mut self, limit: Duration, mut take: impl FnMut(Event, &RunClock)) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             match self.events.receive(Watched::default(), Some(deadline)) {
-                Ok(Received::Event(event)) => take(event),
+                Ok(Received::Event(event)) => take(event, &self.clock),
                 Ok(Received::Closed) => return true,
                 Ok(Received::TimedOut | Received::Mail) | Err(_) => return false,
             }

@@ -16,6 +16,7 @@ use crate::protocol::channel::EventSender;
 use crate::protocol::message::{Event, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
+use crate::record::death::MUTE;
 use crate::record::state::Beginning;
 use crate::segment::failpoint;
 use crate::segment::memory::Segment;
@@ -39,6 +40,7 @@ pub(super) struct Inherited<'a> {
 /// Runs the child's part and ends its process.
 pub(super) fn run(inherited: Inherited<'_>) -> ! {
     system::die_with(inherited.parent);
+    system::reset_signals();
     // Nothing may unwind into the fork server's loop, of which this process has a copy.
     let code = panic::catch_unwind(AssertUnwindSafe(|| play(inherited))).unwrap_or(PANICKED);
     system::leave(code)
@@ -59,8 +61,10 @@ fn play(inherited: Inherited<'_>) -> i32 {
         Ok(()) => return 0,
         Err(failure) => failure,
     };
-    let _ = events.send(&Event::SetupFailed { role, failure });
-    SETUP_FAILED
+    match events.send(&Event::SetupFailed { role, failure }) {
+        Ok(()) => SETUP_FAILED,
+        Err(_) => MUTE,
+    }
 }
 
 fn play_role(

@@ -3,8 +3,12 @@
 //!
 //! It has a single thread and opens no plugin, so that it is safe to fork at any time. The death
 //! signal of its children follows the thread that forked them; with a single thread, that means the
-//! process. It sleeps in one poll(2) over the control socket, the host's pidfd and a pidfd for each
-//! child. It uses no signals.
+//! process. It sleeps in one poll(2) over the control socket, the host's pidfd and a descriptor by
+//! which it hears of children that ended.
+//!
+//! It leads a session of its own, so that no terminal stops or ends it or the processes that it
+//! forks. It ignores SIGINT, SIGTERM and SIGHUP: if the whole run gets one, the host ends it in
+//! order. What plugins have started and left behind becomes its own, see `strays`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use cobuf_plugin_api::PluginKind;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
@@ -20,7 +25,7 @@ use rustix::process::{
 };
 
 use super::system::{self, Forked};
-use super::{entry, stack};
+use super::{entry, stack, strays};
 use crate::limits::{MEMORY_BYTES_A_NANO, MEMORY_LOOK_AT_LEAST, MEMORY_LOOK_AT_MOST, STACK_CAPTURE_LIMIT};
 use crate::protocol::channel::{EventSender, receive_descriptor, receive_request, wait};
 use crate::protocol::message::{Event, Request};
@@ -35,10 +40,13 @@ use crate::segment::memory::Segment;
 /// Serves one run. Returns once no child is left, after a stop or the host's end.
 pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::Result<()> {
     system::reset_signals();
+    system::ignore_ends();
+    system::lead_session_and_adopt();
+    let deaths = system::listen_for_deaths()?;
     let host_alive = pidfd_open(host, PidfdFlags::empty())?;
     let _ = rustix::thread::set_name(c"cobuf-fork");
     let mut server =
-        ForkServer { control, events, host_alive, plan: None, segment: None, children: Vec::new() };
+        ForkServer { control, events, host_alive, deaths, plan: None, segment: None, children: Vec::new() };
     server.events.send(&Event::Hello { version: env!("CARGO_PKG_VERSION").to_owned() })?;
     let served = server.run();
     // The death of a host often shows at the sockets first: as an incomplete request, or as an
@@ -53,9 +61,7 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     };
     let host_gone =
         host_gone || wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0;
-    if !matches!(served, Ok(Served::Stopped)) {
-        server.end_all();
-    }
+    server.end_all();
     if host_gone {
         server.remove_folder();
         kill_group();
@@ -64,8 +70,7 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     served.map(drop)
 }
 
-/// Kills the processes that plugins have started, and this process with them. A living host does so
-/// itself, see `launch`.
+/// Kills what is left in this process's group, and this process with it.
 fn kill_group() {
     // If no own group could be made, this is the application's group.
     if getpgrp() == getpid() {
@@ -86,6 +91,8 @@ struct ForkServer {
     events: EventSender,
     /// Readable once the host is dead.
     host_alive: OwnedFd,
+    /// Readable once a child is dead.
+    deaths: OwnedFd,
     plan: Option<Rc<Plan>>,
     segment: Option<Segment>,
     children: Vec<Child>,
@@ -94,8 +101,6 @@ struct ForkServer {
 struct Child {
     role: Role,
     pid: Pid,
-    /// Readable once the child is dead.
-    alive: OwnedFd,
     /// The limit that it exceeded, if it was killed for that.
     over_limit: Option<Death>,
 }
@@ -104,8 +109,8 @@ struct Child {
 enum Wake {
     Request,
     HostGone,
-    /// The child with this index is dead.
-    Death(usize),
+    /// A child is dead, or several.
+    Deaths,
     Deadline,
 }
 
@@ -116,7 +121,7 @@ impl ForkServer {
         while !(stopping && self.children.is_empty()) {
             let look = self.watch_memory();
             match self.next_wake(stopping, deadline.into_iter().chain(look).min())? {
-                Wake::Death(index) => self.reap(index),
+                Wake::Deaths => self.reap_dead(),
                 Wake::Deadline if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
                     self.kill_all();
                     deadline = None;
@@ -138,25 +143,23 @@ impl ForkServer {
 
     /// Sleeps until there is something to do. Deaths come first, so that a stop sees them.
     fn next_wake(&self, stopping: bool, deadline: Option<Instant>) -> io::Result<Wake> {
-        let mut fds =
-            vec![PollFd::new(&self.host_alive, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
-        fds.extend(self.children.iter().map(|child| PollFd::new(&child.alive, PollFlags::IN)));
-        if stopping {
-            // The host sends no more requests. If it closes its end now, it has only finished.
-            fds[1] = PollFd::new(&self.host_alive, PollFlags::empty());
-        }
+        // After a stop the host sends no more requests. If it closes its end then, it has only
+        // finished.
+        let control = (!stopping).then_some(PollFd::new(&self.control, PollFlags::IN));
+        let others = [&self.deaths, &self.host_alive].map(|fd| PollFd::new(fd, PollFlags::IN));
+        let mut fds: ArrayVec<_, 3> = others.into_iter().chain(control).collect();
         loop {
             if wait(&mut fds, deadline)? == 0 {
                 return Ok(Wake::Deadline);
             }
-            let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-            if let Some(index) = fds[2..].iter().position(ready) {
-                return Ok(Wake::Death(index));
+            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            if ready(0) {
+                return Ok(Wake::Deaths);
             }
-            if ready(&fds[0]) {
+            if ready(1) {
                 return Ok(Wake::HostGone);
             }
-            if ready(&fds[1]) {
+            if ready(2) {
                 return Ok(Wake::Request);
             }
         }
@@ -201,13 +204,7 @@ impl ForkServer {
                 parent: server,
             }),
             Forked::Parent(pid) => {
-                let alive = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-                    // A child that cannot be watched is killed: the host will start another in its
-                    // place.
-                    let _ = kill_process(pid, Signal::KILL);
-                    let _ = waitpid(Some(pid), WaitOptions::empty());
-                })?;
-                self.children.push(Child { role, pid, alive, over_limit: None });
+                self.children.push(Child { role, pid, over_limit: None });
                 Ok(pid.as_raw_nonzero().get().unsigned_abs())
             }
         }
@@ -255,9 +252,22 @@ impl ForkServer {
         }
     }
 
+    /// Reaps all children that have ended, and ends what they have left behind.
+    fn reap_dead(&mut self) {
+        system::heard_of_deaths(&self.deaths);
+        while let Some(pid) = system::dead_child() {
+            match self.children.iter().position(|child| child.pid == pid) {
+                Some(index) => self.reap(index),
+                None => strays::reap(pid),
+            }
+            let known: Vec<Pid> = self.children.iter().map(|child| child.pid).collect();
+            strays::end_orphans(&known);
+        }
+    }
+
+    /// Waits for a child that has ended or was killed, and reports how it ended.
     fn reap(&mut self, index: usize) {
         let child = self.children.swap_remove(index);
-        // The pidfd said that it is dead, and nothing else waits for it.
         let status = waitpid(Some(child.pid), WaitOptions::empty()).ok().flatten().map(|(_, status)| status);
         let how = match status {
             Some(status) => match status.terminating_signal() {
@@ -278,12 +288,13 @@ impl ForkServer {
         }
     }
 
-    /// Kills and reaps all children: the host is gone or cannot be served.
+    /// Kills and reaps all children, and all that plugins have started.
     fn end_all(&mut self) {
         self.kill_all();
         while !self.children.is_empty() {
             self.reap(0);
         }
+        strays::end_all();
     }
 
     /// Removes all files of a run whose host is gone. A living host may continue with another fork

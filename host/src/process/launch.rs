@@ -1,30 +1,30 @@
 //! The host's end: starts a fork server and talks to it.
 //!
-//! - By exec, it is a new, clean process: the executable calls [`serve_if_asked`] first in its
-//!   `main`.
+//! - By exec, it is a new, clean process of this executable: [`TAKE_OVER`] runs before `main`, and
+//!   becomes the fork server in a process that was started for that.
 //! - By plain fork, it is a copy of the calling thread.
 //!
 //! Either way it gets two sockets, and is the only child of the application for a run. It is waited
 //! for by its own process number, and no signal handler is changed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, kill_process_group, pidfd_open, pidfd_send_signal,
-    waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, getppid, kill_process_group,
+    pidfd_open, pidfd_send_signal, waitid, waitpid,
 };
 
-use super::fork_server;
 use super::system::{self, Forked};
+use super::{fork_server, strays};
 use crate::protocol::channel::{
     self, EventReceiver, EventSender, event_channel, send_descriptor, send_request,
 };
@@ -47,14 +47,21 @@ pub enum StartMethod {
     Fork,
 }
 
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// Called before `main` of every executable that contains this library, so that an application,
+/// a test or an example is its own fork server and needs no line for that.
+///
+/// The standard library's arguments are there by then: on Linux with glibc it takes them in the
+/// same way, in a section that comes before this one.
+#[used]
+#[expect(unsafe_code, reason = "a function that the loader calls")]
+// SAFETY: the section holds pointers to functions with the C calling convention, which this is.
+#[unsafe(link_section = ".init_array")]
+static TAKE_OVER: extern "C" fn() = serve_if_asked;
 
-/// If this process was started as a fork server, becomes it and ends with it. Otherwise remembers
-/// that this executable can become one.
-pub(crate) fn serve_if_asked() {
+/// If this process was started as a fork server, becomes it and ends with it.
+extern "C" fn serve_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next() != Some(OsString::from(ARGUMENT)) {
-        INITIALISED.store(true, Ordering::Relaxed);
         return;
     }
     let host = arguments.next().and_then(|pid| pid.to_str()?.parse().ok()).and_then(Pid::from_raw);
@@ -62,13 +69,11 @@ pub(crate) fn serve_if_asked() {
         Some(host) => serve_on_standard_streams(host),
         None => Err(io::Error::other(format!("{ARGUMENT} is for cobuf's own use"))),
     };
-    match served {
-        Ok(()) => std::process::exit(0),
-        Err(error) => {
-            eprintln!("cobuf: the fork server failed: {error}");
-            std::process::exit(1)
-        }
+    if let Err(error) = &served {
+        eprintln!("cobuf: the fork server failed: {error}");
     }
+    // The application's `main` and what it would run at its exit are none of this process's.
+    system::leave(served.is_err().into())
 }
 
 /// The sockets come as standard input and output, so that no descriptor numbers need to be agreed
@@ -99,6 +104,8 @@ pub(crate) struct ForkServer {
     pid: Pid,
     /// Readable once it is dead.
     alive: OwnedFd,
+    /// Marks it and all its descendants.
+    token: String,
 }
 
 impl ForkServer {
@@ -109,8 +116,9 @@ impl ForkServer {
     ) -> Result<(Self, EventReceiver), LaunchError> {
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Sockets)?;
         let (sender, receiver) = event_channel().map_err(LaunchError::Sockets)?;
+        let token = next_token();
         let pid = match method {
-            StartMethod::ForkServer => exec(&find(executable)?, theirs, sender)?,
+            StartMethod::ForkServer => exec(find(executable)?, &token, theirs, sender)?,
             StartMethod::Fork => fork(theirs, sender).map_err(LaunchError::Fork)?,
         };
         let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
@@ -119,7 +127,7 @@ impl ForkServer {
             reap(pid);
             LaunchError::Watch(error.into())
         })?;
-        Ok((Self { control, pid, alive }, receiver))
+        Ok((Self { control, pid, alive, token }, receiver))
     }
 
     pub(crate) fn request(&self, request: &Request) -> io::Result<()> {
@@ -148,12 +156,23 @@ impl ForkServer {
         let _ = channel::wait(&mut [PollFd::new(&self.alive, PollFlags::IN)], Some(Instant::now() + limit));
     }
 
-    /// Kills it and all processes that it started.
+    /// Kills it and all processes that it started, unless it has ended in order.
     pub(crate) fn kill(&self) {
+        if self.has_ended_in_order() {
+            return;
+        }
         let _ = pidfd_send_signal(&self.alive, Signal::KILL);
-        // Processes that plugins have started are in its group and would be left otherwise. It is
-        // not reaped yet, so the number is still its own.
+        // It is not reaped yet, so the number is still its own.
         let _ = kill_process_group(self.pid, Signal::KILL);
+        strays::end_marked(&self.token);
+    }
+
+    /// Whether it has exited by itself: then it has ended all processes before.
+    fn has_ended_in_order(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // Fails if the application ignores SIGCHLD, or waits for all children.
+        let ended = waitid(WaitId::PidFd(self.alive.as_fd()), options);
+        ended.is_ok_and(|status| status.is_some_and(|status| status.exit_status() == Some(0)))
     }
 }
 
@@ -164,6 +183,13 @@ impl Drop for ForkServer {
     }
 }
 
+/// A text that no other fork server on this machine is marked with.
+fn next_token() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    format!("{}-{}-{nanos}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Waits for a process that has ended or is about to.
 fn reap(pid: Pid) {
     // Fails if the application ignores SIGCHLD or waits for all children: then it is reaped
@@ -171,17 +197,21 @@ fn reap(pid: Pid) {
     while let Err(rustix::io::Errno::INTR) = waitpid(Some(pid), WaitOptions::empty()) {}
 }
 
-fn exec(executable: &Path, control: UnixStream, events: EventSender) -> Result<Pid, LaunchError> {
-    let child = Command::new(executable)
+fn exec(
+    Executable { path, program }: Executable,
+    token: &str,
+    control: UnixStream,
+    events: EventSender,
+) -> Result<Pid, LaunchError> {
+    let child = Command::new(&path)
+        .args(program)
         .arg(ARGUMENT)
         .arg(getpid().as_raw_nonzero().to_string())
         .stdin(Stdio::from(OwnedFd::from(control)))
         .stdout(Stdio::from(OwnedFd::from(events)))
-        // A group of its own: Ctrl-C in a terminal goes to the application only, which stops the
-        // run in order.
-        .process_group(0)
+        .env(strays::SERVER, token)
         .spawn()
-        .map_err(|source| LaunchError::Exec { executable: executable.to_owned(), source })?;
+        .map_err(|source| LaunchError::Exec { executable: path, source })?;
     // The handle is dropped: the process is waited for by its number.
     Pid::from_raw(child.id() as i32)
         .ok_or_else(|| LaunchError::Fork(io::Error::other("a child has no number")))
@@ -193,7 +223,6 @@ fn fork(control: UnixStream, events: EventSender) -> io::Result<Pid> {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => {
             system::close_others([control.as_fd(), events.as_fd()]);
-            let _ = rustix::process::setpgid(None, None);
             let served = use_plain_standard_streams().and_then(|()| {
                 if getppid() == Some(host) { fork_server::serve(control, events, host) } else { Ok(()) }
             });
@@ -202,19 +231,58 @@ fn fork(control: UnixStream, events: EventSender) -> io::Result<Pid> {
     }
 }
 
+/// What becomes a fork server.
+struct Executable {
+    path: PathBuf,
+    /// The program that a loader is to run.
+    program: Option<PathBuf>,
+}
+
 /// The fork server's executable: the given one, this application, or a `cobuf` beside it or on the
 /// PATH.
-fn find(given: Option<&Path>) -> Result<PathBuf, LaunchError> {
+fn find(given: Option<&Path>) -> Result<Executable, LaunchError> {
+    let alone = |path| Executable { path, program: None };
     if let Some(path) = given {
-        return Ok(path.to_owned());
+        return Ok(alone(path.to_owned()));
     }
-    if INITIALISED.load(Ordering::Relaxed) {
-        return Ok(PathBuf::from("/proc/self/exe"));
+    if let Some(own) = this_executable() {
+        return Ok(own);
     }
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("cobuf")));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join("cobuf"));
-    beside.into_iter().chain(on_path).find(|path| path.is_file()).ok_or(LaunchError::NotFound)
+    let found = beside.into_iter().chain(on_path).find(|path| path.is_file());
+    found.map(alone).ok_or(LaunchError::NotFound)
+}
+
+/// This application, unless this library is in a shared library of it.
+fn this_executable() -> Option<Executable> {
+    let path = PathBuf::from("/proc/self/exe");
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    let library = mapped_file(&maps, serve_if_asked as *const () as usize)?;
+    let program = mapped_file(&maps, system::entry_of_program())?;
+    if library != program {
+        return None;
+    }
+    // A program can be started by naming it to the loader, which is the executable then.
+    let is_loaded = std::fs::read_link(&path).is_ok_and(|executable| executable != library);
+    Some(Executable { path, program: is_loaded.then_some(library) })
+}
+
+/// The file that this address belongs to, in the text of `/proc/self/maps`.
+fn mapped_file(maps: &[u8], address: usize) -> Option<PathBuf> {
+    // Such as `55d0c0a00000-55d0c0b00000 r-xp 00001000 fe:01 1234    /usr/bin/app`.
+    maps.split(|&byte| byte == b'\n').find_map(|line| {
+        let mut fields = line.splitn(6, |&byte| byte == b' ');
+        let range = std::str::from_utf8(fields.next()?).ok()?;
+        let (start, end) = range.split_once('-')?;
+        let [start, end] = [start, end].map(|text| usize::from_str_radix(text, 16).ok());
+        if !(start?..end?).contains(&address) {
+            return None;
+        }
+        let path = fields.nth(4)?.trim_ascii_start();
+        Some(PathBuf::from(OsStr::from_bytes(path)))
+    })
 }
 
 /// Why no fork server could be started.
@@ -223,8 +291,8 @@ fn find(given: Option<&Path>) -> Result<PathBuf, LaunchError> {
 pub enum LaunchError {
     /// No executable for it was found.
     #[error(
-        "there is no executable for the fork server; call cobuf_host::init() first in main, \
-         or install the cobuf command, or give its path to the builder"
+        "there is no executable for the fork server: this library is not in the program itself; \
+         install the cobuf command, or give its path to the builder"
     )]
     NotFound,
     /// The executable cannot be run.
@@ -252,4 +320,28 @@ pub enum LaunchError {
         /// Its answer, or why there is none.
         reason: String,
     },
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_an_address_is_found_whatever_its_name() {
+        let maps = b"1000-2000 r--p 00000000 fe:01 12                 /usr/bin/my app\n\
+                     2000-3000 rw-p 00000000 00:00 0 \n\
+                     7f0000000000-7f0000001000 r-xp 00000000 fe:01 13  /lib/\xff.so (deleted)\n";
+        let file = |address| mapped_file(maps, address);
+        assert_eq!(file(0x1fff), Some(PathBuf::from("/usr/bin/my app")));
+        assert_eq!(file(0x2000), Some(PathBuf::new()));
+        assert_eq!(file(0x3000), None);
+        let name = file(0x7f00_0000_0000).unwrap();
+        assert_eq!(name.as_os_str().as_bytes(), b"/lib/\xff.so (deleted)");
+    }
+
+    #[test]
+    fn these_tests_can_be_their_own_fork_server() {
+        let executable = this_executable().unwrap();
+        assert_eq!((executable.path, executable.program), (PathBuf::from("/proc/self/exe"), None));
+    }
 }

@@ -13,9 +13,11 @@
 //!   crash        reports the crash of its own process to the host
 //!   commander    the commander's loop
 //!   worker       a worker's loop
+//!   run_clock    the time without pauses of the whole run, by which deadlines are measured
 //!   rehearsal    a plugin that may replace another one does one message
 //!   examiner     puts a plugin through a task of an examination and notes the results
 //!   arena        memory for a producer's arrays in which stray writes are found
+//!   strays       ends programs that plugins have started and left behind
 //!   stack        captures the stacks of another process's threads, from outside
 //!   system       the system calls that need unsafe
 //! ```
@@ -35,6 +37,8 @@ mod examiner;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
 mod rehearsal;
+pub(crate) mod run_clock;
 pub(crate) mod stack;
+mod strays;
 pub(crate) mod system;
 mod worker;

@@ -33,17 +33,20 @@ pub(super) fn run(
     beginning: Beginning,
 ) -> Result<(), SetupFailure> {
     crash::report_crashes(events, role);
-    let ready = || drop(events.send(&Event::Ready { role }));
+    let ready = || child::tell(events, &Event::Ready { role });
     match kind {
         PluginKind::Producer => produce(child, segment, ready)?,
         PluginKind::Commander => command(child, segment, beginning, ready)?,
     }
-    let _ = events.send(&Event::Rehearsed { role });
-    Ok(())
+    child::tell(events, &Event::Rehearsed { role })
 }
 
 /// Tries messages until the producer can do one; fails if it can do none of those that were tried.
-fn produce(child: &Child, segment: &'static Segment, ready: impl Fn()) -> Result<(), SetupFailure> {
+fn produce(
+    child: &Child,
+    segment: &'static Segment,
+    ready: impl Fn() -> Result<(), SetupFailure>,
+) -> Result<(), SetupFailure> {
     let plugin = worker::open(child, segment)?;
     let (workers, stop) = (child.plan.workers, child::stop_flag(segment));
     let info = WorkerInfo { worker: 0, workers, incarnation: 0, stop };
@@ -58,7 +61,7 @@ fn produce(child: &Child, segment: &'static Segment, ready: impl Fn()) -> Result
         let seed = message_seed(child.plan.seed, sequence);
         let (message, arrays) = (message[..].into(), [][..].into());
         let job = Job { sequence, seed, attempt: 0, message, arrays };
-        ready();
+        ready()?;
         child.plan.limits.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
         let result = arena.produce(&mut producer, job);
         child.plan.limits.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
@@ -79,14 +82,14 @@ fn command(
     child: &Child,
     segment: &'static Segment,
     beginning: Beginning,
-    ready: impl Fn(),
+    ready: impl Fn() -> Result<(), SetupFailure>,
 ) -> Result<(), SetupFailure> {
     let limit = child.plan.limit.unwrap_or(u64::MAX);
     let first = child.plan.done.next_missing(beginning.sequence).min(limit);
     let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
     let mut commander = commander::begin(&plugin, child, segment, beginning, first)?;
     if first < limit {
-        ready();
+        ready()?;
         commander.next(first).map_err(|report| SetupFailure::Message { sequence: first, report })?;
     }
     Ok(commander.close()?)

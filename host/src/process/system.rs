@@ -2,8 +2,8 @@
 //! environment.
 #![expect(unsafe_code, reason = "fork, _exit and signal dispositions have no safe wrappers")]
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::{io, ptr};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
@@ -48,7 +48,79 @@ pub(crate) fn reset_signals() {
     // SAFETY: `sigemptyset` initialises the set.
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };
     // SAFETY: the set was just initialised; the old mask is not asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
+}
+
+/// The signals by which a person or a service manager ends a whole run.
+const ENDS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// Ignores the signals that ask a run to end.
+pub(crate) fn ignore_ends() {
+    for signal in ENDS {
+        // SAFETY: ignoring a signal has no preconditions.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Makes this process the leader of a session without a terminal, and the heir of its descendants
+/// whose parents end.
+pub(crate) fn lead_session_and_adopt() {
+    // It fails for the leader of a group, which has a group of its own already.
+    let _ = rustix::process::setsid();
+    // Linux 3.4 has it. If a sandbox forbids it, orphans go to the first process.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
+/// A descriptor that is readable once a child of this process has ended.
+///
+/// SIGCHLD is blocked from then on; [`reset_signals`] unblocks it in a fork.
+pub(crate) fn listen_for_deaths() -> io::Result<OwnedFd> {
+    let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set.
+    unsafe { libc::sigemptyset(mask.as_mut_ptr()) };
+    // SAFETY: the set was just initialised.
+    unsafe { libc::sigaddset(mask.as_mut_ptr(), libc::SIGCHLD) };
+    // SAFETY: as above; the old mask is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, mask.as_ptr(), ptr::null_mut()) };
+    // SAFETY: the set is initialised.
+    match unsafe { libc::signalfd(-1, mask.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the descriptor was just made, and nothing else owns it.
+        descriptor => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+    }
+}
+
+/// Lowers the descriptor of [`listen_for_deaths`]. Called before the dead are looked for, so that a
+/// death in between raises it again.
+pub(crate) fn heard_of_deaths(deaths: &OwnedFd) {
+    // One read takes the signal, which does not queue up.
+    let _ = rustix::io::read(deaths, &mut [0; size_of::<libc::signalfd_siginfo>()]);
+}
+
+/// A child of this thread that has ended and was not reaped.
+pub(crate) fn dead_child() -> Option<Pid> {
+    // The helper thread of `stack` waits for threads that it has stopped, which are none of this
+    // thread's business.
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD;
+    loop {
+        // SAFETY: all zeros is a valid `siginfo_t`, and means that there is no child.
+        let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the place for the answer is this function's own.
+        let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut found, options) };
+        if result == 0 {
+            // SAFETY: the kernel filled the fields of a child that has ended, or left zeros.
+            return Pid::from_raw(unsafe { found.si_pid() });
+        }
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+/// The address at which this process's program begins.
+pub(crate) fn entry_of_program() -> usize {
+    // SAFETY: `getauxval` has no preconditions.
+    unsafe { libc::getauxval(libc::AT_ENTRY) as usize }
 }
 
 /// Closes all descriptors except the standard ones and `kept`: a fork must not use the parent's

@@ -42,18 +42,18 @@ pub(super) fn run(
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
-    let _ = events.send(&Event::Ready { role });
+    child::tell(events, &Event::Ready { role })?;
     worker.wait_for_share();
     while let Some(claim) = worker.wait_for_message() {
         if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
             // A panic may have left the producer in any state, so a new one is made. The drop of
             // the old one may fail. From here on the deadline of the start applies, not that of a
             // message.
-            let _ = events.send(&Event::Renewing { role });
+            child::tell(events, &Event::Renewing { role })?;
             worker.place().looked_nanos.store(u64::MAX, Ordering::Relaxed);
             let _ = producer.close();
             producer = plugin.construct(&child.config, info)?;
-            let _ = events.send(&Event::Ready { role });
+            child::tell(events, &Event::Ready { role })?;
         }
     }
     producer.close().map_err(SetupFailure::from)

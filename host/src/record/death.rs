@@ -60,6 +60,9 @@ impl fmt::Display for Death {
     }
 }
 
+/// The exit code of a process that cannot tell the host anything any more.
+pub(crate) const MUTE: i32 = 117;
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -101,6 +104,11 @@ const SIGNALS: [(i32, &str); 23] = [
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Code(MUTE) => write!(
+                f,
+                "exit code {MUTE}: it could not reach the host any more; does the plugin close descriptors that it has \
+                 not opened?"
+            ),
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => match SIGNALS.iter().find(|(number, _)| number == signal) {
                 Some((_, name)) => write!(f, "signal {signal} ({name})"),

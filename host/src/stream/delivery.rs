@@ -3,6 +3,7 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use super::error::{BatchError, StreamError};
 use super::history::History;
 use super::roster::Roster;
+use crate::own;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
@@ -47,6 +49,10 @@ pub(crate) struct Stream {
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
+    /// The process that started the run. In a fork of it nothing may change.
+    owner: u32,
+    /// Whether a fork of the owner was told that the stream is not its.
+    told: AtomicBool,
 }
 
 /// Counters of consumers and supervisor.
@@ -117,7 +123,15 @@ impl Stream {
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
+            owner: own::process(),
+            told: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this process is a fork of the one that started the run. Locks may be held there by
+    /// threads that do not exist here.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.owner != own::process()
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
@@ -141,6 +155,10 @@ impl Stream {
 
     /// The next item, or the end, if there is one.
     fn look(&self) -> Option<Item> {
+        if self.is_foreign() {
+            let told = self.told.swap(true, Ordering::Relaxed);
+            return Some(if told { Item::End } else { Item::Error(StreamError::Forked) });
+        }
         loop {
             let taken = self.take(&mut self.position.lock());
             match taken {
@@ -197,6 +215,9 @@ impl Stream {
 
     /// Frees a batch's slot: its message counts as delivered.
     pub(crate) fn release(&self, claim: Claim<Reading>) {
+        if self.is_foreign() {
+            return;
+        }
         self.history.note_done(self.table().sequence(&claim));
         self.table().release(claim);
     }
@@ -228,11 +249,18 @@ impl Stream {
         self.position.lock().failed
     }
 
-    /// Notes a failure. The first one stays, since later ones follow from it.
+    /// Notes a failure. The first one stays, since later ones follow from it; but a failure that
+    /// ends the stream at once is not put off by one for which messages are still waited for.
     fn fail(&self, failure: Failure) {
         let mut position = self.position.lock();
         position.failed = true;
-        position.failure.get_or_insert(failure);
+        position.failure = Some(match position.failure.take() {
+            Some(first) if first.after_commanded && !failure.after_commanded => {
+                Failure { error: failure.error.after(first.error), after_commanded: false }
+            }
+            Some(first) => first,
+            None => failure,
+        });
     }
 
     /// Whether the policy ends the stream with the item in this slot.

@@ -52,6 +52,22 @@ pub enum StreamError {
         /// Why it cannot be replaced.
         reason: String,
     },
+    /// This process was forked from the one that started the host, whose batches are delivered
+    /// there. This is the last item.
+    #[error(
+        "the host was started by another process, of which this one is a fork; take batches there, or start a host here"
+    )]
+    Forked,
+    /// The commander failed, and its messages could not be produced any more, for a second failure.
+    /// This is the last item.
+    #[error("{error}, after an earlier failure")]
+    Twice {
+        /// The second failure, which ended the stream.
+        error: Box<StreamError>,
+        /// The first failure.
+        #[source]
+        earlier: Box<StreamError>,
+    },
 }
 
 impl StreamError {
@@ -64,6 +80,11 @@ impl StreamError {
             Self::Batch(error) => error.ends_stream,
             _ => true,
         }
+    }
+
+    /// This failure, which ends a stream that was to end with an earlier one.
+    pub(crate) fn after(self, earlier: Self) -> Self {
+        Self::Twice { error: Box::new(self), earlier: Box::new(earlier) }
     }
 }
 

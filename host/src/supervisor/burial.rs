@@ -3,7 +3,7 @@
 //!
 //! The fork server has reaped the worker before, so no process writes to its slot any more.
 
-use cobuf_plugin_api::Report;
+use cobuf_plugin_api::{PluginKind, Report};
 
 use super::run::{Run, count};
 use super::worker::{Verdict, Worker};
@@ -26,7 +26,8 @@ pub(super) fn reclaim(run: &mut Run, place: Place, worker: &Worker, death: Death
     }
     // A worker has not begun with a message that it was cut off from.
     let innocent = verdict.is_some_and(|verdict| verdict.about != Some(sequence))
-        || !table.is_of_share(place.crew(), sequence);
+        || !table.is_of_share(place.crew(), sequence)
+        || run.outside.excuses(PluginKind::Producer, sequence, death);
     if !innocent {
         run.stream.history.note_attempt(sequence, worker.attempt(place.worker(), death));
     }

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::Report;
+use cobuf_plugin_api::{PluginKind, Report};
 
 use super::run::{Run, count};
 use super::worker::backoff;
@@ -153,15 +153,17 @@ impl Commander {
 
     /// It was lost in the middle of its work: another one is started, or the stream ends, as the
     /// policy has it.
-    pub(super) fn lost(&mut self, run: &Run, loss: CommanderLoss, now: Instant) {
+    pub(super) fn lost(&mut self, run: &mut Run, loss: CommanderLoss, now: Instant) {
         let CommanderLoss { failure, death } = loss;
         let failure = failure.map(SetupFailure::into_report);
         let kind = failure.as_ref().map_or(death.kind(), |report| report.kind);
         let sequence = run.stream.table().commanded();
+        let excused = failure.is_none() && run.outside.excuses(PluginKind::Commander, sequence, death);
         let (failures, at) = self.failures;
-        let failures = if at == sequence { failures + 1 } else { 1 };
+        let before = if at == sequence { failures } else { 0 };
+        let failures = before + u32::from(!excused);
         self.failures = (failures, sequence);
-        let restart = run.care.on_commander_failure.of(kind) == OnCommanderFailure::Restart;
+        let restart = excused || run.care.on_commander_failure.of(kind) == OnCommanderFailure::Restart;
         if !restart || failures >= run.care.max_attempts {
             return self.end_with(run, failure, death, failures);
         }

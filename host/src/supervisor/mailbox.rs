@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::swap_error::SwapError;
+use crate::own;
 use crate::plugin::copy::PluginPlan;
 
 /// A request of the application to a running host.
@@ -50,16 +51,22 @@ pub(crate) struct Mailbox {
     /// `None` once the supervisor takes none any more.
     wishes: Mutex<Option<VecDeque<Wish>>>,
     flag: OwnedFd,
+    /// The supervisor's process.
+    owner: u32,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
         let flag = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { wishes: Mutex::new(Some(VecDeque::new())), flag })
+        Ok(Self { wishes: Mutex::new(Some(VecDeque::new())), flag, owner: own::process() })
     }
 
-    /// Sends a wish; it is dropped if the supervisor has ended.
+    /// Sends a wish; it is dropped if the supervisor has ended, or runs in the process that this
+    /// one was forked from.
     pub(crate) fn send(&self, wish: Wish) {
+        if self.owner != own::process() {
+            return;
+        }
         if let Some(wishes) = self.wishes.lock().as_mut() {
             wishes.push_back(wish);
         }

@@ -12,7 +12,7 @@
 //!   cast         which plugins run, and which are kept for a roll-back
 //!   crews        the workers of one edition of the producer, beside those of the next
 //!   workforce    all workers; burial: takes a dead worker's message back; worker: one of them
-//!   commander    the commander's life
+//!   commander    the commander's life; outside: ends that are not its or a message's doing
 //!   run          shared by all parts; link: their requests to the fork server
 //!   mailbox      wishes from other threads; swap_error: why a swap is refused; plugin_logs
 //! ```
@@ -30,6 +30,7 @@ mod commander;
 mod crews;
 mod link;
 pub(crate) mod mailbox;
+mod outside;
 pub(crate) mod plugin_logs;
 pub(crate) mod run;
 pub(crate) mod starting;
@@ -57,6 +58,7 @@ use self::starting::{StartFailure, Starting};
 use self::supervision::{Supervised, Supervision};
 use crate::limits::{ORPHANS_LIMIT, SERVER_MARGIN};
 use crate::process::connection::Connection;
+use crate::process::run_clock::RunClock;
 use crate::protocol::channel::Received;
 use crate::protocol::message::{Event, Request};
 use crate::segment::sync::Ordering;
@@ -75,7 +77,8 @@ impl Supervisor {
     /// nothing yet.
     pub(crate) fn new(supervised: Supervised, connection: Connection) -> io::Result<Self> {
         let mailbox = Arc::new(Mailbox::new()?);
-        let supervisor = Self { parts: Supervision::new(supervised, Instant::now()), connection, mailbox };
+        let now = connection.clock().now();
+        let supervisor = Self { parts: Supervision::new(supervised, now), connection, mailbox };
         supervisor.introduce_server();
         Ok(supervisor)
     }
@@ -113,7 +116,7 @@ impl Supervisor {
             if starting.is_over() {
                 return Ok(());
             }
-            if deadline <= Instant::now() {
+            if deadline <= self.connection.clock().now() {
                 return Err(StartFailure::Late { waiting_for: starting.waiting_for() });
             }
         }
@@ -141,19 +144,19 @@ impl Supervisor {
         // They die at once. A process that a plugin has started in a group of its own may live on,
         // and is not waited for.
         let Self { parts, connection, .. } = self;
-        connection.wait_for_orphans(SERVER_MARGIN, |event| parts.take(event, Moment::now()));
+        connection.wait_for_orphans(SERVER_MARGIN, |event, clock| parts.take(event, Moment::now(clock)));
         parts.run.stream.roster.end();
     }
 
     /// Serves the run until it is stopped; an error says why it cannot go on.
     fn serve(&mut self) -> Result<(), String> {
-        while !self.parts.is_over(Instant::now()) {
+        while !self.parts.is_over(self.connection.clock().now()) {
             self.look_around();
             match self.receive(None) {
                 Ok(Received::Event(event)) => self.take(event),
                 Ok(Received::Mail) => {
-                    let wishes = self.mailbox.take();
-                    wishes.into_iter().for_each(|wish| self.parts.grant(wish, Instant::now()));
+                    let now = self.connection.clock().now();
+                    self.mailbox.take().into_iter().for_each(|wish| self.parts.grant(wish, now));
                     self.carry_out_orders();
                 }
                 Ok(Received::TimedOut) => {}
@@ -172,12 +175,12 @@ impl Supervisor {
     }
 
     fn take(&mut self, event: Event) {
-        self.parts.take(event, Moment::now());
+        self.parts.take(event, Moment::now(self.connection.clock()));
         self.carry_out_orders();
     }
 
     fn look_around(&mut self) {
-        self.parts.look_around(Moment::now());
+        self.parts.look_around(Moment::now(self.connection.clock()));
         self.carry_out_orders();
     }
 
@@ -199,14 +202,15 @@ impl Supervisor {
         tracing::error!(pid, "the fork server died, and all processes of the run with it");
         self.connection.kill();
         let Self { parts, connection, .. } = self;
-        if !connection.wait_for_orphans(ORPHANS_LIMIT, |event| parts.take(event, Moment::now())) {
+        let take = |event, clock: &RunClock| parts.take(event, Moment::now(clock));
+        if !connection.wait_for_orphans(ORPHANS_LIMIT, take) {
             return Err(format!("its processes did not end within {} s", ORPHANS_LIMIT.as_secs_f64()));
         }
         parts.run.stream.roster.bury_children();
-        parts.server_died(Instant::now())?;
+        parts.server_died(connection.clock().now())?;
         let care = &parts.run.care;
-        let launched = Connection::open(care.start_method, care.fork_server.as_deref());
-        let dead = std::mem::replace(connection, launched.map_err(|error| chain(&error))?);
+        let dead = connection.replace(care.start_method, care.fork_server.as_deref());
+        let dead = dead.map_err(|error| chain(&error))?;
         self.introduce_server();
         // The old one is reaped only now: `Host::processes` never names a process that was reaped.
         drop(dead);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::link::Link;
+use super::outside::Outside;
 use crate::process::launch::StartMethod;
+use crate::process::run_clock::{RunClock, Standstills};
 use crate::protocol::message::Request;
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
@@ -34,6 +36,7 @@ pub(super) struct Run {
     pub(super) plan: Plan,
     pub(super) care: Care,
     pub(super) link: Link,
+    pub(super) outside: Outside,
 }
 
 impl Run {
@@ -52,18 +55,22 @@ impl Run {
 /// themselves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
+    /// A time of the run, as all times that the parts keep.
     pub(super) at: Instant,
+    /// The segment's time, as processes write it.
     pub(super) nanos: u64,
+    pub(super) standstills: Standstills,
 }
 
 impl Moment {
-    pub(super) fn now() -> Self {
-        Self { at: Instant::now(), nanos: clock::now_nanos() }
+    pub(super) fn now(clock: &RunClock) -> Self {
+        Self { at: clock.now(), nanos: clock::now_nanos(), standstills: clock.standstills() }
     }
 
-    /// The time that has passed since then, by the segment's clock.
+    /// The run's time that has passed since this time of the segment.
     pub(super) fn since(self, nanos: u64) -> Duration {
-        Duration::from_nanos(self.nanos.saturating_sub(nanos))
+        let passed = Duration::from_nanos(self.nanos.saturating_sub(nanos));
+        passed.saturating_sub(self.standstills.since(nanos))
     }
 }
 

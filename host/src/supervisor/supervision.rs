@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::commander::Commander;
 use super::link::{Link, Order, ServerDeaths};
 use super::mailbox::Wish;
+use super::outside::Outside;
 use super::plugin_logs::forward_log;
 use super::run::{Care, Moment, Run, count};
 use super::swap;
@@ -64,7 +65,8 @@ impl Supervision {
     pub(super) fn new(supervised: Supervised, now: Instant) -> Self {
         let Supervised { stream, plan, care, workers, tune_up_to } = supervised;
         let watchdog = Watchdog::new(&care, now);
-        let run = Run { stream, plan, care, link: Link::default() };
+        let (link, outside) = (Link::default(), Outside::default());
+        let run = Run { stream, plan, care, link, outside };
         let mut workforce = Workforce::new();
         workforce.want(&run, workforce.current, workers, now);
         workforce.count(&run);
@@ -186,7 +188,7 @@ impl Supervision {
     // Events of the processes.
 
     pub(super) fn take(&mut self, event: Event, now: Moment) {
-        let Moment { at, nanos } = now;
+        let Moment { at, nanos, .. } = now;
         match event {
             Event::Hello { version } if version != env!("CARGO_PKG_VERSION") => {
                 self.give_up(format!("its executable is now of cobuf-host {version}"), at);
@@ -309,7 +311,7 @@ impl Supervision {
             let commanded = self.run.stream.table().commanded();
             self.tell_swap(swap::Event::CommanderLeft { loss, commanded }, now);
         } else {
-            self.commander.lost(&self.run, loss, now);
+            self.commander.lost(&mut self.run, loss, now);
         }
     }
 

@@ -12,7 +12,7 @@ use cobuf_plugin_api::abi::{
 };
 use cobuf_plugin_api::{Report, SavedState, Schema};
 
-use super::library::{LoadError, Logging, library, symbol};
+use super::library::{LoadError, Logging, leave_if_copy, library, symbol};
 use crate::text::chain;
 
 /// A producer plugin that was opened.
@@ -23,7 +23,7 @@ pub(crate) struct CommanderPlugin(CommanderModuleRef);
 
 impl ProducerPlugin {
     pub(super) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
-        let module: ProducerModuleRef = load(path)?;
+        let module: ProducerModuleRef = load(path, logging)?;
         module.install()(logging.sink, logging.max_level);
         Ok(Self(module))
     }
@@ -47,7 +47,7 @@ impl ProducerPlugin {
 
 impl CommanderPlugin {
     pub(crate) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
-        let module: CommanderModuleRef = load(path)?;
+        let module: CommanderModuleRef = load(path, logging)?;
         module.install()(logging.sink, logging.max_level);
         Ok(Self(module))
     }
@@ -150,7 +150,9 @@ impl OpenCommander {
     }
 }
 
+/// The result of a call of the plugin.
 fn result<T>(outcome: Outcome<T>) -> Result<T, Report> {
+    leave_if_copy();
     match outcome {
         RResult::ROk(value) => Ok(value),
         RResult::RErr(report) => Err(Report::decode(&report)),
@@ -158,8 +160,8 @@ fn result<T>(outcome: Outcome<T>) -> Result<T, Report> {
 }
 
 /// Opens the library and its root module.
-fn load<M: RootModule>(path: &Path) -> Result<M, LoadError> {
-    let library = library(path)?;
+fn load<M: RootModule>(path: &Path, logging: Logging) -> Result<M, LoadError> {
+    let library = library(path, logging)?;
     // SAFETY: the name is abi_stable's for the static that the export macro emits; `upgrade` checks
     // its type.
     let header = unsafe { symbol::<AbiHeaderRef>(library, ROOT_MODULE_LOADER_NAME_WITH_NUL) }?;

@@ -1,12 +1,15 @@
 //! Deaths of the commander at each stage of its life, and the policies.
 
 use super::play::{ENDED, KILLED, PAUSE, Play, START, care, report, worker};
+use crate::limits::MAX_FAILED_STARTS;
 use crate::protocol::message::{Event, SetupFailure};
 use crate::protocol::role::Role;
 use crate::record::death::{Death, Exit};
 use crate::record::policy::{OnCommanderFailure, PerKind};
 use crate::segment::sync::Ordering;
+use crate::stream::delivery::Item;
 use crate::stream::error::StreamError;
+use crate::supervisor::run::Care;
 use cobuf_plugin_api::ReportKind;
 
 const COMMANDER: Role = Role::Commander;
@@ -188,4 +191,38 @@ fn signal_of_a_commanders_crash_is_what_is_told() {
     play.dies(COMMANDER, KILLED);
     let StreamError::CommanderDied { death, .. } = play.error() else { panic!("it died") };
     assert_eq!(death, Death::Exit(Exit::Signal(6)));
+}
+
+#[test]
+fn commander_that_is_ended_from_outside_goes_on_whatever_the_policy_says() {
+    let end = OnCommanderFailure::End;
+    let care = Care { on_commander_failure: PerKind::new(end, end, end, end), max_attempts: 1, ..care() };
+    let mut play = Play::with(1, care);
+    play.commands(2);
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        play.dies(COMMANDER, Death::Exit(Exit::Signal(signal)));
+        play.passes(PAUSE);
+        assert_eq!(play.beginning().sequence, 2);
+        play.all_ready();
+    }
+    assert!(!play.stream().has_failed());
+}
+
+#[test]
+fn workers_that_are_lost_end_a_stream_that_waits_for_a_failed_commanders_messages() {
+    let mut play = Play::of(1);
+    play.commands(2);
+    play.takes(worker(0, 0));
+    play.does(worker(0, 0));
+    play.takes(worker(0, 0));
+    play.says(Event::CommanderFailed(report(ReportKind::Error)));
+    play.dies(COMMANDER, ENDED);
+    for incarnation in 0..=MAX_FAILED_STARTS {
+        play.dies(worker(0, incarnation), KILLED);
+        play.passes(PAUSE);
+    }
+    assert!(matches!(play.stream().poll(), Ok(Item::Batch(..))), "what is ready comes first");
+    let StreamError::Twice { error, earlier } = play.error() else { panic!("two failures") };
+    assert!(matches!(*error, StreamError::WorkersLost { .. }));
+    assert!(matches!(*earlier, StreamError::Commander { commanded: 2, .. }));
 }

@@ -12,6 +12,7 @@ use crate::limits::MIN_MESSAGE_CAPACITY;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::interface::Interface;
 use crate::process::launch::StartMethod;
+use crate::process::run_clock::RunClock;
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::role::Role;
@@ -123,7 +124,7 @@ impl Play {
         let plugins =
             Plugins { commander: Some(plugin("old")), producers: [Some(producer), None], candidate: None };
         let plan = Plan { plugins: plugins.clone(), ..Plan::default() };
-        let now = Moment::now();
+        let now = Moment::now(&RunClock::new());
         let supervised = Supervised { stream: Arc::new(stream), plan, care, workers, tune_up_to: None };
         let mut play = Self {
             parts: Supervision::new(supervised, now.at),
@@ -313,6 +314,13 @@ impl Play {
     pub(super) fn stops(&mut self, grace: Duration) {
         self.stream().table().request_stop();
         self.parts.grant(Wish::Stop(grace), self.now.at);
+        self.look();
+    }
+
+    /// The whole run is paused for so long, the supervisor included.
+    pub(super) fn stands_still(&mut self, time: Duration) {
+        self.now.nanos += time.as_nanos() as u64;
+        self.now.standstills.add(self.now.nanos, time);
         self.look();
     }
 

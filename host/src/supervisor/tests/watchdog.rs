@@ -39,6 +39,20 @@ fn worker_that_holds_a_message_past_its_deadline_is_killed() {
 }
 
 #[test]
+fn time_in_which_the_whole_run_stood_still_counts_for_no_deadline() {
+    let mut play = watched(1);
+    play.commands(1);
+    play.takes(worker(0, 0));
+    for _ in 0..3 {
+        play.passes(TICK);
+        play.stands_still(LIMIT * 4);
+    }
+    assert!(play.killed.is_empty());
+    play.passes(ALMOST);
+    assert_eq!(play.killed, [worker(0, 0)]);
+}
+
+#[test]
 fn next_message_of_a_worker_has_its_own_time() {
     let mut play = watched(1);
     play.commands(2);

@@ -9,6 +9,7 @@ use crate::segment::sync::Ordering;
 use crate::segment::worker_place::Retire;
 use crate::stream::delivery::WaitingFor;
 use crate::stream::error::StreamError;
+use crate::supervisor::run::Care;
 use cobuf_plugin_api::ReportKind;
 
 #[test]
@@ -268,4 +269,19 @@ fn message_that_a_killed_worker_took_meanwhile_is_innocent() {
     assert!(play.stream().history.attempts(1).is_empty());
     assert_eq!(play.delivered(), [0]);
     assert!(matches!(play.stream().poll(), Err(WaitingFor::Producers)));
+}
+
+#[test]
+fn end_from_outside_counts_no_attempt_at_the_message() {
+    let mut play = Play::with(1, Care { max_attempts: 1, ..care() });
+    play.commands(1);
+    for (incarnation, signal) in (0..).zip([libc::SIGTERM, libc::SIGINT, libc::SIGHUP]) {
+        play.all_ready();
+        assert_eq!(play.takes(worker(0, incarnation)), Some(0));
+        play.dies(worker(0, incarnation), Death::Exit(Exit::Signal(signal)));
+        play.passes(PAUSE);
+    }
+    assert!(play.stream().history.attempts(0).is_empty());
+    play.all_ready();
+    assert_eq!(play.takes(worker(0, 3)), Some(0));
 }

@@ -14,7 +14,7 @@ use cobuf_plugin_api::{
 };
 
 use super::head::{CallHead, OK};
-use crate::plugin::open::library::Logging;
+use crate::plugin::open::library::{Logging, leave_if_copy};
 
 /// A call. The plugin holds a pointer to it until the call returns, and sees only the head.
 #[repr(C)]
@@ -148,6 +148,7 @@ impl<'a> Call<'a> {
 
     /// The result of the call; `returned` is what the plugin's function returned.
     pub(super) fn end(self, returned: c_int) -> Result<Said, Report> {
+        leave_if_copy();
         let mut chain = self.errors.into_inner();
         chain.reverse();
         if returned != OK && chain.is_empty() {

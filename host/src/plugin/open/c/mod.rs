@@ -55,7 +55,7 @@ impl ProducerPlugin {
     pub(super) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
         // SAFETY: `COBUF_EXPORT_PRODUCER` exports a `cobuf_export` under this name; its beginning
         // is the same in all versions.
-        let export = unsafe { symbol::<*const Export>(library(path)?, EXPORT) }?;
+        let export = unsafe { symbol::<*const Export>(library(path, logging)?, EXPORT) }?;
         // SAFETY: as above; it is a constant, and the library stays open.
         let export = unsafe { &*export };
         if (export.version, export.sizes) != (VERSION, SIZES) {

@@ -1,0 +1,144 @@
+//! Programs that plugins have started, and that outlive the process that started them.
+//!
+//! ```text
+//!   fork server ─┬─ worker 0 ── program ── program        a worker dies: its programs become children
+//!                ├─ worker 1 ── program                   of the fork server, which ends them
+//!                └─ a program whose parent has ended      stays, if it names a worker that lives
+//! ```
+//!
+//! The fork server is a child subreaper, so that all descendants are its own. Two variables of the
+//! environment say where a program comes from. [`SERVER`] is set before the fork server is
+//! executed, so that every process of the run has it, however it was started. [`PROCESS`] is set in
+//! each plugin's process, so that the programs that it executes have it.
+//!
+//! If the fork server is killed, the host looks for the first variable in all processes of this
+//! user. A program with an environment of its own is not found then.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, waitpid,
+};
+
+use crate::protocol::channel::wait;
+
+/// The environment variable with the token of a fork server.
+pub(super) const SERVER: &str = "COBUF_FORK_SERVER";
+/// The environment variable with the number of the plugin's process.
+pub(super) const PROCESS: &str = "COBUF_PROCESS";
+/// How long a killed process may take to end.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Ends the children of this process that are neither `known` nor started by one of these.
+pub(super) fn end_orphans(known: &[Pid]) {
+    let lives = |owner: &str| known.iter().any(|pid| pid.as_raw_nonzero().to_string() == owner);
+    for child in children().into_iter().filter(|child| !known.contains(child)) {
+        if !variable(child, PROCESS).is_some_and(|owner| lives(&owner)) {
+            // A child that is not yet reaped cannot have been replaced by another process.
+            let _ = kill_process(child, Signal::KILL);
+        }
+    }
+}
+
+/// Ends and reaps all children of this process, and what these leave behind.
+pub(super) fn end_all() {
+    loop {
+        for child in children() {
+            let _ = kill_process(child, Signal::KILL);
+        }
+        match waitpid(None, WaitOptions::empty()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // There are no children.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Ends what is left of a dead fork server with this token, wherever it is by now. If this process
+/// inherits orphans, as the first process of a container does, it reaps them.
+pub(super) fn end_marked(token: &str) {
+    let deadline = Instant::now() + END_LIMIT;
+    for pid in processes().into_iter().filter(|&pid| pid != getpid()) {
+        let is_marked = || variable(pid, SERVER).is_some_and(|found| found == token);
+        if !is_marked() {
+            continue;
+        }
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        // Asked again, because the number may have become another process's before it was opened.
+        if is_marked() {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            // One that does not end in time is left to the kernel.
+            let _ = wait(&mut [PollFd::new(&process, PollFlags::IN)], Some(deadline));
+            reap(pid);
+        }
+    }
+}
+
+/// Reaps a process that has ended, if it has become this one's child.
+pub(super) fn reap(pid: Pid) {
+    let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+}
+
+/// The children of this process's first thread, which forks them and inherits orphans.
+fn children() -> Vec<Pid> {
+    let own = getpid().as_raw_nonzero();
+    match fs::read_to_string(format!("/proc/{own}/task/{own}/children")) {
+        Ok(list) => list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect(),
+        // A kernel without this file.
+        Err(_) => processes().into_iter().filter(|&pid| parent(pid) == Some(getpid())).collect(),
+    }
+}
+
+/// All processes that this one can see.
+fn processes() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().map_while(Result::ok);
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name in parentheses may contain anything, parentheses and spaces included.
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
+    Pid::from_raw(rest.split_whitespace().nth(1)?.parse().ok()?)
+}
+
+/// A variable of the environment that a process was executed with.
+fn variable(pid: Pid, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    value_in(&environment, name)
+}
+
+/// The last value counts: a process that adds a variable to those that it passes on adds it there.
+fn value_in(environment: &[u8], name: &str) -> Option<String> {
+    let entries = environment.split(|&byte| byte == 0);
+    let values = entries.filter_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    values.last().and_then(|value| String::from_utf8(value.to_vec()).ok())
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variable_is_found_by_its_whole_name() {
+        let environment = b"PATH=/bin\0MY_COBUF_PROCESS=1\0COBUF_PROCESS_ID=2\0COBUF_PROCESS=3\0X=\xff\0";
+        assert_eq!(value_in(environment, PROCESS).as_deref(), Some("3"));
+        assert_eq!(value_in(environment, SERVER), None);
+        assert_eq!(value_in(environment, "X"), None, "no text");
+        assert_eq!(value_in(b"", PROCESS), None);
+    }
+
+    #[test]
+    fn processes_and_their_parents_are_found() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
+        assert!(processes().contains(&pid));
+        assert_eq!(parent(pid), Some(getpid()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(parent(pid), None);
+    }
+}
