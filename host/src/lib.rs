@@ -96,6 +96,7 @@ pub mod parts;
 
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
+mod cancel;
 mod host;
 mod own;
 mod plugin;
@@ -107,6 +108,7 @@ mod stream;
 mod supervisor;
 mod text;
 
+pub use cancel::Cancel;
 pub use host::builder::{HostBuilder, Source, Workers};
 pub use host::error::{OutOfRange, StartError};
 pub use host::handle::Host;

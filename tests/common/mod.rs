@@ -37,9 +37,11 @@ pub(crate) fn plugin(name: &str) -> Plugin {
     Plugin::file(harness::plugins::file(name))
 }
 
-/// A host to be set up, whose fork server is the `cobuf` command of this build.
+/// A host to be set up, whose fork server is the `cobuf` command of this build. It has two workers,
+/// and so eight slots, unless the test says otherwise: on a machine with one CPU there would be too
+/// few slots for tests that hold batches.
 pub(crate) fn host() -> HostBuilder {
-    Host::builder().fork_server(COBUF)
+    Host::builder().fork_server(COBUF).workers(2)
 }
 
 /// A host with the list-commander and the fill-producer.

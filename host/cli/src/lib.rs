@@ -3,10 +3,12 @@
 //!
 //! ```text
 //!   measure   measuring in turns: how long, how often, medians, spreads, the machine
-//!   progress  the progress bar, and logs that are printed above it
-//!   signals   Ctrl-C and SIGTERM
+//!   progress  the progress bar, and logs
+//!   signals   Ctrl-C, SIGTERM, SIGHUP
+//!   terminal  the thread that writes to standard error
 //! ```
 
 pub mod measure;
 pub mod progress;
 pub mod signals;
+mod terminal;

@@ -19,8 +19,8 @@
 //! bar, signals.
 //!
 //! Exit codes: 0 all went well; 1 batches failed, the stream ended with an error, or a check
-//! failed; 2 the command line, a pipeline file, a plugin or the machine did not allow a start; 130
-//! and 143 stopped by Ctrl-C (SIGINT) and SIGTERM.
+//! failed; 2 the command line, a pipeline file, a plugin or the machine did not allow a start; 129,
+//! 130 and 143 stopped by SIGHUP, Ctrl-C (SIGINT) and SIGTERM.
 
 mod args;
 mod bench;
@@ -39,14 +39,15 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Args, Command, RunArgs};
+use cobuf::progress::{finish, log_to_stderr, say};
 
 /// The exit code if nothing could be started.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    cobuf_host::init();
+    cobuf::signals::take_harmless();
     let args = Args::parse();
-    cobuf::progress::log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
+    log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
     let done = match args.command {
         Command::Run(run) => run::run(&run),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
@@ -61,8 +62,10 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+    let code = done.unwrap_or_else(|error| {
+        say(&format!("error: {error:#}"));
         ExitCode::from(CANNOT_START)
-    })
+    });
+    finish();
+    code
 }

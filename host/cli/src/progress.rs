@@ -1,34 +1,36 @@
 //! The progress bar, and logs that are printed above it. Both go to standard error; the bar only to
 //! a terminal.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::Instant;
 
 use cobuf_host::{Occupancy, Statistics};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The bar, if there is one. Log lines are written above it.
-static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
+use crate::terminal;
+pub use crate::terminal::{finish, say};
 
 /// Sends logs to standard error: the host's warnings, cargo's information and, with `plugins`, the
 /// information of plugins. More with `verbose`.
 pub fn log_to_stderr(verbose: u8, plugins: bool) {
     let default = match verbose {
-        0 if !plugins => "warn,cobuf::build=info",
-        0 => "warn,cobuf::plugin=info,cobuf::build=info",
+        0 if !plugins => "warn,cobuf::build=info,cobuf::start=info",
+        0 => "warn,cobuf::plugin=info,cobuf::build=info,cobuf::start=info",
         1 => "info,cobuf_host=debug,cobuf::plugin=debug",
         _ => "trace",
     };
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = asked.as_deref().unwrap_or(default).parse::<Targets>();
     let wrong = filter.as_ref().err().map(ToString::to_string);
-    let lines = fmt::layer().with_writer(AboveBar).with_ansi(io::stderr().is_terminal());
+    // See no-color.org.
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let lines = fmt::layer().with_writer(AboveBar).with_ansi(colours);
     let lines = lines.with_target(false).without_time();
     let filter = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::WARN));
     Registry::default().with(lines).with(filter).init();
@@ -39,7 +41,7 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
     }
 }
 
-/// Hides the bar while a log line is written.
+/// Hands each record to the terminal's thread.
 #[derive(Clone, Copy)]
 struct AboveBar;
 
@@ -52,28 +54,20 @@ impl<'a> MakeWriter<'a> for AboveBar {
 }
 
 impl Write for AboveBar {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let write = || io::stderr().write_all(line);
-        let written = SHOWN.get().map_or_else(write, |bar| bar.suspend(write));
-        // If standard error is closed or full, the run goes on without the line.
-        drop(written);
-        Ok(line.len())
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        terminal::write_lines(lines.to_vec());
+        Ok(lines.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
-/// Prints a line to standard error, above the bar.
-pub fn say(line: &str) {
-    // If standard error is closed, the line is lost.
-    let _ = writeln!(AboveBar, "{line}");
-}
-
-/// A run's progress.
+/// A run's progress, which is shown until this is dropped.
 pub struct Progress {
-    bar: ProgressBar,
+    /// When the states of the slots are next looked at, if a bar is shown.
+    next_look: Option<Cell<Instant>>,
 }
 
 impl Progress {
@@ -81,30 +75,35 @@ impl Progress {
     /// standard error is no terminal.
     pub fn start(total: Option<u64>) -> Self {
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        // A line that is wider than the terminal would stay there: the message gets what is left.
         let template = match total {
-            Some(_) => "{bar:30} {pos}/{len} batches  {per_sec}  {eta} left  {msg}",
-            None => "{spinner} {pos} batches  {per_sec}  {elapsed}  {msg}",
+            Some(_) => "{bar:20} {pos}/{len} batches  {rate}  {eta} left  {wide_msg}",
+            None => "{spinner} {pos} batches  {rate}  {elapsed}  {wide_msg}",
         };
         // The templates are constants, so they are valid or every run would show it.
-        bar.set_style(
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar.enable_steady_tick(Duration::from_millis(200));
-        let _ = SHOWN.set(bar.clone());
-        Self { bar }
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let rate = |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+            let _ = write!(line, "{:.1}/s", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate));
+        terminal::begin(bar);
+        let next_look = io::stderr().is_terminal().then(|| Cell::new(Instant::now()));
+        Self { next_look }
     }
 
     /// Shows the progress of the run, and the states of the slots.
     pub fn show(&self, done: u64, statistics: impl FnOnce() -> Statistics) {
-        self.bar.set_position(done);
-        if !self.bar.is_hidden() {
+        let now = Instant::now();
+        if let Some(next_look) = self.next_look.as_ref().filter(|at| at.get() <= now) {
+            next_look.set(now + terminal::TICK);
             let Occupancy { free, writing, ready, .. } = statistics().slots;
-            self.bar.set_message(format!("slots: {ready} ready, {writing} writing, {free} free"));
+            terminal::show(done, format!("slots: {ready} ready, {writing} writing, {free} free"));
         }
     }
+}
 
-    /// Removes the bar.
-    pub fn finish(self) {
-        self.bar.finish_and_clear();
+impl Drop for Progress {
+    fn drop(&mut self) {
+        terminal::end();
     }
 }

@@ -1,26 +1,30 @@
 //! `cobuf run`: takes every batch of a pipeline, and prints a summary.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use cobuf_host::{Batch, Checkpoint, Host, Next, PluginKind, Source, StreamError};
+use anyhow::{Result, bail, ensure};
+use cobuf_host::{
+    Batch, Checkpoint, Host, Next, Pipeline, PipelineError, PluginError, PluginKind, Source, StartError, StreamError,
+};
 
 use crate::args::{ReportFormat, RunArgs};
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
 use cobuf::progress::{Progress, say};
-use cobuf::signals::Signals;
+use cobuf::signals::{self, Signals};
 
 /// The time between two looks for signals while no batch comes.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// The time without an item after which the stall report is printed; then after twice that time,
 /// and so on.
 const STALL_SAID_AFTER: Duration = Duration::from_secs(5);
+/// How long a command that was ended by a signal waits for a reader of its report.
+const PATIENCE: Duration = Duration::from_millis(600);
 /// The number of errors that are printed.
 const SHOWN_ERRORS: u64 = 10;
 /// The exit code if batches failed.
@@ -28,16 +32,16 @@ const FAILED: u8 = 1;
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
-    let checkpoints = Checkpoints::new(args)?;
-    let pipeline = pipeline::read(&args.pipeline, &args.set)?;
+    // Files may be pipes that nobody writes to.
+    let (checkpoints, pipeline, resumed) = signals.at_once(|| read(args))?;
     let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
-    let mut builder = pipeline::builder_to_run(&pipeline.built()?, args)?;
-    if let Some(code) = signals.exit_code() {
-        return Ok(code); // a signal came while plugins were built
-    }
+    let pipeline = match pipeline.built_unless(signals.cancel()) {
+        Err(PipelineError::Plugin(PluginError::Cancelled)) => return Ok(stopped_early(&signals)),
+        built => built?,
+    };
+    let mut builder = pipeline::builder_to_run(&pipeline, args)?.cancelled_by(signals.cancel());
     let mut tally = Tally::default();
-    if let Some(path) = &args.resume {
-        let checkpoint = Checkpoint::read(path)?;
+    if let Some(checkpoint) = resumed {
         tally = checkpoint.application_state()?.unwrap_or_default();
         builder = builder.source(Source::Resume(checkpoint));
     }
@@ -45,7 +49,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         builder = builder.source(Source::Replay(path.clone()));
     }
     let started = Instant::now();
-    let host = builder.start()?;
+    let host = match builder.start() {
+        Err(StartError::Cancelled) => return Ok(stopped_early(&signals)),
+        host => host?,
+    };
     let resumed = tally.clone();
     let mut consumer = Consumer {
         host: &host,
@@ -71,15 +78,50 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         host.stop();
         Ok((report, unwritten, course.interrupted))
     })?;
-    match args.report {
-        ReportFormat::Text => say(&report.to_string()),
-        ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
+    let told = match args.report {
+        ReportFormat::Text => {
+            say(&report.to_string());
+            Ok(())
+        }
+        ReportFormat::Json => report_on_stdout(&serde_json::to_string(&report)?),
+    };
+    if let Err(error) = &told {
+        say(&format!("error: {error:#}"));
     }
     Ok(match signals.exit_code() {
         Some(code) if interrupted => code,
-        _ if report.errors > 0 || unwritten => ExitCode::from(FAILED),
+        _ if report.errors > 0 || unwritten || told.is_err() => ExitCode::from(FAILED),
         _ => ExitCode::SUCCESS,
     })
+}
+
+/// Everything that is read before something runs.
+fn read(args: &RunArgs) -> Result<(Checkpoints, Pipeline, Option<Checkpoint>)> {
+    let checkpoints = Checkpoints::new(args)?;
+    let pipeline = pipeline::read(&args.pipeline, &args.set)?;
+    let resumed = args.resume.as_ref().map(Checkpoint::read).transpose()?;
+    Ok((checkpoints, pipeline, resumed))
+}
+
+/// A signal came before there was a host.
+fn stopped_early(signals: &Signals) -> ExitCode {
+    say("stopped before the first batch; no checkpoint was changed");
+    signals.exit_code().unwrap_or(ExitCode::from(FAILED))
+}
+
+/// Prints the report. If nobody reads standard output, a signal ends the wait.
+fn report_on_stdout(text: &str) -> Result<()> {
+    let (text, (done, written)) = (text.to_owned(), channel());
+    thread::Builder::new().name("cobuf-report".to_owned()).spawn(move || done.send(output::report(&text)))?;
+    let mut left = PATIENCE;
+    loop {
+        match written.recv_timeout(LOOK_AROUND) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Timeout) if signals::exit_code().is_none() => {}
+            Err(RecvTimeoutError::Timeout) if !left.is_zero() => left = left.saturating_sub(LOOK_AROUND),
+            Err(_) => bail!("cannot write the report: nobody reads standard output"),
+        }
+    }
 }
 
 /// The checkpoint's file, and the number of batches between two checkpoints.
@@ -152,7 +194,6 @@ impl Consumer<'_> {
             }
             progress.show(self.tally.batches + self.tally.errors, || self.host.statistics());
         }
-        progress.finish();
     }
 
     fn take(&mut self, item: Result<Batch, StreamError>) {

@@ -1,45 +1,129 @@
-//! The signals that end a command in order. A second signal ends it at once; the fork server then
-//! cleans up.
+//! The signals that end a command in order: SIGINT (Ctrl-C), SIGTERM, and SIGHUP (the terminal was
+//! closed).
+//!
+//! ```text
+//!   first signal                  another within half a second      a later one
+//!   the command ends in order     the same wish: a person or a      ends the command at once;
+//!   (at once if nothing runs)     service manager sent it twice     the fork server cleans up
+//! ```
+//!
+//! A signal that is ignored when the command starts stays ignored: `nohup` and shells without job
+//! control ask for that.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use cobuf_host::Cancel;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
+use signal_hook::iterator::Signals as Received;
+use signal_hook::low_level;
 
 /// The convention of shells: 128 plus the signal.
 const SIGNAL_BASE: u8 = 128;
+/// How long another signal is the same wish.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
-/// The signals that were received.
+/// The first signal; 0 before it.
+static RECEIVED: AtomicU8 = AtomicU8::new(0);
+/// Whether nothing runs that would have to be ended in order.
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// Takes signals that would get in the way, at the start of a command.
+///
+/// If the parent has SIGCHLD ignored, nobody can wait for a child such as cargo. SIGXFSZ would end
+/// the command at the limit of `ulimit -f` without a word; if it is taken, the write fails.
+pub fn take_harmless() {
+    for signal in [SIGCHLD, SIGXFSZ] {
+        // If the system refuses a handler, all is as without one.
+        let _ = flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
+}
+
+/// The signals of this process. It listens once.
 #[derive(Debug)]
 pub struct Signals {
-    received: Arc<AtomicUsize>,
+    cancel: Cancel,
+}
+
+/// The exit code of the command, if a signal was received.
+#[must_use]
+pub fn exit_code() -> Option<ExitCode> {
+    match RECEIVED.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(ExitCode::from(SIGNAL_BASE + signal)),
+    }
 }
 
 impl Signals {
-    /// Listens for SIGINT and SIGTERM from now on.
+    /// Listens from now on, in a thread.
     ///
     /// # Errors
-    /// If the system refuses a handler.
+    /// If the system refuses a handler or the thread.
     pub fn install() -> Result<Self> {
-        let (received, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        for signal in [SIGINT, SIGTERM] {
-            let code = i32::from(SIGNAL_BASE) + signal;
-            // The order matters: the first signal finds `again` unset, then sets it.
-            flag::register_conditional_shutdown(signal, code, again.clone())
-                .and_then(|_| flag::register(signal, again.clone()))
-                .and_then(|_| flag::register_usize(signal, received.clone(), signal as usize))
-                .context("cannot listen for signals")?;
-        }
-        Ok(Self { received })
+        let listen = || -> io::Result<Self> {
+            let cancel = Cancel::new()?;
+            let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
+            let received = Received::new(wanted)?;
+            let wish = cancel.clone();
+            thread::Builder::new().name("cobuf-signals".to_owned()).spawn(move || serve(received, &wish))?;
+            Ok(Self { cancel })
+        };
+        listen().context("cannot listen for signals")
     }
 
     /// The exit code of the command, if a signal was received.
+    #[must_use]
     pub fn exit_code(&self) -> Option<ExitCode> {
-        let signal =
-            u8::try_from(self.received.load(Ordering::Relaxed)).ok().filter(|&signal| signal != 0)?;
-        Some(ExitCode::from(SIGNAL_BASE + signal))
+        exit_code()
     }
+
+    /// The wish to give up what is under way: made by the first signal.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Does something that a signal may end at once, such as the reading of a file that is a pipe.
+    pub fn at_once<T>(&self, work: impl FnOnce() -> T) -> T {
+        AT_ONCE.store(true, Ordering::SeqCst);
+        // A signal that came before saw that something runs.
+        if RECEIVED.load(Ordering::SeqCst) != 0 {
+            exit();
+        }
+        let done = work();
+        AT_ONCE.store(false, Ordering::SeqCst);
+        done
+    }
+}
+
+fn serve(mut signals: Received, cancel: &Cancel) {
+    let mut first: Option<Instant> = None;
+    for signal in signals.forever() {
+        let since = *first.get_or_insert_with(Instant::now);
+        // The first signal says how the command ends.
+        let signal = u8::try_from(signal).unwrap_or_default();
+        let _ = RECEIVED.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        cancel.cancel();
+        if AT_ONCE.load(Ordering::SeqCst) || since.elapsed() > SAME_WISH {
+            exit();
+        }
+    }
+}
+
+fn exit() -> ! {
+    low_level::exit((SIGNAL_BASE + RECEIVED.load(Ordering::SeqCst)).into())
+}
+
+/// Whether this process was started with this signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

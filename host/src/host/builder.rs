@@ -10,6 +10,7 @@ use cobuf_plugin_api::codec::{self, CodecError};
 use cobuf_plugin_api::{Dictionary, ReportKind};
 use serde::Serialize;
 
+use crate::cancel::Cancel;
 use crate::limits;
 use crate::plugin::Plugin;
 use crate::process::launch::StartMethod;
@@ -121,6 +122,7 @@ pub struct HostBuilder {
     pub(super) dead_letters: Option<PathBuf>,
     pub(super) start_timeout: Duration,
     pub(super) stop_grace: Duration,
+    pub(super) cancel: Option<Cancel>,
 }
 
 /// A plugin as it was given.
@@ -172,6 +174,7 @@ impl HostBuilder {
             dead_letters: None,
             start_timeout: limits::DEFAULT_START_TIMEOUT,
             stop_grace: limits::DEFAULT_STOP_GRACE,
+            cancel: None,
         }
     }
 }
@@ -461,6 +464,25 @@ impl HostBuilder {
     /// ```
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout.min(limits::LONGEST_WAIT);
+        self
+    }
+
+    /// Gives [`start`](Self::start) up once this is cancelled, within a second:
+    /// [`StartError::Cancelled`](crate::StartError::Cancelled). Nothing of the run is left then.
+    ///
+    /// Default: a start goes on until it succeeds or fails. A running host is ended by
+    /// [`stop`](crate::Host::stop).
+    ///
+    /// ```
+    /// # use cobuf_host::{Cancel, Host};
+    /// # fn main() -> std::io::Result<()> {
+    /// let cancel = Cancel::new()?;
+    /// let builder = Host::builder().cancelled_by(&cancel);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
+        self.cancel = Some(cancel.clone());
         self
     }
 

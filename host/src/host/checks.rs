@@ -92,6 +92,7 @@ impl HostBuilder {
             method: self.start_method,
             executable: self.fork_server.clone(),
             start_timeout: self.start_timeout,
+            cancel: self.cancel.clone(),
         }
     }
 

@@ -93,6 +93,9 @@ pub enum StartError {
         /// The limit.
         limit: Duration,
     },
+    /// It was given up, by a [`Cancel`](crate::Cancel).
+    #[error("the start was cancelled")]
+    Cancelled,
     /// The fork server died during the start.
     #[error("the fork server died while the host was starting; was it killed, or out of memory?")]
     ForkServerDied,

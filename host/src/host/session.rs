@@ -1,6 +1,7 @@
 //! Questions to a fork server and its processes, one after the other: for a run before its first
 //! process, for `inspect`, and for the conformance tests.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{PluginKind, Schema};
@@ -8,6 +9,7 @@ use cobuf_plugin_api::{PluginKind, Schema};
 use super::error::StartError;
 use super::launch::Launch;
 use super::run_folder::RunFolder;
+use crate::cancel::Cancel;
 use crate::process::connection::Connection;
 use crate::process::launch::{LaunchError, StartMethod};
 use crate::protocol::channel::Received;
@@ -27,6 +29,7 @@ pub(crate) struct Session {
     plan: Plan,
     deadline: Instant,
     limit: Duration,
+    cancel: Option<Cancel>,
 }
 
 /// What a run takes from its session.
@@ -56,7 +59,8 @@ impl Session {
         let limit = launch.start_timeout;
         let deadline = connection.clock().now() + limit;
         let owned = Some((connection, folder));
-        let mut session = Self { owned, plan, deadline, limit };
+        let cancel = launch.cancel.clone();
+        let mut session = Self { owned, plan, deadline, limit, cancel };
         session.greet(launch)?;
         session.request(Request::Configure(Box::new(session.plan.clone())))?;
         Ok(session)
@@ -147,12 +151,13 @@ impl Session {
     }
 
     pub(crate) fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
-        let deadline = Some(self.deadline);
-        match self.owned().0.receive(None, deadline) {
+        let (deadline, cancel) = (Some(self.deadline), self.cancel.clone());
+        match self.owned().0.receive(cancel.as_ref().map(AsFd::as_fd), deadline) {
             Ok(Received::Event(event)) => Ok(event),
-            Ok(Received::TimedOut | Received::Mail) => {
+            Ok(Received::TimedOut) => {
                 Err(StartError::Timeout { waiting_for: waiting_for.to_owned(), limit: self.limit })
             }
+            Ok(Received::Mail) => Err(StartError::Cancelled),
             Ok(Received::Closed) => Err(StartError::ForkServerDied),
             Err(source) => Err(StartError::unreadable(source)),
         }

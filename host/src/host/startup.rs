@@ -85,7 +85,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     };
     let supervisor = Supervisor::new(supervised, connection);
     let mut supervisor = supervisor.map_err(|source| StartError::Io { what: "make a mailbox", source })?;
-    supervisor.start(deadline).map_err(|failure| not_started(failure, launch.start_timeout))?;
+    supervisor.start(deadline, launch.cancel.as_ref()).map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     Ok(Host::new(stream, running, folder, builder.stop_grace))
 }
@@ -96,6 +96,7 @@ fn not_started(failure: StartFailure, limit: Duration) -> StartError {
             StartError::of_process(role, plugin.as_deref(), failure)
         }
         StartFailure::Late { waiting_for } => StartError::Timeout { waiting_for, limit },
+        StartFailure::Cancelled => StartError::Cancelled,
         StartFailure::ServerDied => StartError::ForkServerDied,
         StartFailure::Unreadable(source) => StartError::unreadable(source),
     }

@@ -46,6 +46,7 @@ mod worker;
 mod workforce;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -56,6 +57,7 @@ use self::mailbox::Mailbox;
 use self::run::Moment;
 use self::starting::{StartFailure, Starting};
 use self::supervision::{Supervised, Supervision};
+use crate::cancel::Cancel;
 use crate::limits::{ORPHANS_LIMIT, SERVER_MARGIN};
 use crate::process::connection::Connection;
 use crate::process::run_clock::RunClock;
@@ -88,9 +90,9 @@ impl Supervisor {
     ///
     /// The loop is that of the run: a process that dies once it was ready is replaced here as
     /// there.
-    pub(crate) fn start(&mut self, deadline: Instant) -> Result<(), StartFailure> {
+    pub(crate) fn start(&mut self, deadline: Instant, cancel: Option<&Cancel>) -> Result<(), StartFailure> {
         let mut starting = Starting::new(self.parts.first_roles());
-        let started = self.start_all(&mut starting, deadline);
+        let started = self.start_all(&mut starting, deadline, cancel);
         if started.is_err() {
             self.connection.end();
             self.parts.run.stream.roster.end();
@@ -98,10 +100,16 @@ impl Supervisor {
         started
     }
 
-    fn start_all(&mut self, starting: &mut Starting, deadline: Instant) -> Result<(), StartFailure> {
+    fn start_all(
+        &mut self,
+        starting: &mut Starting,
+        deadline: Instant,
+        cancel: Option<&Cancel>,
+    ) -> Result<(), StartFailure> {
         loop {
             self.look_around();
-            match self.receive(Some(deadline)).map_err(StartFailure::Unreadable)? {
+            let cancelled = cancel.map(AsFd::as_fd);
+            match self.receive(cancelled, Some(deadline)).map_err(StartFailure::Unreadable)? {
                 Received::Event(event) => {
                     let event = starting.note(event).map_err(|(role, failure)| {
                         let plugin = self.parts.run.plan.plugin(role).cloned().map(Box::new);
@@ -110,8 +118,8 @@ impl Supervisor {
                     self.take(event);
                 }
                 Received::Closed => return Err(StartFailure::ServerDied),
-                // There are no wishes before there is a host.
-                Received::TimedOut | Received::Mail => {}
+                Received::Mail => return Err(StartFailure::Cancelled),
+                Received::TimedOut => {}
             }
             if starting.is_over() {
                 return Ok(());
@@ -152,7 +160,8 @@ impl Supervisor {
     fn serve(&mut self) -> Result<(), String> {
         while !self.parts.is_over(self.connection.clock().now()) {
             self.look_around();
-            match self.receive(None) {
+            let mailbox = self.mailbox.clone();
+            match self.receive(Some(mailbox.flag()), None) {
                 Ok(Received::Event(event)) => self.take(event),
                 Ok(Received::Mail) => {
                     let now = self.connection.clock().now();
@@ -168,10 +177,14 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Waits for the next event or wish, until the deadline or until something is due.
-    fn receive(&mut self, deadline: Option<Instant>) -> io::Result<Received> {
+    /// Waits for the next event or mail, until the deadline or until something is due.
+    fn receive(
+        &mut self,
+        mail: Option<BorrowedFd<'_>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<Received> {
         let deadline = deadline.into_iter().chain(self.parts.next_deadline()).min();
-        self.connection.receive(Some(self.mailbox.flag()), deadline)
+        self.connection.receive(mail, deadline)
     }
 
     fn take(&mut self, event: Event) {

@@ -14,6 +14,8 @@ pub(crate) enum StartFailure {
     Process { role: Role, plugin: Option<Box<PluginPlan>>, failure: SetupFailure },
     /// It took too long. The text names the processes that were still waited for.
     Late { waiting_for: String },
+    /// It was given up.
+    Cancelled,
     /// The fork server died.
     ServerDied,
     /// The events of the processes cannot be read.
