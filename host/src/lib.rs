@@ -94,11 +94,13 @@ pub mod limits;
 #[doc(hidden)]
 pub mod parts;
 
+mod cancel;
+mod files;
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
-mod cancel;
 mod host;
 mod own;
+mod path_bytes;
 mod plugin;
 mod process;
 mod protocol;
@@ -107,6 +109,7 @@ mod segment;
 mod stream;
 mod supervisor;
 mod text;
+mod ulimit;
 
 pub use cancel::Cancel;
 pub use host::builder::{HostBuilder, Source, Workers};
@@ -114,7 +117,7 @@ pub use host::error::{OutOfRange, StartError};
 pub use host::handle::Host;
 pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
-pub use host::pipeline::{Pipeline, PipelineError, set_entry};
+pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
 pub use plugin::{FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, find_plugins, plugin_path};
 pub use process::launch::{LaunchError, StartMethod};
 pub use process::stack::names::{Stack, StackThread};

@@ -8,6 +8,7 @@ pub(crate) mod editions;
 mod logs;
 pub(crate) mod packages;
 pub(crate) mod refusals;
+pub(crate) mod seccomp;
 
 pub(crate) use crate::harness::{
     LONG, Leaks, Process, application, command, isolated, refused, repository, run_as_application,

@@ -12,5 +12,6 @@ mod deadlines;
 mod fork_server;
 mod host;
 mod limits;
+mod odd_files;
 mod poison;
 mod worker;

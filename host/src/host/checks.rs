@@ -50,8 +50,9 @@ impl ChosenPlugin {
 
     /// Puts the private copy into the run's folder.
     pub(crate) fn plan(self, run_folder: &Path) -> Result<PluginPlan, StartError> {
+        let plugin = self.file.path.clone();
         let plan = self.file.plan(run_folder, 0);
-        plan.map_err(|source| StartError::Io { what: "copy a plugin into the run's folder", source })
+        plan.map_err(|source| StartError::Copy { plugin, folder: run_folder.to_owned(), source })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a host cannot be started.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cobuf_plugin_api::PluginKind;
@@ -46,16 +47,48 @@ pub enum StartError {
     /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The run's folder cannot be made.
+    #[error(
+        "cannot make the run's folder in {} (TMPDIR); \
+         set TMPDIR to a folder that exists and that this user may write to", parent.display()
+    )]
+    RunFolder {
+        /// The folder in which it was to be made: that of TMPDIR, or /tmp.
+        parent: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Plugins cannot be loaded from the folder for temporary files.
+    #[error(
+        "plugins cannot be loaded from {} (TMPDIR), because it is mounted noexec; \
+         set TMPDIR to a folder of another mount", parent.display()
+    )]
+    NoExec {
+        /// The folder for temporary files: that of TMPDIR, or /tmp.
+        parent: PathBuf,
+    },
+    /// A plugin cannot be copied into the run's folder.
+    #[error("cannot copy the plugin {} into {}{}", plugin.display(), folder.display(), copy_advice(source))]
+    Copy {
+        /// The plugin's file.
+        plugin: PathBuf,
+        /// The run's folder, in that of TMPDIR.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// There is not enough shared memory.
     #[error(
-        "the slots need {needed} bytes of shared memory, {available} bytes are free in /dev/shm; \
-         use fewer slots ({slots} now, {slot_bytes} bytes each) or smaller batches, or enlarge /dev/shm"
+        "the slots need {needed} bytes of shared memory, {available} bytes are free in {place}; \
+         use fewer slots ({slots} now, {slot_bytes} bytes each) or smaller batches, or enlarge {place}"
     )]
     SharedMemory {
         /// The bytes that the whole segment needs.
         needed: usize,
         /// The bytes that are free.
         available: u64,
+        /// What is too small: `/dev/shm`, or a memory cgroup.
+        place: String,
         /// The number of slots asked for.
         slots: usize,
         /// The bytes of one slot's arrays.
@@ -117,6 +150,17 @@ impl StartError {
     /// The error of a start at which the processes' events cannot be read.
     pub(crate) fn unreadable(source: std::io::Error) -> Self {
         Self::Io { what: "read what the run's processes say", source }
+    }
+}
+
+/// What to do about a copy that cannot be made; a part of an error's text.
+fn copy_advice(reason: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match reason.kind() {
+        StorageFull | QuotaExceeded => "; free some space there, or set TMPDIR to another folder",
+        _ if reason.raw_os_error().is_some() => "; set TMPDIR to a folder that can be written to",
+        // It says itself what to do.
+        _ => "",
     }
 }
 

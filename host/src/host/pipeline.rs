@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cobuf_plugin_api::{Dictionary, PluginKind, ReportKind, Value};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::builder::{HostBuilder, Workers};
+use crate::files;
 use crate::plugin::{Plugin, PluginError};
 use crate::process::launch::StartMethod;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
@@ -62,7 +63,7 @@ pub struct Pipeline {
 struct PluginTable {
     /// A .so file, a package's folder, or a name on COBUF_PLUGIN_PATH.
     plugin: PathBuf,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "configuration")]
     config: Dictionary,
 }
 
@@ -174,18 +175,23 @@ pub enum PipelineError {
 }
 
 impl Pipeline {
-    /// Reads a pipeline file.
+    /// Reads a pipeline file. A named pipe is read to its end, and so is a pipe without a name, such
+    /// as a shell's `<(…)`: then paths in it are relative to the working directory.
     ///
     /// # Errors
     /// [`PipelineError::Read`] and [`PipelineError::Content`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PipelineError> {
         let path = path.as_ref();
         let failed = |source| PipelineError::Read { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let text = files::read(path).map_err(failed)?;
+        let text = String::from_utf8(text).map_err(|_| failed(not_utf8()))?;
         let mut pipeline: Self = toml::from_str(&text)
             .map_err(|source| PipelineError::Content { path: path.to_owned(), source })?;
-        let path = path.canonicalize().map_err(failed)?;
-        pipeline.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        pipeline.folder = match path.canonicalize() {
+            Ok(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            // It was read, so it is there: a pipe without a name.
+            Err(_) => std::env::current_dir().map_err(failed)?,
+        };
         Ok(pipeline)
     }
 
@@ -336,6 +342,48 @@ fn seconds(key: &'static str, value: f64) -> Result<Duration, PipelineError> {
     Duration::try_from_secs_f64(value).map_err(|_| PipelineError::Seconds { key, value })
 }
 
+fn not_utf8() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8, which TOML must be")
+}
+
+/// Reads a configuration from TOML, as it stands in a file of its own: the entries of a pipeline's
+/// table `config`. A date or a time becomes text, such as "2024-05-01".
+///
+/// # Errors
+/// The text is not TOML; the error names the place in it.
+///
+/// # Example
+/// ```
+/// let config = cobuf_host::config_from_toml("size = 3\nsince = 2024-05-01")?;
+/// assert_eq!(config.to_string(), r#"{"size":3,"since":"2024-05-01"}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn config_from_toml(text: &str) -> Result<Dictionary, toml::de::Error> {
+    toml::from_str(text).map(|config| with_dates_as_text(&config))
+}
+
+fn configuration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dictionary, D::Error> {
+    Dictionary::deserialize(deserializer).map(|config| with_dates_as_text(&config))
+}
+
+fn with_dates_as_text(table: &Dictionary) -> Dictionary {
+    table.iter().fold(Dictionary::new(), |plain, (key, value)| plain.with(key, with_date_as_text(value)))
+}
+
+/// TOML has dates and times, and messages and configurations have none. The TOML library hands them
+/// over as a table with one entry, of this name.
+fn with_date_as_text(value: &Value) -> Value {
+    const DATE: &str = "$__toml_private_datetime";
+    match value {
+        Value::Dictionary(table) => {
+            let date = table.get(DATE).filter(|_| table.len() == 1);
+            date.cloned().unwrap_or_else(|| with_dates_as_text(table).into())
+        }
+        Value::List(list) => list.iter().map(with_date_as_text).collect::<Vec<_>>().into(),
+        other => other.clone(),
+    }
+}
+
 /// Applies `KEY=VALUE` to a configuration. The key may lead into tables; the value is TOML, or text
 /// if it is not.
 ///
@@ -366,7 +414,7 @@ pub fn set_entry(config: &mut Dictionary, setting: &str) -> Result<(), PipelineE
 
 /// The value as TOML, or as plain text: `--set producer.crop=random` needs no quotes.
 fn parse(value: &str) -> Value {
-    let parsed = toml::from_str::<Dictionary>(&format!("value = {value}")).ok();
+    let parsed = config_from_toml(&format!("value = {value}")).ok();
     parsed.and_then(|table| table.get("value").cloned()).unwrap_or_else(|| Value::from(value))
 }
 
@@ -395,6 +443,20 @@ mod tests {
             r#"{"size":1,"augment":{"noise":0.5,"shift":1}}"#
         );
         assert_eq!(after(&["size=[1, 2]", "path=a=b"]), r#"{"size":[1,2],"path":"a=b"}"#);
+    }
+
+    #[test]
+    fn dates_are_text_wherever_they_stand() {
+        let config = "config = { at = [07:32:00, { from = 1979-05-27T07:32:00Z }], day = 2024-05-01, n = 1 }";
+        let pipeline = read(&PLUGINS.replacen("[producer]", &format!("{config}\n[producer]"), 1)).unwrap();
+        assert_eq!(
+            pipeline.config(PluginKind::Commander).to_string(),
+            r#"{"at":["07:32:00",{"from":"1979-05-27T07:32:00Z"}],"day":"2024-05-01","n":1}"#
+        );
+        assert_eq!(after(&["size=2024-05-01T10:00:00.5-03:00"]), r#"{"size":"2024-05-01T10:00:00.5-03:00"}"#);
+        assert_eq!(after(&["days=[2024-05-01]"]), r#"{"size":1,"days":["2024-05-01"]}"#);
+        let config = config_from_toml("[a]\nb = 2024-05-01\n").unwrap();
+        assert_eq!(config.to_string(), r#"{"a":{"b":"2024-05-01"}}"#);
     }
 
     #[test]

@@ -5,46 +5,69 @@
 //! the next start removes it, and the shared memory of the same name. Usually nothing is left: the
 //! host removes its folder, or the fork server does if the host was killed, and the segment has no
 //! name by then.
+//!
+//! If the file system has no locks, a run goes on without one, and nothing is swept: no folder can
+//! be known to be a dead run's.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statvfs};
+use rustix::io::Errno;
+
+use super::error::StartError;
 
 /// How the names of runs begin, in the temporary folder and in /dev/shm.
 const PREFIX: &str = "cobuf-run-";
+
+/// How many folders are made until one is this run's. Each further one was swept by another start
+/// before it could be locked, which is rare.
+const ATTEMPTS: u32 = 100;
 
 /// A run's folder; removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
     name: String,
-    /// Holds the lock.
-    _locked: File,
+    /// Holds the lock, if there are locks.
+    _locked: Option<File>,
 }
 
 impl RunFolder {
     /// Makes a folder of a new name, after sweeping those of dead runs.
-    pub(crate) fn create() -> io::Result<Self> {
-        // Absolute, because processes of the run may change their working directory.
-        let parent = std::path::absolute(std::env::temp_dir())?;
-        sweep(&parent);
-        loop {
+    pub(crate) fn create() -> Result<Self, StartError> {
+        let parent = parent()?;
+        Self::create_in(&parent).map_err(|source| StartError::RunFolder { parent, source })
+    }
+
+    fn create_in(parent: &Path) -> io::Result<Self> {
+        sweep(parent);
+        for _ in 0..ATTEMPTS {
             // tempfile chooses the name only, because the folder's removal depends on which process
             // dies first.
             let path = tempfile::Builder::new()
                 .prefix(PREFIX)
-                .make_in(&parent, |path| fs::DirBuilder::new().mode(0o700).create(path))?
+                .make_in(parent, |path| fs::DirBuilder::new().mode(0o700).create(path))?
                 .into_temp_path()
                 .keep()?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // Before the lock, the sweep of another start may take the folder for a dead run's.
-            if let Some(locked) = lock(&path) {
-                return Ok(Self { path, name, _locked: locked });
+            match lock(&path) {
+                Lock::Ours(locked) => return Ok(Self { path, name, _locked: Some(locked) }),
+                Lock::Impossible(reason) => {
+                    tracing::debug!(folder = %path.display(), %reason, "the run's folder cannot be locked");
+                    return Ok(Self { path, name, _locked: None });
+                }
+                // Before the lock, the sweep of another start may take the folder for a dead run's.
+                Lock::Taken => {}
+                Lock::Unreadable(error) => {
+                    let _ = fs::remove_dir(&path);
+                    return Err(error);
+                }
             }
         }
+        Err(io::Error::other(format!("{ATTEMPTS} new folders were removed at once by other processes")))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -64,6 +87,30 @@ impl Drop for RunFolder {
     }
 }
 
+/// The folder in which runs' folders are made, if plugins can be loaded from it. Asked before
+/// anything is built or started.
+pub(crate) fn parent() -> Result<PathBuf, StartError> {
+    let mut parent = std::env::temp_dir();
+    if parent.as_os_str().is_empty() {
+        // An empty variable counts as one that is not set, as in shells.
+        parent = PathBuf::from("/tmp");
+    }
+    // Absolute, because processes of the run may change their working directory.
+    let parent = std::path::absolute(&parent)
+        .map_err(|source| StartError::RunFolder { parent: parent.clone(), source })?;
+    let flags = match statvfs(&parent) {
+        Ok(stat) => stat.f_flag,
+        Err(error) => return Err(StartError::RunFolder { parent, source: error.into() }),
+    };
+    if flags.contains(StatVfsMountFlags::NOEXEC) {
+        return Err(StartError::NoExec { parent });
+    }
+    if flags.contains(StatVfsMountFlags::RDONLY) {
+        return Err(StartError::RunFolder { parent, source: Errno::ROFS.into() });
+    }
+    Ok(parent)
+}
+
 /// Removes folders and names of dead runs. Those that cannot be removed, such as other users',
 /// stay.
 fn sweep(parent: &Path) {
@@ -71,7 +118,10 @@ fn sweep(parent: &Path) {
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let ours = entry.metadata().is_ok_and(|data| data.uid() == rustix::process::geteuid().as_raw());
-        let Some(_locked) = (is_folder && ours).then(|| lock(&entry.path())).flatten() else { continue };
+        if !is_folder || !ours {
+            continue;
+        }
+        let Lock::Ours(_locked) = lock(&entry.path()) else { continue };
         let name = entry.file_name();
         tracing::debug!(run = %name.display(), "removing the folder of a killed run");
         let _ = rustix::shm::unlink(name.as_encoded_bytes());
@@ -93,12 +143,34 @@ fn remove_copies(folder: &Path) {
     }
 }
 
-/// Locks a folder that still exists; `None` if another process locked or removed it.
-fn lock(path: &Path) -> Option<File> {
-    let folder = File::open(path).ok()?;
-    flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()?;
-    let (now, opened) = (fs::metadata(path).ok()?, folder.metadata().ok()?);
-    (now.ino() == opened.ino()).then_some(folder)
+/// The result of an attempt to lock a folder.
+enum Lock {
+    /// This process holds the lock of a folder that still exists.
+    Ours(File),
+    /// Another process has locked or removed the folder.
+    Taken,
+    /// There are no locks in this file system.
+    Impossible(Errno),
+    /// The folder is there, and cannot be opened.
+    Unreadable(io::Error),
+}
+
+fn lock(path: &Path) -> Lock {
+    let folder = match File::open(path) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Lock::Taken,
+        Err(error) => return Lock::Unreadable(error),
+    };
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Lock::Taken,
+        Err(error) => return Lock::Impossible(error),
+    }
+    let number = |data: io::Result<fs::Metadata>| data.map(|data| (data.dev(), data.ino())).ok();
+    match (number(fs::metadata(path)), number(folder.metadata())) {
+        (Some(now), Some(opened)) if now == opened => Lock::Ours(folder),
+        _ => Lock::Taken,
+    }
 }
 
 #[cfg(all(test, not(cobuf_loom)))]

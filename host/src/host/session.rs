@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{PluginKind, Schema};
+use rustix::io::Errno;
 
 use super::error::StartError;
 use super::launch::Launch;
@@ -19,8 +20,10 @@ use crate::protocol::role::Role;
 use crate::segment::layout::{Layout, Sizes};
 use crate::segment::mapping::SegmentError;
 use crate::segment::memory::Segment;
+use crate::segment::room::{self, Room};
 use crate::supervisor::plugin_logs::forward_log;
 use crate::text::chain;
+use crate::ulimit;
 
 /// A fork server that has a plan.
 pub(crate) struct Session {
@@ -147,7 +150,12 @@ impl Session {
     }
 
     pub(crate) fn request(&mut self, request: Request) -> Result<(), StartError> {
-        self.owned().0.request(&request).map_err(|_| StartError::ForkServerDied)
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+        self.owned().0.request(&request).map_err(|source| match source.kind() {
+            BrokenPipe | ConnectionReset | NotConnected => StartError::ForkServerDied,
+            // It could not be encoded, and the fork server is alive.
+            _ => StartError::Io { what: "send a request to the fork server", source },
+        })
     }
 
     pub(crate) fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
@@ -185,14 +193,18 @@ impl Session {
 /// Makes the segment, if there is memory enough.
 fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
     let (slots, slot_bytes) = (sizes.slots, sizes.schema.bytes());
-    let available = rustix::fs::statvfs("/dev/shm").map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
+    let Room { bytes: available, place } = room::least();
     let layout = Layout::new(sizes);
     let needed = layout.as_ref().map_or(usize::MAX, |layout| layout.bytes);
-    let too_small = || StartError::SharedMemory { needed, available, slots, slot_bytes };
+    let too_small =
+        || StartError::SharedMemory { needed, available, place: place.clone(), slots, slot_bytes };
     let layout = layout.filter(|layout| layout.bytes as u64 <= available).ok_or_else(too_small)?;
+    let failed = |reason| StartError::Segment { what: "the slots cannot be made", reason };
+    // Shared memory counts as a file.
+    ulimit::check_file_size(needed as u64).map_err(|error| failed(chain(&error)))?;
     Segment::create(name, layout).map_err(|error| match error {
         // Somebody else took the memory in the meantime: a full tmpfs answers so.
-        SegmentError::Reserve { source: rustix::io::Errno::FAULT, .. } => too_small(),
-        other => StartError::Segment { what: "the slots cannot be made", reason: chain(&other) },
+        SegmentError::Reserve { source: Errno::FAULT | Errno::NOSPC, .. } => too_small(),
+        other => failed(chain(&other)),
     })
 }

@@ -22,7 +22,7 @@ use super::checks::{ChosenPlugin, Inheritance, Numbers};
 use super::error::StartError;
 use super::handle::Host;
 use super::launch::Launch;
-use super::run_folder::RunFolder;
+use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use crate::plugin::Plugin;
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
@@ -47,6 +47,7 @@ impl HostBuilder {
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let numbers = builder.numbers()?;
+    run_folder::parent()?;
     let launch = builder.launch();
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
@@ -159,7 +160,7 @@ fn plan_of(
 }
 
 pub(crate) fn create_run_folder() -> Result<RunFolder, StartError> {
-    RunFolder::create().map_err(|source| StartError::Io { what: "make a folder for the run", source })
+    RunFolder::create()
 }
 
 fn sizes(numbers: Numbers, schema: Schema) -> Sizes {

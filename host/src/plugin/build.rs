@@ -1,7 +1,12 @@
 //! Builds a plugin's package with cargo and finds the library in cargo's messages.
+//!
+//! Cargo names a package by the path that it was given, which links may lead through. So paths are
+//! compared after all links on them were followed.
+#![expect(unsafe_code, reason = "what is done between fork and exec has no safe wrapper")]
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -16,26 +21,48 @@ const SHOWN_LINES: usize = 30;
 /// they arrive.
 pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
     let failed = |reason: String| PluginError::Build { folder: folder.to_owned(), reason };
-    let manifest = folder.join("Cargo.toml");
+    let manifest = without_parents(folder).join("Cargo.toml");
     if !manifest.is_file() {
-        return Err(failed("it has no Cargo.toml; give a package's folder, or a .so file".to_owned()));
+        let missing = match folder.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such folder".to_owned(),
+            Err(error) => format!("the folder cannot be read ({error})"),
+            Ok(_) => "it has no Cargo.toml".to_owned(),
+        };
+        return Err(failed(format!("{missing}; give a package's folder, or a .so file")));
     }
     tracing::debug!(target: "cobuf::build", package = %folder.display(), "building a plugin");
     let mut cargo = spawn_cargo(&manifest).map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
     })?;
-    let (library, lines) = read_output(&mut cargo, &manifest);
-    let status = cargo.wait().map_err(|error| failed(format!("cannot wait for cargo: {error}")))?;
-    if !status.success() {
-        let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
-        return Err(failed(format!("cargo build failed, {status}:\n{}", shown.join("\n"))));
+    let said = read_output(&mut cargo, &manifest);
+    let (succeeded, status) = match cargo.wait() {
+        Ok(status) => (status.success(), format!(", {status}")),
+        // An application that ignores SIGCHLD, or waits for all children, has no status. Cargo's
+        // last message says the same.
+        Err(_) => (said.finished == Some(true), String::new()),
+    };
+    if !succeeded {
+        return Err(failed(format!("cargo build failed{status}{}", said.shown_or_told())));
     }
-    library.ok_or_else(|| {
+    said.library.ok_or_else(|| {
         failed("it has no cdylib; put `crate-type = [\"cdylib\"]` under [lib] in its Cargo.toml".to_owned())
     })
 }
 
-fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
+/// The same folder by a path without `..`, which cargo would take away together with the name before
+/// it, even if that is a link to elsewhere. Links after it stay, because a package may be a member
+/// of the workspace that the link lies in.
+fn without_parents(folder: &Path) -> PathBuf {
+    let parts: Vec<Component<'_>> = folder.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return folder.to_owned();
+    };
+    let before: PathBuf = parts[..=last].iter().collect();
+    let after: PathBuf = parts[last + 1..].iter().collect();
+    before.canonicalize().map_or_else(|_| folder.to_owned(), |before| before.join(after))
+}
+
+fn spawn_cargo(manifest: &Path) -> io::Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.arg("build").arg("--lib").arg("--manifest-path").arg(manifest);
@@ -46,6 +73,14 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
+    // SAFETY: `signal` is async-signal-safe, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            // An ignored SIGCHLD would be cargo's too, which could then not wait for the compiler.
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+            Ok(())
+        })
+    };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
@@ -59,50 +94,76 @@ fn spawn_cargo(manifest: &Path) -> std::io::Result<Child> {
 fn packages_with_application(manifest: &Path) -> Option<[String; 2]> {
     let application = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
     let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().ok()?;
-    let plugin = manifest.canonicalize().ok()?;
-    let package = |file: &Path| metadata.packages.iter().find(|package| package.manifest_path == *file);
+    let package = |file: &Path| {
+        metadata.packages.iter().find(|package| is_same(package.manifest_path.as_std_path(), file))
+    };
     let application = package(&application)?;
     application.targets.iter().any(|target| target.is_lib()).then_some(())?;
-    Some([package(&plugin)?, application].map(|package| package.name.to_string()))
+    Some([package(manifest)?, application].map(|package| package.name.to_string()))
+}
+
+/// Whether two paths lead to the same file or folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// What cargo has said.
+#[derive(Debug, Default)]
+struct Said {
+    /// The package's library.
+    library: Option<PathBuf>,
+    /// Whether the build has succeeded, if it was begun.
+    finished: Option<bool>,
+    /// The lines for people.
+    lines: Vec<String>,
+}
+
+impl Said {
+    /// Where an error's reader finds cargo's reasons: in the log, or here if the log has none.
+    fn shown_or_told(&self) -> String {
+        if logs() {
+            return "; its errors are in the log".to_owned();
+        }
+        let lines = &self.lines[self.lines.len().saturating_sub(SHOWN_LINES)..];
+        format!(":\n{}", lines.join("\n"))
+    }
 }
 
 /// Reads both of cargo's streams to their ends: standard output names the library, standard error
 /// is for people.
-fn read_output(cargo: &mut Child, manifest: &Path) -> (Option<PathBuf>, Vec<String>) {
-    let manifest = manifest.canonicalize().unwrap_or_else(|_| manifest.to_owned());
-    let folder = manifest.parent().unwrap_or(&manifest).to_owned();
+fn read_output(cargo: &mut Child, manifest: &Path) -> Said {
+    let folder = manifest.parent().unwrap_or(manifest).to_owned();
     let spoken = cargo
         .stderr
         .take()
         .map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
-    let messages = cargo.stdout.take().map(BufReader::new);
-    let library = messages
-        .into_iter()
-        .flat_map(Message::parse_stream)
-        .map_while(Result::ok)
-        .filter_map(|message| library_in(message, &manifest))
-        .last();
-    let lines = spoken.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    (library, lines)
+    let mut said = Said::default();
+    let messages = cargo.stdout.take().map(BufReader::new).into_iter().flat_map(Message::parse_stream);
+    for message in messages.map_while(Result::ok) {
+        match message {
+            Message::BuildFinished(finished) => said.finished = Some(finished.success),
+            other => said.library = library_in(other, manifest).or(said.library),
+        }
+    }
+    said.lines = spoken.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    said
 }
 
 fn library_in(message: Message, manifest: &Path) -> Option<PathBuf> {
     let Message::CompilerArtifact(artifact) = message else { return None };
-    let ours = artifact.manifest_path.as_std_path() == manifest;
     let is_plugin = artifact.target.crate_types.contains(&CrateType::CDyLib);
+    let ours = is_plugin && is_same(artifact.manifest_path.as_std_path(), manifest);
     let library = artifact.filenames.into_iter().find(|file| file.extension() == Some("so"))?;
-    (ours && is_plugin).then(|| library.into_std_path_buf())
+    ours.then(|| library.into_std_path_buf())
 }
 
 /// Shows cargo's lines as they come, and before the first of a dependency says that this takes time.
 fn forward_lines(stderr: impl BufRead, folder: &Path) -> Vec<String> {
-    let itself = format!("({})", folder.display());
     let mut said = false;
     let lines = stderr.lines().map_while(Result::ok);
     lines
         .inspect(|line| {
-            let compiles = line.trim_start().starts_with("Compiling");
-            if compiles && !line.contains(&itself) && !said {
+            if !said && is_of_dependency(line, folder) {
                 said = true;
                 show(&format!(
                     "building the plugin {}: its dependencies first, which can take some minutes, once",
@@ -114,15 +175,89 @@ fn forward_lines(stderr: impl BufRead, folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A first build takes minutes. If the application has no log, the lines go to standard error, so
-/// that the application does not look hung.
+/// Whether a line says that another package is compiled: `Compiling NAME VERSION (FOLDER)`, in which
+/// a package from a registry has no folder.
+fn is_of_dependency(line: &str, folder: &Path) -> bool {
+    let in_brackets = line.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    line.trim_start().starts_with("Compiling")
+        && !in_brackets.is_some_and(|compiled| is_same(Path::new(compiled), folder))
+}
+
+/// Whether the application's log takes cargo's lines.
+fn logs() -> bool {
+    tracing::enabled!(target: "cobuf::build", tracing::Level::INFO)
+}
+
+/// A first build takes minutes. If the application has no log, cargo's progress goes to standard
+/// error, so that the application does not look hung. The build's errors do not: the application is
+/// told them as its own error.
 fn show(line: &str) {
     if line.trim_start().starts_with("Finished") {
         // If cargo had nothing to do, this is its only line, and there is no need to show it.
         tracing::debug!(target: "cobuf::build", "{line}");
     } else if tracing::dispatcher::has_been_set() {
         tracing::info!(target: "cobuf::build", "{line}");
-    } else {
+    } else if is_progress(line) {
         eprintln!("{line}");
+    }
+}
+
+/// Whether a line is one of cargo's progress, or of this module's: a verb that ends at column 12, or
+/// a sentence. What the compiler says begins with its kind, or is an excerpt of the source.
+fn is_progress(line: &str) -> bool {
+    let verb = line.split_at_checked(12).filter(|(_, rest)| rest.starts_with(' '));
+    let is_verb = |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphabetic());
+    line.starts_with("building the plugin ") || verb.is_some_and(|(verb, _)| is_verb(verb.trim_start()))
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn progress_is_told_from_what_the_compiler_says() {
+        for progress in ["   Compiling tiny v0.1.0 (/home/tiny)", "    Updating crates.io index"] {
+            assert!(is_progress(progress), "{progress}");
+        }
+        let others = [
+            "error[E0308]: mismatched types",
+            "warning: unused variable: `x`",
+            " --> src/lib.rs:1:25",
+            "1 | pub fn seven() -> u32 { \"seven\" }",
+            "            let x = 1;",
+            "  = note: `#[warn(unused)]` on by default",
+            "",
+        ];
+        for other in others {
+            assert!(!is_progress(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn compiled_package_is_told_from_its_dependencies_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        symlink("real", &link).unwrap();
+        let compiling = |path: &Path| format!("   Compiling tiny v0.1.0 ({})", path.display());
+        assert!(!is_of_dependency(&compiling(&real), &link));
+        assert!(!is_of_dependency(&compiling(&link), &real));
+        assert!(is_of_dependency(&compiling(folder.path()), &link));
+        assert!(is_of_dependency("   Compiling serde v1.0.0", &link));
+        assert!(!is_of_dependency("    Finished dev profile in 0.1s", &link));
+    }
+
+    #[test]
+    fn parents_are_those_of_the_links_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("far/inner")).unwrap();
+        symlink("far/inner", root.join("link")).unwrap();
+        assert_eq!(without_parents(&root.join("link/../tiny")), root.join("far/tiny"));
+        assert_eq!(without_parents(&root.join("link/tiny")), root.join("link/tiny"));
+        assert_eq!(without_parents(Path::new("tiny")), Path::new("tiny"));
+        assert_eq!(without_parents(&root.join("missing/../tiny")), root.join("missing/../tiny"));
     }
 }

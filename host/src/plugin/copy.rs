@@ -14,7 +14,9 @@ pub(crate) struct PluginPlan {
     /// The interface that the plugin is called through.
     pub(crate) interface: Interface,
     /// The file that the user named.
+    #[serde(with = "crate::path_bytes")]
     pub(crate) origin: PathBuf,
     /// The run's own copy of the plugin's file.
+    #[serde(with = "crate::path_bytes")]
     pub(crate) library: PathBuf,
 }

@@ -13,6 +13,7 @@ use super::check;
 use super::copy::PluginPlan;
 use super::error::PluginError;
 use super::interface::Interface;
+use crate::ulimit;
 
 /// How long a file may keep changing before reading it fails.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
@@ -44,6 +45,7 @@ impl PluginFile {
     pub(crate) fn plan(self, folder: &Path, number: u32) -> std::io::Result<PluginPlan> {
         let Self { path: origin, manifest, bytes, hash } = self;
         let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
+        ulimit::check_file_size(bytes.len() as u64)?;
         fs::write(&library, &bytes).inspect_err(|_| drop(fs::remove_file(&library)))?;
         let (interface, name, version) =
             (Interface::of(&manifest.api_version), manifest.name, manifest.version);

@@ -56,6 +56,7 @@ pub(crate) struct Plan {
     /// The most verbose log level that the host wants, from 0 (off) to 5 (trace).
     pub(crate) max_log_level: u8,
     /// The run's folder, which the fork server removes if the host is gone.
+    #[serde(with = "crate::path_bytes")]
     pub(crate) run_folder: PathBuf,
 }
 

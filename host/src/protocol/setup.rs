@@ -20,6 +20,7 @@ pub struct ProcessSetup {
     /// Environment variables to set, such as `OMP_NUM_THREADS`.
     pub env: BTreeMap<String, String>,
     /// The working directory; `None`, the default, means that of the host.
+    #[serde(default, with = "crate::path_bytes")]
     pub working_directory: Option<PathBuf>,
     /// A number that is added to the process's niceness. A positive one makes the process give way
     /// to others.

@@ -1,7 +1,6 @@
 //! Checkpoints: what a run has delivered so far, as a value from which another run resumes.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use super::ledger::Ledger;
 use super::state::StateAt;
+use crate::files;
 
 /// The version of a checkpoint's format.
 const FORMAT: u32 = 1;
@@ -133,29 +133,30 @@ impl Checkpoint {
     }
 
     /// Writes the checkpoint to a file, as JSON. At every moment the file is either the old one or
-    /// the new one, even if the machine fails.
+    /// the new one, even if the machine fails. If the path is a symbolic link, the link stays, and
+    /// the file that it leads to is replaced.
     ///
     /// # Errors
-    /// [`CheckpointError::File`] if the file cannot be written.
+    /// [`CheckpointError::File`] if the file cannot be written, or is a folder, a pipe or a device.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), CheckpointError> {
         let path = path.as_ref();
         // A struct of numbers, texts and lists can always be written.
         let text = serde_json::to_vec(self).unwrap_or_default();
-        replace(path, &text).map_err(|source| CheckpointError::File {
+        files::replace(path, &text).map_err(|source| CheckpointError::File {
             what: "write",
             path: path.to_owned(),
             source,
         })
     }
 
-    /// Reads a checkpoint that [`write`](Self::write) has written.
+    /// Reads a checkpoint that [`write`](Self::write) has written. The path may be a pipe.
     ///
     /// # Errors
     /// [`CheckpointError::File`] if the file cannot be read, [`CheckpointError::Content`] if it is
     /// not a checkpoint.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let path = path.as_ref().to_owned();
-        let text = std::fs::read(&path);
+        let text = files::read(&path);
         let text =
             text.map_err(|source| CheckpointError::File { what: "read", path: path.clone(), source })?;
         serde_json::from_slice(&text).map_err(|source| CheckpointError::Content { path, source })
@@ -171,19 +172,4 @@ impl Checkpoint {
             None => Ok(()),
         }
     }
-}
-
-/// Replaces the file of this name in one step.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The name is always the same, so that a file that a death has left there is overwritten the
-    // next time.
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let new = path.with_file_name(name);
-    let mut file = File::create(&new)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    written.and_then(|()| std::fs::rename(&new, path)).inspect_err(|_| drop(std::fs::remove_file(&new)))?;
-    // The new name is on the disk once its folder is synchronised.
-    File::open(folder)?.sync_all()
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RawStack {
     /// The files that frames are in, named as the process has them mapped: `/lib/libfoo.so`,
     /// `/gone.so (deleted)`, `[vdso]`.
+    #[serde(with = "crate::path_bytes")]
     pub(crate) modules: Vec<PathBuf>,
     /// The main thread comes first.
     pub(crate) threads: Vec<RawThread>,

@@ -14,20 +14,27 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs::{Mode, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, pwrite};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
 
+use crate::ulimit;
+
+/// How much is reserved at a time.
+const PIECE: usize = 64 << 20;
+
 /// Why a process has no segment.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SegmentError {
-    #[error("cannot create shared memory {name:?}")]
-    Create { name: String, source: ShmemError },
-    #[error("cannot {what} the shared memory")]
+    #[error("cannot create shared memory in /dev/shm{}{}", advice(*source), ulimit::behind(*source))]
+    Create { source: Errno },
+    #[error("cannot {what} the shared memory{}", ulimit::behind(*source))]
     Map { what: &'static str, source: Errno },
     #[error("cannot reserve {bytes} bytes of shared memory")]
     Reserve { bytes: usize, source: Errno },
+    #[error("the shared memory was not reserved, because the start was given up")]
+    GivenUp,
     #[error("the shared memory was not made by this version of cobuf-host for this run")]
     Stranger,
 }
@@ -36,11 +43,33 @@ pub(crate) enum SegmentError {
 /// only until this function returns.
 pub(super) fn create(name: &str, bytes: usize) -> Result<OwnedFd, SegmentError> {
     let created = ShmemConf::new().os_id(name).size(bytes).create();
-    let named = created.map_err(|source| SegmentError::Create { name: name.to_owned(), source })?;
+    let named = created.map_err(|error| SegmentError::Create { source: errno(&error) })?;
     let opened = shm::open(name, shm::OFlags::RDWR, Mode::empty());
     // Removes the name, also if the memory could not be opened.
     drop(named);
     opened.map_err(|source| SegmentError::Map { what: "open", source })
+}
+
+/// What to do about memory that cannot be created; a part of an error's text.
+fn advice(error: Errno) -> &'static str {
+    match error {
+        Errno::ROFS => "; mount it writable",
+        Errno::NOENT => "; mount a tmpfs there",
+        Errno::ACCESS | Errno::PERM => "; let this user write to it, for instance by mode 1777",
+        _ => "",
+    }
+}
+
+/// The system's error, which the library gives as a number only.
+fn errno(error: &ShmemError) -> Errno {
+    match *error {
+        ShmemError::MapCreateFailed(number) | ShmemError::UnknownOsError(number) => {
+            Errno::from_raw_os_error(number as i32)
+        }
+        ShmemError::MappingIdExists => Errno::EXIST,
+        // The others are about links and names that are not used here.
+        _ => Errno::INVAL,
+    }
 }
 
 /// Shared memory in this process's address space, at least as long as it says, until it is dropped.
@@ -77,11 +106,35 @@ impl Mapping {
     }
 
     /// Allocates every page now: too little memory is an error here instead of a SIGBUS in the
-    /// middle of a run.
-    pub(super) fn reserve(&self) -> Result<(), SegmentError> {
-        // SAFETY: the range is this mapping; populating does not change its bytes.
-        unsafe { madvise(self.start.cast(), self.bytes, Advice::LinuxPopulateWrite) }
-            .map_err(|source| SegmentError::Reserve { bytes: self.bytes, source })
+    /// middle of a run. The memory must not have been written to.
+    ///
+    /// Works in pieces. After each, `go_on` is told how many bytes are reserved, and how many there
+    /// are, and says whether to go on.
+    pub(super) fn reserve(
+        &self,
+        file: impl AsFd,
+        go_on: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<(), SegmentError> {
+        let mut done = 0;
+        while done < self.bytes {
+            let piece = PIECE.min(self.bytes - done);
+            match self.populate(done, piece) {
+                // Linux before 5.14, or a sandbox that does not know the advice.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => write_zeros(&file, done, piece),
+                populated => populated,
+            }
+            .map_err(|source| SegmentError::Reserve { bytes: self.bytes, source })?;
+            done += piece;
+            if !go_on(done, self.bytes) {
+                return Err(SegmentError::GivenUp);
+            }
+        }
+        Ok(())
+    }
+
+    fn populate(&self, offset: usize, bytes: usize) -> Result<(), Errno> {
+        // SAFETY: the range lies in this mapping; populating does not change its bytes.
+        unsafe { madvise(self.at(offset).cast(), bytes, Advice::LinuxPopulateWrite) }
     }
 
     /// The address of a byte of it.
@@ -96,6 +149,21 @@ impl Drop for Mapping {
         // SAFETY: `of` made this mapping, and all that borrows from it is gone.
         let _ = unsafe { munmap(self.start.cast(), self.bytes) };
     }
+}
+
+/// Reserves by writing: a full `/dev/shm` is an error of the system call.
+fn write_zeros(file: impl AsFd, offset: usize, bytes: usize) -> Result<(), Errno> {
+    const ZEROS: &[u8] = &[0; 64 << 10];
+    let end = offset + bytes;
+    let mut at = offset;
+    while at < end {
+        match pwrite(&file, &ZEROS[..ZEROS.len().min(end - at)], at as u64) {
+            Ok(written) => at += written,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(all(test, not(cobuf_loom)))]
@@ -119,7 +187,7 @@ mod tests {
         let name = name("taken");
         let flags = shm::OFlags::RDWR | shm::OFlags::CREATE | shm::OFlags::EXCL;
         let _other = shm::open(&name, flags, Mode::RUSR | Mode::WUSR).unwrap();
-        assert!(matches!(create(&name, 4096), Err(SegmentError::Create { .. })));
+        assert!(matches!(create(&name, 4096), Err(SegmentError::Create { source: Errno::EXIST })));
         shm::unlink(&name).expect("the name is still there");
     }
 
@@ -127,12 +195,41 @@ mod tests {
     fn two_mappings_of_one_descriptor_are_the_same_memory() {
         let file = create(&name("twice"), 8192).unwrap();
         let [first, second] = [(); 2].map(|()| Mapping::of(&file, 8192).unwrap());
-        first.reserve().unwrap();
+        first.reserve(&file, &mut |_, _| true).unwrap();
         // SAFETY: both lie in the mappings; one thread.
         unsafe { first.at(8191).write(7) };
         // SAFETY: as above.
         let seen = unsafe { second.at(8191).read() };
         assert_eq!(seen, 7);
+    }
+
+    #[test]
+    fn reserving_tells_its_progress_and_can_be_given_up() {
+        let bytes = 2 * PIECE + 4096;
+        let file = create(&name("pieces"), bytes).unwrap();
+        let memory = Mapping::of(&file, bytes).unwrap();
+        let mut told = Vec::new();
+        let mut reserve = |pieces: usize| {
+            told.clear();
+            let reserved = memory.reserve(&file, &mut |done, all| {
+                told.push((done, all));
+                told.len() < pieces
+            });
+            (reserved.is_ok(), told.clone())
+        };
+        assert_eq!(reserve(1), (false, vec![(PIECE, bytes)]));
+        assert_eq!(fstat(&file).unwrap().st_blocks as usize * 512, PIECE);
+        assert_eq!(reserve(4), (true, vec![(PIECE, bytes), (2 * PIECE, bytes), (bytes, bytes)]));
+        assert_eq!(fstat(&file).unwrap().st_blocks as usize * 512, bytes);
+    }
+
+    #[test]
+    fn memory_is_reserved_by_writing_where_it_cannot_be_populated() {
+        let bytes = (64 << 10) + 4096;
+        let file = create(&name("written"), bytes).unwrap();
+        write_zeros(&file, 4096, bytes - 4096).unwrap();
+        assert_eq!(fstat(&file).unwrap().st_blocks as usize * 512, bytes - 4096);
+        assert_eq!(fstat(&file).unwrap().st_size as usize, bytes);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Segment {
     /// which is gone afterwards.
     pub(crate) fn create(name: &str, layout: Layout) -> Result<Self, SegmentError> {
         let segment = Self::at(mapping::create(name, layout.bytes)?, layout)?;
-        segment.mapping.reserve()?;
+        segment.mapping.reserve(&segment.file, &mut |_, _| true)?;
         let header = segment.header();
         header.format.store(segment.layout.format(), Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);

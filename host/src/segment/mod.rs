@@ -23,6 +23,7 @@
 //!   clock       how long a slot has been in its state
 //!   header      the segment's first bytes
 //!   layout      where everything lies, from schema and sizes
+//!   room        how much shared memory there is room for
 //!   mapping     created under a name, mapped by a descriptor (unsafe)
 //!   memory      the segment's parts, and payloads by claim (unsafe)
 //! ```
@@ -48,6 +49,7 @@ pub(crate) mod patience;
 pub(crate) mod place;
 pub(crate) mod queue;
 pub(crate) mod recovery;
+pub(crate) mod room;
 mod sanity;
 pub(crate) mod search;
 pub(crate) mod shares;

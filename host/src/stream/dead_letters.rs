@@ -11,14 +11,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::error::BatchError;
 use crate::record::identity::Identity;
 use crate::record::letter::Letter;
+use crate::{files, ulimit};
 
 /// The version of the file's format.
 const FORMAT: u32 = 1;
@@ -87,10 +90,14 @@ pub(crate) struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Opens the file to add to it. An existing file must belong to this run.
+    /// Opens the file to add to it. An existing file must belong to this run. A pipe or a device
+    /// takes letters too; none of them is waited for.
     pub(crate) fn open(path: &Path, identity: &Identity) -> Result<Self, DeadLettersError> {
         let failed = |source| DeadLettersError::File { what: "write", path: path.to_owned(), source };
-        let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        // A pipe that no process reads is an error instead of a wait for a reader.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let opened = OpenOptions::new().create(true).append(true).custom_flags(flags).open(path);
+        let mut file = opened.map_err(without_reader).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         if bytes == 0 {
             let head = Head { cobuf_dead_letters: FORMAT, identity: identity.clone() };
@@ -98,7 +105,7 @@ impl DeadLetters {
         } else {
             read(path, identity)?;
             // Otherwise the next line would begin inside a line that was cut.
-            let whole = whole_lines(&std::fs::read(path).map_err(failed)?) as u64 + 1;
+            let whole = whole_lines(&files::read(path).map_err(failed)?) as u64 + 1;
             if whole < bytes {
                 tracing::warn!(path = %path.display(), "the last dead letter was cut off by a host's death; it is left out");
                 file.set_len(whole).map_err(failed)?;
@@ -132,7 +139,17 @@ impl DeadLetters {
 fn write_line(file: &mut File, line: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
+    ulimit::check_file_size(file.metadata()?.len().saturating_add(text.len() as u64))?;
     file.write_all(&text)
+}
+
+/// The error of a file that cannot be opened. The system's own, "no such device or address", says
+/// little of a pipe.
+fn without_reader(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("it is a pipe that no process reads, or a socket; give a file"),
+        _ => error,
+    }
 }
 
 /// The letters in a file of this run, by ascending number, each once.
@@ -140,7 +157,7 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, Dead
     let failed = |source| DeadLettersError::File { what: "read", path: path.to_owned(), source };
     let wrong =
         |line: usize, reason: String| DeadLettersError::Content { path: path.to_owned(), line, reason };
-    let text = std::fs::read(path).map_err(failed)?;
+    let text = files::read(path).map_err(failed)?;
     let mut lines = text[..whole_lines(&text)].split(|&byte| byte == b'\n');
     let head = lines.next().unwrap_or_default();
     let head: Head = serde_json::from_slice(head).map_err(|error| wrong(1, error.to_string()))?;

@@ -33,7 +33,8 @@ pub(crate) struct Config {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(crate) flip: f64,
-    /// What happens when a file is missing, unreadable or corrupt. Default: "error".
+    /// What happens when a file is missing, unreadable, not a regular file, or corrupt. Default:
+    /// "error".
     #[serde(default)]
     pub(crate) on_corrupt: OnCorrupt,
     /// The most pixels (height × width) of a file that is decoded; larger files count as corrupt.
@@ -41,6 +42,11 @@ pub(crate) struct Config {
     #[serde(default = "default_max_pixels")]
     #[schemars(range(min = 1))]
     pub(crate) max_pixels: u64,
+    /// The most bytes of a file that is read; larger files count as corrupt. It bounds the memory
+    /// that a file takes before it is decoded. Default: 1 GiB.
+    #[serde(default = "default_max_file_bytes")]
+    #[schemars(range(min = 1))]
+    pub(crate) max_file_bytes: u64,
 }
 
 /// Which part of a picture is taken.
@@ -57,7 +63,7 @@ pub(crate) enum Crop {
     Random,
 }
 
-/// What happens when a file is missing, unreadable or corrupt.
+/// What happens when a file is missing, unreadable, not a regular file, or corrupt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(crate = "cobuf_plugin_api::serde", rename_all = "lowercase")]
 #[schemars(crate = "cobuf_plugin_api::schemars")]
@@ -75,6 +81,10 @@ fn default_batch_size() -> usize {
 
 fn default_max_pixels() -> u64 {
     100_000_000
+}
+
+fn default_max_file_bytes() -> u64 {
+    1 << 30
 }
 
 impl Config {
@@ -100,6 +110,10 @@ impl Config {
         ensure!(
             self.max_pixels > 0,
             "max_pixels is 0, so that every file would be too large; give at least 1"
+        );
+        ensure!(
+            self.max_file_bytes > 0,
+            "max_file_bytes is 0, so that every file would be too large; give at least 1"
         );
         ensure!(
             (0.0..=1.0).contains(&self.flip),
@@ -161,6 +175,7 @@ mod tests {
         assert_eq!(error("flip", 1.5), "flip is 1.5, expected a probability from 0 to 1");
         assert!(error("flip", f64::NAN).starts_with("flip is NaN"));
         assert!(error("max_pixels", 0).starts_with("max_pixels is 0"));
+        assert!(error("max_file_bytes", 0).starts_with("max_file_bytes is 0"));
         assert!(error("crop", "middle").contains("unknown variant `middle`, expected `center` or `random`"));
         assert!(error("on_corrupt", "ignore").contains("expected `error` or `skip`"));
         assert!(error("heigth", 1).contains("\"heigth\" that is not known"));

@@ -1,6 +1,6 @@
 //! Reads a file and decodes it into 8-bit RGB, in buffers that the next file reuses.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::panic::{self, AssertUnwindSafe};
 
@@ -29,6 +29,7 @@ pub(crate) struct Picture<'decoder> {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     max_pixels: u64,
+    max_file_bytes: u64,
     /// The file's bytes.
     file: Vec<u8>,
     /// The decoded pixels, if they are not 8-bit RGB.
@@ -38,8 +39,8 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    pub(crate) fn new(max_pixels: u64) -> Self {
-        Self { max_pixels, file: Vec::new(), raw: Vec::new(), rgb: Vec::new() }
+    pub(crate) fn new(max_pixels: u64, max_file_bytes: u64) -> Self {
+        Self { max_pixels, max_file_bytes, file: Vec::new(), raw: Vec::new(), rgb: Vec::new() }
     }
 
     /// Decodes the picture in a file.
@@ -57,10 +58,16 @@ impl Decoder {
 
     fn read(&mut self, path: &str) -> Result<()> {
         self.file.clear();
-        File::open(path)
-            .and_then(|mut file| file.read_to_end(&mut self.file))
-            .context("the file cannot be read")?;
-        ensure!(!self.file.is_empty(), "the file is empty");
+        let unreadable = "the file cannot be read";
+        // Before it is opened, because opening a pipe waits for a process that writes to it.
+        ensure!(fs::metadata(path).context(unreadable)?.is_file(), "it is not a regular file");
+        let most = self.max_file_bytes;
+        // A file may be longer than it says.
+        let read = File::open(path)
+            .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut self.file))
+            .context(unreadable)?;
+        ensure!(read as u64 <= most, "the file has more than max_file_bytes = {most} bytes");
+        ensure!(read > 0, "the file is empty");
         Ok(())
     }
 

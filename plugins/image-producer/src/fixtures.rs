@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use cobuf_plugin_api::Value;
 use cobuf_plugin_api::prelude::*;
@@ -46,7 +49,7 @@ impl Files {
     }
 
     /// Unusable files, each with a word of the expected reason.
-    pub(crate) fn corrupt(&self) -> [(String, &'static str); 6] {
+    pub(crate) fn corrupt(&self) -> [(String, &'static str); 12] {
         let (jpeg, png) = (jpeg(&gradient(64, 64)), png(gradient(64, 64)));
         let mut damaged = png.clone();
         damaged[png.len() / 2] ^= 0xff;
@@ -57,7 +60,35 @@ impl Files {
             (self.write("text.png", b"not a picture at all"), "not a picture"),
             (self.write("empty.jpg", b""), "empty"),
             (self.path("missing.jpg"), "No such file"),
+            (self.pipe("pipe.jpg"), "not a regular file"),
+            (self.link("to-pipe.jpg", "pipe.jpg"), "not a regular file"),
+            (self.link("endless.jpg", "/dev/zero"), "not a regular file"),
+            (self.link("silent.jpg", "/dev/tty"), "not a regular file"),
+            (self.socket("socket.png"), "not a regular file"),
+            (self.folder("folder.png"), "not a regular file"),
         ]
+    }
+
+    /// Makes a pipe that no process writes to. Returns its path.
+    fn pipe(&self, name: &str) -> String {
+        let made = Command::new("mkfifo").arg(self.path(name)).status().unwrap();
+        assert!(made.success());
+        self.path(name)
+    }
+
+    fn link(&self, name: &str, target: &str) -> String {
+        symlink(target, self.path(name)).unwrap();
+        self.path(name)
+    }
+
+    fn socket(&self, name: &str) -> String {
+        UnixListener::bind(self.path(name)).unwrap();
+        self.path(name)
+    }
+
+    fn folder(&self, name: &str) -> String {
+        fs::create_dir(self.path(name)).unwrap();
+        self.path(name)
     }
 }
 

@@ -26,7 +26,8 @@
 //! turned upright by their EXIF orientation. Colour profiles are not applied. The default image of
 //! an animated PNG is taken.
 //!
-//! **Corrupt files**, for `on_corrupt`: the file cannot be opened or read, is neither JPEG nor PNG,
+//! **Corrupt files**, for `on_corrupt`: the file cannot be opened or read, is not a regular file (but
+//! a folder, a pipe, a socket or a device), has more than `max_file_bytes`, is neither JPEG nor PNG,
 //! is truncated, has more pixels than `max_pixels`, or the decoder refuses it or panics on it. PNG
 //! has checksums. JPEG has none, so damage in the middle of one mostly shows as wrong or grey
 //! pixels, not as an error.
@@ -117,7 +118,7 @@ impl Producer for ImageProducer {
         Ok(Self {
             batch_size: config.batch_size,
             on_corrupt: config.on_corrupt,
-            decoder: Decoder::new(config.max_pixels),
+            decoder: Decoder::new(config.max_pixels, config.max_file_bytes),
             framer: Framer::new(&config),
         })
     }

@@ -5,11 +5,12 @@ use crate::fixtures::{Files, gradient, jpeg, jpeg_with_orientation, png, solid};
 use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
 
 const MAX_PIXELS: u64 = 1_000_000;
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Width, height and pixels of a file with these bytes.
 fn decoded(bytes: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
     let files = Files::new();
-    let mut decoder = Decoder::new(MAX_PIXELS);
+    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
     let picture = decoder.decode(&files.write("picture", bytes)).unwrap();
     (picture.width, picture.height, picture.rgb.as_chunks().0.to_vec())
 }
@@ -75,13 +76,13 @@ fn picture_is_turned_upright() {
 fn format_follows_from_the_content_not_the_name() {
     let files = Files::new();
     let path = files.write("really-a-png.jpg", &png(solid(3, 2, [1, 2, 3])));
-    assert_eq!(Decoder::new(MAX_PIXELS).decode(&path).unwrap().rgb[..3], [1, 2, 3]);
+    assert_eq!(Decoder::new(MAX_PIXELS, MAX_FILE_BYTES).decode(&path).unwrap().rgb[..3], [1, 2, 3]);
 }
 
 #[test]
 fn corrupt_file_is_refused_with_a_reason() {
     let files = Files::new();
-    let mut decoder = Decoder::new(MAX_PIXELS);
+    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
     for (path, reason) in files.corrupt() {
         let error = format!("{:#}", decoder.decode(&path).unwrap_err());
         assert!(error.contains(reason), "{path}: {error}");
@@ -94,7 +95,7 @@ fn corrupt_file_is_refused_with_a_reason() {
 #[test]
 fn jpeg_cut_off_anywhere_is_refused() {
     let (files, whole) = (Files::new(), jpeg(&gradient(24, 24)));
-    let mut decoder = Decoder::new(MAX_PIXELS);
+    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
     for length in 0..whole.len() {
         let path = files.write("cut.jpg", &whole[..length]);
         assert!(decoder.decode(&path).is_err(), "{length} of {} bytes were accepted", whole.len());
@@ -106,9 +107,9 @@ fn picture_of_too_many_pixels_is_refused_before_decoding() {
     let files = Files::new();
     for bytes in [png(solid(30, 20, [0; 3])), jpeg(&solid(30, 20, [0; 3]))] {
         let path = files.write("large", &bytes);
-        assert!(Decoder::new(600).decode(&path).is_ok());
+        assert!(Decoder::new(600, MAX_FILE_BYTES).decode(&path).is_ok());
         assert_eq!(
-            Decoder::new(599).decode(&path).unwrap_err().to_string(),
+            Decoder::new(599, MAX_FILE_BYTES).decode(&path).unwrap_err().to_string(),
             "the picture has 30 x 20 = 600 pixels, expected 1 to max_pixels = 599"
         );
     }
@@ -117,7 +118,7 @@ fn picture_of_too_many_pixels_is_refused_before_decoding() {
 #[test]
 fn small_picture_shows_nothing_of_a_larger_one_before() {
     let files = Files::new();
-    let mut decoder = Decoder::new(MAX_PIXELS);
+    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
     decoder.decode(&files.png("large.png", solid(100, 100, [255; 3]))).unwrap();
     let small = files.png("small.png", GrayImage::from_pixel(2, 2, Luma([3])));
     assert_eq!(decoder.decode(&small).unwrap().rgb, [3; 12]);
@@ -129,4 +130,21 @@ fn panic_of_the_decoder_counts_as_corrupt() {
     assert_eq!(panics("no such table"), "the decoder panicked: no such table");
     let index = catch_panic(|| Ok([0u8; 2][std::hint::black_box(2)])).unwrap_err().to_string();
     assert!(index.starts_with("the decoder panicked: index out of bounds"), "{index}");
+}
+
+#[test]
+fn larger_file_than_the_limit_is_not_read() {
+    let files = Files::new();
+    let bytes = png(gradient(20, 30));
+    let (path, most) = (files.write("picture", &bytes), bytes.len() as u64);
+    assert!(Decoder::new(MAX_PIXELS, most).decode(&path).is_ok());
+    // A file of 1 TB, which takes no room.
+    let huge = files.path("huge");
+    std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    for path in [path, huge] {
+        let mut decoder = Decoder::new(MAX_PIXELS, most - 1);
+        let reason = decoder.decode(&path).unwrap_err().to_string();
+        assert_eq!(reason, format!("the file has more than max_file_bytes = {} bytes", most - 1));
+        assert!(decoder.file.capacity() < 2 * bytes.len() + 64);
+    }
 }

@@ -1,0 +1,158 @@
+//! Files that users name: read if they have an end, replaced in one step.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::ulimit;
+
+/// How many links may lead to a file, as many as the kernel follows.
+const MOST_LINKS: u32 = 40;
+
+/// Reads a file, or a pipe until its writers have closed it. A device is refused, because it may
+/// have no end.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(io::Error::other("it is a device, expected a file or a pipe"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Replaces a file in one step. At every moment it is either the old one or the new one, even if
+/// the machine fails. If the path is a link, the link stays, and its target is replaced.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let path = &target_of(path)?;
+    ulimit::check_file_size(content.len() as u64)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The name is always the same, so that a file that a death has left there goes the next time.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let new = path.with_file_name(name);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::create_new(&new)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))?;
+    // The new name is on the disk once its folder is synchronised.
+    File::open(folder)?.sync_all()
+}
+
+/// The file that a path leads to, which need not exist: the end of a chain of links.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(data) if data.is_dir() => return Err(Errno::ISDIR.into()),
+        Ok(data) if !data.is_file() => {
+            return Err(io::Error::other("it is a pipe, a socket or a device, expected a regular file"));
+        }
+        _ => {}
+    }
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            // A relative link begins at its own folder.
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // It is no link, or does not exist.
+            Err(error) if [Errno::INVAL, Errno::NOENT].contains(&errno(&error)) => return Ok(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A folder, and the paths of these names in it.
+    fn folder<const N: usize>(names: [&str; N]) -> (tempfile::TempDir, [PathBuf; N]) {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = names.map(|name| folder.path().join(name));
+        (folder, paths)
+    }
+
+    /// The entries of a folder, sorted.
+    fn entries(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn is_link(path: &Path) -> bool {
+        fs::symlink_metadata(path).unwrap().is_symlink()
+    }
+
+    #[test]
+    fn target_of_a_link_is_replaced_and_the_link_stays() {
+        let (folder, [near, far, file]) = folder(["near", "deep/far", "deep/real/file"]);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        symlink("deep/far", &near).unwrap();
+        symlink("real/file", &far).unwrap();
+        // At first the chain is dangling.
+        for content in ["old", "new"] {
+            replace(&near, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+            assert!(is_link(&near) && is_link(&far) && !is_link(&file));
+        }
+        replace(&file, b"direct").unwrap();
+        assert_eq!(fs::read_to_string(&near).unwrap(), "direct");
+        // Through a linked folder, and with an absolute target.
+        symlink(folder.path().join("deep/real"), folder.path().join("shortcut")).unwrap();
+        symlink(&file, folder.path().join("absolute")).unwrap();
+        for path in ["shortcut/file", "absolute"] {
+            replace(&folder.path().join(path), path.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), path);
+        }
+        assert_eq!(entries(folder.path()), ["absolute", "deep", "near", "shortcut"]);
+        assert_eq!(entries(file.parent().unwrap()), ["file"]);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_replaced() {
+        let (folder, [one, two, pipe, to_pipe, lost]) = folder(["one", "two", "pipe", "to-pipe", "lost"]);
+        symlink("two", &one).unwrap();
+        symlink("one", &two).unwrap();
+        symlink("nowhere/at/all", &lost).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .unwrap();
+        symlink("pipe", &to_pipe).unwrap();
+        let reason = |path: &Path| replace(path, b"x").unwrap_err().to_string();
+        assert!(reason(&one).contains("Too many levels of symbolic links"));
+        assert!(reason(folder.path()).contains("Is a directory"));
+        assert!(reason(&lost).contains("No such file"));
+        for path in [&pipe, &to_pipe, Path::new("/dev/null")] {
+            assert!(reason(path).contains("expected a regular file"));
+        }
+        assert_eq!(entries(folder.path()), ["lost", "one", "pipe", "to-pipe", "two"]);
+    }
+
+    #[test]
+    fn leftover_under_the_temporary_name_is_not_written_through() {
+        let (_folder, [file, temporary, precious]) = folder(["file", "file.tmp", "precious"]);
+        fs::write(&precious, "precious").unwrap();
+        symlink("precious", &temporary).unwrap();
+        replace(&file, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert!(!temporary.exists() && !is_link(&file));
+    }
+
+    #[test]
+    fn device_is_not_read() {
+        let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert_eq!(error.to_string(), "it is a device, expected a file or a pipe");
+    }
+}

@@ -1,0 +1,35 @@
+//! This process's own limits (`ulimit`, getrlimit(2)), told before they kill it and behind errors
+//! that do not name them.
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+/// Checks that a file may have so many bytes. A process that writes beyond the limit of a file's
+/// size is killed by SIGXFSZ.
+pub(crate) fn check_file_size(bytes: u64) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < bytes => Err(io::Error::other(format!(
+            "{bytes} bytes are needed, a file may have at most {limit} in this process (ulimit -f); raise that limit"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The limit that may be behind a system's error, as an addition to a message: empty, or
+/// `; the limit …`.
+pub(crate) fn behind(error: Errno) -> String {
+    let of = |what: &str, resource, option: &str| {
+        getrlimit(resource)
+            .current
+            .map(|limit| format!("; the limit of {what} is {limit} in this process (ulimit -{option})"))
+            .unwrap_or_default()
+    };
+    match error {
+        Errno::MFILE => of("open files", Resource::Nofile, "n"),
+        Errno::NFILE => "; the machine's limit of open files is in `sysctl fs.file-max`".to_owned(),
+        Errno::NOMEM => of("address space in bytes", Resource::As, "v"),
+        _ => String::new(),
+    }
+}
