@@ -1,49 +1,26 @@
 //! `cobuf inspect`: a plugin's manifest and declarations.
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
-use cobuf_host::{Declarations, Dictionary, Inspection, ManifestInfo, Plugin};
+use anyhow::Result;
+use cobuf_host::{Declarations, Inspection, ManifestInfo, Plugin};
 
 use crate::args::InspectArgs;
+use crate::dictionary;
+use cobuf::output::report;
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
-    let config = read_config(args)?;
+    let config = dictionary::config(args.config.as_deref(), None, &args.set)?;
     let plugin = Plugin::at(&args.plugin).built()?;
     let manifest = plugin.manifest()?;
-    let working_directory =
-        args.config.as_ref().and_then(|file| Some(file.canonicalize().ok()?.parent()?.to_owned()));
     let mut inspection = Inspection::of(plugin);
     if let Some(config) = config {
-        inspection = inspection.config(config);
-    }
-    if let Some(folder) = working_directory {
-        inspection = inspection.working_directory(folder);
+        if let Some(folder) = config.folder() {
+            inspection = inspection.working_directory(folder);
+        }
+        inspection = inspection.config(config.entries);
     }
     let declared = inspection.run()?;
     let text = if args.json { as_json(&manifest, &declared)? } else { as_text(&manifest, &declared)? };
-    // A closed pipe, as `head` leaves, is no error.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    Ok(())
-}
-
-/// The configuration from a file and from settings, if either was given.
-fn read_config(args: &InspectArgs) -> Result<Option<Dictionary>> {
-    let mut config = match &args.config {
-        Some(file) => {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            Some(
-                toml::from_str(&text)
-                    .with_context(|| format!("the configuration file {} is wrong", file.display()))?,
-            )
-        }
-        None => None,
-    };
-    for setting in &args.set {
-        cobuf_host::set_entry(config.get_or_insert_default(), setting)?;
-    }
-    Ok(config)
+    report(&text)
 }
 
 fn as_json(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {

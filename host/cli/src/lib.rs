@@ -3,10 +3,12 @@
 //!
 //! ```text
 //!   measure   measuring in turns: how long, how often, medians, spreads, the machine
+//!   output    reports on standard output
 //!   progress  the progress bar, and logs that are printed above it
 //!   signals   Ctrl-C and SIGTERM
 //! ```
 
 pub mod measure;
+pub mod output;
 pub mod progress;
 pub mod signals;

@@ -1,6 +1,5 @@
 //! `cobuf run`: takes every batch of a pipeline, and prints a summary.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -9,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use cobuf_host::{Batch, Checkpoint, Host, Next, PluginKind, Source, StreamError};
 
-use crate::args::{ReportFormat, RunArgs};
+use crate::args::RunArgs;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
+use cobuf::output;
 use cobuf::progress::{Progress, say};
 use cobuf::signals::Signals;
 
@@ -71,9 +71,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         host.stop();
         Ok((report, unwritten, course.interrupted))
     })?;
-    match args.report {
-        ReportFormat::Text => say(&report.to_string()),
-        ReportFormat::Json => writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?,
+    if args.json() {
+        output::report(&serde_json::to_string(&report)?)?;
+    } else {
+        say(&report.to_string());
     }
     Ok(match signals.exit_code() {
         Some(code) if interrupted => code,

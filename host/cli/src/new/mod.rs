@@ -17,7 +17,6 @@
 mod name;
 
 use std::fs::{self, Permissions};
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::PluginKind;
 
 use crate::args::NewArgs;
+use cobuf::output::report;
 
 /// The version of cobuf-plugin-api that this command speaks: they are released together.
 const API_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -53,9 +53,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<()> {
     };
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     write(&folder, &crate_.files()).with_context(|| format!("cannot make {}", folder.display()))?;
-    // A closed pipe, as `head` leaves, is no error.
-    let _ = writeln!(std::io::stdout(), "{}", crate_.next_steps(&folder));
-    Ok(())
+    report(&crate_.next_steps(&folder))
 }
 
 impl Crate<'_> {
