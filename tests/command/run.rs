@@ -8,7 +8,7 @@ use serde_json::Value;
 fn main_job_runs() {
     let _leaks = isolated!();
     let pipeline = repository().join("examples/digits.toml");
-    let output = output(cobuf().arg("run").arg(pipeline).args(["--report", "json"]));
+    let output = output(cobuf().arg("run").arg(pipeline).args(["--json"]));
     assert!(output.status.success(), "{}", stderr(&output));
     let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
     assert_eq!((report["batches"].as_u64(), report["rows"].as_u64()), (Some(290), Some(17_970)));
@@ -19,7 +19,7 @@ fn main_job_runs() {
 fn images_of_the_examples_run() {
     let _leaks = isolated!();
     let pipeline = repository().join("examples/images.toml");
-    let output = output(cobuf().arg("run").arg(pipeline).args(["--batches", "8", "--report", "json"]));
+    let output = output(cobuf().arg("run").arg(pipeline).args(["--batches", "8", "--json"]));
     assert!(output.status.success(), "{}", stderr(&output));
     let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
     assert_eq!((report["batches"].as_u64(), report["errors"].as_u64()), (Some(8), Some(0)));

@@ -58,7 +58,7 @@ impl Watch {
         );
         fs::write(&pipeline, lines).unwrap();
         let mut command = cobuf();
-        command.args(["watch", "--report", "json"]).arg(&pipeline);
+        command.args(["watch", "--json"]).arg(&pipeline);
         command.env("CARGO_TARGET_DIR", target()).env("CARGO", env!("CARGO"));
         let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();

@@ -33,6 +33,7 @@ Examples:
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf watch examples/fill.toml
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
+  cobuf new pipeline slides
   cobuf new producer my-decoder
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
@@ -77,8 +78,8 @@ pub(crate) enum Command {
     /// random, and check that the result is the same: each batch once, the same content, nothing
     /// left behind.
     Chaos(ChaosArgs),
-    /// Make a crate for a new plugin: source, tests, a README, and a pipeline to run it in. Nothing
-    /// is downloaded.
+    /// Make crates for new plugins, in a workspace of their own: source, tests, a README, and a
+    /// pipeline to run them in. Nothing is downloaded.
     New(NewArgs),
     /// List the plugins that can be given by name, and whether they would load. Their code does not
     /// run.
@@ -238,32 +239,37 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Group)]
 pub(crate) struct NewArgs {
-    /// The kind of plugin.
+    /// What to make: one plugin with a small one of the other kind, or both plugins of a pipeline.
     #[arg(value_enum)]
     pub(crate) kind: NewKind,
-    /// The new package's name.
+    /// The name of the package or the pipeline.
     pub(crate) name: String,
-    /// The package's folder, which must not exist. The default is the name, in the current folder.
+    /// Its folder, which must not exist. The default is the name, in the current folder.
     pub(crate) folder: Option<PathBuf>,
-    /// Depend on the cobuf-plugin-api in this folder instead of the one on crates.io.
+    /// Depend on the cobuf-plugin-api in this folder. The default is the checkout that this command
+    /// was built from, if it is still there, and otherwise crates.io.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) plugin_api: Option<PathBuf>,
 }
 
-/// The kind of a new plugin.
+/// What `cobuf new` makes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum NewKind {
-    /// Fills arrays, in worker processes.
+    /// Both plugins in one workspace, and a pipeline of the two.
+    Pipeline,
+    /// A plugin that fills arrays, in worker processes.
     Producer,
-    /// Says what to produce, with one message for each batch.
+    /// A plugin that says what to produce, with one message for each batch.
     Commander,
 }
 
-impl From<NewKind> for PluginKind {
-    fn from(kind: NewKind) -> Self {
-        match kind {
-            NewKind::Producer => Self::Producer,
-            NewKind::Commander => Self::Commander,
+impl NewKind {
+    /// The plugin that was asked for, if it was one.
+    pub(crate) fn plugin(self) -> Option<PluginKind> {
+        match self {
+            Self::Pipeline => None,
+            Self::Producer => Some(PluginKind::Producer),
+            Self::Commander => Some(PluginKind::Commander),
         }
     }
 }

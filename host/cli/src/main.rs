@@ -6,12 +6,12 @@
 //!   pipeline  pipeline files, and the changes that the command line makes
 //!   run       `cobuf run`: the loop over the batches
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
-//!   report    the summary of a run, for people and for programs
+//!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
 //!   completions `cobuf completions`: what a shell offers
 //!   new       `cobuf new`: a crate for a plugin, from templates
 //!   list      `cobuf list`: the plugins that can be given by name
-//!   inspect   `cobuf inspect`: a plugin's manifest and declarations
+//!   inspect   `cobuf inspect`: a plugin's manifest and declarations; config_schema: its fields
 //!   check     `cobuf check`: whether a plugin does what a host relies on
 //!   bench     `cobuf bench`: how fast a pipeline is
 //! ```
@@ -28,7 +28,9 @@ mod bench;
 mod chaos;
 mod check;
 mod completions;
+mod config_schema;
 mod dictionary;
+mod failure;
 mod inspect;
 mod list;
 mod new;

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use cobuf_host::{Batch, Checkpoint, Host, Next, PluginKind, Source, StreamError};
 
 use crate::args::RunArgs;
+use crate::failure;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
@@ -198,13 +199,6 @@ impl Consumer<'_> {
             }
             return;
         }
-        let attempts = match &error {
-            StreamError::Batch(error) => error.attempts().to_vec(),
-            _ => Vec::new(),
-        };
-        say(&format!("error: {:#}", anyhow::Error::new(error)));
-        for (number, attempt) in (1..).zip(attempts) {
-            say(&format!("  attempt {number}: {}", attempt.to_string().replace('\n', "\n  ")));
-        }
+        say(&failure::told(error));
     }
 }
