@@ -151,3 +151,16 @@ fn chaos_takes_workers_and_bench_takes_a_seed() {
     assert!(bench.status.success(), "{}", stderr(&bench));
     assert_eq!(serde_json::from_str::<Value>(stdout(&bench)).unwrap()["seed"], 5);
 }
+
+#[test]
+fn check_without_messages_says_how_to_give_one() {
+    let _leaks = isolated!();
+    let producer = plugin("digits-producer").path().display().to_string();
+    let check = |more: &[&str]| {
+        let arguments = [&["check", &producer, "--set", "batch_size=2", "--soak", "0.01"], more].concat();
+        stdout(&output(cobuf().args(arguments))).lines().last().unwrap().to_owned()
+    };
+    let said = check(&[]);
+    assert!(said.contains("--message") && said.contains("--pipeline FILE"), "{said}");
+    assert!(check(&["--message", "{\"items\": [1, 2]}"]).starts_with("passed: "));
+}

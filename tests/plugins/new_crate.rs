@@ -96,8 +96,9 @@ fn new_commander_works_unedited() {
 #[test]
 fn new_pipeline_works_unedited() {
     let _leaks = isolated!();
-    let tests = ["noise_producer", "noise_commander", "test result: ok. 4 passed"];
-    try_out("pipeline", "noise", &tests, ["noise-producer", "noise-commander"]);
+    // The tests share a target folder, so no other package may have these names.
+    let tests = ["wave_producer", "wave_commander", "test result: ok. 4 passed"];
+    try_out("pipeline", "wave", &tests, ["wave-producer", "wave-commander"]);
 }
 
 /// Both plugins of a pipeline are in one workspace, so that their dependencies are compiled once.

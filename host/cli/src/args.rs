@@ -119,8 +119,7 @@ pub(crate) struct RunArgs {
     /// The run's seed.
     #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
-    /// Deliver batches in the order of their messages (the default). --deterministic is its old
-    /// name.
+    /// Deliver batches in the order of their messages (the default).
     #[arg(long, alias = "deterministic", conflicts_with = "any_order")]
     pub(crate) ordered: bool,
     /// Deliver batches as they become ready.

@@ -79,8 +79,15 @@ fn as_table(report: &Report, colours: bool) -> String {
         count(Outcome::Failed),
         count(Outcome::Skipped)
     ));
+    if report.finding("produce").is_some_and(|finding| finding.outcome == Outcome::Skipped) {
+        lines.push(MESSAGES.to_owned());
+    }
     lines.join("\n")
 }
+
+/// How to have the tests made that were skipped for want of a message.
+const MESSAGES: &str = "most tests need messages that this producer can do: give one with --message '{\"KEY\": VALUE}', \
+                        or those of a commander with --pipeline FILE";
 
 /// An outcome's colour on a terminal: green, dim, yellow, red.
 fn colour(outcome: Outcome) -> &'static str {
