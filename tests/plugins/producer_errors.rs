@@ -189,8 +189,8 @@ fn too_large_metadata_is_the_error_of_its_batch() {
         &error,
         &["the metadata has ", &format!("a slot has room for {}; attach less", limits::OUTCOME_CAPACITY)],
     );
-    // The message that is shown is cut.
-    assert!(error.to_string().len() < 500 && error.to_string().ends_with('…'), "{error}");
+    // The message is not in the error's text, however long it is.
+    assert!(error.to_string().len() < 100, "{error}");
 
     let host = with_metadata(limits::OUTCOME_CAPACITY - 100).workers(1).start().unwrap();
     let metadata: Dictionary = next_batch(&host.batches()).metadata().unwrap();
