@@ -37,7 +37,7 @@
  *   whatever it returns. An error of `produce` becomes the error of that batch, and the producer
  *   continues with the next message. An error of another function ends the host's start.
  * Crashes end the worker only; another worker retries the message. A C++ exception that leaves a
- *   function is a crash, too: catch exceptions.
+ *   function is a crash, too: wrap the body in cobuf::guarded, at the end of this file.
  * Memory: the address of each array is a multiple of 64. An array is row-major, and holds the
  *   values of an earlier batch: write every element. The same message must give the same bytes:
  *   depend on the configuration, the message and the random numbers below only.
@@ -283,6 +283,31 @@ static inline int cobuf_get_key(cobuf_call *call, const cobuf_dict *dict, const 
     return call->host->get_key(call, dict, path, index, key);
 }
 
+/* The number at an index of a list, such as a weight; an integer is accepted, too. With
+ * cobuf_get_length it reads a list of numbers, one after the other. */
+static inline int cobuf_get_float_at(cobuf_call *call, const cobuf_dict *dict, const char *path, size_t index,
+                                     double *value)
+{
+    char entry[COBUF_TEXT_BYTES];
+    int length = snprintf(entry, sizeof entry, "%s.%lu", path, (unsigned long)index);
+    if (length < 0 || (size_t)length >= sizeof entry) return cobuf_fail(call, "the path %.100s is too long", path);
+    return call->host->get_float(call, dict, entry, value);
+}
+
+/* A list of numbers at once, into an array of the plugin's with room for exactly `count`: another
+ * length is an error that names both. */
+static inline int cobuf_get_floats(cobuf_call *call, const cobuf_dict *dict, const char *path, double *values,
+                                   size_t count)
+{
+    size_t length = 0, index;
+    if (call->host->get_length(call, dict, path, &length)) return COBUF_ERROR;
+    if (length != count)
+        return cobuf_fail(call, "%s has %lu entries, expected %lu", path, (unsigned long)length, (unsigned long)count);
+    for (index = 0; index < count; index++)
+        if (cobuf_get_float_at(call, dict, path, index, &values[index])) return COBUF_ERROR;
+    return COBUF_OK;
+}
+
 /* The whole dictionary as it was sent, a MessagePack map, for plugins with a decoder of their own.
  * Never fails. */
 static inline void cobuf_encoded(cobuf_call *call, const cobuf_dict *dict, const uint8_t **bytes, size_t *count)
@@ -314,6 +339,25 @@ static inline double cobuf_random_f64(cobuf_call *call)
     return (double)(cobuf_random_u64(call) >> 11) / 9007199254740992.0; /* 2 to the power of 53 */
 }
 
+/* A random integer from 0 to below `bound`, each as likely as any other; 0 if `bound` is 0. Rust's
+ * `random_range` takes its numbers another way and gives others. */
+static inline uint64_t cobuf_random_below(cobuf_call *call, uint64_t bound)
+{
+    uint64_t bits, surplus;
+    if (bound == 0) return 0;
+    surplus = (UINT64_MAX % bound + 1) % bound; /* so many of the greatest numbers are one too many */
+    do {
+        bits = cobuf_random_u64(call);
+    } while (bits > UINT64_MAX - surplus);
+    return bits % bound;
+}
+
+/* A random number from `low` to below `high`. */
+static inline double cobuf_random_between(cobuf_call *call, double low, double high)
+{
+    return low + (high - low) * cobuf_random_f64(call);
+}
+
 /* Sets the batch's number of rows, which are the entries along the first axis of every array, if it
  * has fewer than were declared. */
 static inline int cobuf_set_rows(cobuf_call *call, size_t rows) { return call->host->set_rows(call, rows); }
@@ -342,6 +386,58 @@ static inline int cobuf_put_text(cobuf_call *call, const char *key, const char *
 
 #ifdef __cplusplus
 }
+
+/* ---- In C++ --------------------------------------------------------------------------------- */
+
+#if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
+#include <exception>
+
+namespace cobuf {
+namespace detail {
+
+/* Records the exception's text; that of a nested exception becomes its cause. */
+inline void record(cobuf_call *call, const std::exception &error)
+{
+    try {
+        std::rethrow_if_nested(error);
+    } catch (const std::exception &cause) {
+        record(call, cause);
+    } catch (...) {
+        cobuf_fail(call, "an exception without a text");
+    }
+    cobuf_fail(call, "%s", error.what());
+}
+
+template <typename Body> auto result_of(Body &body, int) -> decltype(static_cast<int>(body())) { return body(); }
+
+template <typename Body> int result_of(Body &body, long)
+{
+    body();
+    return COBUF_OK;
+}
+
+} // namespace detail
+
+/* Calls `body`, which returns nothing or COBUF_OK or COBUF_ERROR. An exception becomes the error of
+ * this call, with its text. No exception may leave a function that the host calls:
+ *     int produce(cobuf_call *call, void *producer, const cobuf_job *job)
+ *     {
+ *         return cobuf::guarded(call, [&] { static_cast<Mine *>(producer)->produce(call, *job); });
+ *     } */
+template <typename Body> int guarded(cobuf_call *call, Body body) noexcept
+{
+    try {
+        return detail::result_of(body, 0);
+    } catch (const std::exception &error) {
+        detail::record(call, error);
+    } catch (...) {
+        cobuf_fail(call, "an exception without a text");
+    }
+    return COBUF_ERROR;
+}
+
+} // namespace cobuf
+#endif
 #endif
 
 #include "cobuf_manifest.h" /* COBUF_EXPORT_PRODUCER(name, version, producer) */

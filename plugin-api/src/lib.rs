@@ -107,7 +107,7 @@ pub mod prelude {
         ArraySpec, Commander, CommanderContext, DType, Dictionary, ProduceContext, Producer, SavedState,
         Schema, Slot, WorkerContext,
     };
-    pub use anyhow::{Context as _, Result, bail, ensure};
+    pub use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
     pub use log;
     pub use ndarray::{Ix0, Ix1, Ix2, Ix3, Ix4, Ix5, IxDyn};
     pub use rand::{Rng as _, RngExt as _};

@@ -35,7 +35,4 @@ fn impossible_measurements_of_a_pipeline_are_refused() {
     let refusal =
         |arguments: &[&str]| refused(cobuf().current_dir(repository()).arg("bench").args(arguments));
     assert!(refusal(&["missing.toml"]).contains("cannot read the pipeline file missing.toml"));
-    let digits = "examples/digits.toml";
-    assert!(refusal(&[digits, "--seconds", "0"]).contains("seconds is 0, expected more"));
-    assert!(refusal(&[digits, "--runs", "0"]).contains("runs is 0, expected at least 1"));
 }

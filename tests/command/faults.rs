@@ -33,7 +33,7 @@ fn failures_are_skipped_recorded_and_replayed() {
     assert_eq!(lines[1]["attempts"].as_array().unwrap().len(), 2);
 
     // Just those two again, in which they fail again; what there is to say is said.
-    let output = pipeline.run(&["--replay", letters, "--max-attempts", "1", "--report", "json"]);
+    let output = pipeline.run(&["--replay", letters, "--max-attempts", "1", "--json"]);
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(said.contains("error: batch 1 failed in worker"), "{said}");
@@ -76,7 +76,7 @@ fn failed_batches_show_in_the_exit_code() {
         plugin("fill-producer").path(),
     );
     std::fs::write(&path, text).unwrap();
-    let output = output(cobuf().arg("run").arg(&path).args(["--report", "json"]));
+    let output = output(cobuf().arg("run").arg(&path).args(["--json"]));
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
     assert_eq!((&report["batches"], &report["errors"]), (&2.into(), &1.into()));
@@ -116,7 +116,7 @@ fn start_endless(pipeline: &PipelineFile) -> Child {
     let mut child = cobuf()
         .arg("run")
         .arg(pipeline.path())
-        .args(["--workers", "2", "--report", "json"])
+        .args(["--workers", "2", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -164,7 +164,7 @@ fn run_goes_on_if_standard_error_is_full() {
         "messages = [{ log = \"to nobody\", abort = true, on_attempt = 1 }]\nrepeat = 3",
     );
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = output(cobuf().arg("run").arg(pipeline.path()).args(["--report", "json"]).stderr(full));
+    let output = output(cobuf().arg("run").arg(pipeline.path()).args(["--json"]).stderr(full));
     assert!(output.status.success());
     let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
     assert_eq!((&report["batches"], &report["retries"]), (&3.into(), &3.into()));

@@ -10,5 +10,7 @@ mod harness;
 mod bench;
 mod faults;
 mod inspect;
+mod options;
 mod pipeline;
+mod reports;
 mod run;

@@ -57,7 +57,7 @@ impl PipelineFile {
 
     /// The last line on standard output, which is the report.
     pub(super) fn report(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[arguments, &["--report", "json"]].concat());
+        let output = self.run(&[arguments, &["--json"]].concat());
         assert!(output.status.success(), "{}", stderr(&output));
         serde_json::from_str(stdout(&output).lines().last().expect("a report")).expect("JSON")
     }

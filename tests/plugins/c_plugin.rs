@@ -361,6 +361,59 @@ fn documented_plugin_in_cpp_runs() {
     assert!(said(&refused).ends_with("gain is -1.000000, expected more than 0"), "{}", said(&refused));
 }
 
+/// A producer in C++ whose functions are wrapped by the header's `guarded`.
+fn guarded(folder: &TempDir) -> Plugin {
+    let source = repository().join("tests/common/sources/c/guarded.cpp");
+    build(folder, "c++", &source, &["-std=c++11"])
+}
+
+#[test]
+fn guarded_exception_is_the_error_of_its_batch_with_its_causes() {
+    let _leaks = isolated!();
+    let folder = folder();
+    let messages = ["nested", "nameless", "fails"].map(|what| Dictionary::new().with(what, true));
+    let host = producing(guarded(&folder), messages).start().unwrap();
+    let batches = host.batches();
+    for chain in [
+        &["cannot read the slide", "tile 3 is damaged"][..],
+        &["an exception without a text"],
+        &["asked to fail"],
+    ] {
+        let error = batch_error(next_item(&batches));
+        assert_eq!(
+            (error.kind(), error.chain()),
+            (ReportKind::Error, &chain.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()[..])
+        );
+    }
+    assert_eq!(host.statistics().worker_restarts, 0);
+}
+
+#[test]
+fn lists_of_numbers_and_ranges_are_read_and_drawn_in_c() {
+    let _leaks = isolated!();
+    let folder = folder();
+    let weights = |weights: &[f64]| {
+        let list: Vec<Value> = weights.iter().copied().map(Value::from).collect();
+        Dictionary::new().with("weights", list)
+    };
+    let draws = (0..50).map(|number| index(number).with("draws", true));
+    let messages = [weights(&[0.5, -2.0, 1e300, 4.0]), weights(&[1.0]), index(0).with("weights", 3)];
+    let host = producing(guarded(&folder), messages.into_iter().chain(draws)).start().unwrap();
+    let batches = host.batches();
+    let x = |batch: &Batch| batch.array::<f64, Ix1>("x").unwrap().to_vec();
+    assert_eq!(x(&next_batch(&batches)), [0.5, -2.0, 1e300, 4.0]);
+    let error = batch_error(next_item(&batches));
+    assert_eq!(error.chain(), ["weights has 1 entries, expected 4"]);
+    batch_error(next_item(&batches));
+    let mut drawn = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let x = x(&next_batch(&batches));
+        assert!(x[2..].iter().all(|number| (-3.0..-1.0).contains(number)), "{x:?}");
+        drawn.extend(x[..2].iter().map(|&number| number as u64));
+    }
+    assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+}
+
 #[test]
 fn uncaught_exception_is_only_a_death() {
     let _leaks = isolated!();

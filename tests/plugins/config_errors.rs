@@ -3,9 +3,12 @@
 use crate::common::refusals::{assert_contains, assert_says, good, setup_error, start_error};
 use crate::common::{array, arrays_config, host, isolated, list, plugin, small};
 use cobuf_host::{
-    CodecError, Dictionary, HostBuilder, OutOfRange, PluginKind, ReportKind, StartError, Value, limits,
+    CodecError, Dictionary, HostBuilder, OutOfRange, PluginKind, ProcessSetup, ReportKind, StartError, Value,
+    limits,
 };
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
 
 #[track_caller]
 fn producer_says(config: Dictionary) -> String {
@@ -141,20 +144,33 @@ fn configuration_that_is_no_dictionary_is_refused() {
 #[test]
 fn numbers_out_of_range_are_named_with_their_range() {
     let _leaks = isolated!();
-    let refused = |builder: HostBuilder, what: &str, value: usize, least: usize, most: usize| {
+    fn refused(builder: HostBuilder, what: &str, unit: &str, value: impl Display, range: [usize; 2]) {
         let error = start_error(builder);
         assert!(matches!(error, StartError::OutOfRange(OutOfRange { .. })), "{error:?}");
-        assert_eq!(error.to_string(), format!("{what} is {value}, expected {least} to {most}"));
-    };
+        let [least, most] = range;
+        let expected = format!("the setting {what} is {value}{unit}, expected {least} to {most}{unit}");
+        assert_eq!(error.to_string(), expected);
+    }
     for value in [0, limits::MAX_WORKERS + 1, usize::MAX] {
-        refused(good().workers(value), "the number of workers", value, 1, limits::MAX_WORKERS);
+        refused(good().workers(value), "workers", "", value, [1, limits::MAX_WORKERS]);
     }
     for value in [0, limits::MAX_SLOTS + 1, usize::MAX] {
-        refused(good().slots(value), "the number of slots", value, 1, limits::MAX_SLOTS);
+        refused(good().slots(value), "slots", "", value, [1, limits::MAX_SLOTS]);
     }
     let (least, most) = (limits::MIN_MESSAGE_CAPACITY, limits::MAX_MESSAGE_CAPACITY);
     for value in [0, least - 1, most + 1, usize::MAX] {
-        refused(good().message_capacity(value), "the message capacity in bytes", value, least, most);
+        refused(good().message_capacity(value), "message_capacity", " bytes", value, [least, most]);
+    }
+    let limit = "limit (batches in a pipeline file)";
+    refused(good().limit(0), limit, "", 0, [1, usize::MAX]);
+    let timeout = good().message_timeout(Duration::ZERO);
+    let most = 100 * 365 * 24 * 3600 * 1000;
+    let what = "message_timeout (message_timeout_seconds in a pipeline file)";
+    refused(timeout, what, " ms", 0, [20, most]);
+    for nice in [-21, 20] {
+        let setup = ProcessSetup { nice: Some(nice), ..ProcessSetup::default() };
+        let error = start_error(good().process_setup(setup));
+        assert_eq!(error.to_string(), format!("the setting nice is {nice}, expected -20 to 19"));
     }
 }
 

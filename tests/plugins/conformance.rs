@@ -136,6 +136,13 @@ fn varying_bytes_are_found() {
     for fault in ["worker", "attempt"] {
         assert_finds(&faulty_producer(fault), "other-process", "array \"x\" differs first at element 7");
     }
+    // The guide recommends how long a part took as metadata.
+    let timed = faulty_producer("metadata-time");
+    assert_eq!(tests(&timed, Outcome::Failed), Vec::<&str>::new(), "{timed:#?}");
+    for test in ["repeat", "other-process", "workers", "every-element"] {
+        assert_eq!(timed.finding(test).unwrap().outcome, Outcome::Warned, "{test}");
+        assert!(detail(&timed, test).contains("differ: if that is a time"), "{}", detail(&timed, test));
+    }
     assert_finds(&faulty_producer("unwritten"), "every-element", "array \"x\" differs first at element 42");
     assert_finds(&faulty_producer("schema"), "configuration", "another time x u8");
 }

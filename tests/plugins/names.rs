@@ -75,7 +75,7 @@ fn pipeline_runs_with_plugins_by_name() {
             .current_dir(second.path())
             .arg("run")
             .arg(pipeline.path().join("pipeline.toml"))
-            .args(["--report", "json"]),
+            .args(["--json"]),
     );
     let report: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(report["batches"], 3);

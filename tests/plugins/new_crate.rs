@@ -43,33 +43,29 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("new-crate-of-a-test-").tempdir().expect("a folder for new crates")
 }
 
-/// Cargo finds the versions that this repository has been built with, with no network.
-fn use_our_versions(new_crate: &Path) {
-    fs::copy(repository().join("Cargo.lock"), new_crate.join("Cargo.lock")).expect("it can be copied");
-}
-
 /// The last line on standard output of `cobuf run`, which is the report.
 fn report(new_crate: &Path, pipeline: &str) -> Value {
-    let said = succeed(cobuf_in(new_crate).args(["run", pipeline, "--report", "json"]));
+    let said = succeed(cobuf_in(new_crate).args(["run", pipeline, "--json"]));
     let report: Value = serde_json::from_str(said.lines().last().expect("a report")).expect("JSON");
     assert_eq!((&report["batches"], &report["errors"]), (&Value::from(100), &Value::from(0)), "{report}");
     report
 }
 
-/// The new crate is made, tested and run by the commands that a reader of its README types; then
-/// the files that cargo builds of it are loaded.
-fn try_out(kind: &str, name: &str, tests: &str, partner: &str) {
+/// New crates are made, tested and run by the commands that a reader of their README types, with no
+/// network; then the files that cargo builds of them are loaded. `packages` is the producer's and
+/// the commander's name.
+fn try_out(kind: &str, name: &str, tests: &[&str], packages: [&str; 2]) {
     let folder = folder();
-    let api = repository().join("plugin-api");
-    let said = succeed(cobuf_in(folder.path()).args(["new", kind, name, "--plugin-api"]).arg(api));
+    let said = succeed(cobuf_in(folder.path()).args(["new", kind, name]));
     for command in [&format!("cd {name}"), "cargo test", &format!("cobuf run {name}.toml")] {
         assert!(said.contains(command), "{said}");
     }
     let new_crate = folder.path().join(name);
-    use_our_versions(&new_crate);
 
     let said = succeed(cargo(&new_crate).arg("test"));
-    assert!(said.contains(tests), "{said}");
+    for tests in tests {
+        assert!(said.contains(tests), "{said}");
+    }
     let digest = report(&new_crate, &format!("{name}.toml"))["content_digest"].clone();
 
     let pipeline = fs::read_to_string(new_crate.join(format!("{name}.toml"))).unwrap();
@@ -77,8 +73,8 @@ fn try_out(kind: &str, name: &str, tests: &str, partner: &str) {
     let library = |package: &str| format!("plugin = {:?}", target().join("debug").join(library(package)));
     let of_files = pipeline
         .replace("plugin = \".\"", &library(name))
-        .replace("plugin = \"./commander\"", &library(partner))
-        .replace("plugin = \"./producer\"", &library(partner));
+        .replace("plugin = \"./producer\"", &library(packages[0]))
+        .replace("plugin = \"./commander\"", &library(packages[1]));
     assert!(!of_files.contains("\"."), "{of_files}");
     fs::write(new_crate.join("of-files.toml"), of_files).unwrap();
     assert_eq!(report(&new_crate, "of-files.toml")["content_digest"], digest);
@@ -87,33 +83,75 @@ fn try_out(kind: &str, name: &str, tests: &str, partner: &str) {
 #[test]
 fn new_producer_works_unedited() {
     let _leaks = isolated!();
-    try_out("producer", "noise-producer", "test result: ok. 3 passed", "noise-commander");
+    let packages = ["noise-producer", "noise-commander"];
+    try_out("producer", "noise-producer", &["test result: ok. 4 passed"], packages);
 }
 
 #[test]
 fn new_commander_works_unedited() {
     let _leaks = isolated!();
-    try_out("commander", "plan", "test result: ok. 4 passed", "plan-producer");
+    try_out("commander", "plan", &["test result: ok. 4 passed"], ["plan-producer", "plan"]);
 }
 
-/// cobuf-plugin-api is not on crates.io for a test: cargo is told where else it is, by an argument
-/// and not in the crate.
 #[test]
-fn new_crate_depends_on_this_version_by_default() {
+fn new_pipeline_works_unedited() {
+    let _leaks = isolated!();
+    // The tests share a target folder, so no other package may have these names. Those of both
+    // plugins are made.
+    let tests = ["negative_noise_is_refused", "data_set_without_items_is_refused"];
+    try_out("pipeline", "wave", &tests, ["wave-producer", "wave-commander"]);
+}
+
+/// Both plugins of a pipeline are in one workspace, so that their dependencies are compiled once.
+#[test]
+fn new_pipeline_has_one_target_folder() {
     let _leaks = isolated!();
     let folder = folder();
-    succeed(cobuf_in(folder.path()).args(["new", "producer", "by-version", "elsewhere"]));
-    let new_crate = folder.path().join("elsewhere");
-    let manifest = fs::read_to_string(new_crate.join("Cargo.toml")).unwrap();
-    let version = env!("CARGO_PKG_VERSION");
-    assert!(manifest.contains(&format!("\ncobuf-plugin-api = \"{version}\"\n")), "{manifest}");
-    use_our_versions(&new_crate);
-    let patch = format!("patch.crates-io.cobuf-plugin-api.path={:?}", repository().join("plugin-api"));
-    succeed(cargo(&new_crate).args(["build", "--workspace", "--config", &patch]));
-    let library = target().join("debug/libby_version.so");
-    let inspected = succeed(cobuf_in(&new_crate).arg("inspect").arg(library));
-    assert!(inspected.starts_with("producer by-version 0.1.0\n"), "{inspected}");
-    assert!(inspected.contains("  batch_size (uint, required): The most rows in a batch."), "{inspected}");
+    succeed(cobuf_in(folder.path()).args(["new", "pipeline", "slides"]));
+    let new = folder.path().join("slides");
+    let metadata = succeed(cargo(&new).env_remove("CARGO_TARGET_DIR").args(["metadata", "--no-deps"]));
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter().map(|package| &package["name"]);
+    assert_eq!(packages.collect::<Vec<_>>(), ["slides-producer", "slides-commander"]);
+    assert_eq!(metadata["target_directory"].as_str().unwrap(), new.join("target").to_str().unwrap());
+}
+
+/// Whatever a README of a new crate names is there.
+#[test]
+fn readme_of_a_new_crate_names_what_is_there() {
+    let _leaks = isolated!();
+    for kind in ["producer", "commander", "pipeline"] {
+        let folder = folder();
+        succeed(cobuf_in(folder.path()).args(["new", kind, "noise"]));
+        let new = folder.path().join("noise");
+        let readme = fs::read_to_string(new.join("README.md")).unwrap();
+        assert!(!readme.contains("{{") && !readme.contains("://"), "{readme}");
+        let names = readme
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| name.contains(['/', '.']) && !name.contains(char::is_whitespace));
+        let links = readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for name in names.chain(links).map(|name| name.trim_matches(['<', '>'])) {
+            assert!(new.join(name).exists(), "{name} in {readme}");
+        }
+    }
+}
+
+#[test]
+fn new_crate_depends_on_the_plugin_api_that_was_named() {
+    let _leaks = isolated!();
+    let folder = folder();
+    let api = folder.path().join("vendor/api");
+    fs::create_dir_all(&api).unwrap();
+    fs::write(api.join("Cargo.toml"), "[package]\nname = \"cobuf-plugin-api\"\n").unwrap();
+    let named = ["new", "producer", "noise", "elsewhere", "--plugin-api", "vendor/api"];
+    succeed(cobuf_in(folder.path()).args(named));
+    let manifest = fs::read_to_string(folder.path().join("elsewhere/Cargo.toml")).unwrap();
+    let path = api.canonicalize().unwrap();
+    assert!(manifest.contains(&format!("\ncobuf-plugin-api = {{ path = {path:?} }}\n")), "{manifest}");
+    // It has no lock file to go with it.
+    assert!(!folder.path().join("elsewhere/Cargo.lock").exists());
 }
 
 #[test]

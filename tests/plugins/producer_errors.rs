@@ -50,10 +50,7 @@ fn error_of_a_producer_comes_with_message_worker_and_causes() {
     assert_eq!(error.chain(), ["asked to fail", "no pixels"]);
     // By itself it is one sentence, with its sources all of it; both for the stream's error and for
     // the batch's.
-    let sentence = format!(
-        "batch 1 failed in worker {} on the message {{\"index\":1,\"error\":\"no pixels\"}}",
-        error.worker()
-    );
+    let sentence = format!("batch 1 failed in worker {}", error.worker());
     assert_eq!(error.to_string(), sentence);
     assert_eq!(said(&error), format!("{sentence}: asked to fail: no pixels"));
     assert_eq!(whole, said(&error));
@@ -147,7 +144,7 @@ fn unusable_message_is_refused_by_its_field() {
         (Dictionary::new().with("value", -1), "the value -1 does not fit array \"x\", whose dtype u32 holds"),
     ];
     for (message, reason) in cases {
-        assert_says(&error_of(message), &["batch 0 failed in worker 0 on the message {", reason]);
+        assert_says(&error_of(message), &["batch 0 failed in worker 0", reason]);
     }
 }
 
@@ -192,8 +189,8 @@ fn too_large_metadata_is_the_error_of_its_batch() {
         &error,
         &["the metadata has ", &format!("a slot has room for {}; attach less", limits::OUTCOME_CAPACITY)],
     );
-    // The message that is shown is cut.
-    assert!(error.to_string().len() < 500 && error.to_string().ends_with('…'), "{error}");
+    // The message is not in the error's text, however long it is.
+    assert!(error.to_string().len() < 100, "{error}");
 
     let host = with_metadata(limits::OUTCOME_CAPACITY - 100).workers(1).start().unwrap();
     let metadata: Dictionary = next_batch(&host.batches()).metadata().unwrap();

@@ -1,12 +1,14 @@
 //! `cobuf watch`: plugins whose sources change are built and swapped under a running stream.
 
+use crate::common::compiled::compile;
 use crate::common::packages::{Package, target};
 use crate::common::refusals::{bytes_of, text};
 use crate::common::{LONG, Process, cobuf, isolated, plugin};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -49,17 +51,23 @@ struct Watch {
 
 impl Watch {
     fn start(producer: &Path, folder: &Path) -> Self {
+        Self::start_with(producer, folder, "repeat = 0", |_| ())
+    }
+
+    /// With this many messages, and a command that is prepared so.
+    fn start_with(producer: &Path, folder: &Path, repeat: &str, prepare: impl Fn(&mut Command)) -> Self {
         let commander = plugin("list-commander");
         let pipeline = folder.join("pipeline.toml");
         let lines = format!(
-            "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{}}], repeat = 0 }}\n[producer]\nplugin = {:?}\n",
+            "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{}}], {repeat} }}\n[producer]\nplugin = {:?}\n",
             text(commander.path()),
             text(producer)
         );
         fs::write(&pipeline, lines).unwrap();
         let mut command = cobuf();
-        command.args(["watch", "--report", "json"]).arg(&pipeline);
+        command.args(["watch", "--json"]).arg(&pipeline);
         command.env("CARGO_TARGET_DIR", target()).env("CARGO", env!("CARGO"));
+        prepare(&mut command);
         let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(command.stderr.take().unwrap());
@@ -128,14 +136,144 @@ fn changed_package_is_built_and_swapped_if_it_compiles() {
     leaks.bury_orphans();
 }
 
+/// The bytes of two plugins that differ.
+fn builds() -> [Vec<u8>; 2] {
+    [1, 2].map(|number| {
+        let source = SOURCE.replace("NUMBER", &number.to_string());
+        bytes_of(&Package::new(&format!("watched-file-{number}"), &source).build())
+    })
+}
+
+/// `rel/v1/lib/libx.so` and `rel/v2/lib/libx.so`; the plugin is `rel/current/lib/libx.so`, and
+/// `current` leads to `latest`, which leads to v1.
+fn releases(folder: &Path) -> PathBuf {
+    let releases = folder.join("rel");
+    for (version, build) in ["v1", "v2"].iter().zip(builds()) {
+        let lib = releases.join(version).join("lib");
+        fs::create_dir_all(&lib).unwrap();
+        fs::write(lib.join("libx.so"), build).unwrap();
+    }
+    symlink("v1", releases.join("latest")).unwrap();
+    symlink("latest", releases.join("current")).unwrap();
+    releases
+}
+
+/// Replaces a link at once, as deployments do.
+fn flip(releases: &Path, link: &str, to: &str) {
+    symlink(to, releases.join("new-link")).unwrap();
+    fs::rename(releases.join("new-link"), releases.join(link)).unwrap();
+}
+
+#[test]
+fn flipped_link_on_the_way_swaps() {
+    let leaks = isolated!();
+    let folder = crate::common::refusals::folder();
+    let releases = releases(folder.path());
+    let mut watch = Watch::start(&releases.join("current/lib/libx.so"), folder.path());
+    watch.wait_for("watching");
+    for (link, to) in [("latest", "v2"), ("current", "v1"), ("current", "latest")] {
+        flip(&releases, link, to);
+        watch.wait_for("the producer was swapped: from batch ");
+    }
+    // The file at the end of the links is watched as well.
+    fs::copy(releases.join("v1/lib/libx.so"), releases.join("v2/lib/libx.so")).unwrap();
+    watch.wait_for("the producer was swapped: from batch ");
+    assert_eq!(watch.end()["swaps"], 4);
+    leaks.bury_orphans();
+}
+
+#[test]
+fn changes_are_looked_for_without_inotify() {
+    let leaks = isolated!();
+    let folder = crate::common::refusals::folder();
+    let source = folder.path().join("no-inotify.c");
+    fs::write(&source, NO_INOTIFY).unwrap();
+    for (call, error, says) in [
+        ("INIT", "EMFILE", "the sysctl fs.inotify.max_user_instances is "),
+        ("ADD_WATCH", "ENOSPC", "the sysctl fs.inotify.max_user_watches is "),
+        ("INIT", "ENOSYS", "no inotify (Function not implemented"),
+    ] {
+        let library = folder.path().join(format!("lib{call}-{error}.so"));
+        let define = format!("-DNO_{call}={error}");
+        compile("cc", &source, &["-std=c99", "-shared", "-fPIC", &define, "-o", text(&library)]);
+        let run = folder.path().join(format!("{call}-{error}"));
+        fs::create_dir(&run).unwrap();
+        let releases = releases(&run);
+        let file = releases.join("current/lib/libx.so");
+        let mut watch = Watch::start_with(&file, &run, "repeat = 0", |command| {
+            command.env("LD_PRELOAD", &library);
+        });
+        let said = watch.wait_for("no inotify (");
+        assert!(said.contains(says) && said.contains("looked for every 1 s instead"), "{said}");
+        watch.wait_for("watching");
+        flip(&releases, "latest", "v2");
+        watch.wait_for("the producer was swapped: from batch ");
+        fs::copy(releases.join("v1/lib/libx.so"), releases.join("v2/lib/libx.so")).unwrap();
+        watch.wait_for("the producer was swapped: from batch ");
+        let times = watch.seen.iter().filter(|line| line.contains("no inotify")).count();
+        assert_eq!(times, 1, "{:#?}", watch.seen);
+        assert_eq!(watch.end()["swaps"], 2);
+    }
+    leaks.bury_orphans();
+}
+
+/// The system's calls, refused as at its limits.
+const NO_INOTIFY: &str = "
+#include <errno.h>
+#include <stdint.h>
+#ifdef NO_INIT
+int inotify_init1(int flags) { (void)flags; errno = NO_INIT; return -1; }
+#else
+int inotify_add_watch(int fd, const char *path, uint32_t mask)
+{ (void)fd; (void)path; (void)mask; errno = NO_ADD_WATCH; return -1; }
+#endif
+";
+
+/// A stream that ends takes the watching with it, and that is said.
+#[test]
+fn end_of_the_stream_is_announced() {
+    let leaks = isolated!();
+    let folder = crate::common::refusals::folder();
+    let releases = releases(folder.path());
+    let file = releases.join("current/lib/libx.so");
+    let mut watch = Watch::start_with(&file, folder.path(), "repeat = 3", |_| ());
+    let said = watch.wait_for("watching");
+    assert!(said.ends_with("; the run ends with its stream, after 3 messages"), "{said}");
+    assert_eq!(watch.command.wait().unwrap().code(), Some(0), "{:#?}", watch.seen);
+    leaks.bury_orphans();
+}
+
+/// A refusal is said once, with what goes on.
+#[test]
+fn refusal_is_said_once() {
+    let leaks = isolated!();
+    let folder = crate::common::refusals::folder();
+    let releases = releases(folder.path());
+    let file = releases.join("v1/lib/libx.so");
+    let mut watch = Watch::start(&file, folder.path());
+    watch.wait_for("watching");
+    let other = "fn schema(_: &Dictionary) -> Result<Schema> {\n        Ok(Schema::new([ArraySpec::new(\"y\", DType::U8, [1])])?)";
+    let same = "fn schema(_: &Dictionary) -> Result<Schema> {\n        Ok(Schema::new([ArraySpec::new(\"x\", DType::U8, [1])])?)";
+    let source = SOURCE
+        .replace(same, other)
+        .replace("NUMBER", "1")
+        .replace("array::<u8, Ix1>(\"x\")", "array::<u8, Ix1>(\"y\")");
+    fs::write(&file, bytes_of(&Package::new("watched-other-arrays", &source).build())).unwrap();
+    watch.wait_for("error: ");
+    watch.wait_for("the old producer goes on");
+    fs::write(&file, &builds()[1]).unwrap();
+    watch.wait_for("the producer was swapped: from batch ");
+    let about: Vec<&String> = watch.seen.iter().filter(|line| line.contains("array")).collect();
+    assert_eq!(about.len(), 1, "{:#?}", watch.seen);
+    assert_eq!(watch.end()["swaps"], 1);
+    leaks.bury_orphans();
+}
+
 #[test]
 fn replaced_file_is_swapped_if_it_is_a_plugin() {
     let leaks = isolated!();
     let folder = crate::common::refusals::folder();
-    let builds = [1, 2].map(|number| {
-        let source = SOURCE.replace("NUMBER", &number.to_string());
-        bytes_of(&Package::new(&format!("watched-file-{number}"), &source).build())
-    });
+    let builds = builds();
     let built = folder.path().join("built");
     fs::create_dir(&built).unwrap();
     let file = built.join("libwatched.so");

@@ -38,13 +38,13 @@ mod report;
 mod serve;
 mod simulation;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
+use cobuf::output;
 use cobuf::progress::{log_to_stderr, say};
 
 use self::args::Args;
@@ -99,7 +99,5 @@ fn measure(args: &Args, cases: &[&'static Case], plan: &Plan) -> Result<ExitCode
 }
 
 fn print(text: &str) -> Result<ExitCode> {
-    // A reader that has seen enough, such as `head`, is not an error.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    Ok(ExitCode::SUCCESS)
+    output::report(text).map(|()| ExitCode::SUCCESS)
 }

@@ -1,10 +1,14 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cobuf_host::{PluginKind, Workers, limits};
+
+use crate::numbers;
 
 /// A concurrent buffer: producer plugins in worker processes fill slots of shared memory with
 /// arrays.
@@ -22,13 +26,14 @@ const EXAMPLES: &str = "\
 Examples:
   cobuf run examples/digits.toml
   cobuf run examples/images.toml --workers 8 --set producer.height=96
-  cobuf run examples/fill.toml --batches 100 --any-order --report json
+  cobuf run examples/fill.toml --batches 100 --any-order --json
   cobuf run examples/digits.toml --checkpoint run.json --checkpoint-every 50
   cobuf run examples/digits.toml --resume run.json --workers auto
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf watch examples/fill.toml
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
+  cobuf new pipeline slides
   cobuf new producer my-decoder
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
@@ -46,7 +51,7 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   cobuf check plugins/digits-producer --pipeline examples/digits.toml
   cobuf check libmine.so --config '{\"batch_size\": 4}' --message '{\"items\": [1, 2]}' --json
-  cobuf check libmine.so --config @config.json --time-limit 5
+  cobuf check libmine.so --config config.toml --set batch_size=8 --time-limit 5
 
 Exit codes:
   0  no test failed
@@ -73,8 +78,8 @@ pub(crate) enum Command {
     /// random, and check that the result is the same: each batch once, the same content, nothing
     /// left behind.
     Chaos(ChaosArgs),
-    /// Make a crate for a new plugin: source, tests, a README, and a pipeline to run it in. Nothing
-    /// is downloaded.
+    /// Make crates for new plugins, in a workspace of their own: source, tests, a README, and a
+    /// pipeline to run them in. Nothing is downloaded.
     New(NewArgs),
     /// List the plugins that can be given by name, and whether they would load. Their code does not
     /// run.
@@ -101,21 +106,20 @@ pub(crate) struct RunArgs {
     /// The pipeline file (TOML). Paths in it are relative to its folder.
     pub(crate) pipeline: PathBuf,
     /// End after this many batches.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) batches: Option<u64>,
     /// The number of worker processes, or "auto" to find the number beyond which throughput does
     /// not rise. The default, if the pipeline gives none either, is one for each CPU.
-    #[arg(long, value_name = "N|auto", value_parser = workers)]
+    #[arg(long, value_name = "N|auto", value_parser = numbers::workers, allow_negative_numbers = true)]
     pub(crate) workers: Option<Workers>,
     /// The number of slots. The default, if the pipeline gives none either, is four for each
     /// worker.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::slots, allow_negative_numbers = true)]
     pub(crate) slots: Option<usize>,
     /// The run's seed.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
-    /// Deliver batches in the order of their messages (the default). --deterministic is its old
-    /// name.
+    /// Deliver batches in the order of their messages (the default).
     #[arg(long, alias = "deterministic", conflicts_with = "any_order")]
     pub(crate) ordered: bool,
     /// Deliver batches as they become ready.
@@ -125,7 +129,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// The number of batches from one checkpoint to the next.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) checkpoint_every: u64,
     /// Continue the run that wrote this checkpoint. The same file is written again, unless
     /// --checkpoint names another.
@@ -142,15 +146,15 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KIND=CHOICE")]
     pub(crate) on_failure: Vec<String>,
     /// The number of attempts at a message whose worker dies.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(1..=limits::MAX_ATTEMPTS), allow_negative_numbers = true)]
     pub(crate) max_attempts: Option<u32>,
     /// The time that a worker may take for a message. A worker that takes longer is killed, and its
     /// stack is shown.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) message_timeout: Option<f64>,
+    #[arg(long, value_name = "SECONDS", value_parser = numbers::deadline, allow_negative_numbers = true)]
+    pub(crate) message_timeout: Option<Duration>,
     /// The time that the commander may take for a message.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) commander_timeout: Option<f64>,
+    #[arg(long, value_name = "SECONDS", value_parser = numbers::deadline, allow_negative_numbers = true)]
+    pub(crate) commander_timeout: Option<Duration>,
     /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
     /// be repeated.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
@@ -158,10 +162,20 @@ pub(crate) struct RunArgs {
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,
-    /// The form of the summary: text for people on standard error, or json as one last line on
-    /// standard output.
-    #[arg(long, value_enum, default_value_t)]
+    /// Print the summary as one JSON object, the last line on standard output. The default is text
+    /// for people on standard error.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The old spelling of --json.
+    #[arg(long, value_enum, default_value_t, hide = true, conflicts_with = "json")]
     pub(crate) report: ReportFormat,
+}
+
+impl RunArgs {
+    /// Whether the summary is for programs.
+    pub(crate) fn json(&self) -> bool {
+        self.json || self.report == ReportFormat::Json
+    }
 }
 
 #[derive(Debug, Group)]
@@ -170,39 +184,32 @@ pub(crate) struct ChaosArgs {
     /// second or more.
     pub(crate) pipeline: PathBuf,
     /// The seed of the faults. The default is a different one each time; the report names it.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
     /// The average number of faults in a second.
-    #[arg(long, value_name = "R", default_value_t = 10.0)]
+    #[arg(long, value_name = "R", default_value_t = 10.0, value_parser = numbers::rate, allow_negative_numbers = true)]
     pub(crate) kills_per_second: f64,
     /// The time after which no new round begins.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
-    pub(crate) seconds: f64,
-    /// The time after which a process counts as hanging, in seconds. It must be longer than the
-    /// pipeline needs for any message.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.25)]
-    pub(crate) deadline: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
+    pub(crate) seconds: Duration,
+    /// The time after which a process counts as hanging. It must be longer than the pipeline needs
+    /// for any message.
+    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = numbers::deadline, allow_negative_numbers = true)]
+    pub(crate) deadline: Duration,
+    /// The number of worker processes of the undisturbed round; the others have up to two more. The
+    /// default, if the pipeline gives none either, is one for each CPU.
+    #[arg(long, value_name = "N", value_parser = numbers::number_of_workers(), allow_negative_numbers = true)]
+    pub(crate) workers: Option<usize>,
     /// The number of batches in a round, for a pipeline that has no end or a late one.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) batches: Option<u64>,
     /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
     /// be repeated.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Print the report as one JSON object on standard output.
+    /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// `--workers`: a number, or `auto`.
-fn workers(text: &str) -> Result<Workers, String> {
-    match text {
-        "auto" => Ok(Workers::auto()),
-        number => number
-            .parse()
-            .map(Workers::Fixed)
-            .map_err(|_| format!("{number:?} is wrong, expected a number or \"auto\"")),
-    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -217,45 +224,51 @@ pub(crate) struct InspectArgs {
     /// The plugin: a .so file, a package's folder, which is built first, or a name that is found in
     /// the folders of COBUF_PLUGIN_PATH.
     pub(crate) plugin: PathBuf,
-    /// A TOML file with a configuration of the plugin. The arrays are shown for it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    /// A configuration of the plugin, for which the arrays are shown: JSON, or a file with TOML or
+    /// JSON. A file may have @ before its name.
+    #[arg(long, value_name = "JSON|FILE")]
+    pub(crate) config: Option<OsString>,
     /// Set an entry of the configuration: KEY=VALUE, the value as in TOML. Can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Print one JSON object.
+    /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Group)]
 pub(crate) struct NewArgs {
-    /// The kind of plugin.
+    /// What to make: one plugin with a small one of the other kind, or both plugins of a pipeline.
     #[arg(value_enum)]
     pub(crate) kind: NewKind,
-    /// The new package's name.
+    /// The name of the package or the pipeline.
     pub(crate) name: String,
-    /// The package's folder, which must not exist. The default is the name, in the current folder.
+    /// Its folder, which must not exist. The default is the name, in the current folder.
     pub(crate) folder: Option<PathBuf>,
-    /// Depend on the cobuf-plugin-api in this folder instead of the one on crates.io.
+    /// Depend on the cobuf-plugin-api in this folder. The default is the checkout that this command
+    /// was built from, if it is still there, and otherwise crates.io.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) plugin_api: Option<PathBuf>,
 }
 
-/// The kind of a new plugin.
+/// What `cobuf new` makes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum NewKind {
-    /// Fills arrays, in worker processes.
+    /// Both plugins in one workspace, and a pipeline of the two.
+    Pipeline,
+    /// A plugin that fills arrays, in worker processes.
     Producer,
-    /// Says what to produce, with one message for each batch.
+    /// A plugin that says what to produce, with one message for each batch.
     Commander,
 }
 
-impl From<NewKind> for PluginKind {
-    fn from(kind: NewKind) -> Self {
-        match kind {
-            NewKind::Producer => Self::Producer,
-            NewKind::Commander => Self::Commander,
+impl NewKind {
+    /// The plugin that was asked for, if it was one.
+    pub(crate) fn plugin(self) -> Option<PluginKind> {
+        match self {
+            Self::Pipeline => None,
+            Self::Producer => Some(PluginKind::Producer),
+            Self::Commander => Some(PluginKind::Commander),
         }
     }
 }
@@ -264,7 +277,7 @@ impl From<NewKind> for PluginKind {
 pub(crate) struct ListArgs {
     /// The folders to look in. The default is those of COBUF_PLUGIN_PATH.
     pub(crate) folders: Vec<PathBuf>,
-    /// Print one JSON list.
+    /// Print one JSON list on standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -273,29 +286,33 @@ pub(crate) struct ListArgs {
 pub(crate) struct CheckArgs {
     /// The plugin: a .so file, or a package's folder, which is built first.
     pub(crate) plugin: PathBuf,
-    /// The plugin's configuration: JSON, or @ and the name of a JSON file.
-    #[arg(long, value_name = "JSON|@FILE")]
-    pub(crate) config: Option<String>,
-    /// A message that the producer can produce: JSON, or @ and the name of a JSON file. Can be
-    /// repeated.
-    #[arg(long, value_name = "JSON|@FILE")]
-    pub(crate) message: Vec<String>,
+    /// The plugin's configuration: JSON, or a file with TOML or JSON. A file may have @ before its
+    /// name.
+    #[arg(long, value_name = "JSON|FILE")]
+    pub(crate) config: Option<OsString>,
+    /// Set an entry of the configuration, also of the pipeline's: KEY=VALUE, the value as in TOML.
+    /// Can be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A message that the producer can produce: as --config. Can be repeated.
+    #[arg(long, value_name = "JSON|FILE")]
+    pub(crate) message: Vec<OsString>,
     /// A pipeline file with the plugin's configuration. A producer gets the first messages of the
     /// pipeline's commander.
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
     /// The run's seed that the plugin gets.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
     /// The time that each process of a test may take. A process that takes longer is killed, and
     /// its stack is shown.
-    #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_EXAMINATION_LIMIT.as_secs_f64())]
-    pub(crate) time_limit: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = numbers::seconds(Duration::from_millis(1)), allow_negative_numbers = true)]
+    pub(crate) time_limit: Duration,
     /// The length of the first of five windows in which leaks are looked for. The others have as
     /// many messages.
-    #[arg(long, value_name = "SECONDS", default_value_t = limits::DEFAULT_SOAK.as_secs_f64())]
-    pub(crate) soak: f64,
-    /// Print one JSON object.
+    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
+    pub(crate) soak: Duration,
+    /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -305,20 +322,23 @@ pub(crate) struct BenchArgs {
     /// The pipeline file (TOML). Paths in it are relative to its folder.
     pub(crate) pipeline: PathBuf,
     /// The number of runs. The report shows the median, the least and the greatest.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = numbers::whole(1..=usize::MAX), allow_negative_numbers = true)]
     pub(crate) runs: usize,
     /// About how long the pipeline is measured, all runs together.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
-    pub(crate) seconds: f64,
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = numbers::seconds(Duration::from_nanos(1)), allow_negative_numbers = true)]
+    pub(crate) seconds: Duration,
     /// End each run after this many batches.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(2..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) batches: Option<u64>,
     /// The number of worker processes.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::number_of_workers(), allow_negative_numbers = true)]
     pub(crate) workers: Option<usize>,
     /// The number of slots.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::slots, allow_negative_numbers = true)]
     pub(crate) slots: Option<usize>,
+    /// The run's seed.
+    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
+    pub(crate) seed: Option<u64>,
     /// Deliver batches as they become ready.
     #[arg(long)]
     pub(crate) any_order: bool,

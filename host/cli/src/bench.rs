@@ -2,7 +2,6 @@
 //! limits each.
 
 use std::fmt;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use anyhow::{Result, ensure};
 use cobuf::measure::figure::Figure;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
+use cobuf::output;
 use cobuf::progress::say;
 use cobuf_host::{LimitedBy, Pipeline, StreamError};
 use serde::Serialize;
@@ -28,6 +28,8 @@ struct BenchReport {
     pipeline: String,
     workers: usize,
     slots: usize,
+    /// The seed, if the command line or the pipeline gives one.
+    seed: Option<u64>,
     ordered: bool,
     /// The old name of `ordered`, for programs that read older reports.
     deterministic: bool,
@@ -53,11 +55,10 @@ struct Run {
 }
 
 pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
-    let plan = Plan::new(args.seconds, args.runs)?;
+    let plan = Plan::new(args.seconds.as_secs_f64(), args.runs)?;
     let measured = measure(args, &plan).and_then(|report| {
         let report = if args.json { serde_json::to_string(&report)? } else { report.to_string() };
-        // A closed pipe, as `head` leaves, is no error.
-        let _ = writeln!(std::io::stdout(), "{report}");
+        output::report(&report)?;
         Ok(ExitCode::SUCCESS)
     });
     plan.signals.exit_code().map_or(measured, Ok)
@@ -66,7 +67,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
 /// Builds the plugins once, then runs the pipeline several times.
 fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let path = &args.pipeline;
-    say(&format!("measuring {}, for about {} s", path.display(), args.seconds));
+    say(&format!("measuring {}, for about {} s", path.display(), args.seconds.as_secs_f64()));
     let pipeline = pipeline::read(path, &args.set)?.built()?;
     let rounds = plan.rounds(&[()], |(), window| run(&pipeline, args, window))?;
     let runs = &rounds[0];
@@ -74,10 +75,11 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let last = &runs[runs.len() - 1];
     Ok(BenchReport {
         machine: Machine::here(),
-        seconds: args.seconds,
+        seconds: args.seconds.as_secs_f64(),
         pipeline: path.display().to_string(),
         workers: last.workers,
         slots: last.slots,
+        seed: args.seed.or(pipeline.seed()),
         ordered: last.ordered,
         deterministic: last.ordered,
         batches: runs.iter().map(|run| run.batches).collect(),

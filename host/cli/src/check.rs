@@ -1,56 +1,51 @@
 //! `cobuf check`: puts a plugin through the tests of `cobuf_host::conformance`, and prints the
 //! findings.
 
-use std::fs;
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cobuf_host::conformance::{Examination, Finding, Outcome, Report};
 use cobuf_host::{Dictionary, Pipeline, Plugin};
 
 use crate::args::CheckArgs;
+use crate::dictionary::{self, Given};
+use cobuf::output;
 
 /// The exit code if a test failed.
 const FAILED: u8 = 1;
 
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let report = examination(args)?.run()?;
-    let text = if args.json { as_json(&report)? } else { as_table(&report, std::io::stdout().is_terminal()) };
-    // A closed pipe, as `head` leaves, is no error.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let text =
+        if args.json { as_json(&report)? } else { as_table(&report, output::in_colour(&std::io::stdout())) };
+    output::report(&text)?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn examination(args: &CheckArgs) -> Result<Examination> {
     let plugin = Plugin::at(&args.plugin).built()?;
-    let limit = Duration::try_from_secs_f64(args.time_limit).context("the time limit is wrong")?;
-    let soak = Duration::try_from_secs_f64(args.soak).context("the soak time is wrong")?;
-    let mut examination = Examination::of(plugin).time_limit(limit).soak(soak);
+    let kind = plugin.manifest().map(|manifest| manifest.kind);
+    let mut examination = Examination::of(plugin).time_limit(args.time_limit).soak(args.soak);
+    let mut configured = None;
     if let Some(path) = &args.pipeline {
-        examination = examination.pipeline(&Pipeline::read(path)?)?;
+        let pipeline = Pipeline::read(path)?;
+        // If the file is no plugin, the first finding says so.
+        configured = kind.ok().map(|kind| pipeline.config(kind).clone());
+        examination = examination.pipeline(&pipeline)?;
     }
     if let Some(seed) = args.seed {
         examination = examination.seed(seed);
     }
-    if let Some(config) = &args.config {
-        examination = examination.config(read_dictionary("--config", config)?);
+    if let Some(config) = dictionary::config(args.config.as_deref(), configured, &args.set)? {
+        examination = match config.folder() {
+            Some(folder) => examination.working_directory(folder),
+            None => examination,
+        };
+        examination = examination.config(config.entries);
     }
     let messages: Result<Vec<Dictionary>> =
-        args.message.iter().map(|message| read_dictionary("--message", message)).collect();
+        args.message.iter().map(|value| Ok(Given::read("--message", value)?.entries)).collect();
     Ok(examination.messages(messages?))
-}
-
-/// Reads JSON, or `@` and the name of a JSON file.
-fn read_dictionary(option: &str, text: &str) -> Result<Dictionary> {
-    let json = match text.strip_prefix('@') {
-        Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {file} for {option}"))?,
-        None => text.to_owned(),
-    };
-    serde_json::from_str(&json).with_context(|| {
-        format!("{option} {text:?} is wrong, expected a JSON object, or @ and a file with one")
-    })
 }
 
 fn as_json(report: &Report) -> Result<String> {
@@ -84,8 +79,15 @@ fn as_table(report: &Report, colours: bool) -> String {
         count(Outcome::Failed),
         count(Outcome::Skipped)
     ));
+    if report.finding("produce").is_some_and(|finding| finding.outcome == Outcome::Skipped) {
+        lines.push(MESSAGES.to_owned());
+    }
     lines.join("\n")
 }
+
+/// How to have the tests made that were skipped for want of a message.
+const MESSAGES: &str = "most tests need messages that this producer can do: give one with --message '{\"KEY\": VALUE}', \
+                        or those of a commander with --pipeline FILE";
 
 /// An outcome's colour on a terminal: green, dim, yellow, red.
 fn colour(outcome: Outcome) -> &'static str {

@@ -1,49 +1,26 @@
 //! `cobuf inspect`: a plugin's manifest and declarations.
 
-use std::io::Write;
-
-use anyhow::{Context, Result};
-use cobuf_host::{Declarations, Dictionary, Inspection, ManifestInfo, Plugin};
+use anyhow::Result;
+use cobuf_host::{Declarations, Inspection, ManifestInfo, Plugin};
 
 use crate::args::InspectArgs;
+use crate::{config_schema, dictionary};
+use cobuf::output::report;
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
-    let config = read_config(args)?;
+    let config = dictionary::config(args.config.as_deref(), None, &args.set)?;
     let plugin = Plugin::at(&args.plugin).built()?;
     let manifest = plugin.manifest()?;
-    let working_directory =
-        args.config.as_ref().and_then(|file| Some(file.canonicalize().ok()?.parent()?.to_owned()));
     let mut inspection = Inspection::of(plugin);
     if let Some(config) = config {
-        inspection = inspection.config(config);
-    }
-    if let Some(folder) = working_directory {
-        inspection = inspection.working_directory(folder);
+        if let Some(folder) = config.folder() {
+            inspection = inspection.working_directory(folder);
+        }
+        inspection = inspection.config(config.entries);
     }
     let declared = inspection.run()?;
     let text = if args.json { as_json(&manifest, &declared)? } else { as_text(&manifest, &declared)? };
-    // A closed pipe, as `head` leaves, is no error.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    Ok(())
-}
-
-/// The configuration from a file and from settings, if either was given.
-fn read_config(args: &InspectArgs) -> Result<Option<Dictionary>> {
-    let mut config = match &args.config {
-        Some(file) => {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            Some(
-                toml::from_str(&text)
-                    .with_context(|| format!("the configuration file {} is wrong", file.display()))?,
-            )
-        }
-        None => None,
-    };
-    for setting in &args.set {
-        cobuf_host::set_entry(config.get_or_insert_default(), setting)?;
-    }
-    Ok(config)
+    report(&text)
 }
 
 fn as_json(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
@@ -67,50 +44,11 @@ fn as_text(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
     ];
     let schema: serde_json::Value = serde_json::from_str(&declared.config_schema)?;
     lines.push("configuration".to_owned());
-    lines.extend(config_lines(&schema));
+    lines.extend(config_schema::lines(&schema));
     if let Some(schema) = &declared.schema {
         lines.push("arrays of a slot".to_owned());
         lines.extend(schema.arrays().iter().map(|array| format!("  {array}, {} bytes", array.bytes())));
         lines.push(format!("  {} bytes in all", schema.bytes()));
     }
     Ok(lines.join("\n"))
-}
-
-/// A line for each field of the configuration: name, type, whether it is required, description.
-fn config_lines(schema: &serde_json::Value) -> Vec<String> {
-    let required: Vec<&str> = match schema.get("required").and_then(|list| list.as_array()) {
-        Some(list) => list.iter().filter_map(|name| name.as_str()).collect(),
-        None => Vec::new(),
-    };
-    let Some(fields) = schema.get("properties").and_then(|fields| fields.as_object()) else {
-        return vec!["  any dictionary".to_owned()];
-    };
-    let line = |(name, field): (&String, &serde_json::Value)| {
-        let need = match field.get("default") {
-            Some(default) => format!("default {default}"),
-            None if required.contains(&name.as_str()) => "required".to_owned(),
-            None => "optional".to_owned(),
-        };
-        let description = field.get("description").and_then(|text| text.as_str()).unwrap_or_default();
-        format!("  {name} ({}, {need}): {}", type_name(field), description.replace('\n', " "))
-    };
-    fields.iter().map(line).collect()
-}
-
-/// A JSON Schema's type in a word or two.
-fn type_name(field: &serde_json::Value) -> String {
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    if let Some(format) = field.get("format").and_then(text) {
-        return format;
-    }
-    match field.get("type") {
-        Some(serde_json::Value::String(name)) => name.clone(),
-        Some(serde_json::Value::Array(names)) => {
-            names.iter().filter_map(text).collect::<Vec<_>>().join(" or ")
-        }
-        _ => field.get("$ref").and_then(text).map_or_else(
-            || "one of several".to_owned(),
-            |reference| reference.rsplit('/').next().unwrap_or_default().to_owned(),
-        ),
-    }
 }

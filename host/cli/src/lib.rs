@@ -3,12 +3,14 @@
 //!
 //! ```text
 //!   measure   measuring in turns: how long, how often, medians, spreads, the machine
+//!   output    reports on standard output
 //!   progress  the progress bar, and logs
 //!   signals   Ctrl-C, SIGTERM, SIGHUP
 //!   terminal  the thread that writes to standard error
 //! ```
 
 pub mod measure;
+pub mod output;
 pub mod progress;
 pub mod signals;
 mod terminal;

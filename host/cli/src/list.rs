@@ -1,19 +1,17 @@
 //! `cobuf list`: the plugins that can be given by name, and whether they would load.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use cobuf_host::{FoundPlugin, PLUGIN_PATH, find_plugins, plugin_path};
 
 use crate::args::ListArgs;
+use cobuf::output::report;
 
 pub(crate) fn list(args: &ListArgs) -> Result<()> {
     let found = find_plugins(&folders(args)?)?;
     let text = if args.json { as_json(&found)? } else { as_table(&found) };
-    // A closed pipe, as `head` leaves, is no error.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    Ok(())
+    report(&text)
 }
 
 /// The folders that were given, which must all exist. If none was given: those of the environment,
@@ -45,7 +43,7 @@ fn as_json(found: &[FoundPlugin]) -> Result<String> {
                 "kind": manifest.map(|manifest| manifest.kind),
                 "version": manifest.map(|manifest| &manifest.version),
                 "api_version": manifest.map(|manifest| &manifest.api_version),
-                "path": plugin.path,
+                "path": plugin.path.to_string_lossy(), // JSON has no other texts than Unicode
                 "loads": plugin.refusal.is_none(),
                 "refusal": refusal(plugin),
                 "shadowed": plugin.shadowed,

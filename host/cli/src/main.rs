@@ -2,15 +2,16 @@
 //! prints shell completions.
 //!
 //! ```text
-//!   args      the command line
+//!   args      the command line; numbers, dictionary: values of its options
 //!   pipeline  pipeline files, and the changes that the command line makes
 //!   run       `cobuf run`: the loop over the batches
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
-//!   report    the summary of a run, for people and for programs
+//!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
+//!   completions `cobuf completions`: what a shell offers
 //!   new       `cobuf new`: a crate for a plugin, from templates
 //!   list      `cobuf list`: the plugins that can be given by name
-//!   inspect   `cobuf inspect`: a plugin's manifest and declarations
+//!   inspect   `cobuf inspect`: a plugin's manifest and declarations; config_schema: its fields
 //!   check     `cobuf check`: whether a plugin does what a host relies on
 //!   bench     `cobuf bench`: how fast a pipeline is
 //! ```
@@ -26,9 +27,14 @@ mod args;
 mod bench;
 mod chaos;
 mod check;
+mod completions;
+mod config_schema;
+mod dictionary;
+mod failure;
 mod inspect;
 mod list;
 mod new;
+mod numbers;
 mod pipeline;
 mod report;
 mod run;
@@ -36,19 +42,44 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use anyhow::Result;
+use clap::Parser;
 
 use args::{Args, Command, RunArgs};
+use cobuf::output::{self, ReportLost};
 use cobuf::progress::{finish, log_to_stderr, say};
+use completions::completions;
 
+/// The exit code if the report could not be written, or something that was asked for failed.
+const FAILED: u8 = 1;
 /// The exit code if nothing could be started.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
     cobuf::signals::take_harmless();
-    let args = Args::parse();
+    let done = match Args::try_parse() {
+        Ok(args) => perform(args),
+        Err(asked) if !asked.use_stderr() => help(&asked).map(|()| ExitCode::SUCCESS),
+        Err(wrong) => wrong.exit(),
+    };
+    let code = done.unwrap_or_else(|error| {
+        say(&format!("error: {error:#}"));
+        ExitCode::from(if error.is::<ReportLost>() { FAILED } else { CANNOT_START })
+    });
+    finish();
+    code
+}
+
+/// The help and the version are reports as well.
+fn help(asked: &clap::Error) -> Result<()> {
+    let text = asked.render();
+    let coloured = output::in_colour(&std::io::stdout());
+    output::report(&if coloured { text.ansi().to_string() } else { text.to_string() })
+}
+
+fn perform(args: Args) -> Result<ExitCode> {
     log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
-    let done = match args.command {
+    match args.command {
         Command::Run(run) => run::run(&run),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
@@ -57,15 +88,6 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check::check(&check),
         Command::Bench(bench) => bench::bench(&bench),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "cobuf", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
-        }
-    };
-    let code = done.unwrap_or_else(|error| {
-        say(&format!("error: {error:#}"));
-        ExitCode::from(CANNOT_START)
-    });
-    finish();
-    code
+        Command::Completions { shell } => output::report(&completions(shell)).map(|()| ExitCode::SUCCESS),
+    }
 }

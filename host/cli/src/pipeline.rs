@@ -1,7 +1,6 @@
 //! The changes that the command line makes to a pipeline.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{HostBuilder, OnFailure, Pipeline, ReportKind};
@@ -28,8 +27,7 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
     replace!(
         args.batches => limit, args.workers => workers, args.slots => slots, args.seed => seed,
         args.max_attempts => max_attempts,
-        args.message_timeout.map(|value| seconds("--message-timeout", value)).transpose()? => message_timeout,
-        args.commander_timeout.map(|value| seconds("--commander-timeout", value)).transpose()? => commander_timeout,
+        args.message_timeout => message_timeout, args.commander_timeout => commander_timeout,
         args.dead_letters.as_ref() => dead_letters
     );
     for setting in &args.on_failure {
@@ -55,6 +53,9 @@ pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Resul
     if let Some(slots) = args.slots {
         builder = builder.slots(slots);
     }
+    if let Some(seed) = args.seed {
+        builder = builder.seed(seed);
+    }
     Ok(if args.any_order { builder.ordered(false) } else { builder })
 }
 
@@ -79,9 +80,4 @@ fn on_failure(setting: &str) -> Result<Vec<(ReportKind, OnFailure)>> {
         KINDS.into_iter().filter(|known| kind == "all" || kind == known.to_string()).collect();
     ensure!(!kinds.is_empty(), wrong());
     Ok(kinds.into_iter().map(|kind| (kind, choice)).collect())
-}
-
-fn seconds(option: &str, value: f64) -> Result<Duration> {
-    Duration::try_from_secs_f64(value)
-        .with_context(|| format!("{option} is {value}, expected a number of seconds"))
 }

@@ -11,10 +11,12 @@ use cobuf_host::{
     Batch, Checkpoint, Host, Next, Pipeline, PipelineError, PluginError, PluginKind, Source, StartError, StreamError,
 };
 
-use crate::args::{ReportFormat, RunArgs};
+use crate::args::RunArgs;
+use crate::failure;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
+use cobuf::output;
 use cobuf::progress::{Progress, say};
 use cobuf::signals::{self, Signals};
 
@@ -78,12 +80,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         host.stop();
         Ok((report, unwritten, course.interrupted))
     })?;
-    let told = match args.report {
-        ReportFormat::Text => {
-            say(&report.to_string());
-            Ok(())
-        }
-        ReportFormat::Json => report_on_stdout(&serde_json::to_string(&report)?),
+    let told = if args.json() {
+        report_on_stdout(&serde_json::to_string(&report)?)
+    } else {
+        say(&report.to_string());
+        Ok(())
     };
     if let Err(error) = &told {
         say(&format!("error: {error:#}"));
@@ -238,13 +239,6 @@ impl Consumer<'_> {
             }
             return;
         }
-        let attempts = match &error {
-            StreamError::Batch(error) => error.attempts().to_vec(),
-            _ => Vec::new(),
-        };
-        say(&format!("error: {:#}", anyhow::Error::new(error)));
-        for (number, attempt) in (1..).zip(attempts) {
-            say(&format!("  attempt {number}: {}", attempt.to_string().replace('\n', "\n  ")));
-        }
+        say(&failure::told(error));
     }
 }

@@ -321,7 +321,9 @@ impl HostBuilder {
 
     /// Ends the stream after this many messages, if the commander does not end it earlier.
     ///
-    /// Default: the commander alone ends it. A resumed run counts the messages of the earlier run.
+    /// Default: the commander alone ends it. At least 1, otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). A resumed run counts the messages
+    /// of the earlier run.
     ///
     /// ```
     /// # use cobuf_host::Host;
@@ -532,7 +534,8 @@ impl HostBuilder {
     }
 
     /// What commander and workers do before they open their plugin: environment variables, working
-    /// directory, niceness. Default: nothing.
+    /// directory, niceness (-20 to 19, otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange)). Default: nothing.
     ///
     /// ```
     /// # use cobuf_host::{Host, ProcessSetup};

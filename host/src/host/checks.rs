@@ -18,6 +18,10 @@ use crate::stream::dead_letters::{self, DeadLetters};
 use crate::stream::history::History;
 use crate::supervisor::run::Care;
 
+/// The system's range of niceness; it would cut a number beyond without a word.
+const LEAST_NICE: i32 = -20;
+const MOST_NICE: i32 = 19;
+
 /// The checked numbers of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Numbers {
@@ -63,7 +67,13 @@ impl HostBuilder {
             Some(Workers::Fixed(workers)) => (workers, None),
             Some(Workers::Auto { from, up_to }) => (from, Some(up_to)),
         };
-        let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
+        if let Some(limit) = self.limit {
+            in_range("the setting limit (batches in a pipeline file)", limit, 1, u64::MAX)?;
+        }
+        if let Some(nice) = self.process_setup.nice {
+            in_range("the setting nice", nice, LEAST_NICE, MOST_NICE)?;
+        }
+        let workers = in_range("the setting workers", workers, 1, limits::MAX_WORKERS)?;
         let tune_up_to = tune_up_to
             .map(|most| in_range("the most workers to try", most, 1, limits::MAX_WORKERS))
             .transpose()?
@@ -72,14 +82,10 @@ impl HostBuilder {
         Ok(Numbers {
             workers,
             tune_up_to,
-            slots: in_range(
-                "the number of slots",
-                self.slots.unwrap_or(default_slots),
-                1,
-                limits::MAX_SLOTS,
-            )?,
-            message_capacity: in_range(
-                "the message capacity in bytes",
+            slots: in_range("the setting slots", self.slots.unwrap_or(default_slots), 1, limits::MAX_SLOTS)?,
+            message_capacity: in_range_of(
+                "the setting message_capacity",
+                " bytes",
                 self.message_capacity,
                 limits::MIN_MESSAGE_CAPACITY,
                 limits::MAX_MESSAGE_CAPACITY,
@@ -99,12 +105,21 @@ impl HostBuilder {
 
     /// The checked settings for failures and deadlines.
     pub(crate) fn care(&self) -> Result<Care, StartError> {
-        let most = limits::MAX_ATTEMPTS as usize;
-        in_range("the number of attempts", self.max_attempts as usize, 1, most)?;
-        for timeout in [self.message_timeout, self.commander_timeout].into_iter().flatten() {
-            let least = limits::MIN_TIMEOUT.as_millis() as usize;
-            let milliseconds = usize::try_from(timeout.as_millis()).unwrap_or(usize::MAX);
-            in_range("a deadline in milliseconds", milliseconds, least, usize::MAX)?;
+        in_range("the setting max_attempts", self.max_attempts, 1, limits::MAX_ATTEMPTS)?;
+        let deadlines = [
+            (
+                "the setting message_timeout (message_timeout_seconds in a pipeline file)",
+                self.message_timeout,
+            ),
+            (
+                "the setting commander_timeout (commander_timeout_seconds in a pipeline file)",
+                self.commander_timeout,
+            ),
+        ];
+        for (what, timeout) in deadlines {
+            let Some(timeout) = timeout else { continue };
+            let (least, most) = (limits::MIN_TIMEOUT.as_millis(), limits::LONGEST_WAIT.as_millis());
+            in_range_of(what, " ms", timeout.as_millis(), least, most)?;
         }
         Ok(Care {
             max_attempts: self.max_attempts,
@@ -150,11 +165,29 @@ impl HostBuilder {
     }
 }
 
-pub(crate) fn in_range(
+/// Checks a plain number.
+pub(crate) fn in_range<N: Copy + TryInto<i128>>(
     what: &'static str,
-    value: usize,
-    least: usize,
-    most: usize,
-) -> Result<usize, OutOfRange> {
-    if (least..=most).contains(&value) { Ok(value) } else { Err(OutOfRange { what, value, least, most }) }
+    value: N,
+    least: N,
+    most: N,
+) -> Result<N, OutOfRange> {
+    in_range_of(what, "", value, least, most)
+}
+
+/// Checks a number of this unit, which begins with a space.
+fn in_range_of<N: Copy + TryInto<i128>>(
+    what: &'static str,
+    unit: &'static str,
+    value: N,
+    least: N,
+    most: N,
+) -> Result<N, OutOfRange> {
+    let wide = |number: N| number.try_into().unwrap_or(i128::MAX);
+    let (given, least, most) = (wide(value), wide(least), wide(most));
+    if (least..=most).contains(&given) {
+        Ok(value)
+    } else {
+        Err(OutOfRange { what, value: given, least, most, unit })
+    }
 }

@@ -166,15 +166,17 @@ fn copy_advice(reason: &std::io::Error) -> &'static str {
 
 /// A number that is out of its range. The setting stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is {value}, expected {least} to {most}")]
+#[error("{what} is {value}{unit}, expected {least} to {most}{unit}")]
 #[non_exhaustive]
 pub struct OutOfRange {
-    /// The name of the number, such as `the number of workers`.
+    /// The name of the number, such as `the setting workers`.
     pub what: &'static str,
     /// The number that was given.
-    pub value: usize,
+    pub value: i128,
     /// The least valid number.
-    pub least: usize,
+    pub least: i128,
     /// The greatest valid number.
-    pub most: usize,
+    pub most: i128,
+    /// The unit of all three with a space before it, such as ` ms`; empty for a plain number.
+    pub unit: &'static str,
 }

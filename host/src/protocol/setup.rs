@@ -22,8 +22,8 @@ pub struct ProcessSetup {
     /// The working directory; `None`, the default, means that of the host.
     #[serde(default, with = "crate::path_bytes")]
     pub working_directory: Option<PathBuf>,
-    /// A number that is added to the process's niceness. A positive one makes the process give way
-    /// to others.
+    /// A number from -20 to 19 that is added to the process's niceness. A positive one makes the
+    /// process give way to others.
     pub nice: Option<i32>,
 }
 

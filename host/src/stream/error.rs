@@ -94,13 +94,15 @@ fn attempts_at(attempts: u32) -> String {
 
 /// One batch that could not be produced.
 ///
-/// Its text names batch, worker and message; its source is the producer's error with its causes.
+/// Its text names batch and worker; its source is the producer's error with its causes. The message
+/// may be long, so it is not part of the text: print [`message`](Self::message) after the causes.
 ///
 /// ```
 /// use cobuf_host::BatchError;
 ///
 /// fn log(error: &BatchError) {
 ///     eprintln!("{error}: {}", error.chain().join(": "));
+///     eprintln!("the message: {}", error.message());
 ///     error.attempts().iter().for_each(|attempt| eprintln!("{attempt}"));
 /// }
 /// ```
@@ -156,15 +158,9 @@ impl BatchError {
     }
 }
 
-/// The most bytes of a message that an error shows.
-const SHOWN_MESSAGE_BYTES: usize = 300;
-
 impl std::fmt::Display for BatchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let message = self.message.to_string();
-        let shown = &message[..message.floor_char_boundary(SHOWN_MESSAGE_BYTES)];
-        let cut = if shown.len() < message.len() { "…" } else { "" };
-        write!(f, "batch {} failed in worker {} on the message {shown}{cut}", self.sequence, self.worker)
+        write!(f, "batch {} failed in worker {}", self.sequence, self.worker)
     }
 }
 

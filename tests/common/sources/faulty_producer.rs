@@ -87,6 +87,10 @@ impl Producer for FaultyProducer {
             }
             (other, _) => bail!("index is {other}, expected an integer"),
         };
+        if self.0.has("metadata-time") {
+            let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
+            slot.set_metadata(&Dictionary::new().with("took", nanos))?;
+        }
         let mut x = slot.array::<u8, Ix1>("x")?;
         let end = x.as_mut_ptr().wrapping_add(x.len());
         let before = x[42];

@@ -19,13 +19,12 @@ mod remains;
 mod report;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, Pipeline, ReportKind, limits};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
@@ -36,6 +35,7 @@ use self::remains::Remains;
 use self::report::Report;
 use crate::args::ChaosArgs;
 use crate::pipeline;
+use cobuf::output;
 use cobuf::progress::say;
 
 /// The exit code if a round differed.
@@ -50,13 +50,12 @@ const MORE_WORKERS: usize = 2;
 pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = args.seed.unwrap_or(now.as_nanos() as u64);
-    ensure!(args.kills_per_second > 0.0, "kills-per-second is {}, expected above 0", args.kills_per_second);
-    let deadline = Duration::try_from_secs_f64(args.deadline).context("the deadline is wrong")?;
     let pipeline = pipeline::read(&args.pipeline, &args.set)?;
     let mut chaos = Chaos {
         pipeline: pipeline.built()?,
         batches: args.batches,
-        deadline,
+        deadline: args.deadline,
+        workers: args.workers,
         rate: args.kills_per_second,
         dice: Rng::seed_from_u64(seed),
         report: Report::new(seed, args),
@@ -66,7 +65,7 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
     chaos.run(args.seconds)?;
     let report = chaos.report;
     if args.json {
-        writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;
+        output::report(&serde_json::to_string(&report)?)?;
     } else {
         say(&report.to_string());
     }
@@ -78,13 +77,15 @@ struct Chaos {
     /// The number of batches in a round, once it is known.
     batches: Option<u64>,
     deadline: Duration,
+    /// The number of workers of the undisturbed round, if it is not the pipeline's.
+    workers: Option<usize>,
     rate: f64,
     dice: Rng,
     report: Report,
 }
 
 impl Chaos {
-    fn run(&mut self, seconds: f64) -> Result<()> {
+    fn run(&mut self, time: Duration) -> Result<()> {
         let host = self.builder()?.start()?;
         let total = host.batches().total();
         self.batches = self.batches.or(self.pipeline.batches()).or(total).or(Some(DEFAULT_BATCHES));
@@ -96,7 +97,7 @@ impl Chaos {
         }
         self.report.expect(&expected);
         let started = Instant::now();
-        while started.elapsed().as_secs_f64() < seconds && self.report.passed {
+        while started.elapsed() < time && self.report.passed {
             let (ordered, more) = (self.dice.random(), self.dice.random_range(0..=MORE_WORKERS));
             let builder = self.builder()?.ordered(ordered).workers(workers + more);
             let before = Remains::now()?;
@@ -122,6 +123,9 @@ impl Chaos {
         let mut builder = self.pipeline.builder()?;
         if let Some(batches) = self.batches {
             builder = builder.limit(batches);
+        }
+        if let Some(workers) = self.workers {
+            builder = builder.workers(workers);
         }
         for kind in [ReportKind::Crash, ReportKind::Timeout] {
             builder = builder.on_commander_failure(kind, OnCommanderFailure::Restart);

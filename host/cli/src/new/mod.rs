@@ -1,98 +1,127 @@
-//! `cobuf new`: a complete crate for a plugin, from templates that are in this executable.
+//! `cobuf new`: complete crates for plugins, from templates that are in this executable.
 //!
 //! ```text
-//!   noise/                    a cargo workspace of its own, wherever it is made
-//!     Cargo.toml  src/lib.rs  the plugin that was asked for
-//!     commander/              a small plugin of the other kind, to run it with
-//!     noise.toml              a pipeline of the two
-//!     README.md  .gitignore
+//!   new producer noise                       new pipeline noise
+//!   noise/   a workspace wherever it is      noise/   a workspace wherever it is
+//!     Cargo.toml  src/lib.rs  the plugin       Cargo.toml
+//!     commander/  one to run it with           producer/  commander/  two plugins
+//!     noise.toml  a pipeline of the two        noise.toml             a pipeline of the two
+//!     README.md  .gitignore                    README.md  .gitignore
 //! ```
 //!
 //! A pipeline needs both kinds of plugin, and a new author has neither. So both come as source, and
-//! `cobuf run noise.toml` needs only cargo. The same two templates serve both commands.
+//! `cobuf run noise.toml` needs only cargo. The same two templates serve all of them; `api` says
+//! where the plugins' only dependency comes from.
 //!
 //! Invariant: the folder exists whole or not at all. It is written under another name beside its
 //! place, and then renamed.
 
+mod api;
 mod name;
 
 use std::fs::{self, Permissions};
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::PluginKind;
 
-use crate::args::NewArgs;
-
-/// The version of cobuf-plugin-api that this command speaks: they are released together.
-const API_VERSION: &str = env!("CARGO_PKG_VERSION");
+use self::api::Api;
+use crate::args::{NewArgs, NewKind};
+use cobuf::output::report;
 
 /// The values of the templates' placeholders.
-struct Crate<'a> {
-    kind: PluginKind,
+struct Crates<'a> {
+    kind: NewKind,
     name: &'a str,
-    /// The package of the other kind beside it.
-    partner: String,
-    /// The dependency on cobuf-plugin-api, as TOML.
-    plugin_api: String,
+    api: Api,
 }
 
 /// A file's path in the new folder, and its content.
 type NewFile = (String, String);
 
 pub(crate) fn new(args: &NewArgs) -> Result<()> {
-    let kind = PluginKind::from(args.kind);
     name::check(&args.name)?;
-    let crate_ = Crate {
-        kind,
-        name: &args.name,
-        partner: name::of_partner(&args.name, kind),
-        plugin_api: plugin_api(args.plugin_api.as_deref())?,
-    };
+    let api = Api::find(args.plugin_api.as_deref())?;
+    let crates = Crates { kind: args.kind, name: &args.name, api };
     let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    write(&folder, &crate_.files()).with_context(|| format!("cannot make {}", folder.display()))?;
-    // A closed pipe, as `head` leaves, is no error.
-    let _ = writeln!(std::io::stdout(), "{}", crate_.next_steps(&folder));
-    Ok(())
+    write(&folder, &crates.files()).with_context(|| format!("cannot make {}", folder.display()))?;
+    report(&crates.next_steps(&folder))
 }
 
-impl Crate<'_> {
-    fn files(&self) -> [NewFile; 7] {
-        let source = |kind| match kind {
-            PluginKind::Producer => include_str!("templates/producer.rs").to_owned(),
-            PluginKind::Commander => include_str!("templates/commander.rs").to_owned(),
+impl Crates<'_> {
+    fn files(&self) -> Vec<NewFile> {
+        let manifest = match self.kind.plugin() {
+            Some(_) => include_str!("templates/Cargo.toml.in"),
+            None => include_str!("templates/workspace.toml.in"),
         };
-        let other = name::other(self.kind);
-        [
-            ("Cargo.toml".to_owned(), self.fill(include_str!("templates/Cargo.toml.in"))),
-            ("src/lib.rs".to_owned(), source(self.kind)),
-            (format!("{other}/Cargo.toml"), self.fill(include_str!("templates/partner.toml.in"))),
-            (format!("{other}/src/lib.rs"), source(other)),
+        let mut files = vec![
+            ("Cargo.toml".to_owned(), self.fill(manifest)),
             (format!("{}.toml", self.name), self.fill(include_str!("templates/pipeline.toml.in"))),
             ("README.md".to_owned(), self.fill(include_str!("templates/README.md.in"))),
             (".gitignore".to_owned(), include_str!("templates/gitignore").to_owned()),
-        ]
+        ];
+        for kind in [PluginKind::Producer, PluginKind::Commander] {
+            let source = match kind {
+                PluginKind::Producer => include_str!("templates/producer.rs"),
+                PluginKind::Commander => include_str!("templates/commander.rs"),
+            };
+            let folder = if self.kind.plugin() == Some(kind) {
+                String::new()
+            } else {
+                let member = include_str!("templates/member.toml.in");
+                let member = member.replace("{{member}}", &name::of_member(self.name, kind));
+                files.push((format!("{kind}/Cargo.toml"), member));
+                format!("{kind}/")
+            };
+            files.push((format!("{folder}src/lib.rs"), source.to_owned()));
+        }
+        // The versions that the command was built with, which cargo has already.
+        files.extend(self.api.lock.iter().map(|lock| ("Cargo.lock".to_owned(), lock.clone())));
+        files
     }
 
     fn fill(&self, template: &str) -> String {
-        let (commander, producer, setting, first_step) = match self.kind {
-            PluginKind::Producer => {
-                ("./commander", ".", "producer.width=64", "the function `load`, which makes an item")
-            }
-            PluginKind::Commander => {
-                (".", "./producer", "commander.length=50", "the method `next`, which makes the messages")
-            }
+        let kind = self.kind.plugin();
+        let place = |of: PluginKind| if kind == Some(of) { ".".to_owned() } else { format!("./{of}") };
+        let main = kind.unwrap_or(PluginKind::Producer);
+        let (setting, first_step) = match main {
+            PluginKind::Producer => ("producer.width=64", "the function `load`, which makes an item"),
+            PluginKind::Commander => ("commander.length=50", "the method `next`, which makes the messages"),
+        };
+        let (plugin, partner) = (place(main), name::other(main));
+        let source = format!("{plugin}/src/lib.rs");
+        let row =
+            |kind, content: &str| format!("| `{kind}/` | {}, {content} |", name::of_member(self.name, kind));
+        let (what, tests, files) = match kind {
+            Some(kind) => (
+                format!("A {kind}"),
+                "unit tests in one process; --workspace for both plugins",
+                [
+                    format!(
+                        "| `src/lib.rs` | the {kind}, with its configuration, its messages and its tests |"
+                    ),
+                    row(partner, &format!("a small {partner} to run it with; change or replace it")),
+                ],
+            ),
+            None => (
+                "A pipeline".to_owned(),
+                "unit tests of both plugins, in one process each",
+                [main, partner].map(|kind| row(kind, "with its configuration, its messages and its tests")),
+            ),
         };
         [
             ("{{name}}", self.name),
-            ("{{kind}}", &self.kind.to_string()),
-            ("{{partner}}", &self.partner),
-            ("{{partner_kind}}", &name::other(self.kind).to_string()),
-            ("{{plugin_api}}", &self.plugin_api),
-            ("{{commander}}", commander),
-            ("{{producer}}", producer),
+            ("{{what}}", &what),
+            ("{{files}}", &files.join("\n")),
+            ("{{tests}}", tests),
+            ("{{plugin}}", &plugin),
+            ("{{source}}", source.trim_start_matches("./")),
+            ("{{partner_kind}}", &partner.to_string()),
+            ("{{plugin_api}}", &self.api.dependency),
+            ("{{guide}}", &self.api.guide),
+            ("{{commander}}", &place(PluginKind::Commander)),
+            ("{{producer}}", &place(PluginKind::Producer)),
             ("{{setting}}", setting),
             ("{{first_step}}", first_step),
         ]
@@ -101,36 +130,32 @@ impl Crate<'_> {
     }
 
     fn next_steps(&self, folder: &Path) -> String {
-        let Self { kind, name, .. } = self;
+        let name = self.name;
+        let (what, tests, sources) = match self.kind.plugin() {
+            Some(kind) => (
+                format!(
+                    "the {kind} {name} in {}, with a {} to run it with",
+                    folder.display(),
+                    name::other(kind)
+                ),
+                "its unit tests",
+                "src/lib.rs is the plugin".to_owned(),
+            ),
+            None => (
+                format!("the pipeline {name} in {}, with a producer and a commander", folder.display()),
+                "the unit tests of both plugins",
+                "producer/src/lib.rs and commander/src/lib.rs are the plugins".to_owned(),
+            ),
+        };
         format!(
-            "made the {kind} {name} in {folder}, with a {partner_kind} to run it with; next:\n\n  \
+            "made {what}; next:\n\n  \
              cd {folder}\n  \
-             cargo test            # its unit tests\n  \
+             cargo test            # {tests}\n  \
              cobuf run {name}.toml  # builds both plugins and runs them\n\n\
-             src/lib.rs is the plugin, README.md says more",
+             {sources}, README.md says more",
             folder = folder.display(),
-            partner_kind = name::other(*kind),
         )
     }
-}
-
-/// The dependency on cobuf-plugin-api, as TOML: on this folder, or on the registry.
-fn plugin_api(folder: Option<&Path>) -> Result<String> {
-    let Some(folder) = folder else { return Ok(format!("{API_VERSION:?}")) };
-    let wrong =
-        || format!("--plugin-api {} is wrong, expected the folder of cobuf-plugin-api", folder.display());
-    let manifest = fs::read_to_string(folder.join("Cargo.toml")).with_context(wrong)?;
-    let manifest: toml::Table = manifest.parse().with_context(wrong)?;
-    let name = manifest.get("package").and_then(|package| package.get("name")).and_then(|name| name.as_str());
-    ensure!(
-        name == Some("cobuf-plugin-api"),
-        "{}: it has the package {}",
-        wrong(),
-        name.unwrap_or("of no name")
-    );
-    let path = folder.canonicalize().with_context(wrong)?;
-    let path = path.to_str().with_context(|| format!("{}, by a path that is UTF-8", wrong()))?;
-    Ok(format!("{{ path = {} }}", serde_json::Value::from(path)))
 }
 
 /// Writes the files into a new folder: all of them, or none.

@@ -90,13 +90,15 @@ pub(super) fn check(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The name of the package of the other kind: `noise-commander` for `noise` or `noise-producer`.
-pub(super) fn of_partner(name: &str, kind: PluginKind) -> String {
-    let stem = [format!("-{kind}"), format!("_{kind}")]
+/// The name of a package beside or in `name`: `noise-commander` for `noise`, `noise-producer` or
+/// `noise-pipeline`.
+pub(super) fn of_member(name: &str, kind: PluginKind) -> String {
+    let other = other(kind).to_string();
+    let stem = [other.as_str(), "pipeline"]
         .iter()
-        .find_map(|ending| name.strip_suffix(ending.as_str()))
+        .find_map(|ending| name.strip_suffix(ending)?.strip_suffix(['-', '_']))
         .unwrap_or(name);
-    format!("{stem}-{}", other(kind))
+    format!("{stem}-{kind}")
 }
 
 /// The other kind, which a pipeline needs as well.
@@ -125,10 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn partner_is_named_after_the_package() {
-        assert_eq!(of_partner("noise", PluginKind::Producer), "noise-commander");
-        assert_eq!(of_partner("noise-producer", PluginKind::Producer), "noise-commander");
-        assert_eq!(of_partner("draws_commander", PluginKind::Commander), "draws-producer");
-        assert_eq!(of_partner("commander", PluginKind::Producer), "commander-commander");
+    fn members_are_named_after_the_package() {
+        assert_eq!(of_member("noise", PluginKind::Commander), "noise-commander");
+        assert_eq!(of_member("noise-producer", PluginKind::Commander), "noise-commander");
+        assert_eq!(of_member("draws_commander", PluginKind::Producer), "draws-producer");
+        assert_eq!(of_member("noise-pipeline", PluginKind::Producer), "noise-producer");
+        assert_eq!(of_member("producer", PluginKind::Commander), "producer-commander");
+        assert_eq!(of_member("pipeline", PluginKind::Commander), "pipeline-commander");
     }
 }

@@ -7,9 +7,13 @@
 //!                                     printed; the old plugin goes on until the next change
 //! ```
 //!
+//! Changes are told by inotify. If the system has no more of it, the files are looked at instead
+//! (`eyes`).
+//!
 //! The end of the run does not wait for this module: a swap ends with the host's stop, and a build
-//! is left to cargo.
+//! is left to cargo. A stream that ends takes the watching with it.
 
+mod eyes;
 mod sources;
 
 use std::collections::BTreeSet;
@@ -18,12 +22,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
-use notify::{Event, RecommendedWatcher};
 use xxhash_rust::xxh3::xxh3_128;
 
-use self::sources::Sources;
+use self::eyes::{Eyes, LOOK_EVERY};
+use self::sources::{Sources, State};
 use cobuf::progress::say;
 
 /// The time without a change before a build begins: editors and linkers write in several steps.
@@ -62,24 +66,21 @@ pub(crate) fn start<'scope, 'host: 'scope>(
 ) -> Result<Watching<'scope>> {
     let (wakes, woken) = channel();
     let changes = wakes.clone();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Builds read the sources, which is no change.
-        if let Ok(event) = event.inspect_err(|error| tracing::warn!(%error, "the file watcher failed"))
-            && !event.kind.is_access()
-        {
-            let _ = changes.send(Wake::Changed(event.paths));
-        }
-    })
-    .context("cannot watch for changes of files")?;
+    // This fails if the watching has ended meanwhile.
+    let mut eyes = Eyes::open(move |paths| drop(changes.send(Wake::Changed(paths))));
     let watch = |(kind, plugin): (PluginKind, Plugin)| -> Result<Watched> {
-        let sources = Sources::of(&plugin)?;
-        sources.watch(&mut watcher)?;
-        let taken = digest(&plugin.built()?);
-        Ok(Watched { kind, plugin, sources, taken, building: None, changed: BTreeSet::new() })
+        let mut sources = Sources::of(&plugin)?;
+        eyes.watch(&mut sources)?;
+        let (taken, seen) = (digest(&plugin.built()?), sources.state());
+        Ok(Watched { kind, plugin, sources, seen, taken, building: None, changed: BTreeSet::new() })
     };
     let watched = plugins.into_iter().map(watch).collect::<Result<Vec<_>>>()?;
-    say("watching the plugins' sources; a plugin that changes is built and swapped");
-    let watcher = Watcher { host, watched, watcher, wakes: wakes.clone(), woken };
+    let until = host
+        .batches()
+        .total()
+        .map_or(String::new(), |total| format!("; the run ends with its stream, after {total} messages"));
+    say(&format!("watching the plugins' sources; a plugin that changes is built and swapped{until}"));
+    let watcher = Watcher { host, watched, eyes, wakes: wakes.clone(), woken };
     Ok(Watching { thread: Some(scope.spawn(|| watcher.run())), wakes })
 }
 
@@ -88,6 +89,8 @@ struct Watched {
     kind: PluginKind,
     plugin: Plugin,
     sources: Sources,
+    /// The state of the sources at the last look.
+    seen: State,
     /// The digest of the file that runs.
     taken: Option<u128>,
     /// The start of the current build.
@@ -99,7 +102,7 @@ struct Watched {
 struct Watcher<'a> {
     host: &'a Host,
     watched: Vec<Watched>,
-    watcher: RecommendedWatcher,
+    eyes: Eyes,
     wakes: Sender<Wake>,
     woken: Receiver<Wake>,
 }
@@ -109,25 +112,53 @@ impl Watcher<'_> {
         // The time of the next build, and its latest time.
         let mut due: Option<(Instant, Instant)> = None;
         loop {
-            let wake = match due {
-                Some((at, _)) => self.woken.recv_timeout(at.saturating_duration_since(Instant::now())),
+            let until_due = due.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+            let until_look = self.eyes.must_look().then_some(LOOK_EVERY);
+            let wake = match [until_due, until_look].into_iter().flatten().min() {
+                Some(wait) => self.woken.recv_timeout(wait),
                 None => self.woken.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match wake {
-                Ok(Wake::Changed(paths)) if self.note(&paths) => {
-                    let now = Instant::now();
-                    let (_, latest) = due.unwrap_or((now, now + PATIENCE));
-                    due = Some((latest.min(now + QUIET), latest));
+            let changed = match wake {
+                Ok(Wake::Changed(paths)) => self.note(&paths),
+                Ok(Wake::Built(kind, built)) => {
+                    self.built(kind, built);
+                    false
                 }
-                Ok(Wake::Changed(_)) => {}
-                Ok(Wake::Built(kind, built)) => self.built(kind, built),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.build();
-                    due = None;
-                }
-                Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.eyes.must_look() && self.look(),
+                Ok(Wake::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
+            };
+            let now = Instant::now();
+            if changed {
+                let (_, latest) = due.unwrap_or((now, now + PATIENCE));
+                due = Some((latest.min(now + QUIET), latest));
+            } else if due.is_some_and(|(at, _)| at <= now) {
+                self.build();
+                due = None;
             }
         }
+    }
+
+    /// Says which change came too late.
+    fn end(&self) {
+        for Watched { kind, building, changed, .. } in &self.watched {
+            if building.is_some() || !changed.is_empty() {
+                say(&format!("the run ended before the changed {kind} was built and swapped"));
+            }
+        }
+    }
+
+    /// Looks for changes of files, as inotify would tell them. Returns whether there is one.
+    fn look(&mut self) -> bool {
+        let mut matters = false;
+        for watched in &mut self.watched {
+            let now = watched.sources.state();
+            let files: BTreeSet<&PathBuf> = now.keys().chain(watched.seen.keys()).collect();
+            let changed = files.into_iter().filter(|&file| now.get(file) != watched.seen.get(file));
+            watched.changed.extend(changed.cloned());
+            matters |= now != watched.seen;
+            watched.seen = now;
+        }
+        matters
     }
 
     /// Notes changed files. Returns whether one of them belongs to a plugin.
@@ -151,7 +182,7 @@ impl Watcher<'_> {
             let first = changed.first().map(|path| path.display().to_string()).unwrap_or_default();
             say(&format!("the {} has changed: {first}", watched.kind));
             // There may be new folders. A folder that is gone is watched again once it is back.
-            if let Err(error) = watched.sources.watch(&mut self.watcher) {
+            if let Err(error) = self.eyes.watch(&mut watched.sources) {
                 tracing::debug!("{error:#}");
             }
             watched.building = Some(Instant::now());

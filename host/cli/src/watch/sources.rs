@@ -1,70 +1,166 @@
 //! The sources of a plugin: the folders of its package and of local packages that it depends on, or
 //! its `.so` file.
+//!
+//! ```text
+//!   rel/current/lib/libx.so, where current is a link to v1
+//!     places   rel/current, rel/v1/lib/libx.so: a change of one of them is a change of the plugin
+//!     watched  the folder of each place, and the folder of that one, which may be made anew
+//! ```
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{MetadataCommand, PackageId};
 use cobuf_host::Plugin;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
+/// The most links on the way to a file, as the system has it.
+const MAX_LINKS: usize = 40;
+/// The most folders in each other that are looked at without inotify: a link may lead in a circle.
+const MAX_DEPTH: usize = 32;
+
 /// The sources of a plugin.
-pub(super) enum Sources {
+pub(super) struct Sources {
+    what: What,
+    /// The links on the way to the sources and, for a file, the file itself, at the last watch.
+    places: BTreeSet<PathBuf>,
+}
+
+enum What {
     /// The folders of packages; cargo's outputs do not count.
     Packages(BTreeSet<PathBuf>),
     File(PathBuf),
 }
 
+/// The state of each file of the sources, by which a change is found without inotify: device,
+/// number, size, time of the last change.
+pub(super) type State = BTreeMap<PathBuf, (u64, u64, u64, i64, i64)>;
+
 impl Sources {
     pub(super) fn of(plugin: &Plugin) -> Result<Self> {
-        match plugin {
-            Plugin::Package(folder) => Ok(Self::Packages(packages(folder)?)),
+        let what = match plugin {
+            Plugin::Package(folder) => What::Packages(packages(folder)?),
             file => {
                 let file = file.built()?;
                 let path = std::path::absolute(file.path());
-                Ok(Self::File(path.with_context(|| format!("cannot find {}", file.path().display()))?))
+                What::File(path.with_context(|| format!("cannot find {}", file.path().display()))?)
             }
-        }
+        };
+        Ok(Self { what, places: BTreeSet::new() })
     }
 
     /// Watches all folders that exist now.
-    pub(super) fn watch(&self, watcher: &mut RecommendedWatcher) -> Result<()> {
+    pub(super) fn watch(&mut self, watcher: &mut RecommendedWatcher) -> Result<()> {
         let mut watch = |folder: &Path, mode| {
             watcher.watch(folder, mode).with_context(|| format!("cannot watch {}", folder.display()))
         };
-        match self {
-            // The folders, not the file: linkers replace the file, and `cargo clean` even its
-            // folder. If the file is a link, its target's folder as well.
-            Self::File(file) => {
-                let target = file.canonicalize().ok();
-                let folders = file
-                    .ancestors()
-                    .skip(1)
-                    .take(2)
-                    .chain(target.iter().filter_map(|target| target.parent()));
-                folders.map(|folder| watch(folder, RecursiveMode::NonRecursive)).fold(Ok(()), Result::and)
-            }
-            Self::Packages(folders) => folders.iter().try_for_each(|folder| {
-                watch(folder, RecursiveMode::NonRecursive)?;
-                subfolders(folder).iter().try_for_each(|folder| watch(folder, RecursiveMode::Recursive))
-            }),
-        }
+        self.places = match &self.what {
+            What::File(file) => way(file).into_iter().collect(),
+            What::Packages(folders) => folders.iter().flat_map(|folder| links(folder)).collect(),
+        };
+        // The folders, not the file: linkers replace the file, and `cargo clean` even its folder.
+        let folders: BTreeSet<&Path> =
+            self.places.iter().flat_map(|place| place.ancestors().skip(1).take(2)).collect();
+        let places = folders.into_iter().map(|folder| watch(folder, RecursiveMode::NonRecursive));
+        places.fold(Ok(()), Result::and)?;
+        let What::Packages(folders) = &self.what else { return Ok(()) };
+        folders.iter().try_for_each(|folder| {
+            watch(folder, RecursiveMode::NonRecursive)?;
+            subfolders(folder).iter().try_for_each(|folder| watch(folder, RecursiveMode::Recursive))
+        })
     }
 
     /// Whether a changed file is one of the sources.
     pub(super) fn has(&self, path: &Path) -> bool {
-        match self {
-            Self::File(file) => {
-                let leads_here = file.canonicalize().is_ok_and(|target| target == path);
-                leads_here || path == file || file.parent() == Some(path)
+        let on_the_way = self.places.iter().any(|place| place == path || place.parent() == Some(path));
+        match &self.what {
+            What::File(_) => on_the_way,
+            What::Packages(folders) => {
+                on_the_way
+                    || folders.iter().any(|folder| {
+                        let inside = path.strip_prefix(folder).ok().and_then(|inside| inside.iter().next());
+                        inside.is_some_and(|first| is_source(folder, Path::new(first)))
+                    })
             }
-            Self::Packages(folders) => folders.iter().any(|folder| {
-                let inside = path.strip_prefix(folder).ok().and_then(|inside| inside.iter().next());
-                inside.is_some_and(|first| is_source(folder, Path::new(first)))
-            }),
         }
     }
+
+    /// The state of all files that exist now.
+    pub(super) fn state(&self) -> State {
+        let mut state = State::new();
+        match &self.what {
+            What::File(file) => note(file, 0, &mut state),
+            What::Packages(folders) => {
+                for folder in folders {
+                    let names = fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
+                    names
+                        .map(|entry| entry.file_name())
+                        .filter(|name| is_source(folder, Path::new(name)))
+                        .for_each(|name| note(&folder.join(name), MAX_DEPTH, &mut state));
+                }
+            }
+        }
+        state
+    }
+}
+
+/// Notes the state of a file, or of all files in a folder.
+fn note(path: &Path, depth: usize, state: &mut State) {
+    let Ok(found) = fs::metadata(path) else { return };
+    if !found.is_dir() {
+        let times = (found.mtime(), found.mtime_nsec());
+        state.insert(path.to_owned(), (found.dev(), found.ino(), found.size(), times.0, times.1));
+    } else if depth > 0 {
+        let entries = fs::read_dir(path).into_iter().flatten().map_while(Result::ok);
+        entries.for_each(|entry| note(&entry.path(), depth - 1, state));
+    }
+}
+
+/// The links on the way to a path, and the place at the end, whether or not it exists.
+fn way(path: &Path) -> Vec<PathBuf> {
+    let mut places = links(path);
+    places.push(walk(path, |_| ()));
+    places
+}
+
+/// The links on the way to a path, each by a path without links.
+fn links(path: &Path) -> Vec<PathBuf> {
+    let mut links = Vec::new();
+    walk(path, |link| links.push(link.to_owned()));
+    links
+}
+
+/// Follows an absolute path, and returns the place at its end.
+fn walk(path: &Path, mut link: impl FnMut(&Path)) -> PathBuf {
+    let parts = |path: &Path| -> Vec<OsString> {
+        path.components()
+            .rev()
+            .filter(|part| *part != Component::RootDir)
+            .map(|part| part.as_os_str().to_owned())
+            .collect()
+    };
+    let (mut at, mut ahead, mut followed) = (PathBuf::from("/"), parts(path), 0);
+    while let Some(part) = ahead.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        at.push(part);
+        if let Some(target) = fs::read_link(&at).ok().filter(|_| followed < MAX_LINKS) {
+            followed += 1;
+            link(&at);
+            at.pop();
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            ahead.extend(parts(&target));
+        }
+    }
+    at
 }
 
 /// The folders of a package and of all local packages that it depends on.
@@ -87,8 +183,9 @@ fn packages(folder: &Path) -> Result<BTreeSet<PathBuf>> {
 
 /// The folders in a package's folder that may have sources.
 fn subfolders(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let entries = fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
+    // Also folders that are links.
+    let folders = entries.filter(|entry| entry.path().is_dir());
     let names = folders.map(|entry| entry.file_name());
     names.filter(|name| is_source(folder, Path::new(name))).map(|name| folder.join(name)).collect()
 }
@@ -99,4 +196,59 @@ fn is_source(folder: &Path, name: &Path) -> bool {
     let hidden = name.to_string_lossy().starts_with('.');
     let built = folder.join(name).join("CACHEDIR.TAG").exists();
     !hidden && !built && name != Path::new("Cargo.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A folder of a test, by a path without links.
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn each_link_on_the_way_is_a_place() {
+        let (_folder, top) = folder();
+        fs::create_dir_all(top.join("v1/lib")).unwrap();
+        symlink("v1", top.join("current")).unwrap();
+        symlink(top.join("current"), top.join("latest")).unwrap();
+        symlink("../lib/libx.so.1", top.join("v1/lib/libx.so")).unwrap();
+        let places = way(&top.join("latest/lib/libx.so"));
+        let expected = ["latest", "current", "v1/lib/libx.so", "v1/lib/libx.so.1"];
+        assert_eq!(places, expected.map(|place| top.join(place)));
+        // A plain path is one place, whether or not it exists.
+        assert_eq!(way(&top.join("gone/libx.so")), [top.join("gone/libx.so")]);
+    }
+
+    #[test]
+    fn links_in_a_circle_come_to_an_end() {
+        let (_folder, top) = folder();
+        symlink("b", top.join("a")).unwrap();
+        symlink("a", top.join("b")).unwrap();
+        assert!(way(&top.join("a")).len() <= MAX_LINKS + 1);
+    }
+
+    #[test]
+    fn state_tells_a_flipped_link_and_a_changed_file() {
+        let (_folder, top) = folder();
+        for version in ["v1", "v2"] {
+            fs::create_dir(top.join(version)).unwrap();
+            fs::write(top.join(version).join("libx.so"), "same").unwrap();
+        }
+        symlink("v1", top.join("current")).unwrap();
+        let file = top.join("current/libx.so");
+        let sources = Sources { what: What::File(file.clone()), places: BTreeSet::new() };
+        let first = sources.state();
+        assert_eq!(sources.state(), first);
+        fs::remove_file(top.join("current")).unwrap();
+        symlink("v2", top.join("current")).unwrap();
+        let second = sources.state();
+        assert_ne!(second, first);
+        fs::write(&file, "other").unwrap();
+        assert_ne!(sources.state(), second);
+    }
 }

@@ -14,6 +14,10 @@ use crate::protocol::fingerprint::difference;
 /// The value with which the arrays are filled before a plain run.
 pub(super) const ZEROS: u8 = 0;
 
+/// What to do about metadata that differ. It is no fault: a time that a part took is always another.
+const METADATA: &str = "if that is a time or a process number, nothing need be done; \
+                        leave it out of values that are compared between runs";
+
 /// The messages that the producer can do, and the first result for each.
 #[derive(Default)]
 pub(super) struct Reference {
@@ -39,6 +43,7 @@ impl Reference {
         who: &str,
     ) -> Vec<(Outcome, String)> {
         let mut problems = Vec::new();
+        let mut metadata_differ = false;
         for (index, (run, ran)) in script.iter().zip(runs(course)).enumerate() {
             let first = script.iter().position(|other| other.message == run.message).unwrap_or(index);
             let expected = match against {
@@ -46,13 +51,19 @@ impl Reference {
                 Against::Itself => runs(course).nth(first).and_then(|ran| ran.as_ref().ok()),
             };
             let problem = match (ran, &self.schema, expected) {
-                (Ok(filled), Some(schema), Some(expected)) => difference(schema, expected, filled),
+                (Ok(filled), Some(schema), Some(expected)) => {
+                    metadata_differ |= filled.metadata != expected.metadata;
+                    difference(schema, expected, filled)
+                }
                 (Err(report), ..) => Some(told(report)),
                 _ => None,
             };
             problems.extend(
                 problem.map(|what| (Outcome::Failed, format!("message {}{who}: {what}", run.message))),
             );
+        }
+        if metadata_differ {
+            problems.push((Outcome::Warned, format!("the metadata{who} differ: {METADATA}")));
         }
         problems.extend(course.trouble().map(|trouble| (Outcome::Failed, trouble)));
         problems

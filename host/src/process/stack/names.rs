@@ -77,9 +77,12 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
         // Removes the handler, the functions that it called, and the code that it would return to.
         frames.drain(..frames.len().min(handler + 2));
     }
+    // A plugin in C that called a host function is between two parts of the host.
+    let inner = frames.iter().rposition(|frame| frame.starts_with(C_CALLBACKS)).map_or(0, |last| last + 1);
     if let Some(boundary) =
-        frames.iter().position(|frame| is_boundary(frame)).filter(|&boundary| boundary > 0)
+        frames.iter().skip(inner).position(|frame| is_boundary(frame)).filter(|&own| inner + own > 0)
     {
+        let boundary = inner + boundary;
         frames.truncate(boundary);
     } else if raw.len() >= MAX_STACK_FRAMES {
         frames.push("and more".to_owned());
@@ -90,10 +93,15 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
 /// The function in which a crashed process waits until its stack is captured.
 const CRASH_HANDLER: &str = "cobuf_host::process::crash::on_crash";
 
+/// The host functions that plugins in C call.
+const C_CALLBACKS: &str = "cobuf_host::plugin::open::c::host::";
+
 /// Whether this function calls the plugin's own code: the frames outside of it are the same in
-/// every worker.
+/// every worker. A plugin in C is called by the host itself.
 fn is_boundary(frame: &str) -> bool {
-    ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::"].iter().any(|ours| frame.starts_with(ours))
+    ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::", "cobuf_host::"]
+        .iter()
+        .any(|ours| frame.starts_with(ours))
 }
 
 /// Without the feature `stacks`, a file's names are not read.
@@ -127,6 +135,7 @@ mod tests {
             "cobuf_plugin_api::instance::ProducerInstance<P>::produce at src/instance.rs:53"
         ));
         assert!(is_boundary("cobuf_plugin_api::shims::producer_produce in libfill_producer.so"));
+        assert!(is_boundary("cobuf_host::process::worker::run in cobuf"));
         assert!(!is_boundary("cobuf_plugin_api::slot::Slot::array in libfill_producer.so"));
     }
 

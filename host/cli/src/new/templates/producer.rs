@@ -25,6 +25,18 @@ fn default_width() -> usize {
     16
 }
 
+impl Config {
+    /// Checks the rules that types cannot express.
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.noise >= 0.0,
+            "noise is {}, expected 0 or more",
+            self.noise
+        );
+        Ok(())
+    }
+}
+
 /// The entries of a commander's message that this producer needs. Other entries are ignored.
 #[derive(Debug, Deserialize)]
 #[serde(crate = "cobuf_plugin_api::serde")]
@@ -43,8 +55,10 @@ impl Producer for Samples {
     type Config = Config;
     type Message = Message;
 
-    /// The arrays of each slot. They follow from the configuration only.
+    /// The arrays of each slot. They follow from the configuration only. A wrong configuration is
+    /// refused here, before any worker is started.
     fn schema(config: &Config) -> Result<Schema> {
+        config.check()?;
         let Config {
             batch_size, width, ..
         } = *config;
@@ -57,11 +71,6 @@ impl Producer for Samples {
     /// Called in each worker, before its first message. Open files, load models and start threads
     /// here.
     fn new(config: Config, context: &WorkerContext) -> Result<Self> {
-        ensure!(
-            config.noise >= 0.0,
-            "noise is {}, expected 0 or more",
-            config.noise
-        );
         log::info!(
             "worker {} of {} is ready",
             context.worker(),
@@ -149,6 +158,13 @@ mod tests {
         };
         assert_eq!(values(9), values(9));
         assert_ne!(values(9), values(10));
+    }
+
+    #[test]
+    fn negative_noise_is_refused() {
+        let config = Dictionary::new().with("batch_size", 4).with("noise", -1);
+        let error = ProducerHarness::<Samples>::open(&config).unwrap_err();
+        assert!(error.to_string().contains("noise is -1"), "{error}");
     }
 
     #[test]
