@@ -103,6 +103,7 @@ mod own;
 mod path_bytes;
 mod plugin;
 mod process;
+mod procfs;
 mod protocol;
 mod record;
 mod segment;

@@ -176,7 +176,7 @@ impl Producing {
         static GO_ON: AtomicU32 = AtomicU32::new(0);
         extern "C" fn ignore(_level: u8, _target: RStr<'_>, _message: RStr<'_>) {}
         let folder = tempfile::tempdir()?;
-        let plan = plugin.resolve(Some(PluginKind::Producer))?.plan(folder.path(), 0)?;
+        let plan = plugin.resolve(Some(PluginKind::Producer), None)?.plan(folder.path(), 0)?;
         let logging = Logging { sink: LogSink { emit: ignore }, max_level: 0 };
         let plugin = ProducerPlugin::open(&plan.library, plan.interface, logging)
             .map_err(|error| anyhow::anyhow!(error.0))?;

@@ -63,13 +63,12 @@ pub fn say(line: &str) {
 
 /// Writes whole lines above the bar.
 pub(crate) fn write_lines(lines: Vec<u8>) {
-    match terminal() {
-        Some(terminal) if terminal.try_send(Word::Line(lines)).is_err() => {
-            LOST.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(_) => {}
+    let Some(terminal) = terminal() else {
         // If standard error is closed, the lines are lost.
-        None => drop(io::stderr().write_all(&lines)),
+        return drop(io::stderr().write_all(&lines));
+    };
+    if terminal.try_send(Word::Line(lines)).is_err() {
+        LOST.fetch_add(1, Ordering::Relaxed);
     }
 }
 

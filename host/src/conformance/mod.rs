@@ -195,7 +195,7 @@ impl Examination {
     pub fn run(&self) -> Result<Report, StartError> {
         let mut report = Report { manifest: None, findings: Vec::new() };
         let (test, title) = ("manifest", "the file is a plugin for this machine and this host");
-        let file = match self.plugin.resolve(None) {
+        let file = match self.plugin.resolve(None, None) {
             Ok(file) => file,
             Err(error @ (PluginError::Read { .. } | PluginError::Build { .. })) => return Err(error.into()),
             Err(refusal) => {
@@ -229,7 +229,7 @@ impl Examination {
         // Each process takes that long even if all goes well.
         let mut patient = self.clone();
         patient.settings.time_limit = self.settings.time_limit.saturating_add(time);
-        let subject = patient.subject(patient.plugin.resolve(Some(PluginKind::Producer))?)?;
+        let subject = patient.subject(patient.plugin.resolve(Some(PluginKind::Producer), None)?)?;
         plain_loop::messages_a_second(&subject, processes, time)
     }
 
@@ -242,7 +242,7 @@ impl Examination {
         {
             let mut examination = Self { commander: None, ..self.clone() };
             examination.settings.config = Some(commanded.clone());
-            let subject = examination.subject(commander.resolve(Some(PluginKind::Commander))?)?;
+            let subject = examination.subject(commander.resolve(Some(PluginKind::Commander), None)?)?;
             messages.extend(commander::first_messages(&subject, EXAMINED_MESSAGES)?);
         }
         Ok(Subject { settings: &self.settings, file, config, messages })

@@ -161,7 +161,7 @@ impl HostBuilder {
         let choice = std::mem::replace(choice, PluginChoice::none());
         let plugin = choice.plugin.ok_or(StartError::NoPlugin { kind })?;
         let config = choice.config.map_err(|source| StartError::Config { kind, source })?;
-        Ok(ChosenPlugin { file: plugin.resolve(Some(kind))?, config })
+        Ok(ChosenPlugin { file: plugin.resolve(Some(kind), self.cancel.as_ref())?, config })
     }
 }
 

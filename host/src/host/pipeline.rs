@@ -23,6 +23,7 @@ use cobuf_plugin_api::{Dictionary, PluginKind, ReportKind, Value};
 use serde::{Deserialize, Deserializer};
 
 use super::builder::{HostBuilder, Workers};
+use crate::cancel::Cancel;
 use crate::files;
 use crate::plugin::{Plugin, PluginError};
 use crate::process::launch::StartMethod;
@@ -257,9 +258,24 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError::Plugin`].
-    pub fn built(mut self) -> Result<Self, PipelineError> {
+    pub fn built(self) -> Result<Self, PipelineError> {
+        self.with_built(Plugin::built)
+    }
+
+    /// As [`built`](Self::built), but the builds end once they are cancelled.
+    ///
+    /// # Errors
+    /// [`PipelineError::Plugin`], with [`PluginError::Cancelled`] if they were.
+    pub fn built_unless(self, cancel: &Cancel) -> Result<Self, PipelineError> {
+        self.with_built(|plugin| plugin.built_unless(cancel))
+    }
+
+    fn with_built(
+        mut self,
+        build: impl Fn(&Plugin) -> Result<Plugin, PluginError>,
+    ) -> Result<Self, PipelineError> {
         for kind in [PluginKind::Commander, PluginKind::Producer] {
-            let file = self.plugin(kind).built()?.path().to_owned();
+            let file = build(&self.plugin(kind))?.path().to_owned();
             match kind {
                 PluginKind::Commander => self.commander.plugin = file,
                 PluginKind::Producer => self.producer.plugin = file,

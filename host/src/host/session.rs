@@ -22,6 +22,7 @@ use crate::segment::mapping::SegmentError;
 use crate::segment::memory::Segment;
 use crate::segment::room::{self, Room};
 use crate::supervisor::plugin_logs::forward_log;
+use crate::supervisor::starting::Waiting;
 use crate::text::chain;
 use crate::ulimit;
 
@@ -135,8 +136,9 @@ impl Session {
 
     /// Makes the segment and has the fork server map it.
     pub(super) fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
+        let cancel = self.cancel.clone();
         let (connection, folder) = self.owned();
-        let segment = create_segment(folder.name(), sizes)?;
+        let segment = create_segment(folder.name(), sizes, cancel.as_ref())?;
         connection.attach(&segment).map_err(|_| StartError::ForkServerDied)?;
         loop {
             match self.next_event("the fork server")? {
@@ -159,15 +161,23 @@ impl Session {
     }
 
     pub(crate) fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
-        let (deadline, cancel) = (Some(self.deadline), self.cancel.clone());
-        match self.owned().0.receive(cancel.as_ref().map(AsFd::as_fd), deadline) {
-            Ok(Received::Event(event)) => Ok(event),
-            Ok(Received::TimedOut) => {
-                Err(StartError::Timeout { waiting_for: waiting_for.to_owned(), limit: self.limit })
+        let (deadline, cancel) = (self.deadline, self.cancel.clone());
+        let mut waiting = Waiting::since(self.owned().0.clock().now());
+        loop {
+            let (connection, _) = self.owned();
+            match connection.receive(cancel.as_ref().map(AsFd::as_fd), Some(deadline.min(waiting.next()))) {
+                Ok(Received::Event(event)) => return Ok(event),
+                Ok(Received::TimedOut) if connection.clock().now() < deadline => {
+                    waiting.say(connection.clock().now(), || format!("waiting for {waiting_for}"));
+                }
+                Ok(Received::TimedOut) => {
+                    let waiting_for = waiting_for.to_owned();
+                    return Err(StartError::Timeout { waiting_for, limit: self.limit });
+                }
+                Ok(Received::Mail) => return Err(StartError::Cancelled),
+                Ok(Received::Closed) => return Err(StartError::ForkServerDied),
+                Err(source) => return Err(StartError::unreadable(source)),
             }
-            Ok(Received::Mail) => Err(StartError::Cancelled),
-            Ok(Received::Closed) => Err(StartError::ForkServerDied),
-            Err(source) => Err(StartError::unreadable(source)),
         }
     }
 
@@ -191,7 +201,7 @@ impl Session {
 }
 
 /// Makes the segment, if there is memory enough.
-fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
+fn create_segment(name: &str, sizes: Sizes, cancel: Option<&Cancel>) -> Result<Segment, StartError> {
     let (slots, slot_bytes) = (sizes.slots, sizes.schema.bytes());
     let Room { bytes: available, place } = room::least();
     let layout = Layout::new(sizes);
@@ -202,7 +212,16 @@ fn create_segment(name: &str, sizes: Sizes) -> Result<Segment, StartError> {
     let failed = |reason| StartError::Segment { what: "the slots cannot be made", reason };
     // Shared memory counts as a file.
     ulimit::check_file_size(needed as u64).map_err(|error| failed(chain(&error)))?;
-    Segment::create(name, layout).map_err(|error| match error {
+    let mut waiting = Waiting::since(Instant::now());
+    let mut go_on = |done: usize, all: usize| {
+        let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+        waiting.say(Instant::now(), || {
+            format!("reserving shared memory: {:.1} of {:.1} GB", gigabytes(done), gigabytes(all))
+        });
+        !cancel.is_some_and(Cancel::is_cancelled)
+    };
+    Segment::create(name, layout, &mut go_on).map_err(|error| match error {
+        SegmentError::GivenUp => StartError::Cancelled,
         // Somebody else took the memory in the meantime: a full tmpfs answers so.
         SegmentError::Reserve { source: Errno::FAULT | Errno::NOSPC, .. } => too_small(),
         other => failed(chain(&other)),

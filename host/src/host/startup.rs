@@ -24,7 +24,7 @@ use super::handle::Host;
 use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
@@ -41,7 +41,10 @@ impl HostBuilder {
     /// # Errors
     /// [`StartError`]; nothing of the run is left then.
     pub fn start(self) -> Result<Host, StartError> {
-        start(self)
+        start(self).map_err(|error| match error {
+            StartError::Plugin(PluginError::Cancelled) => StartError::Cancelled,
+            other => other,
+        })
     }
 }
 
@@ -111,7 +114,7 @@ pub(crate) fn declarations(
     fork_server: Option<&Path>,
     working_directory: Option<PathBuf>,
 ) -> Result<(String, Option<Schema>), StartError> {
-    let file = plugin.resolve(None)?;
+    let file = plugin.resolve(None, None)?;
     let kind = file.manifest.kind;
     let configured = config.is_some();
     let folder = create_run_folder()?;

@@ -50,7 +50,7 @@ impl Swaps {
         if let Plugin::Package(folder) = plugin {
             return Err(SwapError::NotBuilt { folder });
         }
-        let file = plugin.resolve(Some(kind))?;
+        let file = plugin.resolve(Some(kind), None)?;
         self.count += 1;
         let copied = file.plan(folder, self.count);
         let plugin = copied.map_err(|source| SwapError::Copy { folder: folder.to_owned(), source })?;

@@ -4,22 +4,27 @@
 //! compared after all links on them were followed.
 #![expect(unsafe_code, reason = "what is done between fork and exec has no safe wrapper")]
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
 
 use cargo_metadata::{CrateType, Message, MetadataCommand};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::error::PluginError;
+use crate::cancel::Cancel;
+use crate::procfs::kill_tree;
 
 /// How many of cargo's last lines an error shows.
 const SHOWN_LINES: usize = 30;
 
 /// Builds the package in `folder`; returns the path of its `cdylib`. Cargo's lines go to the log as
 /// they arrive.
-pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
+pub(super) fn build(folder: &Path, cancel: Option<&Cancel>) -> Result<PathBuf, PluginError> {
     let failed = |reason: String| PluginError::Build { folder: folder.to_owned(), reason };
     let manifest = without_parents(folder).join("Cargo.toml");
     if !manifest.is_file() {
@@ -34,13 +39,24 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf, PluginError> {
     let mut cargo = spawn_cargo(&manifest).map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
     })?;
-    let said = read_output(&mut cargo, &manifest);
+    let reader = read_output(&mut cargo, &manifest).map_err(|error| {
+        let _ = cargo.kill();
+        failed(format!("cannot read what cargo says ({error})"))
+    })?;
+    let cancelled = cancel.is_some_and(|cancel| !is_done_before(&reader, cancel));
+    if cancelled && let Some(pid) = Pid::from_raw(cargo.id().cast_signed()) {
+        kill_tree(pid);
+    }
+    let said = reader.said.join().unwrap_or_default();
     let (succeeded, status) = match cargo.wait() {
         Ok(status) => (status.success(), format!(", {status}")),
         // An application that ignores SIGCHLD, or waits for all children, has no status. Cargo's
         // last message says the same.
         Err(_) => (said.finished == Some(true), String::new()),
     };
+    if cancelled {
+        return Err(PluginError::Cancelled);
+    }
     if !succeeded {
         return Err(failed(format!("cargo build failed{status}{}", said.shown_or_told())));
     }
@@ -129,16 +145,39 @@ impl Said {
     }
 }
 
-/// Reads both of cargo's streams to their ends: standard output names the library, standard error
-/// is for people.
-fn read_output(cargo: &mut Child, manifest: &Path) -> Said {
+/// The thread that reads what cargo says.
+struct Reader {
+    said: JoinHandle<Said>,
+    /// Readable once it has read everything.
+    done: PipeReader,
+}
+
+/// Waits until cargo has said everything. Returns whether that was before the wish.
+fn is_done_before(reader: &Reader, cancel: &Cancel) -> bool {
+    let mut fds = [PollFd::new(&reader.done, PollFlags::IN), PollFd::new(cancel, PollFlags::IN)];
+    while poll(&mut fds, None) == Err(Errno::INTR) {}
+    !fds[0].revents().is_empty()
+}
+
+/// Reads both of cargo's streams to their ends, in a thread.
+fn read_output(cargo: &mut Child, manifest: &Path) -> io::Result<Reader> {
+    let (done, open_until_done) = io::pipe()?;
+    let (stdout, stderr) = (cargo.stdout.take(), cargo.stderr.take());
+    let manifest = manifest.to_owned();
+    let said = thread::Builder::new().spawn(move || {
+        let _open_until_done = open_until_done;
+        read_streams(stdout, stderr, &manifest)
+    })?;
+    Ok(Reader { said, done })
+}
+
+/// Standard output names the library, standard error is for people.
+fn read_streams(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>, manifest: &Path) -> Said {
     let folder = manifest.parent().unwrap_or(manifest).to_owned();
-    let spoken = cargo
-        .stderr
-        .take()
+    let spoken = stderr
         .map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
     let mut said = Said::default();
-    let messages = cargo.stdout.take().map(BufReader::new).into_iter().flat_map(Message::parse_stream);
+    let messages = stdout.map(BufReader::new).into_iter().flat_map(Message::parse_stream);
     for message in messages.map_while(Result::ok) {
         match message {
             Message::BuildFinished(finished) => said.finished = Some(finished.success),

@@ -1,7 +1,16 @@
 //! The run's own copy of a plugin's file, which the run's processes load.
+//!
+//! It lies in the run's folder, below the temporary folder. A cleaner of temporary files may remove
+//! it under a long run, so the host keeps it open and puts it back before a process needs it.
 
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::interface::Interface;
@@ -19,4 +28,91 @@ pub(crate) struct PluginPlan {
     /// The run's own copy of the plugin's file.
     #[serde(with = "crate::path_bytes")]
     pub(crate) library: PathBuf,
+    /// In the host only.
+    #[serde(skip)]
+    pub(crate) kept: Option<Arc<Kept>>,
+}
+
+/// What is needed to put a copy back.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    content: Mutex<File>,
+    /// The lock of the folder, if that had to be made anew.
+    folder: Mutex<Option<File>>,
+}
+
+impl Kept {
+    /// Keeps this file, which was just written.
+    pub(super) fn new(content: File) -> Arc<Self> {
+        Arc::new(Self { content: Mutex::new(content), folder: Mutex::default() })
+    }
+}
+
+impl PluginPlan {
+    /// Puts the copy back if it is gone.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let mut content = kept.content.lock();
+        let known = content.metadata()?;
+        if fs::metadata(&self.library).is_ok_and(|now| (now.dev(), now.ino()) == (known.dev(), known.ino())) {
+            return Ok(());
+        }
+        tracing::warn!(
+            copy = %self.library.display(),
+            "the run's copy of a plugin was removed, and is put back; are temporary files cleaned too early?"
+        );
+        if let Some(folder) = self.library.parent().filter(|folder| !folder.exists()) {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            let made = File::open(folder)?;
+            // As for the first one: a file system without locks has none.
+            let _ = flock(&made, FlockOperation::NonBlockingLockExclusive);
+            *kept.folder.lock() = Some(made);
+        }
+        let mut bytes = vec![0; known.len() as usize];
+        content.read_exact_at(&mut bytes, 0)?;
+        *content = write(&self.library, &bytes)?;
+        Ok(())
+    }
+}
+
+/// Writes a copy; returns it, readable. Nothing is left of one that cannot be written whole.
+pub(super) fn write(path: &std::path::Path, bytes: &[u8]) -> io::Result<File> {
+    fs::write(path, bytes).and_then(|()| File::open(path)).inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copy_that_was_removed_with_its_folder_is_put_back() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("cobuf-run-1");
+        fs::create_dir(&folder).unwrap();
+        let library = folder.join("libx.so");
+        let kept = Some(Kept::new(write(&library, b"code").unwrap()));
+        let plan = PluginPlan {
+            name: "x".to_owned(),
+            version: "1".to_owned(),
+            interface: Interface::Rust,
+            origin: PathBuf::new(),
+            library: library.clone(),
+            kept,
+        };
+        plan.restore().unwrap();
+        for _ in 0..2 {
+            fs::remove_dir_all(&folder).unwrap();
+            plan.restore().unwrap();
+            assert_eq!(fs::read(&library).unwrap(), b"code");
+            assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+            let other = File::open(&folder).unwrap();
+            let locked = flock(&other, FlockOperation::NonBlockingLockExclusive);
+            assert_eq!(locked, Err(rustix::io::Errno::WOULDBLOCK), "no sweep removes it");
+        }
+        // Somebody else's file in its place is not loaded.
+        fs::remove_file(&library).unwrap();
+        fs::write(&library, "other").unwrap();
+        plan.restore().unwrap();
+        assert_eq!(fs::read(&library).unwrap(), b"code");
+    }
 }

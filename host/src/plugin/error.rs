@@ -56,6 +56,9 @@ pub enum PluginError {
         /// Cargo's message.
         reason: String,
     },
+    /// The build was given up, by a [`Cancel`](crate::Cancel).
+    #[error("the build was cancelled")]
+    Cancelled,
     /// The file is not a shared library, or not a complete one.
     #[error("the plugin {} cannot be used: {reason}", path.display())]
     Elf {

@@ -10,7 +10,7 @@ use cobuf_plugin_api::manifest::ManifestInfo;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::check;
-use super::copy::PluginPlan;
+use super::copy::{self, Kept, PluginPlan};
 use super::error::PluginError;
 use super::interface::Interface;
 use crate::ulimit;
@@ -46,10 +46,10 @@ impl PluginFile {
         let Self { path: origin, manifest, bytes, hash } = self;
         let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
         ulimit::check_file_size(bytes.len() as u64)?;
-        fs::write(&library, &bytes).inspect_err(|_| drop(fs::remove_file(&library)))?;
+        let kept = Some(Kept::new(copy::write(&library, &bytes)?));
         let (interface, name, version) =
             (Interface::of(&manifest.api_version), manifest.name, manifest.version);
-        Ok(PluginPlan { name, version, interface, origin, library })
+        Ok(PluginPlan { name, version, interface, origin, library, kept })
     }
 }
 

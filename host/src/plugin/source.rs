@@ -10,6 +10,7 @@ use super::build::build;
 use super::error::PluginError;
 use super::file::PluginFile;
 use super::find::{self, plugin_path};
+use crate::cancel::Cancel;
 
 /// Where a plugin comes from.
 ///
@@ -86,7 +87,7 @@ impl Plugin {
     /// # Errors
     /// [`PluginError`] if the plugin is missing, cannot be built, or cannot run on this machine.
     pub fn manifest(&self) -> Result<ManifestInfo, PluginError> {
-        Ok(self.resolve(None)?.manifest)
+        Ok(self.resolve(None, None)?.manifest)
     }
 
     /// The same plugin as a file: a package is built, a name is looked up.
@@ -94,16 +95,32 @@ impl Plugin {
     /// # Errors
     /// [`PluginError::Build`] or [`PluginError::NotFound`].
     pub fn built(&self) -> Result<Self, PluginError> {
+        self.find(None)
+    }
+
+    /// As [`built`](Self::built), but a build ends once it is cancelled.
+    ///
+    /// # Errors
+    /// As [`built`](Self::built), and [`PluginError::Cancelled`].
+    pub fn built_unless(&self, cancel: &Cancel) -> Result<Self, PluginError> {
+        self.find(Some(cancel))
+    }
+
+    fn find(&self, cancel: Option<&Cancel>) -> Result<Self, PluginError> {
         match self {
             Self::File(_) => Ok(self.clone()),
-            Self::Package(folder) => build(folder).map(Self::File),
+            Self::Package(folder) => build(folder, cancel).map(Self::File),
             Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
         }
     }
 
     /// The plugin's file, built and checked. If a kind is given, the plugin must be of that kind.
-    pub(crate) fn resolve(&self, kind: Option<PluginKind>) -> Result<PluginFile, PluginError> {
-        PluginFile::read(self.built()?.path().to_owned(), kind)
+    pub(crate) fn resolve(
+        &self,
+        kind: Option<PluginKind>,
+        cancel: Option<&Cancel>,
+    ) -> Result<PluginFile, PluginError> {
+        PluginFile::read(self.find(cancel)?.path().to_owned(), kind)
     }
 }
 
@@ -115,7 +132,7 @@ fn name_in(path: &Path) -> Option<&str> {
 }
 
 #[cfg(not(feature = "build"))]
-fn build(folder: &Path) -> Result<PathBuf, PluginError> {
+fn build(folder: &Path, _cancel: Option<&Cancel>) -> Result<PathBuf, PluginError> {
     Err(PluginError::Build {
         folder: folder.to_owned(),
         reason: "this application was built without cobuf-host's feature \"build\"; \

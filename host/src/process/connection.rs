@@ -5,8 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 use super::launch::{ForkServer, LaunchError, StartMethod};
 use super::run_clock::RunClock;
+use super::strays;
 use crate::limits::SERVER_MARGIN;
 use crate::protocol::channel::{EventReceiver, Received, Watched};
 use crate::protocol::message::{Event, Request};
@@ -86,6 +89,13 @@ impl Connection {
     pub(crate) fn end(&self) {
         let _ = self.server.request(&Request::Stop { grace: Duration::ZERO });
         self.server.wait(SERVER_MARGIN);
+    }
+
+    /// Reaps a process of a dead fork server, if this process has inherited it.
+    pub(crate) fn reap_orphan(&self, pid: u32) {
+        if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|&pid| pid != self.server.process()) {
+            strays::reap_heir(pid);
+        }
     }
 
     /// Hands over the last events of a dead fork server's processes, until the last process has

@@ -140,6 +140,11 @@ impl ForkServer {
         send_descriptor(&self.control, segment.file())
     }
 
+    /// The process that forks the workers.
+    pub(crate) fn process(&self) -> Pid {
+        self.pid
+    }
+
     /// The number of the process that forks the workers.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()

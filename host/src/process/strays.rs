@@ -22,6 +22,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, waitpid,
 };
 
+use crate::procfs::{parent, processes, variable};
 use crate::protocol::channel::wait;
 
 /// The environment variable with the token of a fork server.
@@ -76,9 +77,20 @@ pub(super) fn end_marked(token: &str) {
     }
 }
 
-/// Reaps a process that has ended, if it has become this one's child.
+/// Reaps a process that has ended, if it is this one's child.
 pub(super) fn reap(pid: Pid) {
     let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+}
+
+/// Waits until a process that is about to end has ended, and reaps it, if this process inherited it.
+pub(super) fn reap_heir(pid: Pid) {
+    if parent(pid) != Some(getpid()) {
+        return;
+    }
+    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) {
+        let _ = wait(&mut [PollFd::new(&process, PollFlags::IN)], Some(Instant::now() + END_LIMIT));
+        reap(pid);
+    }
 }
 
 /// The children of this process's first thread, which forks them and inherits orphans.
@@ -88,57 +100,5 @@ fn children() -> Vec<Pid> {
         Ok(list) => list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect(),
         // A kernel without this file.
         Err(_) => processes().into_iter().filter(|&pid| parent(pid) == Some(getpid())).collect(),
-    }
-}
-
-/// All processes that this one can see.
-fn processes() -> Vec<Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().map_while(Result::ok);
-    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
-}
-
-fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The name in parentheses may contain anything, parentheses and spaces included.
-    let end = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
-    Pid::from_raw(rest.split_whitespace().nth(1)?.parse().ok()?)
-}
-
-/// A variable of the environment that a process was executed with.
-fn variable(pid: Pid, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
-    value_in(&environment, name)
-}
-
-/// The last value counts: a process that adds a variable to those that it passes on adds it there.
-fn value_in(environment: &[u8], name: &str) -> Option<String> {
-    let entries = environment.split(|&byte| byte == 0);
-    let values = entries.filter_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-    values.last().and_then(|value| String::from_utf8(value.to_vec()).ok())
-}
-
-#[cfg(all(test, not(cobuf_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn variable_is_found_by_its_whole_name() {
-        let environment = b"PATH=/bin\0MY_COBUF_PROCESS=1\0COBUF_PROCESS_ID=2\0COBUF_PROCESS=3\0X=\xff\0";
-        assert_eq!(value_in(environment, PROCESS).as_deref(), Some("3"));
-        assert_eq!(value_in(environment, SERVER), None);
-        assert_eq!(value_in(environment, "X"), None, "no text");
-        assert_eq!(value_in(b"", PROCESS), None);
-    }
-
-    #[test]
-    fn processes_and_their_parents_are_found() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
-        assert!(processes().contains(&pid));
-        assert_eq!(parent(pid), Some(getpid()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(parent(pid), None);
     }
 }

@@ -45,9 +45,16 @@ unsafe impl Sync for Segment {}
 impl Segment {
     /// Creates the segment, zeroed, with all of its memory reserved. Nobody else may have the name,
     /// which is gone afterwards.
-    pub(crate) fn create(name: &str, layout: Layout) -> Result<Self, SegmentError> {
+    ///
+    /// After each piece of memory, `go_on` is told how many bytes are reserved, and how many there
+    /// are, and says whether to go on.
+    pub(crate) fn create(
+        name: &str,
+        layout: Layout,
+        go_on: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Self, SegmentError> {
         let segment = Self::at(mapping::create(name, layout.bytes)?, layout)?;
-        segment.mapping.reserve(&segment.file, &mut |_, _| true)?;
+        segment.mapping.reserve(&segment.file, go_on)?;
         let header = segment.header();
         header.format.store(segment.layout.format(), Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);

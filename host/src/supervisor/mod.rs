@@ -55,14 +55,16 @@ use std::time::Instant;
 use self::link::Order;
 use self::mailbox::Mailbox;
 use self::run::Moment;
-use self::starting::{StartFailure, Starting};
+use self::starting::{StartFailure, Starting, Waiting};
 use self::supervision::{Supervised, Supervision};
 use crate::cancel::Cancel;
 use crate::limits::{ORPHANS_LIMIT, SERVER_MARGIN};
+use crate::plugin::copy::PluginPlan;
 use crate::process::connection::Connection;
 use crate::process::run_clock::RunClock;
 use crate::protocol::channel::Received;
 use crate::protocol::message::{Event, Request};
+use crate::protocol::role::Role;
 use crate::segment::sync::Ordering;
 use crate::stream::error::StreamError;
 use crate::text::chain;
@@ -106,10 +108,11 @@ impl Supervisor {
         deadline: Instant,
         cancel: Option<&Cancel>,
     ) -> Result<(), StartFailure> {
+        let mut waiting = Waiting::since(self.connection.clock().now());
         loop {
             self.look_around();
-            let cancelled = cancel.map(AsFd::as_fd);
-            match self.receive(cancelled, Some(deadline)).map_err(StartFailure::Unreadable)? {
+            let until = Some(deadline.min(waiting.next()));
+            match self.receive(cancel.map(AsFd::as_fd), until).map_err(StartFailure::Unreadable)? {
                 Received::Event(event) => {
                     let event = starting.note(event).map_err(|(role, failure)| {
                         let plugin = self.parts.run.plan.plugin(role).cloned().map(Box::new);
@@ -124,7 +127,9 @@ impl Supervisor {
             if starting.is_over() {
                 return Ok(());
             }
-            if deadline <= self.connection.clock().now() {
+            let now = self.connection.clock().now();
+            waiting.say(now, || format!("waiting for {}", starting.waiting_for()));
+            if deadline <= now {
                 return Err(StartFailure::Late { waiting_for: starting.waiting_for() });
             }
         }
@@ -200,10 +205,25 @@ impl Supervisor {
     fn carry_out_orders(&mut self) {
         for order in self.parts.take_orders() {
             match order {
-                // If the fork server is gone, the next receive says so.
-                Order::Send(request) => drop(self.connection.request(&request)),
+                Order::Send(request) => {
+                    if let Request::Start(role, _) = request {
+                        self.restore_copy(role);
+                    }
+                    // If the fork server is gone, the next receive says so.
+                    let _ = self.connection.request(&request);
+                }
                 Order::KillServer => self.connection.kill(),
             }
+        }
+    }
+
+    /// Puts the plugin's copy back for a process that is about to load it. If that fails, the process
+    /// says that it cannot load it.
+    fn restore_copy(&self, role: Role) {
+        let plugin = self.parts.run.plan.plugin(role);
+        if let Some(Err(error)) = plugin.map(PluginPlan::restore) {
+            let plugin = self.parts.run.name(role);
+            tracing::error!(plugin, %error, "the run's copy of the plugin is gone and cannot be put back");
         }
     }
 
@@ -219,6 +239,9 @@ impl Supervisor {
         if !connection.wait_for_orphans(ORPHANS_LIMIT, take) {
             return Err(format!("its processes did not end within {} s", ORPHANS_LIMIT.as_secs_f64()));
         }
+        // The first process of a container inherits them, and has to reap them.
+        let orphans = parts.run.stream.roster.processes();
+        orphans.iter().for_each(|orphan| connection.reap_orphan(orphan.pid));
         parts.run.stream.roster.bury_children();
         parts.server_died(connection.clock().now())?;
         let care = &parts.run.care;

@@ -2,10 +2,40 @@
 //! the plugin is constructed.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::plugin::copy::PluginPlan;
 use crate::protocol::message::{Event, SetupFailure};
 use crate::protocol::role::Role;
+
+/// Says what a start waits for if that takes longer than a second, and then less and less often.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    next: Instant,
+    pause: Duration,
+}
+
+impl Waiting {
+    /// Something is waited for from now on.
+    pub(crate) fn since(now: Instant) -> Self {
+        let pause = Duration::from_secs(1);
+        Self { next: now + pause, pause }
+    }
+
+    /// When there is next something to say.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Says it, if it is time.
+    pub(crate) fn say(&mut self, now: Instant, text: impl FnOnce() -> String) {
+        if self.next <= now {
+            tracing::info!(target: "cobuf::start", "{}", text());
+            self.pause *= 2;
+            self.next = now + self.pause;
+        }
+    }
+}
 
 /// Why a run could not be started.
 #[derive(Debug)]

@@ -1,0 +1,85 @@
+//! Other processes, as `/proc` shows them.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// All processes that this one can see.
+pub(crate) fn processes() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().map_while(Result::ok);
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// The parent of a process.
+pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name in parentheses may contain anything, parentheses and spaces included.
+    let end = stat.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
+    Pid::from_raw(rest.split_whitespace().nth(1)?.parse().ok()?)
+}
+
+/// A variable of the environment that a process was executed with.
+pub(crate) fn variable(pid: Pid, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    value_in(&environment, name)
+}
+
+/// The last value counts: a process that adds a variable to those that it passes on adds it there.
+fn value_in(environment: &[u8], name: &str) -> Option<String> {
+    let entries = environment.split(|&byte| byte == 0);
+    let values = entries.filter_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    values.last().and_then(|value| String::from_utf8(value.to_vec()).ok())
+}
+
+/// Kills a child of this process that is not reaped, and all processes that descend from it.
+#[cfg(feature = "build")]
+pub(crate) fn kill_tree(root: Pid) {
+    let mut children: BTreeMap<i32, Vec<Pid>> = BTreeMap::new();
+    for pid in processes() {
+        if let Some(parent) = parent(pid) {
+            children.entry(parent.as_raw_nonzero().get()).or_default().push(pid);
+        }
+    }
+    let mut left = vec![root];
+    while let Some(pid) = left.pop() {
+        // The descendants were seen a moment ago; a number is not given again so soon.
+        let _ = kill_process(pid, Signal::KILL);
+        left.extend(children.remove(&pid.as_raw_nonzero().get()).unwrap_or_default());
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+    use rustix::process::getpid;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn variable_is_found_by_its_whole_name() {
+        let environment = b"PATH=/bin\0MY_COBUF=1\0COBUF_ID=2\0COBUF=3\0X=\xff\0";
+        assert_eq!(value_in(environment, "COBUF").as_deref(), Some("3"));
+        assert_eq!(value_in(environment, "COBU"), None);
+        assert_eq!(value_in(environment, "X"), None, "no text");
+        assert_eq!(value_in(b"", "X"), None);
+    }
+
+    #[test]
+    fn processes_are_found_and_killed_with_their_descendants() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 1000 & echo $!; wait"]).env("COBUF_TEST", "7").stdout(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
+        let sleeper = Pid::from_raw(lines.next().unwrap().unwrap().parse().unwrap()).unwrap();
+        let pid = Pid::from_raw(shell.id().cast_signed()).unwrap();
+        assert!(processes().contains(&sleeper));
+        assert_eq!((parent(sleeper), parent(pid)), (Some(pid), Some(getpid())));
+        assert_eq!(variable(sleeper, "COBUF_TEST").as_deref(), Some("7"));
+        kill_tree(pid);
+        assert!(lines.next().is_none(), "both have ended, and closed the pipe");
+        shell.wait().unwrap();
+        assert_eq!(parent(pid), None);
+    }
+}
