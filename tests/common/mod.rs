@@ -5,6 +5,8 @@
 pub(crate) mod compiled;
 pub(crate) mod dice;
 pub(crate) mod editions;
+pub(crate) mod forked;
+pub(crate) mod interception;
 mod logs;
 pub(crate) mod packages;
 pub(crate) mod refusals;

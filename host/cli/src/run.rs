@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use cobuf_host::{
-    Batch, Checkpoint, Host, Next, Pipeline, PipelineError, PluginError, PluginKind, Source, StartError, StreamError,
+    Batch, Checkpoint, Host, Next, Pipeline, PipelineError, PluginError, PluginKind, Source, StartError,
+    StreamError,
 };
 
 use crate::args::RunArgs;

@@ -118,7 +118,8 @@ impl World {
         let sizes =
             Sizes { slots: SLOTS, message_capacity: MESSAGE_CAPACITY, schema: schema(choices & 1 != 0) };
         let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
-        let segment = Segment::create(&name, layout, &mut |_, _| true).unwrap_or_else(|error| panic!("no segment: {error}"));
+        let segment = Segment::create(&name, layout, &mut |_, _| true)
+            .unwrap_or_else(|error| panic!("no segment: {error}"));
         let earlier = if choices & 2 != 0 { vec![[0, 2], [4, 5]] } else { Vec::new() };
         let history = History::new(Identity::default(), Ledger::from(earlier), None, None);
         let on_failure = [OnFailure::Raise, OnFailure::Raise, OnFailure::Skip, OnFailure::Stop]

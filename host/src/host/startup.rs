@@ -89,7 +89,9 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     };
     let supervisor = Supervisor::new(supervised, connection);
     let mut supervisor = supervisor.map_err(|source| StartError::Io { what: "make a mailbox", source })?;
-    supervisor.start(deadline, launch.cancel.as_ref()).map_err(|failure| not_started(failure, launch.start_timeout))?;
+    supervisor
+        .start(deadline, launch.cancel.as_ref())
+        .map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     Ok(Host::new(stream, running, folder, builder.stop_grace))
 }

@@ -174,8 +174,7 @@ fn read_output(cargo: &mut Child, manifest: &Path) -> io::Result<Reader> {
 /// Standard output names the library, standard error is for people.
 fn read_streams(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>, manifest: &Path) -> Said {
     let folder = manifest.parent().unwrap_or(manifest).to_owned();
-    let spoken = stderr
-        .map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
+    let spoken = stderr.map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
     let mut said = Said::default();
     let messages = stdout.map(BufReader::new).into_iter().flat_map(Message::parse_stream);
     for message in messages.map_while(Result::ok) {

@@ -100,7 +100,11 @@ impl Connection {
 
     /// Hands over the last events of a dead fork server's processes, until the last process has
     /// ended: each has the events' socket open as long as it lives. Whether they ended in time.
-    pub(crate) fn wait_for_orphans(&mut self, limit: Duration, mut take: impl FnMut(Event, &RunClock)) -> bool {
+    pub(crate) fn wait_for_orphans(
+        &mut self,
+        limit: Duration,
+        mut take: impl FnMut(Event, &RunClock),
+    ) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             match self.events.receive(Watched::default(), Some(deadline)) {

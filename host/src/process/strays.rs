@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, pidfd_send_signal,
+    wait as wait_for_any, waitpid,
 };
 
 use crate::procfs::{parent, processes, variable};
@@ -49,7 +50,7 @@ pub(super) fn end_all() {
         for child in children() {
             let _ = kill_process(child, Signal::KILL);
         }
-        match waitpid(None, WaitOptions::empty()) {
+        match wait_for_any(WaitOptions::empty()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             // There are no children.
             Err(_) => return,

@@ -18,7 +18,8 @@ pub(crate) fn segment(slots: usize) -> Segment {
         Schema::new([ArraySpec::new("x", DType::U8, [16])]).unwrap_or_else(|error| panic!("{error}"));
     let layout = Layout::new(Sizes { slots, message_capacity: MIN_MESSAGE_CAPACITY, schema });
     let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
-    let segment = Segment::create(&name, layout, &mut |_, _| true).unwrap_or_else(|error| panic!("no segment: {error}"));
+    let segment = Segment::create(&name, layout, &mut |_, _| true)
+        .unwrap_or_else(|error| panic!("no segment: {error}"));
     segment.table().begin_at(0);
     segment
 }

@@ -183,11 +183,7 @@ impl Supervisor {
     }
 
     /// Waits for the next event or mail, until the deadline or until something is due.
-    fn receive(
-        &mut self,
-        mail: Option<BorrowedFd<'_>>,
-        deadline: Option<Instant>,
-    ) -> io::Result<Received> {
+    fn receive(&mut self, mail: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> io::Result<Received> {
         let deadline = deadline.into_iter().chain(self.parts.next_deadline()).min();
         self.connection.receive(mail, deadline)
     }
