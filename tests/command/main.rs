@@ -14,3 +14,4 @@ mod options;
 mod pipeline;
 mod reports;
 mod run;
+mod signals;

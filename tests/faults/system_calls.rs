@@ -24,6 +24,7 @@ use crate::common::{cobuf, isolated, plugin, refusals};
 /// kernels and sandboxes refuse them.
 #[rustfmt::skip]
 const CALLS: &[(&str, c_long, &[i32])] = &[
+    ("chdir", libc::SYS_chdir, &[EACCES, ENOENT]),
     ("clone", libc::SYS_clone, &[EAGAIN, ENOMEM]),
     ("clone3", libc::SYS_clone3, &[EAGAIN, ENOMEM, ENOSYS]),
     ("close_range", libc::SYS_close_range, &[ENOSYS, EPERM]),
@@ -48,6 +49,7 @@ const CALLS: &[(&str, c_long, &[i32])] = &[
     ("mprotect", libc::SYS_mprotect, &[EACCES, ENOMEM]),
     ("munmap", libc::SYS_munmap, &[EINVAL]),
     ("newfstatat", libc::SYS_newfstatat, &[EACCES, ENOENT, ENOMEM]),
+    ("open", libc::SYS_open, &[EACCES, EMFILE, ENOENT]),
     ("openat", libc::SYS_openat, &[EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC, EPERM]),
     ("pidfd_open", libc::SYS_pidfd_open, &[EMFILE, ENFILE, ENODEV, ENOMEM, ENOSYS, EPERM]),
     ("pidfd_send_signal", libc::SYS_pidfd_send_signal, &[ENOSYS, EPERM, ESRCH]),

@@ -95,6 +95,12 @@ impl Process {
         Self::get(rustix::thread::gettid().as_raw_nonzero().get()).expect("this thread runs")
     }
 
+    /// Whether it sleeps: whether its first thread waits for something, that is.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, tail)| tail.trim_start().starts_with('S'))
+    }
+
     /// Waits until it sleeps: until it waits for something, that is.
     pub(crate) fn wait_until_asleep(&self) {
         self.wait_for_state("asleep", 'S');

@@ -8,6 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef HANGS
+#define HANGS 0 /* whether this build hangs when it is opened */
+#endif
+
 typedef struct {
     char mode[32];
     char sleeps[32]; /* the argument of the program sleep, by which a test finds it */
@@ -43,6 +47,11 @@ static void burn(double seconds)
     while ((double)(now.tv_sec - begin.tv_sec) + 1e-9 * (double)(now.tv_nsec - begin.tv_nsec) < seconds);
 }
 
+static void hang(void)
+{
+    for (;;) pause();
+}
+
 static void become_sleep(const library *it)
 {
     execlp("sleep", "sleep", it->sleeps, (char *)0);
@@ -64,7 +73,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
         free(it);
         return COBUF_ERROR;
     }
-    if (is(it, "slow-new")) burn(it->seconds);
+    if (is(it, "hang-new") || HANGS) hang();
     if (is(it, "no-second-open") && worker->incarnation > 0) {
         free(it);
         return cobuf_fail(call, "there is no licence left");
@@ -81,6 +90,7 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
     memset(job->arrays[0].data, (int)(job->sequence % 251), job->arrays[0].bytes);
     if (is(it, "burn")) burn(it->seconds);
     if (!here) return COBUF_OK;
+    if (is(it, "hang")) hang();
     if (is(it, "fork-ok") && fork() == 0) return COBUF_OK;
     if (is(it, "fork-fail") && fork() == 0) return cobuf_fail(call, "cannot run a program");
     if (is(it, "close-in-produce")) syscall(SYS_close_range, 3U, ~0U, 0U);
