@@ -34,6 +34,7 @@ Examples:
 
 Exit codes:
   0    everything was measured, whether the goals are met or not
+  1    the report could not be written
   2    something could not be started: the command line, a plugin, the machine
   130  stopped by Ctrl-C
   143  stopped by SIGTERM";

@@ -43,7 +43,8 @@ Examples:
 
 Exit codes:
   0    all went well
-  1    batches failed, or the stream ended with an error; chaos made a difference; a check failed
+  1    batches failed, or the stream ended with an error; chaos made a difference; a check failed;
+       the report could not be written
   2    nothing could be started: the command line, a pipeline file, a plugin, the machine
   130  stopped by Ctrl-C, 143 by SIGTERM; the summary is still printed";
 
@@ -55,7 +56,7 @@ Examples:
 
 Exit codes:
   0  no test failed
-  1  a test failed, or the file is no plugin for this machine
+  1  a test failed, or the file is no plugin for this machine; the report could not be written
   2  nothing could be tested: the command line, a missing file, a build that fails";
 
 const BENCH_EXAMPLES: &str = "\
@@ -65,6 +66,7 @@ Examples:
 
 Exit codes:
   0    everything was measured
+  1    the report could not be written
   2    something could not be started: the command line, a pipeline file, a plugin, the machine
   130  stopped by Ctrl-C, 143 by SIGTERM";
 
@@ -72,7 +74,8 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a pipeline to its end and print a summary.
     Run(Box<RunArgs>),
-    /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch.
+    /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch. It
+    /// ends with the pipeline's stream.
     Watch(Box<RunArgs>),
     /// Run a pipeline repeatedly while its processes are killed, crashed, frozen and hung at
     /// random, and check that the result is the same: each batch once, the same content, nothing
