@@ -17,7 +17,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) runs: usize,
     /// About how many seconds each case is measured, all runs together.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, allow_negative_numbers = true)]
     pub(crate) seconds: f64,
     /// Print one JSON object on standard output.
     #[arg(long)]
