@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, ValueEnum};
-use cobuf_host::PluginKind;
+use cobuf_host::{PluginKind, limits};
 
 use crate::numbers;
 
@@ -107,13 +107,18 @@ pub(crate) struct CheckArgs {
     pub(crate) seed: Option<u64>,
     /// The time that each process of a test may take. A process that takes longer is killed, and
     /// its stack is shown.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = numbers::seconds(Duration::from_millis(1)), allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value = in_seconds(limits::DEFAULT_EXAMINATION_LIMIT), value_parser = numbers::seconds(Duration::from_millis(1)), allow_negative_numbers = true)]
     pub(crate) time_limit: Duration,
     /// The length of the first of five windows in which leaks are looked for. The others have as
     /// many messages.
-    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", default_value = in_seconds(limits::DEFAULT_SOAK), value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
     pub(crate) soak: Duration,
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A default as it would be typed.
+fn in_seconds(time: Duration) -> String {
+    time.as_secs_f64().to_string()
 }
