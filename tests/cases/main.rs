@@ -124,6 +124,8 @@ fn impossible_measurements_are_refused() {
         assert!(error.contains(part), "{part:?} in {error}");
     }
     assert!(refusal(&["huge"]).contains("there is no case \"huge\""));
-    assert!(refusal(&["tiny", "--seconds", "0"]).contains("seconds is 0, expected more"));
-    assert!(refusal(&["tiny", "--runs", "0"]).contains("runs is 0, expected at least 1"));
+    assert!(
+        refusal(&["tiny", "--seconds", "0"]).contains("--seconds is 0, expected a number of seconds above 0")
+    );
+    assert!(refusal(&["tiny", "--runs", "0"]).contains("--runs is 0, expected 1 or more"));
 }

@@ -11,8 +11,14 @@ fn inspect_shows_manifest_configuration_and_arrays() {
     let digits = plugin("digits-producer");
     let text = output(cobuf().arg("inspect").arg(digits.path()).args(["--set", "batch_size=12"]));
     assert!(text.status.success(), "{}", stderr(&text));
-    for part in ["producer digits-producer 0.1.0", "plugin-api   0.1.0", "batch_size", "image f32 (12, 8, 8)"]
-    {
+    for part in [
+        "producer digits-producer 0.1.0",
+        "plugin-api   0.1.0",
+        "batch_size",
+        "image f32 (12, 8, 8)",
+        "  augment.shift (uint32, default 0)",
+        "  split (\"all\" or \"train\" or \"test\", default \"all\")",
+    ] {
         assert!(stdout(&text).contains(part), "{part} in {}", stdout(&text));
     }
     let json = output(cobuf().arg("inspect").arg(digits.path()).args(["--set", "batch_size=12", "--json"]));

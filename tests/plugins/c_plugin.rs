@@ -266,6 +266,8 @@ fn crash_in_c_is_a_death_like_any_other() {
     assert_eq!(deaths, [Death::Exit(Exit::Signal(11)); 2]);
     let stack = error.attempts()[0].stack.as_ref().expect("a crash leaves its stack").to_string();
     assert!(stack.contains("produce") && stack.contains("odd.c"), "{stack}");
+    // It ends where the host called the plugin.
+    assert!(stack.lines().last().unwrap().contains("odd.c") && !stack.contains("cobuf_host"), "{stack}");
     assert_eq!(outline(&batches), "2");
 }
 

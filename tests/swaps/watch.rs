@@ -243,9 +243,8 @@ fn end_of_the_stream_is_announced() {
     leaks.bury_orphans();
 }
 
-/// A refusal is said once, with what goes on.
 #[test]
-fn refusal_is_said_once() {
+fn refusal_of_other_arrays_is_an_error_and_the_old_code_goes_on() {
     let leaks = isolated!();
     let folder = crate::common::refusals::folder();
     let releases = releases(folder.path());
@@ -263,7 +262,8 @@ fn refusal_is_said_once() {
     watch.wait_for("the old producer goes on");
     fs::write(&file, &builds()[1]).unwrap();
     watch.wait_for("the producer was swapped: from batch ");
-    let about: Vec<&String> = watch.seen.iter().filter(|line| line.contains("array")).collect();
+    let said = |line: &&String| line.starts_with("error: ") && line.contains("array");
+    let about: Vec<&String> = watch.seen.iter().filter(said).collect();
     assert_eq!(about.len(), 1, "{:#?}", watch.seen);
     assert_eq!(watch.end()["swaps"], 1);
     leaks.bury_orphans();

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) runs: usize,
     /// About how many seconds each case is measured, all runs together.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, allow_negative_numbers = true)]
     pub(crate) seconds: f64,
     /// Print one JSON object on standard output.
     #[arg(long)]
@@ -34,6 +34,7 @@ Examples:
 
 Exit codes:
   0    everything was measured, whether the goals are met or not
+  1    the report could not be written
   2    something could not be started: the command line, a plugin, the machine
   130  stopped by Ctrl-C
   143  stopped by SIGTERM";

@@ -44,7 +44,7 @@ use anyhow::Result;
 use clap::Parser;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
-use cobuf::output;
+use cobuf::output::{self, ReportLost};
 use cobuf::progress::{log_to_stderr, say};
 
 use self::args::Args;
@@ -52,6 +52,8 @@ use self::case::Case;
 use self::plugins::Plugins;
 use self::report::{CaseReport, Report};
 
+/// The exit code if the report could not be written.
+const LOST: u8 = 1;
 /// The exit code if nothing could be measured.
 const CANNOT_START: u8 = 2;
 
@@ -64,8 +66,8 @@ fn main() -> ExitCode {
         None => bench(&args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::from(CANNOT_START)
+        say(&format!("error: {error:#}"));
+        ExitCode::from(if error.is::<ReportLost>() { LOST } else { CANNOT_START })
     })
 }
 

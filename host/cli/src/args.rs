@@ -1,13 +1,22 @@
-//! The command line.
+//! The command line: all verbs, and the options of `run`.
+//!
+//! ```text
+//!   plugins   the options of the verbs on plugins: new, list, inspect, check
+//!   measure   the options of chaos and bench
+//! ```
 
-use std::ffi::OsString;
+mod measure;
+mod plugins;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::{PluginKind, Workers, limits};
+use cobuf_host::{Workers, limits};
 
+pub(crate) use self::measure::{BenchArgs, ChaosArgs};
+pub(crate) use self::plugins::{CheckArgs, InspectArgs, ListArgs, NewArgs, NewKind};
 use crate::numbers;
 
 /// A concurrent buffer: producer plugins in worker processes fill slots of shared memory with
@@ -43,36 +52,17 @@ Examples:
 
 Exit codes:
   0    all went well
-  1    batches failed, or the stream ended with an error; chaos made a difference; a check failed
+  1    batches failed, or the stream ended with an error; chaos made a difference; a check failed;
+       the report could not be written
   2    nothing could be started: the command line, a pipeline file, a plugin, the machine
   130  stopped by Ctrl-C, 143 by SIGTERM; the summary is still printed";
-
-const CHECK_EXAMPLES: &str = "\
-Examples:
-  cobuf check plugins/digits-producer --pipeline examples/digits.toml
-  cobuf check libmine.so --config '{\"batch_size\": 4}' --message '{\"items\": [1, 2]}' --json
-  cobuf check libmine.so --config config.toml --set batch_size=8 --time-limit 5
-
-Exit codes:
-  0  no test failed
-  1  a test failed, or the file is no plugin for this machine
-  2  nothing could be tested: the command line, a missing file, a build that fails";
-
-const BENCH_EXAMPLES: &str = "\
-Examples:
-  cobuf bench examples/digits.toml --workers 2 --set producer.batch_size=128
-  cobuf bench examples/images.toml --runs 3 --seconds 60 --json
-
-Exit codes:
-  0    everything was measured
-  2    something could not be started: the command line, a pipeline file, a plugin, the machine
-  130  stopped by Ctrl-C, 143 by SIGTERM";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a pipeline to its end and print a summary.
     Run(Box<RunArgs>),
-    /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch.
+    /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch. It
+    /// ends with the pipeline's stream.
     Watch(Box<RunArgs>),
     /// Run a pipeline repeatedly while its processes are killed, crashed, frozen and hung at
     /// random, and check that the result is the same: each batch once, the same content, nothing
@@ -89,10 +79,10 @@ pub(crate) enum Command {
     /// Test whether a plugin does what a host relies on: declarations, wrong configurations and
     /// messages, the same bytes for the same seed, writes inside its arrays only, leaks. Each test
     /// has processes of its own.
-    #[command(after_help = CHECK_EXAMPLES)]
+    #[command(after_help = plugins::CHECK_EXAMPLES)]
     Check(CheckArgs),
     /// Measure how fast a pipeline is, over several runs, and what limits each.
-    #[command(after_help = BENCH_EXAMPLES)]
+    #[command(after_help = measure::BENCH_EXAMPLES)]
     Bench(BenchArgs),
     /// Print completions for a shell.
     Completions {
@@ -178,175 +168,9 @@ impl RunArgs {
     }
 }
 
-#[derive(Debug, Group)]
-pub(crate) struct ChaosArgs {
-    /// The pipeline file (TOML). Its content should follow from the seed, and a run should take a
-    /// second or more.
-    pub(crate) pipeline: PathBuf,
-    /// The seed of the faults. The default is a different one each time; the report names it.
-    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
-    pub(crate) seed: Option<u64>,
-    /// The average number of faults in a second.
-    #[arg(long, value_name = "R", default_value_t = 10.0, value_parser = numbers::rate, allow_negative_numbers = true)]
-    pub(crate) kills_per_second: f64,
-    /// The time after which no new round begins.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
-    pub(crate) seconds: Duration,
-    /// The time after which a process counts as hanging. It must be longer than the pipeline needs
-    /// for any message.
-    #[arg(long, value_name = "SECONDS", default_value = "0.25", value_parser = numbers::deadline, allow_negative_numbers = true)]
-    pub(crate) deadline: Duration,
-    /// The number of worker processes of the undisturbed round; the others have up to two more. The
-    /// default, if the pipeline gives none either, is one for each CPU.
-    #[arg(long, value_name = "N", value_parser = numbers::number_of_workers(), allow_negative_numbers = true)]
-    pub(crate) workers: Option<usize>,
-    /// The number of batches in a round, for a pipeline that has no end or a late one.
-    #[arg(long, value_name = "N", value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
-    pub(crate) batches: Option<u64>,
-    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
-    /// be repeated.
-    #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Print one JSON object on standard output.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     #[default]
     Text,
     Json,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct InspectArgs {
-    /// The plugin: a .so file, a package's folder, which is built first, or a name that is found in
-    /// the folders of COBUF_PLUGIN_PATH.
-    pub(crate) plugin: PathBuf,
-    /// A configuration of the plugin, for which the arrays are shown: JSON, or a file with TOML or
-    /// JSON. A file may have @ before its name.
-    #[arg(long, value_name = "JSON|FILE")]
-    pub(crate) config: Option<OsString>,
-    /// Set an entry of the configuration: KEY=VALUE, the value as in TOML. Can be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Print one JSON object on standard output.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct NewArgs {
-    /// What to make: one plugin with a small one of the other kind, or both plugins of a pipeline.
-    #[arg(value_enum)]
-    pub(crate) kind: NewKind,
-    /// The name of the package or the pipeline.
-    pub(crate) name: String,
-    /// Its folder, which must not exist. The default is the name, in the current folder.
-    pub(crate) folder: Option<PathBuf>,
-    /// Depend on the cobuf-plugin-api in this folder. The default is the checkout that this command
-    /// was built from, if it is still there, and otherwise crates.io.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) plugin_api: Option<PathBuf>,
-}
-
-/// What `cobuf new` makes.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum NewKind {
-    /// Both plugins in one workspace, and a pipeline of the two.
-    Pipeline,
-    /// A plugin that fills arrays, in worker processes.
-    Producer,
-    /// A plugin that says what to produce, with one message for each batch.
-    Commander,
-}
-
-impl NewKind {
-    /// The plugin that was asked for, if it was one.
-    pub(crate) fn plugin(self) -> Option<PluginKind> {
-        match self {
-            Self::Pipeline => None,
-            Self::Producer => Some(PluginKind::Producer),
-            Self::Commander => Some(PluginKind::Commander),
-        }
-    }
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct ListArgs {
-    /// The folders to look in. The default is those of COBUF_PLUGIN_PATH.
-    pub(crate) folders: Vec<PathBuf>,
-    /// Print one JSON list on standard output.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct CheckArgs {
-    /// The plugin: a .so file, or a package's folder, which is built first.
-    pub(crate) plugin: PathBuf,
-    /// The plugin's configuration: JSON, or a file with TOML or JSON. A file may have @ before its
-    /// name.
-    #[arg(long, value_name = "JSON|FILE")]
-    pub(crate) config: Option<OsString>,
-    /// Set an entry of the configuration, also of the pipeline's: KEY=VALUE, the value as in TOML.
-    /// Can be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// A message that the producer can produce: as --config. Can be repeated.
-    #[arg(long, value_name = "JSON|FILE")]
-    pub(crate) message: Vec<OsString>,
-    /// A pipeline file with the plugin's configuration. A producer gets the first messages of the
-    /// pipeline's commander.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) pipeline: Option<PathBuf>,
-    /// The run's seed that the plugin gets.
-    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
-    pub(crate) seed: Option<u64>,
-    /// The time that each process of a test may take. A process that takes longer is killed, and
-    /// its stack is shown.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = numbers::seconds(Duration::from_millis(1)), allow_negative_numbers = true)]
-    pub(crate) time_limit: Duration,
-    /// The length of the first of five windows in which leaks are looked for. The others have as
-    /// many messages.
-    #[arg(long, value_name = "SECONDS", default_value = "0.2", value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
-    pub(crate) soak: Duration,
-    /// Print one JSON object on standard output.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct BenchArgs {
-    /// The pipeline file (TOML). Paths in it are relative to its folder.
-    pub(crate) pipeline: PathBuf,
-    /// The number of runs. The report shows the median, the least and the greatest.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = numbers::whole(1..=usize::MAX), allow_negative_numbers = true)]
-    pub(crate) runs: usize,
-    /// About how long the pipeline is measured, all runs together.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = numbers::seconds(Duration::from_nanos(1)), allow_negative_numbers = true)]
-    pub(crate) seconds: Duration,
-    /// End each run after this many batches.
-    #[arg(long, value_name = "N", value_parser = numbers::whole(2..=u64::MAX), allow_negative_numbers = true)]
-    pub(crate) batches: Option<u64>,
-    /// The number of worker processes.
-    #[arg(long, value_name = "N", value_parser = numbers::number_of_workers(), allow_negative_numbers = true)]
-    pub(crate) workers: Option<usize>,
-    /// The number of slots.
-    #[arg(long, value_name = "N", value_parser = numbers::slots, allow_negative_numbers = true)]
-    pub(crate) slots: Option<usize>,
-    /// The run's seed.
-    #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
-    pub(crate) seed: Option<u64>,
-    /// Deliver batches as they become ready.
-    #[arg(long)]
-    pub(crate) any_order: bool,
-    /// Change a configuration: producer.KEY=VALUE or commander.KEY=VALUE, the value as in TOML. Can
-    /// be repeated.
-    #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Print one JSON object on standard output.
-    #[arg(long)]
-    pub(crate) json: bool,
 }

@@ -91,7 +91,8 @@ impl<'a> Schema<'a> {
             (Some(format), _) => format.to_owned(),
             (None, Some(Json::String(name))) => self.named(name, field, depth),
             (None, Some(Json::Array(names))) => {
-                either(names.iter().filter_map(Json::as_str).map(|name| self.named(name, field, depth)))
+                let present = names.iter().filter_map(Json::as_str).filter(|&name| name != "null");
+                either(present.map(|name| self.named(name, field, depth)))
             }
             _ => "anything".to_owned(),
         }

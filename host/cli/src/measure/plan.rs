@@ -29,11 +29,12 @@ impl Plan {
     /// A plan for this many seconds and rounds.
     ///
     /// # Errors
-    /// If either is 0, or the signals cannot be handled.
+    /// If either is 0 or no number, or the signals cannot be handled.
     pub fn new(seconds: f64, rounds: usize) -> Result<Self> {
-        let time = Duration::try_from_secs_f64(seconds).context("the seconds are wrong")?;
-        ensure!(!time.is_zero(), "seconds is 0, expected more");
-        ensure!(rounds > 0, "runs is 0, expected at least 1");
+        let wrong = || format!("--seconds is {seconds}, expected a number of seconds above 0");
+        let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+        let time = time.with_context(wrong)?;
+        ensure!(rounds > 0, "--runs is 0, expected 1 or more");
         Ok(Self { time, rounds, signals: Signals::install()? })
     }
 

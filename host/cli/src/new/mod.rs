@@ -139,21 +139,24 @@ impl Crates<'_> {
                     name::other(kind)
                 ),
                 "its unit tests",
-                "src/lib.rs is the plugin".to_owned(),
+                "src/lib.rs is the plugin",
             ),
             None => (
                 format!("the pipeline {name} in {}, with a producer and a commander", folder.display()),
                 "the unit tests of both plugins",
-                "producer/src/lib.rs and commander/src/lib.rs are the plugins".to_owned(),
+                "producer/src/lib.rs and commander/src/lib.rs are the plugins",
             ),
         };
+        let run = format!("cobuf run {name}.toml");
+        let width = run.len();
         format!(
             "made {what}; next:\n\n  \
              cd {folder}\n  \
-             cargo test            # {tests}\n  \
-             cobuf run {name}.toml  # builds both plugins and runs them\n\n\
+             {test:width$}  # {tests}\n  \
+             {run}  # builds both plugins and runs them\n\n\
              {sources}, README.md says more",
             folder = folder.display(),
+            test = "cargo test",
         )
     }
 }

@@ -37,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An event for the watching thread.
 enum Wake {
+    /// These files have changed; if it names none, any may have.
     Changed(Vec<PathBuf>),
     Built(PluginKind, Result<Plugin, PluginError>),
     End,
@@ -119,6 +120,8 @@ impl Watcher<'_> {
                 None => self.woken.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let changed = match wake {
+                // inotify lost some, because too many came at once.
+                Ok(Wake::Changed(paths)) if paths.is_empty() => self.look(),
                 Ok(Wake::Changed(paths)) => self.note(&paths),
                 Ok(Wake::Built(kind, built)) => {
                     self.built(kind, built);

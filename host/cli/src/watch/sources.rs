@@ -251,4 +251,30 @@ mod tests {
         fs::write(&file, "other").unwrap();
         assert_ne!(sources.state(), second);
     }
+
+    #[test]
+    fn state_of_a_package_is_that_of_its_sources() {
+        let (_folder, top) = folder();
+        let package = top.join("package");
+        for folder in ["package/target/debug", "package/.git", "package/data", "elsewhere"] {
+            fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        fs::write(package.join("target/CACHEDIR.TAG"), "").unwrap();
+        symlink("../elsewhere", package.join("src")).unwrap();
+        let sources = Sources { what: What::Packages([package.clone()].into()), places: BTreeSet::new() };
+        let changes = |file: &str| {
+            let before = sources.state();
+            fs::write(package.join(file), "new").unwrap();
+            sources.state() != before
+        };
+        for source in ["Cargo.toml", "build.rs", "src/lib.rs", "data/table.bin"] {
+            assert!(changes(source), "{source}");
+        }
+        for other in ["Cargo.lock", "target/debug/lib.so", ".git/index"] {
+            assert!(!changes(other), "{other}");
+        }
+        // inotify watches the folder behind the link as well.
+        let watched: BTreeSet<_> = subfolders(&package).into_iter().collect();
+        assert_eq!(watched, ["data", "src"].map(|name| package.join(name)).into());
+    }
 }

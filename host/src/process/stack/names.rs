@@ -13,6 +13,7 @@
 //! copies of plugins never are.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,11 +60,20 @@ impl fmt::Display for Stack {
 /// Names the functions in a raw stack.
 pub(crate) fn resolve(raw: &RawStack) -> Stack {
     let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
-    let threads = raw.threads.iter().map(|thread| resolve_thread(thread, &modules)).collect();
+    let plugin: Vec<bool> = raw.modules.iter().map(|path| is_plugin(path)).collect();
+    let threads = raw.threads.iter().map(|thread| resolve_thread(thread, &modules, &plugin)).collect();
     Stack { threads, left_out: raw.left_out }
 }
 
-fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module]) -> StackThread {
+/// `plugin` says which of the modules are plugins.
+fn resolve_thread(
+    RawThread { name, frames }: &RawThread,
+    modules: &[Module],
+    plugin: &[bool],
+) -> StackThread {
+    // Whatever is outside of the plugin's outermost function is the same in every worker.
+    let outermost = frames.iter().rposition(|&(module, _)| plugin.get(module as usize).is_some_and(|&is| is));
+    let raw = outermost.map_or(&frames[..], |outermost| &frames[..=outermost]);
     let mut frames = Vec::new();
     for (index, &(module, address)) in raw.iter().enumerate() {
         match usize::try_from(module).ok().and_then(|module| modules.get(module)) {
@@ -77,12 +87,9 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
         // Removes the handler, the functions that it called, and the code that it would return to.
         frames.drain(..frames.len().min(handler + 2));
     }
-    // A plugin in C that called a host function is between two parts of the host.
-    let inner = frames.iter().rposition(|frame| frame.starts_with(C_CALLBACKS)).map_or(0, |last| last + 1);
     if let Some(boundary) =
-        frames.iter().skip(inner).position(|frame| is_boundary(frame)).filter(|&own| inner + own > 0)
+        frames.iter().position(|frame| is_boundary(frame)).filter(|&boundary| boundary > 0)
     {
-        let boundary = inner + boundary;
         frames.truncate(boundary);
     } else if raw.len() >= MAX_STACK_FRAMES {
         frames.push("and more".to_owned());
@@ -93,16 +100,23 @@ fn resolve_thread(RawThread { name, frames: raw }: &RawThread, modules: &[Module
 /// The function in which a crashed process waits until its stack is captured.
 const CRASH_HANDLER: &str = "cobuf_host::process::crash::on_crash";
 
-/// The host functions that plugins in C call.
-const C_CALLBACKS: &str = "cobuf_host::plugin::open::c::host::";
-
-/// Whether this function calls the plugin's own code: the frames outside of it are the same in
-/// every worker. A plugin in C is called by the host itself.
+/// Whether this function of a plugin in Rust calls the author's code: the frames outside of it are
+/// the same in every plugin.
 fn is_boundary(frame: &str) -> bool {
-    ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::", "cobuf_host::"]
-        .iter()
-        .any(|ours| frame.starts_with(ours))
+    ["cobuf_plugin_api::instance::", "cobuf_plugin_api::shims::"].iter().any(|ours| frame.starts_with(ours))
 }
+
+/// Whether a file is a run's copy of a plugin, by its name: `libnoise-<digest>-0.so`.
+fn is_plugin(module: &Path) -> bool {
+    let name = module.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.strip_suffix(" (deleted)").unwrap_or(name);
+    let parts = name.strip_suffix(".so").and_then(|stem| stem.rsplit_once('-'));
+    let digest = parts.and_then(|(rest, _)| rest.rsplit_once('-')).map_or("", |(_, digest)| digest);
+    digest.len() == DIGEST_DIGITS && digest.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The digits of the digest in the name of a plugin's copy.
+const DIGEST_DIGITS: usize = 32;
 
 /// Without the feature `stacks`, a file's names are not read.
 #[cfg(not(feature = "stacks"))]
@@ -135,8 +149,27 @@ mod tests {
             "cobuf_plugin_api::instance::ProducerInstance<P>::produce at src/instance.rs:53"
         ));
         assert!(is_boundary("cobuf_plugin_api::shims::producer_produce in libfill_producer.so"));
-        assert!(is_boundary("cobuf_host::process::worker::run in cobuf"));
         assert!(!is_boundary("cobuf_plugin_api::slot::Slot::array in libfill_producer.so"));
+    }
+
+    #[test]
+    fn stack_ends_at_the_outermost_function_of_a_plugin() {
+        let copy = "/tmp/cobuf-run-x/libslide-0123456789abcdef0123456789ABCDEF-0.so";
+        for name in [copy.to_owned(), format!("{copy} (deleted)")] {
+            let modules = vec![
+                PathBuf::from("/nowhere/libc.so"),
+                PathBuf::from(&name),
+                PathBuf::from("/nowhere/cobuf"),
+            ];
+            // A host function that the plugin called, the plugin, a library that calls it back.
+            let frames = vec![(0, 1), (2, 2), (1, 3), (0, 4), (1, 5), (2, 6), (2, 7), (0, 8)];
+            let stack = resolve(&raw(modules, frames));
+            assert_eq!(stack.threads[0].frames.len(), 5, "{stack}");
+            assert!(stack.threads[0].frames[4].ends_with("+0x5"), "{stack}");
+        }
+        for other in ["/nowhere/libslide.so", "/nowhere/libslide-0.so", "[vdso]", "libx-0123-0.so"] {
+            assert!(!is_plugin(Path::new(other)), "{other}");
+        }
     }
 
     #[test]
