@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
-use crate::common::{LONG, Process, cobuf, compiled, isolated, plugin, refusals, repository, wait_until};
+use crate::common::{LONG, Leaks, Process, cobuf, compiled, isolated, plugin, refusals, repository, wait_until};
 
 /// Between two signals that are one wish.
 const SAME_WISH: Duration = Duration::from_millis(5);
@@ -134,7 +134,7 @@ const CHECKPOINTS: [&str; 4] = ["--checkpoint", "checkpoint", "--checkpoint-ever
 /// Sends every signal, once and twice, to the process and to its group, to a command that `begin` has
 /// brought to a stage. If it has taken batches there, it must end with a summary and a checkpoint of
 /// just these.
-fn assert_ends(stage: &str, place: &Place, takes_batches: bool, begin: impl Fn() -> Running) {
+fn assert_ends(leaks: &Leaks, stage: &str, place: &Place, takes_batches: bool, begin: impl Fn() -> Running) {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         for (times, to_group) in [(1, false), (2, false), (1, true), (2, true)] {
             let what = format!("{stage}, {signal:?} {times} times, to its group: {to_group}");
@@ -157,25 +157,27 @@ fn assert_ends(stage: &str, place: &Place, takes_batches: bool, begin: impl Fn()
                 );
                 assert_eq!(report["batches"], place.delivered(), "{what}");
             }
-            assert_eq!(Process::descendants_of(Process::own_pid()), [], "{what}");
+            leaks.bury_orphans();
         }
     }
     // Ctrl-Z, and `fg`.
+    let _ = fs::remove_file(place.path("checkpoint"));
     let running = begin();
     running.process().freeze();
     running.process().thaw();
     running.send(Signal::TERM, false);
     let (ended, _, said, _) = running.end();
     assert_eq!(ended, Some(143), "{stage}, stopped and continued: {said}");
+    leaks.bury_orphans();
 }
 
 #[test]
 fn signal_while_a_pipe_is_read_ends_the_command() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("fill", "");
     fs::remove_file(place.path("run.toml")).unwrap();
     assert!(Command::new("mkfifo").arg(place.path("run.toml")).status().unwrap().success());
-    assert_ends("reading", &place, false, || {
+    assert_ends(&leaks, "reading", &place, false, || {
         let running = place.run(&[]);
         wait_until("it waits for a writer", || running.process().is_asleep());
         running
@@ -184,7 +186,7 @@ fn signal_while_a_pipe_is_read_ends_the_command() {
 
 #[test]
 fn signal_during_a_build_ends_the_command() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("fill", "");
     let manifest = "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
     fs::create_dir_all(place.path("slow/src")).unwrap();
@@ -193,7 +195,7 @@ fn signal_during_a_build_ends_the_command() {
     fs::write(place.path("slow/build.rs"), "fn main() { loop { std::thread::park() } }").unwrap();
     let pipeline = fs::read_to_string(place.path("run.toml")).unwrap().replace("libplugin.so", "slow");
     fs::write(place.path("run.toml"), pipeline).unwrap();
-    assert_ends("building", &place, false, || {
+    assert_ends(&leaks, "building", &place, false, || {
         let running = place.run(&[]);
         wait_until("the build script runs", || running.has_process("build-script-bu"));
         running
@@ -202,9 +204,9 @@ fn signal_during_a_build_ends_the_command() {
 
 #[test]
 fn signal_while_a_plugin_is_constructed_ends_the_command() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("hang-new", "");
-    assert_ends("new", &place, false, || {
+    assert_ends(&leaks, "new", &place, false, || {
         let running = place.run(&[]);
         wait_until("a worker runs", || running.has_process("cobuf-work-0"));
         running
@@ -213,12 +215,12 @@ fn signal_while_a_plugin_is_constructed_ends_the_command() {
 
 #[test]
 fn signal_while_a_commander_skips_ends_the_command_and_keeps_the_checkpoint() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("fill", ", sleep_seconds = 0.2");
     let (ended, ..) = place.run(&["--checkpoint", "old", "--batches", "3"]).end();
     assert_eq!((ended, delivered(&place.path("old"))), (Some(0), 3));
     let before = fs::read(place.path("old")).unwrap();
-    assert_ends("skipping", &place, false, || {
+    assert_ends(&leaks, "skipping", &place, false, || {
         let running = place.run(&["--resume", "old"]);
         wait_until("the commander runs", || running.has_process("cobuf-command"));
         running
@@ -228,9 +230,9 @@ fn signal_while_a_commander_skips_ends_the_command_and_keeps_the_checkpoint() {
 
 #[test]
 fn signal_during_a_run_ends_it_with_summary_and_checkpoint() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("burn", "");
-    assert_ends("running", &place, true, || {
+    assert_ends(&leaks, "running", &place, true, || {
         let running = place.run(&CHECKPOINTS);
         wait_until("batches come", || place.delivered() > 0);
         running
@@ -239,9 +241,9 @@ fn signal_during_a_run_ends_it_with_summary_and_checkpoint() {
 
 #[test]
 fn signal_during_a_stall_ends_the_run_with_summary_and_checkpoint() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("hang", "");
-    assert_ends("stalled", &place, true, || {
+    assert_ends(&leaks, "stalled", &place, true, || {
         let running = place.run(&CHECKPOINTS);
         wait_until("the batches before the stall have come", || place.delivered() == 3);
         running
@@ -250,9 +252,9 @@ fn signal_during_a_stall_ends_the_run_with_summary_and_checkpoint() {
 
 #[test]
 fn signal_during_a_swap_ends_the_run_with_summary_and_checkpoint() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let place = Place::of("burn", "");
-    assert_ends("swapping", &place, true, || {
+    assert_ends(&leaks, "swapping", &place, true, || {
         place.build("");
         let running = place.run(&[&CHECKPOINTS[..], &["--watch"]].concat());
         wait_until("batches come", || place.delivered() > 0 && running.has_said("watching"));

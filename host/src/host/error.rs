@@ -129,6 +129,12 @@ pub enum StartError {
     /// It was given up, by a [`Cancel`](crate::Cancel).
     #[error("the start was cancelled")]
     Cancelled,
+    /// The fork server could not go on during the start.
+    #[error("the fork server failed: {reason}")]
+    ForkServerFailed {
+        /// Its reason.
+        reason: String,
+    },
     /// The fork server died during the start.
     #[error("the fork server died while the host was starting; was it killed, or out of memory?")]
     ForkServerDied,

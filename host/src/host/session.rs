@@ -103,12 +103,13 @@ impl Session {
             Ok(Event::Hello { version }) => {
                 Err(failed(format!("it is cobuf-host {version}; install both from one version")))
             }
+            Ok(Event::ServerFailed { reason }) => Err(failed(reason)),
             Ok(other) => Err(failed(format!("it said {other:?}"))),
-            Err(StartError::ForkServerDied) => Err(failed(
-                "it ended at once; does the executable call cobuf_host::init() first in main?".to_owned(),
-            )),
+            Err(StartError::ForkServerDied) => {
+                Err(failed("it ended at once; is it an executable with cobuf-host in it?".to_owned()))
+            }
             Err(StartError::Io { source, .. }) => Err(failed(format!(
-                "what it said cannot be understood ({source}); does the executable call cobuf_host::init() first in main?"
+                "what it said cannot be understood ({source}); is it an executable with cobuf-host in it?"
             ))),
             Err(other) => Err(other),
         }
@@ -139,7 +140,7 @@ impl Session {
         let cancel = self.cancel.clone();
         let (connection, folder) = self.owned();
         let segment = create_segment(folder.name(), sizes, cancel.as_ref())?;
-        connection.attach(&segment).map_err(|_| StartError::ForkServerDied)?;
+        connection.attach(&segment).map_err(unsent)?;
         loop {
             match self.next_event("the fork server")? {
                 Event::Attached(Ok(())) => return Ok(segment),
@@ -152,12 +153,7 @@ impl Session {
     }
 
     pub(crate) fn request(&mut self, request: Request) -> Result<(), StartError> {
-        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
-        self.owned().0.request(&request).map_err(|source| match source.kind() {
-            BrokenPipe | ConnectionReset | NotConnected => StartError::ForkServerDied,
-            // It could not be encoded, and the fork server is alive.
-            _ => StartError::Io { what: "send a request to the fork server", source },
-        })
+        self.owned().0.request(&request).map_err(unsent)
     }
 
     pub(crate) fn next_event(&mut self, waiting_for: &str) -> Result<Event, StartError> {
@@ -188,6 +184,7 @@ impl Session {
                 forward_log(self.plan.name(role), role, level, &target, &message);
                 Ok(())
             }
+            Event::ServerFailed { reason } => Err(StartError::ForkServerFailed { reason }),
             Event::SetupFailed { role, failure } => Err(self.failed(role, failure)),
             Event::Exited { role, how } => Err(self.failed(role, SetupFailure::Died(how))),
             Event::Started { role, pid: Err(reason) } => Err(self.failed(role, SetupFailure::Init(reason))),
@@ -197,6 +194,16 @@ impl Session {
 
     fn failed(&self, role: Role, failure: SetupFailure) -> StartError {
         StartError::of_process(role, self.plan.plugin(role), failure)
+    }
+}
+
+/// The error of a request that could not be sent.
+fn unsent(source: std::io::Error) -> StartError {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    match source.kind() {
+        BrokenPipe | ConnectionReset | NotConnected => StartError::ForkServerDied,
+        // It could not be encoded, or there is no memory for it; the fork server is alive.
+        _ => StartError::Io { what: "send a request to the fork server", source },
     }
 }
 

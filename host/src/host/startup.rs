@@ -103,6 +103,7 @@ fn not_started(failure: StartFailure, limit: Duration) -> StartError {
         }
         StartFailure::Late { waiting_for } => StartError::Timeout { waiting_for, limit },
         StartFailure::Cancelled => StartError::Cancelled,
+        StartFailure::ServerFailed { reason } => StartError::ForkServerFailed { reason },
         StartFailure::ServerDied => StartError::ForkServerDied,
         StartFailure::Unreadable(source) => StartError::unreadable(source),
     }

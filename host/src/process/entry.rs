@@ -48,7 +48,14 @@ pub(super) fn run(inherited: Inherited<'_>) -> ! {
 
 fn play(inherited: Inherited<'_>) -> i32 {
     let Inherited { role, beginning, plan, segment, events, .. } = inherited;
-    let Ok(events) = events.duplicate() else { return PANICKED };
+    let events = match events.duplicate() {
+        Ok(events) => events,
+        Err(error) => {
+            let failure = SetupFailure::Init(format!("cannot have a descriptor of its own for the host: {error}"));
+            let _ = events.send(&Event::SetupFailed { role, failure });
+            return SETUP_FAILED;
+        }
+    };
     system::close_others([events.as_fd()]);
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
     // The mapping stays until the process ends, so references to it may stay too.

@@ -36,14 +36,17 @@ use crate::record::death::Exit;
 use crate::record::state::Beginning;
 use crate::segment::layout::Layout;
 use crate::segment::memory::Segment;
+use crate::text::chain;
 
 /// Serves one run. Returns once no child is left, after a stop or the host's end.
 pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::Result<()> {
     system::reset_signals();
     system::ignore_ends();
     system::lead_session_and_adopt();
-    let deaths = system::listen_for_deaths()?;
-    let host_alive = pidfd_open(host, PidfdFlags::empty())?;
+    let deaths = system::listen_for_deaths();
+    let deaths = deaths.inspect_err(|error| fail(&events, "cannot listen for the ends of processes", error))?;
+    let host_alive = pidfd_open(host, PidfdFlags::empty()).map_err(io::Error::from);
+    let host_alive = host_alive.inspect_err(|error| fail(&events, "cannot watch the host's process", error))?;
     let _ = rustix::thread::set_name(c"cobuf-fork");
     let mut server =
         ForkServer { control, events, host_alive, deaths, plan: None, segment: None, children: Vec::new() };
@@ -61,6 +64,9 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     };
     let host_gone =
         host_gone || wait(&mut [PollFd::new(&server.host_alive, PollFlags::IN)], Some(Instant::now()))? > 0;
+    if let Some(error) = served.as_ref().err().filter(|_| !host_gone) {
+        fail(&server.events, "cannot serve the run", error);
+    }
     server.end_all();
     if host_gone {
         server.remove_folder();
@@ -68,6 +74,11 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
         return Ok(());
     }
     served.map(drop)
+}
+
+/// Tells the host why there will be no fork server. If it cannot be told, it only sees the end.
+fn fail(events: &EventSender, what: &str, error: &io::Error) {
+    let _ = events.send(&Event::ServerFailed { reason: format!("{what}: {error}") });
 }
 
 /// Kills what is left in this process's group, and this process with it.
@@ -179,7 +190,7 @@ impl ForkServer {
                     io::Error::other("the segment's sizes in the host's request have no valid layout")
                 })?;
                 let mapped = Segment::map(file, layout).map(|segment| self.segment = Some(segment));
-                self.events.send(&Event::Attached(mapped.map_err(|error| error.to_string())))?;
+                self.events.send(&Event::Attached(mapped.map_err(|error| chain(&error))))?;
             }
             Request::Start(role, beginning) => {
                 let pid = self.start(role, beginning).map_err(|error| format!("cannot fork: {error}"));
@@ -255,10 +266,19 @@ impl ForkServer {
     /// Reaps all children that have ended, and ends what they have left behind.
     fn reap_dead(&mut self) {
         system::heard_of_deaths(&self.deaths);
-        while let Some(pid) = system::dead_child() {
-            match self.children.iter().position(|child| child.pid == pid) {
-                Some(index) => self.reap(index),
-                None => strays::reap(pid),
+        loop {
+            match system::dead_child() {
+                Ok(None) => return,
+                Ok(Some(pid)) => match self.children.iter().position(|child| child.pid == pid) {
+                    Some(index) => self.reap(index),
+                    None => strays::reap(pid),
+                },
+                // A sandbox that does not know the call: each child is asked for by its number.
+                Err(_) => {
+                    let has_ended = |child: &Child| system::has_ended(child.pid);
+                    let Some(index) = self.children.iter().position(has_ended) else { return };
+                    self.reap(index);
+                }
             }
             let known: Vec<Pid> = self.children.iter().map(|child| child.pid).collect();
             strays::end_orphans(&known);

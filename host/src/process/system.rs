@@ -5,7 +5,9 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::{io, ptr};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid,
+};
 use rustix::thread::CpuSet;
 
 /// Which side of a fork this is.
@@ -97,8 +99,14 @@ pub(crate) fn heard_of_deaths(deaths: &OwnedFd) {
     let _ = rustix::io::read(deaths, &mut [0; size_of::<libc::signalfd_siginfo>()]);
 }
 
+/// Whether a child has ended and was not reaped.
+pub(crate) fn has_ended(child: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(child), options).is_ok_and(|ended| ended.is_some())
+}
+
 /// A child of this thread that has ended and was not reaped.
-pub(crate) fn dead_child() -> Option<Pid> {
+pub(crate) fn dead_child() -> io::Result<Option<Pid>> {
     // The helper thread of `stack` waits for threads that it has stopped, which are none of this
     // thread's business.
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD;
@@ -109,10 +117,13 @@ pub(crate) fn dead_child() -> Option<Pid> {
         let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut found, options) };
         if result == 0 {
             // SAFETY: the kernel filled the fields of a child that has ended, or left zeros.
-            return Pid::from_raw(unsafe { found.si_pid() });
+            return Ok(Pid::from_raw(unsafe { found.si_pid() }));
         }
-        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-            return None;
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // There are no children at all, if this is true.
+            _ => return Err(error),
         }
     }
 }

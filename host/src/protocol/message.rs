@@ -40,6 +40,8 @@ pub(crate) enum Request {
 pub(crate) enum Event {
     /// The fork server is running.
     Hello { version: String },
+    /// The fork server cannot go on; it ends all processes, and itself.
+    ServerFailed { reason: String },
     /// The fork server has mapped the segment, or the reason why it could not.
     Attached(Result<(), String>),
     /// A process was forked, or the reason why it could not be.

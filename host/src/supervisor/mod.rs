@@ -113,6 +113,9 @@ impl Supervisor {
             self.look_around();
             let until = Some(deadline.min(waiting.next()));
             match self.receive(cancel.map(AsFd::as_fd), until).map_err(StartFailure::Unreadable)? {
+                Received::Event(Event::ServerFailed { reason }) => {
+                    return Err(StartFailure::ServerFailed { reason });
+                }
                 Received::Event(event) => {
                     let event = starting.note(event).map_err(|(role, failure)| {
                         let plugin = self.parts.run.plan.plugin(role).cloned().map(Box::new);

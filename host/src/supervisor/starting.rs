@@ -46,6 +46,8 @@ pub(crate) enum StartFailure {
     Late { waiting_for: String },
     /// It was given up.
     Cancelled,
+    /// The fork server cannot go on.
+    ServerFailed { reason: String },
     /// The fork server died.
     ServerDied,
     /// The events of the processes cannot be read.

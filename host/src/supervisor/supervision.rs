@@ -194,6 +194,8 @@ impl Supervision {
                 self.give_up(format!("its executable is now of cobuf-host {version}"), at);
             }
             Event::Attached(Err(reason)) => self.give_up(reason, at),
+            // Its end, which follows, is dealt with as any other.
+            Event::ServerFailed { reason } => tracing::error!(%reason, "the fork server failed"),
             Event::Log { role, level, target, message } => self.log(role, level, &target, &message),
             Event::Saved(state) => self.swapping.note_state(&self.run, state),
             Event::CommanderFailed(report) => self.commander.failed(&self.run, report),
