@@ -19,17 +19,19 @@ pub(crate) fn check_file_size(bytes: u64) -> io::Result<()> {
 
 /// The limit that may be behind a system's error, as an addition to a message: empty, or
 /// `; the limit …`.
-pub(crate) fn behind(error: Errno) -> String {
+pub(crate) fn behind(error: &io::Error) -> String {
     let of = |what: &str, resource, option: &str| {
         getrlimit(resource)
             .current
             .map(|limit| format!("; the limit of {what} is {limit} in this process (ulimit -{option})"))
             .unwrap_or_default()
     };
-    match error {
-        Errno::MFILE => of("open files", Resource::Nofile, "n"),
-        Errno::NFILE => "; the machine's limit of open files is in `sysctl fs.file-max`".to_owned(),
-        Errno::NOMEM => of("address space in bytes", Resource::As, "v"),
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE) => of("open files", Resource::Nofile, "n"),
+        Some(Errno::NFILE) => "; the machine's limit of open files is in `sysctl fs.file-max`".to_owned(),
+        // A thread without room for its stack is told to try again.
+        Some(Errno::NOMEM | Errno::AGAIN) => of("address space in bytes", Resource::As, "v"),
+        _ if error.kind() == io::ErrorKind::OutOfMemory => of("address space in bytes", Resource::As, "v"),
         _ => String::new(),
     }
 }

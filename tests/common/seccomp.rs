@@ -48,8 +48,8 @@ impl Refusal {
         assert_eq!(installed, 0, "this test needs seccomp: {}", std::io::Error::last_os_error());
     }
 
-    /// The program that decides about each call; see seccomp(2). A jump counts the instructions that
-    /// it leaves out.
+    /// The program that decides about each call; see seccomp(2). A jump counts the instructions
+    /// that it leaves out.
     fn filter(self) -> Vec<sock_filter> {
         /// The offset of the call's number in `struct seccomp_data`.
         const NUMBER: u32 = 0;

@@ -3,10 +3,15 @@
 
 use crate::common::packages::{Package, documented};
 use crate::common::refusals::{assert_says, folder, refusal_of, text};
-use crate::common::{all_items, application, host, isolated, run_as_application, test_name};
+use crate::common::{
+    COBUF, Logs, all_items, application, host, isolated, refused, run_as_application, test_name,
+};
 use cobuf_host::ndarray::Ix2;
 use cobuf_host::{Dictionary, Plugin, PluginError};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 /// A package's folder with these files.
 fn package(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -50,7 +55,11 @@ fn missing_cargo_is_reported_with_a_remedy() {
 fn folder_without_a_package_is_named() {
     let _leaks = isolated!();
     let folder = folder();
-    for path in [folder.path().to_owned(), folder.path().join("nowhere")] {
+    let lacking = [
+        (folder.path().to_owned(), "it has no Cargo.toml"),
+        (folder.path().join("nowhere"), "no such folder"),
+    ];
+    for (path, lack) in lacking {
         let refused = refusal_of(Plugin::package(&path));
         assert!(matches!(&refused, PluginError::Build { folder, .. } if *folder == path), "{refused:?}");
         assert_says(
@@ -58,7 +67,7 @@ fn folder_without_a_package_is_named() {
             &[
                 "cannot build the plugin's package",
                 text(&path),
-                "no Cargo.toml",
+                lack,
                 "give a package's folder, or a .so file",
             ],
         );
@@ -91,6 +100,91 @@ fn manifest_refused_by_cargo_shows_its_error() {
     assert!(reason.starts_with("cargo build failed, ") && reason.contains("/Cargo.toml:1:9"), "{reason}");
     let reason = build_failure(&package(&[("Cargo.toml", PACKAGE), ("src/main.rs", "fn main() {}")]));
     assert!(reason.contains("no library targets found in package `refused-package`"), "{reason}");
+}
+
+#[test]
+fn errors_that_the_log_shows_are_not_repeated() {
+    let _leaks = isolated!();
+    let logs = Logs::collect();
+    let manifest = format!("{PACKAGE}{CDYLIB}");
+    let package =
+        package(&[("Cargo.toml", &manifest), ("src/lib.rs", "pub fn seven() -> u32 { \"seven\" }\n")]);
+    assert_eq!(build_failure(&package), "cargo build failed, exit status: 101; its errors are in the log");
+    assert!(logs.contains("error[E0308]: mismatched types"));
+}
+
+/// Why a package that compiles, and exports no plugin, is refused: so it was built, and found.
+const NO_PLUGIN: &str = "it is a shared library but no cobuf plugin";
+
+#[test]
+fn package_is_found_by_any_way_that_leads_to_it() {
+    let _leaks = isolated!();
+    let manifest = format!("{PACKAGE}{CDYLIB}").replace("refused-package", "linked-package");
+    let package = package(&[("real/Cargo.toml", &manifest), ("real/src/lib.rs", "")]);
+    let path = |name: &str| package.path().join(name);
+    fs::create_dir(path("home")).unwrap();
+    symlink("../real", path("home/link")).unwrap();
+    symlink(package.path(), path("parent")).unwrap();
+    symlink("real/src", path("elsewhere")).unwrap();
+    let relative = pathdiff(&std::env::current_dir().unwrap(), &path("real"));
+    let ways = ["home/link", "parent/real", "parent/home/link", "home/../real", "elsewhere/../../real"];
+    for way in ways.map(path).into_iter().chain([relative]) {
+        let refused = refusal_of(Plugin::package(&way));
+        assert!(matches!(refused, PluginError::Elf { .. }), "{way:?}: {refused:?}");
+        assert_says(&refused, &["liblinked_package.so", NO_PLUGIN]);
+    }
+}
+
+#[test]
+fn package_in_a_folder_that_is_not_utf_8_is_refused_by_the_reason() {
+    let _leaks = isolated!();
+    let manifest = format!("{PACKAGE}{CDYLIB}");
+    let package = package(&[("real/Cargo.toml", &manifest), ("real/src/lib.rs", "")]);
+    let odd = package.path().join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    symlink("real", &odd).unwrap();
+    let refused = refusal_of(Plugin::package(&odd));
+    assert_says(&refused, &["its path is not UTF-8, which cargo refuses; give a built .so file"]);
+}
+
+/// A relative path from one folder to another.
+fn pathdiff(from: &Path, to: &Path) -> PathBuf {
+    let up = from.canonicalize().unwrap().components().skip(1).map(|_| "..").collect::<PathBuf>();
+    up.join(to.canonicalize().unwrap().strip_prefix("/").unwrap())
+}
+
+#[test]
+fn member_of_a_workspace_may_be_a_link() {
+    let _leaks = isolated!();
+    let inherits = "[package]\nname = \"linked-member\"\nversion.workspace = true\nedition = \"2024\"\n";
+    let member = format!("{inherits}{CDYLIB}");
+    let package = package(&[
+        (
+            "space/Cargo.toml",
+            "[workspace]\nmembers = [\"member\"]\nresolver = \"3\"\npackage.version = \"0.1.0\"\n",
+        ),
+        ("far/Cargo.toml", &member),
+        ("far/src/lib.rs", ""),
+    ]);
+    symlink("../far", package.path().join("space/member")).unwrap();
+    let refused = refusal_of(Plugin::package(package.path().join("space/member")));
+    assert!(matches!(refused, PluginError::Elf { .. }), "{refused:?}");
+    assert_says(&refused, &["liblinked_member.so", NO_PLUGIN]);
+}
+
+#[test]
+fn package_is_built_though_the_application_ignores_the_end_of_its_children() {
+    let _leaks = isolated!();
+    let manifest = format!("{PACKAGE}{CDYLIB}").replace("refused-package", "ignored-package");
+    let good = package(&[("Cargo.toml", &manifest), ("src/lib.rs", "")]);
+    let bad = package(&[("Cargo.toml", &manifest), ("src/lib.rs", "fn seven() -> u32 { \"seven\" }\n")]);
+    let inspect = |package: &tempfile::TempDir| {
+        let script = "trap '' CHLD; exec \"$0\" inspect \"$1\"";
+        let arguments = ["-c", script, COBUF, text(package.path())];
+        refused(std::process::Command::new("bash").args(arguments))
+    };
+    assert!(inspect(&good).contains(NO_PLUGIN), "{}", inspect(&good));
+    let said = inspect(&bad);
+    assert!(said.contains("cargo build failed") && said.contains("mismatched types"), "{said}");
 }
 
 #[test]

@@ -22,19 +22,21 @@ fn lack_of_shared_memory_names_needed_and_free_bytes() {
     let _leaks = isolated!();
     let slot = 1 << 40;
     let error = start_error(filling([], &[array("x", "u8", &[slot])]).workers(1).slots(4));
-    let StartError::SharedMemory { needed, available, slots: 4, slot_bytes } = error else {
+    let StartError::SharedMemory { needed, available, ref place, slots: 4, slot_bytes } = error else {
         panic!("{error:?}")
     };
+    // Or a memory cgroup with less room.
+    let place = place.clone();
     assert!(needed >= 4 * slot && needed < 4 * slot + (1 << 20), "{needed}");
     assert!(available < needed as u64);
     assert_eq!(slot_bytes, slot);
     assert_says(
         &error,
         &[
+            &format!("the slots need {needed} bytes of shared memory, {available} bytes are free in {place}"),
             &format!(
-                "the slots need {needed} bytes of shared memory, {available} bytes are free in /dev/shm"
+                "use fewer slots (4 now, 1099511627776 bytes each) or smaller batches, or enlarge {place}"
             ),
-            "use fewer slots (4 now, 1099511627776 bytes each) or smaller batches, or enlarge /dev/shm",
         ],
     );
     // So many that their size is beyond the address space.

@@ -13,6 +13,7 @@ use crate::protocol::message::SetupFailure;
 use crate::protocol::role::Role;
 use crate::record::checkpoint::CheckpointError;
 use crate::stream::dead_letters::DeadLettersError;
+use crate::ulimit;
 
 /// The error of a host that could not be started. Nothing of the run is left.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,7 @@ pub enum StartError {
     #[error(transparent)]
     Launch(#[from] LaunchError),
     /// The run's folder cannot be made.
-    #[error(
-        "cannot make the run's folder in {} (TMPDIR); \
-         set TMPDIR to a folder that exists and that this user may write to", parent.display()
-    )]
+    #[error("cannot make the run's folder in {} (TMPDIR){}", parent.display(), folder_advice(source))]
     RunFolder {
         /// The folder in which it was to be made: that of TMPDIR, or /tmp.
         parent: PathBuf,
@@ -111,7 +109,7 @@ pub enum StartError {
         reason: String,
     },
     /// Files or sockets of the run failed.
-    #[error("cannot {what}")]
+    #[error("cannot {what}{}", ulimit::behind(source))]
     Io {
         /// The operation that failed.
         what: &'static str,
@@ -159,14 +157,25 @@ impl StartError {
     }
 }
 
+/// What to do about a run's folder that cannot be made; a part of an error's text.
+fn folder_advice(reason: &std::io::Error) -> String {
+    let limit = ulimit::behind(reason);
+    if limit.is_empty() {
+        return "; set TMPDIR to a folder that exists and that this user may write to".to_owned();
+    }
+    limit
+}
+
 /// What to do about a copy that cannot be made; a part of an error's text.
-fn copy_advice(reason: &std::io::Error) -> &'static str {
+fn copy_advice(reason: &std::io::Error) -> String {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let limit = ulimit::behind(reason);
     match reason.kind() {
-        StorageFull | QuotaExceeded => "; free some space there, or set TMPDIR to another folder",
-        _ if reason.raw_os_error().is_some() => "; set TMPDIR to a folder that can be written to",
+        _ if !limit.is_empty() => limit,
+        StorageFull | QuotaExceeded => "; free some space there, or set TMPDIR to another folder".to_owned(),
+        _ if reason.raw_os_error().is_some() => "; set TMPDIR to a folder that can be written to".to_owned(),
         // It says itself what to do.
-        _ => "",
+        _ => String::new(),
     }
 }
 

@@ -176,8 +176,8 @@ pub enum PipelineError {
 }
 
 impl Pipeline {
-    /// Reads a pipeline file. A named pipe is read to its end, and so is a pipe without a name, such
-    /// as a shell's `<(…)`: then paths in it are relative to the working directory.
+    /// Reads a pipeline file. A named pipe is read to its end, and so is a pipe without a name,
+    /// such as a shell's `<(…)`: then paths in it are relative to the working directory.
     ///
     /// # Errors
     /// [`PipelineError::Read`] and [`PipelineError::Content`].
@@ -370,8 +370,8 @@ fn not_utf8() -> std::io::Error {
 ///
 /// # Example
 /// ```
-/// let config = cobuf_host::config_from_toml("size = 3\nsince = 2024-05-01")?;
-/// assert_eq!(config.to_string(), r#"{"size":3,"since":"2024-05-01"}"#);
+/// let config = cobuf_host::config_from_toml("since = 2024-05-01\nsize = 3")?;
+/// assert_eq!(config.to_string(), r#"{"since":"2024-05-01","size":3}"#);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn config_from_toml(text: &str) -> Result<Dictionary, toml::de::Error> {

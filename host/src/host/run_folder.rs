@@ -7,7 +7,8 @@
 //! name by then.
 //!
 //! If the file system has no locks, a run goes on without one, and nothing is swept: no folder can
-//! be known to be a dead run's.
+//! be known to be a dead run's. A file in its folder keeps it from the sweeps of processes that can
+//! lock.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,6 +22,9 @@ use super::error::StartError;
 
 /// How the names of runs begin, in the temporary folder and in /dev/shm.
 const PREFIX: &str = "cobuf-run-";
+
+/// The file in a folder that could not be locked.
+const UNLOCKED: &str = "unlocked";
 
 /// How many folders are made until one is this run's. Each further one was swept by another start
 /// before it could be locked, which is rare.
@@ -57,7 +61,9 @@ impl RunFolder {
                 Lock::Ours(locked) => return Ok(Self { path, name, _locked: Some(locked) }),
                 Lock::Impossible(reason) => {
                     tracing::debug!(folder = %path.display(), %reason, "the run's folder cannot be locked");
-                    return Ok(Self { path, name, _locked: None });
+                    let folder = Self { path, name, _locked: None };
+                    File::create_new(folder.path.join(UNLOCKED))?;
+                    return Ok(folder);
                 }
                 // Before the lock, the sweep of another start may take the folder for a dead run's.
                 Lock::Taken => {}
@@ -122,25 +128,25 @@ fn sweep(parent: &Path) {
             continue;
         }
         let Lock::Ours(_locked) = lock(&entry.path()) else { continue };
+        if !has_only_copies(&entry.path()) {
+            continue;
+        }
         let name = entry.file_name();
         tracing::debug!(run = %name.display(), "removing the folder of a killed run");
         let _ = rustix::shm::unlink(name.as_encoded_bytes());
-        remove_copies(&entry.path());
+        let _ = fs::remove_dir_all(entry.path());
     }
 }
 
-/// Removes a dead run's folder if it has private copies of plugins only, which is all that a run
-/// puts there. A folder with any other file stays, since it may be a user's own.
-fn remove_copies(folder: &Path) {
-    let entries = || fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
-    let is_copy = |entry: &fs::DirEntry| {
+/// Whether a folder has private copies of plugins only, which is all that a run with a lock puts
+/// there. A folder with any other file stays, since it may be a user's own.
+fn has_only_copies(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
+    entries.all(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         name.starts_with("lib") && name.ends_with(".so")
-    };
-    if entries().all(|entry| is_copy(&entry)) {
-        let _ = fs::remove_dir_all(folder);
-    }
+    })
 }
 
 /// The result of an attempt to lock a folder.

@@ -35,6 +35,9 @@ pub(super) fn build(folder: &Path, cancel: Option<&Cancel>) -> Result<PathBuf, P
         };
         return Err(failed(format!("{missing}; give a package's folder, or a .so file")));
     }
+    if manifest.to_str().is_none() {
+        return Err(failed("its path is not UTF-8, which cargo refuses; give a built .so file".to_owned()));
+    }
     tracing::debug!(target: "cobuf::build", package = %folder.display(), "building a plugin");
     let mut cargo = spawn_cargo(&manifest).map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
@@ -65,9 +68,9 @@ pub(super) fn build(folder: &Path, cancel: Option<&Cancel>) -> Result<PathBuf, P
     })
 }
 
-/// The same folder by a path without `..`, which cargo would take away together with the name before
-/// it, even if that is a link to elsewhere. Links after it stay, because a package may be a member
-/// of the workspace that the link lies in.
+/// The same folder by a path without `..`, which cargo would take away together with the name
+/// before it, even if that is a link to elsewhere. Links after it stay, because a package may be a
+/// member of the workspace that the link lies in.
 fn without_parents(folder: &Path) -> PathBuf {
     let parts: Vec<Component<'_>> = folder.components().collect();
     let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
@@ -89,14 +92,14 @@ fn spawn_cargo(manifest: &Path) -> io::Result<Child> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    // SAFETY: `signal` is async-signal-safe, and allocates nothing.
-    unsafe {
-        command.pre_exec(|| {
-            // An ignored SIGCHLD would be cargo's too, which could then not wait for the compiler.
-            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-            Ok(())
-        })
+    // An ignored SIGCHLD would be cargo's too, which could then not wait for the compiler.
+    let heed_children = || {
+        // SAFETY: setting a default disposition has no preconditions.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+        Ok(())
     };
+    // SAFETY: the closure makes one call, which is async-signal-safe.
+    unsafe { command.pre_exec(heed_children) };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
@@ -213,8 +216,8 @@ fn forward_lines(stderr: impl BufRead, folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether a line says that another package is compiled: `Compiling NAME VERSION (FOLDER)`, in which
-/// a package from a registry has no folder.
+/// Whether a line says that another package is compiled: `Compiling NAME VERSION (FOLDER)`, in
+/// which a package from a registry has no folder.
 fn is_of_dependency(line: &str, folder: &Path) -> bool {
     let in_brackets = line.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     line.trim_start().starts_with("Compiling")
@@ -240,8 +243,8 @@ fn show(line: &str) {
     }
 }
 
-/// Whether a line is one of cargo's progress, or of this module's: a verb that ends at column 12, or
-/// a sentence. What the compiler says begins with its kind, or is an excerpt of the source.
+/// Whether a line is one of cargo's progress, or of this module's: a verb that ends at column 12,
+/// or a sentence. What the compiler says begins with its kind, or is an excerpt of the source.
 fn is_progress(line: &str) -> bool {
     let verb = line.split_at_checked(12).filter(|(_, rest)| rest.starts_with(' '));
     let is_verb = |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphabetic());

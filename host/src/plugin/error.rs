@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use cobuf_plugin_api::manifest::{API_VERSION, C_INTERFACE, ManifestError};
 use cobuf_plugin_api::{PluginKind, Report};
 
+use crate::ulimit;
+
 /// The environment variable with the folders in which plugins are looked for by name, separated as
 /// in `PATH`.
 pub const PLUGIN_PATH: &str = "COBUF_PLUGIN_PATH";
@@ -17,7 +19,7 @@ const SHOWN_NAMES: usize = 6;
 #[non_exhaustive]
 pub enum PluginError {
     /// The file does not exist or cannot be read.
-    #[error("cannot read the plugin {}; give the path of a .so file, or of a cargo package's folder", path.display())]
+    #[error("cannot read the plugin {}{}", path.display(), read_advice(source))]
     Read {
         /// The plugin's file.
         path: PathBuf,
@@ -163,6 +165,15 @@ pub enum PluginError {
         /// The exit code or signal.
         how: String,
     },
+}
+
+/// What to do about a file that cannot be read; a part of an error's text.
+fn read_advice(reason: &std::io::Error) -> String {
+    let limit = ulimit::behind(reason);
+    if limit.is_empty() {
+        return "; give the path of a .so file, or of a cargo package's folder".to_owned();
+    }
+    limit
 }
 
 /// Which folders were searched and which plugins are in them; a part of an error's text.

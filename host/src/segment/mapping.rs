@@ -27,9 +27,9 @@ const PIECE: usize = 64 << 20;
 /// Why a process has no segment.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SegmentError {
-    #[error("cannot create shared memory in /dev/shm{}{}", advice(*source), ulimit::behind(*source))]
+    #[error("cannot create shared memory in /dev/shm{}{}", advice(*source), ulimit::behind(&(*source).into()))]
     Create { source: Errno },
-    #[error("cannot {what} the shared memory{}", ulimit::behind(*source))]
+    #[error("cannot {what} the shared memory{}", ulimit::behind(&(*source).into()))]
     Map { what: &'static str, source: Errno },
     #[error("cannot reserve {bytes} bytes of shared memory")]
     Reserve { bytes: usize, source: Errno },

@@ -26,10 +26,7 @@ pub(crate) fn least() -> Room {
         let (root, point) = version.mount(&mounts)?;
         version.least_below(&point, &point.join(below(cgroup, &root)))
     });
-    hierarchies
-        .chain([shared])
-        .min_by_key(|room| room.bytes)
-        .unwrap_or(Room { bytes: 0, place: String::new() })
+    hierarchies.fold(shared, |least, room| if room.bytes < least.bytes { room } else { least })
 }
 
 /// The two kinds of cgroup hierarchies.

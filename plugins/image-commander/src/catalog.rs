@@ -135,9 +135,9 @@ fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     Ok(entries)
 }
 
-/// The type of a file, or of a symlink's target. A symlink without a target counts as itself. It and
-/// what else is no regular file, such as a pipe, is listed by its name like a picture: the producer
-/// finds that it cannot be used, and does what its configuration says.
+/// The type of a file, or of a symlink's target. A symlink without a target counts as itself. It,
+/// and what else is no regular file, such as a pipe, is listed by its name like a picture: the
+/// producer finds that it cannot be used, and does what its configuration says.
 fn file_type(entry: &DirEntry) -> Result<FileType> {
     let path = entry.path();
     let link = entry.file_type().with_context(|| format!("{path:?} cannot be read"))?;

@@ -26,10 +26,10 @@
 //! turned upright by their EXIF orientation. Colour profiles are not applied. The default image of
 //! an animated PNG is taken.
 //!
-//! **Corrupt files**, for `on_corrupt`: the file cannot be opened or read, is not a regular file (but
-//! a folder, a pipe, a socket or a device), has more than `max_file_bytes`, is neither JPEG nor PNG,
-//! is truncated, has more pixels than `max_pixels`, or the decoder refuses it or panics on it. PNG
-//! has checksums. JPEG has none, so damage in the middle of one mostly shows as wrong or grey
+//! **Corrupt files**, for `on_corrupt`: the file cannot be opened or read, is not a regular file
+//! (but a folder, a pipe, a socket or a device), has more than `max_file_bytes`, is neither JPEG nor
+//! PNG, is truncated, has more pixels than `max_pixels`, or the decoder refuses it or panics on it.
+//! PNG has checksums. JPEG has none, so damage in the middle of one mostly shows as wrong or grey
 //! pixels, not as an error.
 //!
 //! **Randomness.** Each row has a generator of its own, drawn from the message's. So a row depends

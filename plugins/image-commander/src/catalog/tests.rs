@@ -91,6 +91,20 @@ fn symlinks_are_followed_but_not_in_circles() {
 }
 
 #[test]
+fn what_is_no_regular_file_is_listed_by_its_name() {
+    let folder = folder(&["a/1.jpg"]);
+    let path = |name: &str| folder.path().join(name);
+    assert!(std::process::Command::new("mkfifo").arg(path("a/pipe.jpg")).status().unwrap().success());
+    symlink("/dev/zero", path("a/endless.png")).unwrap();
+    symlink("nowhere", path("a/lost.jpg")).unwrap();
+    symlink("1.jpg", path("a/link.jpg")).unwrap();
+    assert_eq!(
+        found(&folder),
+        ["a/1.jpg=0", "a/endless.png=0", "a/link.jpg=0", "a/lost.jpg=0", "a/pipe.jpg=0"]
+    );
+}
+
+#[test]
 fn name_that_is_not_utf8_is_refused_by_name() {
     for path in [&b"a/caf\xe9.jpg"[..], b"caf\xe9/1.jpg", b"a/caf\xe9/1.jpg"] {
         let folder = folder(&["a/1.jpg"]);
