@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
-use crate::common::{LONG, Leaks, Process, cobuf, compiled, isolated, plugin, refusals, repository, wait_until};
+use crate::common::{
+    LONG, Leaks, Process, cobuf, compiled, isolated, plugin, refusals, repository, wait_until,
+};
 
 /// Between two signals that are one wish.
 const SAME_WISH: Duration = Duration::from_millis(5);

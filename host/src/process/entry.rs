@@ -51,7 +51,8 @@ fn play(inherited: Inherited<'_>) -> i32 {
     let events = match events.duplicate() {
         Ok(events) => events,
         Err(error) => {
-            let failure = SetupFailure::Init(format!("cannot have a descriptor of its own for the host: {error}"));
+            let failure =
+                SetupFailure::Init(format!("cannot have a descriptor of its own for the host: {error}"));
             let _ = events.send(&Event::SetupFailed { role, failure });
             return SETUP_FAILED;
         }

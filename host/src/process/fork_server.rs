@@ -44,9 +44,11 @@ pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::
     system::ignore_ends();
     system::lead_session_and_adopt();
     let deaths = system::listen_for_deaths();
-    let deaths = deaths.inspect_err(|error| fail(&events, "cannot listen for the ends of processes", error))?;
+    let deaths =
+        deaths.inspect_err(|error| fail(&events, "cannot listen for the ends of processes", error))?;
     let host_alive = pidfd_open(host, PidfdFlags::empty()).map_err(io::Error::from);
-    let host_alive = host_alive.inspect_err(|error| fail(&events, "cannot watch the host's process", error))?;
+    let host_alive =
+        host_alive.inspect_err(|error| fail(&events, "cannot watch the host's process", error))?;
     let _ = rustix::thread::set_name(c"cobuf-fork");
     let mut server =
         ForkServer { control, events, host_alive, deaths, plan: None, segment: None, children: Vec::new() };

@@ -312,7 +312,9 @@ pub enum LaunchError {
     #[error("cannot fork this process")]
     Fork(#[source] io::Error),
     /// The started process cannot be watched.
-    #[error("cannot watch the fork server by pidfd_open, which Linux has since 5.3 unless a sandbox forbids it")]
+    #[error(
+        "cannot watch the fork server by pidfd_open, which Linux has since 5.3 unless a sandbox forbids it"
+    )]
     Watch(#[source] io::Error),
     /// The sockets cannot be made.
     #[error("cannot make the sockets to the fork server")]

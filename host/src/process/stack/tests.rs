@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -327,12 +328,14 @@ fn an_unreaped_dead_process_is_an_error_and_can_still_be_reaped() {
 
 #[test]
 fn maps_lines_with_spaces_and_without_a_file_are_parsed() {
-    let line = "7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932                       /a b/c.so (deleted)";
+    let line =
+        b"7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932                       /a b/c.so (deleted)";
     let area = Area::parse(line).unwrap();
     assert_eq!(area.range, 0x7f0c_2a02_8000..0x7f0c_2a1b_d000);
-    assert_eq!((area.offset, area.inode, &*area.path), (0x28000, 3932, "/a b/c.so (deleted)"));
-    assert_eq!(Area::parse("7ff0-8000 rw-p 00000000 00:00 0 ").unwrap().path, "");
-    assert!(Area::parse("nonsense").is_none());
+    assert_eq!((area.offset, area.inode, area.path.as_bytes()), (0x28000, 3932, &b"/a b/c.so (deleted)"[..]));
+    assert_eq!(Area::parse(b"7ff0-8000 rw-p 00000000 00:00 0 ").unwrap().path, "");
+    assert_eq!(Area::parse(b"7ff0-8000 r-xp 0 00:00 7 /a\xff").unwrap().path.as_bytes(), b"/a\xff");
+    assert!(Area::parse(b"nonsense").is_none());
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //!
 //! No value that is read is trusted: the memory is a plugin's and may contain anything.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -33,13 +35,14 @@ pub(super) struct Area {
     /// The offset in the file of the byte at the range's start.
     pub(super) offset: u64,
     pub(super) inode: u64,
-    pub(super) path: String,
+    /// As the kernel says it, which need not be UTF-8.
+    pub(super) path: OsString,
 }
 
 impl Memory {
     pub(super) fn of(pid: i32) -> io::Result<Self> {
         let maps = fs::read(format!("/proc/{pid}/maps"))?;
-        let areas = String::from_utf8_lossy(&maps).lines().filter_map(Area::parse).collect();
+        let areas = maps.split(|&byte| byte == b'\n').filter_map(Area::parse).collect();
         Ok(Self { file: File::open(format!("/proc/{pid}/mem"))?, areas })
     }
 
@@ -72,15 +75,17 @@ impl Memory {
 
 impl Area {
     /// Parses `7f0c2a028000-7f0c2a1bd000 r-xp 00028000 fd:01 3932  /usr/lib/libc.so.6`.
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let number = |text| u64::from_str_radix(text, 16).ok();
-        let mut fields = line.splitn(6, ' ');
-        let (start, end) = fields.next()?.split_once('-')?;
+        let mut fields = line.splitn(6, |&byte| byte == b' ');
+        let mut text = || fields.next().and_then(|field| str::from_utf8(field).ok());
+        let (start, end) = text()?.split_once('-')?;
         let range = number(start)?..number(end)?;
-        fields.next()?; // its access
-        let offset = number(fields.next()?)?;
-        let inode = fields.nth(1)?.parse().ok()?;
-        let path = fields.next().unwrap_or_default().trim_start().to_owned();
+        text()?; // its access
+        let offset = number(text()?)?;
+        text()?; // its device
+        let inode = text()?.parse().ok()?;
+        let path = OsStr::from_bytes(fields.next().unwrap_or_default().trim_ascii_start()).to_owned();
         Some(Self { range, offset, inode, path })
     }
 }
@@ -89,7 +94,7 @@ impl Area {
 
 /// A file that is mapped as the loader does it.
 struct Image {
-    path: String,
+    path: OsString,
     range: Range<u64>,
     inode: u64,
     /// Set once a frame is in it.
@@ -107,7 +112,7 @@ struct Used {
 
 fn images(areas: &[Area]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
-    for area in areas.iter().filter(|area| area.path.starts_with('/') || area.path == "[vdso]") {
+    for area in areas.iter().filter(|area| area.path.as_bytes().starts_with(b"/") || area.path == "[vdso]") {
         match images.last_mut() {
             Some(image) if area.offset > 0 && image.inode == area.inode && image.path == area.path => {
                 image.range.end = area.range.end;
@@ -254,7 +259,7 @@ impl<'a> Walker<'a> {
     fn place(&mut self, frame: FrameAddress) -> (u32, u64) {
         let lookup = frame.address_for_lookup();
         let Some(index) = self.images.iter().position(|image| image.range.contains(&lookup)) else {
-            return (self.module("[no file]".to_owned()), frame.address());
+            return (self.module("[no file]".into()), frame.address());
         };
         let Used { module, bias } = match self.images[index].used {
             Some(used) => used,
@@ -265,25 +270,28 @@ impl<'a> Walker<'a> {
 
     fn open(&mut self, index: usize) -> Used {
         let Image { path, range, .. } = &self.images[index];
-        let (path, range) = (path.clone(), range.clone());
+        let (mut path, range) = (path.clone(), range.clone());
         let used = match Head::read(self.memory, range.start) {
             Some(head) => {
                 let tables = head.tables(self.memory, range.start);
                 let start = range.start;
-                self.unwinder.add_module(Module::new(path.clone(), range, start, tables));
+                self.unwinder.add_module(Module::new(path.display().to_string(), range, start, tables));
                 Used { module: self.module(path), bias: head.bias }
             }
             // The file's own addresses are not known, so its plain name would lead to a wrong
             // function.
-            None => Used { module: self.module(format!("{path} (no ELF header)")), bias: 0 },
+            None => {
+                path.push(" (no ELF header)");
+                Used { module: self.module(path), bias: 0 }
+            }
         };
         self.images[index].used = Some(used);
         used
     }
 
-    fn module(&mut self, path: String) -> u32 {
+    fn module(&mut self, path: OsString) -> u32 {
         let fits = self.name_bytes + path.len() <= MAX_STACK_NAME_BYTES;
-        let path = PathBuf::from(if fits { path } else { "[too many names]".to_owned() });
+        let path = PathBuf::from(if fits { path } else { "[too many names]".into() });
         let index = self.modules.iter().position(|module| *module == path).unwrap_or_else(|| {
             self.name_bytes += path.as_os_str().len();
             self.modules.push(path);
