@@ -57,7 +57,7 @@ fn each_attempt_says_how_it_ended() {
     let gate = Gate::new();
     let poison = gated(0, "poison at the gate", &gate).with("exit", 7);
     let host = filling([poison, index(1)], &small()).workers(1).start().unwrap();
-    for (attempt, signal) in [(1, Signal::KILL), (2, Signal::TERM)] {
+    for (attempt, signal) in [(1, Signal::KILL), (2, Signal::USR1)] {
         logs.wait_for_many("poison at the gate", attempt);
         assert!(Process::worker(host.fork_server_pid(), 0).send(signal));
     }
@@ -68,7 +68,7 @@ fn each_attempt_says_how_it_ended() {
     let error = batch_error(next_item(&batches));
     assert_eq!((error.sequence(), error.kind(), error.worker()), (0, ReportKind::Crash, 0));
     let deaths: Vec<Death> = error.attempts().iter().map(|attempt| attempt.death).collect();
-    assert_eq!(deaths, [Exit::Signal(9), Exit::Signal(15), Exit::Code(7)].map(Death::Exit));
+    assert_eq!(deaths, [Exit::Signal(9), Exit::Signal(10), Exit::Code(7)].map(Death::Exit));
     for attempt in error.attempts() {
         assert_eq!((attempt.worker, &attempt.log[..]), (0, &["poison at the gate".to_owned()][..]));
         // No stack was captured: it ended by itself.
@@ -76,12 +76,12 @@ fn each_attempt_says_how_it_ended() {
     }
     assert_eq!(
         error.attempts()[1].to_string(),
-        "worker 0 was ended by signal 15 (SIGTERM)\n  log: poison at the gate"
+        "worker 0 was ended by signal 10 (SIGUSR1)\n  log: poison at the gate"
     );
     assert_eq!(
         error.chain(),
         [
-            "the worker was ended at each of 3 attempts, by signal 9 (SIGKILL), signal 15 (SIGTERM) and exit code 7; \
+            "the worker was ended at each of 3 attempts, by signal 9 (SIGKILL), signal 10 (SIGUSR1) and exit code 7; \
           its last log line: poison at the gate"
         ]
     );

@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 
 use crate::segment::clock;
 
-/// The longest sleep while a deadline runs. A pause that begins in a sleep may count for this long.
+/// The least time between two beats while a deadline runs.
 const BEAT: Duration = Duration::from_millis(100);
+/// The part of the time that is left to a deadline after which there is a beat. A pause that begins
+/// in between may count for so long.
+const BEATS_TO_DEADLINE: u32 = 20;
 /// A busy machine wakes processes this late.
 const TOLERANCE: Duration = Duration::from_millis(50);
 /// How many standstills are known one by one.
@@ -73,7 +76,11 @@ impl RunClock {
     pub(crate) fn wake_by(&mut self, deadline: Option<Instant>) -> Option<Instant> {
         let now = Instant::now();
         self.ran(now);
-        deadline.map(|deadline| (deadline + self.lost).min(now + BEAT))
+        deadline.map(|deadline| {
+            let deadline = deadline + self.lost;
+            let left = deadline.saturating_duration_since(now);
+            deadline.min(now + BEAT.max(left / BEATS_TO_DEADLINE))
+        })
     }
 
     /// Notes the end of a wait.
@@ -144,8 +151,10 @@ mod tests {
         let mut clock = RunClock::new();
         assert_eq!(clock.wake_by(None), None);
         let now = Instant::now();
-        let wake_by = clock.wake_by(Some(now + 60 * SECOND)).unwrap();
-        assert!(wake_by <= Instant::now() + BEAT);
+        let wake_by = |clock: &mut RunClock, left| clock.wake_by(Some(now + left)).unwrap();
+        assert!(wake_by(&mut clock, SECOND) <= Instant::now() + BEAT);
+        assert!(wake_by(&mut clock, 60 * SECOND) <= Instant::now() + 3 * SECOND);
+        assert!(wake_by(&mut clock, 60 * SECOND) > now + SECOND, "long deadlines cost little");
         clock.lost += SECOND;
         assert_eq!(clock.wake_by(Some(now - SECOND)), Some(now), "a deadline is a time of this clock");
     }
