@@ -21,7 +21,6 @@ const EPOCHS: usize = 20;
 const THREADS: usize = 4;
 
 fn main() -> anyhow::Result<()> {
-    cobuf_host::init(); // first: this executable is also its own fork server
 
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let commander_config =

@@ -20,7 +20,6 @@ const SWAPS: usize = 20;
 const PRODUCE_SECONDS: f64 = 0.005;
 
 fn main() -> Result<()> {
-    cobuf_host::init(); // first: this executable is also its own fork server
 
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let producer = Plugin::package(plugins.join("fill-producer")).built()?;

@@ -31,7 +31,6 @@ const NOISE: f64 = 0.05;
 const EXPECTED_ACCURACY: f64 = 0.95;
 
 fn main() -> anyhow::Result<()> {
-    cobuf_host::init(); // first: this executable is also its own fork server
 
     let mut model = Model::new();
     train(&mut model)?;

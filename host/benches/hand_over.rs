@@ -56,7 +56,6 @@ criterion_group! {
 }
 
 fn main() {
-    cobuf_host::init(); // first: this executable is also its own fork server
     benches();
     Criterion::default().configure_from_args().final_summary();
 }

@@ -9,7 +9,6 @@
 //! use cobuf_host::{Dictionary, Host, Plugin, ndarray::Ix3};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     cobuf_host::init(); // first in main: this executable is also its own fork server
 //!     let host = Host::builder()
 //!         .commander(Plugin::package("plugins/index-commander"))
 //!         .commander_config(Dictionary::new().with("length", 1797).with("batch_size", 32).with("epochs", 1))
@@ -29,8 +28,9 @@
 //!
 //! 1. **Settings.** [`Host::builder`] collects them, [`HostBuilder::start`] checks that each number
 //!    is in its range. Defaults and maxima are in [`limits`].
-//! 2. **Fork server.** A process with a single thread is started from this executable, see
-//!    [`init`]. It forks all other processes of the run, reaps them, and reports how they ended.
+//! 2. **Fork server.** A process with a single thread is started from this executable: in it, the
+//!    fork server runs in place of `main`. It forks all other processes of the run, reaps them, and
+//!    reports how they ended.
 //! 3. **Plugins.** A package is built. Each plugin's file is read, checked without running its
 //!    code, and copied into the run's own folder; later changes of the file do not matter.
 //! 4. **Probes.** For each plugin a process that is thrown away opens the copy and checks the
@@ -157,15 +157,4 @@ struct Readme;
 #[doc(hidden)]
 pub fn fuzz_segment(bytes: &[u8]) {
     fuzzing::play(bytes);
-}
-
-/// Makes this executable its own fork server. Call it first in `main`, before threads, arguments
-/// and files.
-///
-/// In the application's own process it only notes that it was called. In the process that a host
-/// starts from this executable it does not return: that process is the fork server. An application
-/// that does not call it needs the `cobuf` command, beside itself, on the `PATH`, or named by
-/// [`HostBuilder::fork_server`].
-pub fn init() {
-    // Nothing is left to do: see `process::launch`.
 }

@@ -58,7 +58,6 @@ const LOST: u8 = 1;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    cobuf_host::init();
     let args = Args::parse();
     log_to_stderr(0, false);
     let done = match &args.partner {

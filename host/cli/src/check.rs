@@ -10,20 +10,24 @@ use cobuf_host::{Dictionary, Pipeline, Plugin};
 use crate::args::CheckArgs;
 use crate::dictionary::{self, Given};
 use cobuf::output;
+use cobuf::signals::Signals;
 
 /// The exit code if a test failed.
 const FAILED: u8 = 1;
 
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let report = examination(args)?.run()?;
+    let signals = Signals::install()?;
+    let examination = examination(args, &signals)?;
+    // The fork server cleans up after a command that ends at once.
+    let report = signals.at_once(|| examination.run())?;
     let text =
         if args.json { as_json(&report)? } else { as_table(&report, output::in_colour(&std::io::stdout())) };
     output::report(&text)?;
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn examination(args: &CheckArgs) -> Result<Examination> {
-    let plugin = Plugin::at(&args.plugin).built()?;
+fn examination(args: &CheckArgs, signals: &Signals) -> Result<Examination> {
+    let plugin = Plugin::at(&args.plugin).built_unless(signals.cancel())?;
     let kind = plugin.manifest().map(|manifest| manifest.kind);
     let mut examination = Examination::of(plugin).time_limit(args.time_limit).soak(args.soak);
     let mut configured = None;

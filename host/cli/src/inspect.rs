@@ -6,10 +6,12 @@ use cobuf_host::{Declarations, Inspection, ManifestInfo, Plugin};
 use crate::args::InspectArgs;
 use crate::{config_schema, dictionary};
 use cobuf::output::report;
+use cobuf::signals::Signals;
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     let config = dictionary::config(args.config.as_deref(), None, &args.set)?;
-    let plugin = Plugin::at(&args.plugin).built()?;
+    let signals = Signals::install()?;
+    let plugin = Plugin::at(&args.plugin).built_unless(signals.cancel())?;
     let manifest = plugin.manifest()?;
     let mut inspection = Inspection::of(plugin);
     if let Some(config) = config {
@@ -18,7 +20,8 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
         }
         inspection = inspection.config(config.entries);
     }
-    let declared = inspection.run()?;
+    // The fork server cleans up after a command that ends at once.
+    let declared = signals.at_once(|| inspection.run())?;
     let text = if args.json { as_json(&manifest, &declared)? } else { as_text(&manifest, &declared)? };
     report(&text)
 }

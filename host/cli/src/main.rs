@@ -48,6 +48,7 @@ use clap::Parser;
 use args::{Args, Command, RunArgs};
 use cobuf::output::{self, ReportLost};
 use cobuf::progress::{finish, log_to_stderr, say};
+use cobuf::signals::{exit_code, take_harmless};
 use completions::completions;
 
 /// The exit code if the report could not be written, or something that was asked for failed.
@@ -56,7 +57,7 @@ const FAILED: u8 = 1;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    cobuf::signals::take_harmless();
+    take_harmless();
     let done = match Args::try_parse() {
         Ok(args) => perform(args),
         Err(asked) if !asked.use_stderr() => help(&asked).map(|()| ExitCode::SUCCESS),
@@ -64,7 +65,9 @@ fn main() -> ExitCode {
     };
     let code = done.unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
-        ExitCode::from(if error.is::<ReportLost>() { FAILED } else { CANNOT_START })
+        let code = if error.is::<ReportLost>() { FAILED } else { CANNOT_START };
+        // What a signal has ended is no failure of its own.
+        exit_code().unwrap_or(ExitCode::from(code))
     });
     finish();
     code

@@ -7,10 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use cobuf_host::{
-    Batch, Checkpoint, Host, Next, Pipeline, PipelineError, PluginError, PluginKind, Source, StartError,
-    StreamError,
-};
+use cobuf_host::{Batch, Checkpoint, Host, Next, Pipeline, PluginKind, Source, StartError, StreamError};
 
 use crate::args::RunArgs;
 use crate::failure;
@@ -39,7 +36,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let (checkpoints, pipeline, resumed) = signals.at_once(|| read(args))?;
     let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
-        Err(PipelineError::Plugin(PluginError::Cancelled)) => return Ok(stopped_early(&signals)),
+        // Cargo may have got the signal as well.
+        Err(_) if signals.received_within(LOOK_AROUND) => return Ok(stopped_early(&signals)),
         built => built?,
     };
     let mut builder = pipeline::builder_to_run(&pipeline, args)?.cancelled_by(signals.cancel());

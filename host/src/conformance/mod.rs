@@ -26,7 +26,6 @@
 //! use cobuf_host::{Dictionary, Plugin};
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     cobuf_host::init();
 //!     let report = Examination::of(Plugin::package("plugins/digits-producer"))
 //!         .config(Dictionary::new().with("batch_size", 4))
 //!         .messages([Dictionary::new().with("items", vec![1.into(), 2.into()])])

@@ -517,11 +517,12 @@ impl HostBuilder {
         self
     }
 
-    /// The fork server's executable: the `cobuf` command, or any executable that calls
-    /// [`init`](crate::init) first in `main`.
+    /// The fork server's executable: the `cobuf` command, or any executable that this library is
+    /// linked into.
     ///
-    /// Default: this application if it called `init`, otherwise a `cobuf` beside it or on the
-    /// `PATH`. `start` fails with [`StartError::Launch`](crate::StartError::Launch) if there is
+    /// Default: this application. If this library is in a shared library that the application has
+    /// loaded, such as an extension of Python: a `cobuf` beside the application or on the `PATH`.
+    /// `start` fails with [`StartError::Launch`](crate::StartError::Launch) if there is
     /// none, or it is of another version.
     ///
     /// ```

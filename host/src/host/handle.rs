@@ -42,7 +42,7 @@ use crate::supervisor::swap_error::SwapError;
 /// | Group | Methods |
 /// | --- | --- |
 /// | start | [`builder`](Self::builder) |
-/// | batches | [`batches`](Self::batches), [`schema`](Self::schema), [`ordered`](Self::ordered) |
+/// | batches | [`batches`](Self::batches), [`total`](Self::total), [`schema`](Self::schema), [`ordered`](Self::ordered) |
 /// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
 /// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
 /// | what happens | [`statistics`](Self::statistics), [`stall_report`](Self::stall_report), [`processes`](Self::processes), [`fork_server_pid`](Self::fork_server_pid) |
@@ -104,6 +104,11 @@ impl Host {
     /// ```
     pub fn batches(&self) -> Batches {
         Batches::new(self.stream.clone())
+    }
+
+    /// The number of batches in the whole stream, if the commander knows it.
+    pub fn total(&self) -> Option<u64> {
+        self.stream.table().total()
     }
 
     /// The arrays of each slot, as the producer declared them. The same for the whole run.

@@ -39,7 +39,6 @@ use crate::record::policy::{OnCommanderFailure, OnFailure};
 /// use cobuf_host::Pipeline;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// cobuf_host::init();
 /// let host = Pipeline::read("examples/digits.toml")?.builder()?.workers(2).start()?;
 /// for batch in host.batches() {
 ///     println!("batch {}", batch?.sequence());

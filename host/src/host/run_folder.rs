@@ -90,6 +90,8 @@ impl Drop for RunFolder {
     fn drop(&mut self) {
         // The folder is gone already if a fork server took the host for dead.
         let _ = fs::remove_dir_all(&self.path);
+        // The segment has no name by now, unless that could not be removed.
+        let _ = rustix::shm::unlink(&self.name);
     }
 }
 

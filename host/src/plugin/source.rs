@@ -64,7 +64,8 @@ impl Plugin {
         Self::File(path.into())
     }
 
-    /// The plugin in this package's folder.
+    /// The plugin in this package's folder. It is built in release mode if the host itself was built
+    /// in release mode, otherwise in debug mode.
     pub fn package(folder: impl Into<PathBuf>) -> Self {
         Self::Package(folder.into())
     }

@@ -43,7 +43,6 @@ use peers::Peers;
 use report::Report;
 
 fn main() -> ExitCode {
-    cobuf_host::init();
     let Args { part, run } = Args::parse();
     let done = match part {
         None => compare(&run),
