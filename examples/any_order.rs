@@ -34,7 +34,6 @@ struct ProducerConfig {
 }
 
 fn main() -> anyhow::Result<()> {
-
     let messages: Vec<Message> = [0.4, 0.05, 0.1, 0.3, 0.05, 0.2, 0.05, 0.1]
         .into_iter()
         .zip(100..)

@@ -21,7 +21,6 @@ const EPOCHS: usize = 20;
 const THREADS: usize = 4;
 
 fn main() -> anyhow::Result<()> {
-
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let commander_config =
         Dictionary::new().with("length", IMAGES).with("batch_size", BATCH_SIZE).with("epochs", EPOCHS);

@@ -20,7 +20,6 @@ const SWAPS: usize = 20;
 const PRODUCE_SECONDS: f64 = 0.005;
 
 fn main() -> Result<()> {
-
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let producer = Plugin::package(plugins.join("fill-producer")).built()?;
     let message = Dictionary::new().with("index", 1);

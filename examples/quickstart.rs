@@ -9,7 +9,6 @@ use cobuf_host::ndarray::{Ix1, Ix3};
 use cobuf_host::{Dictionary, Host, Plugin};
 
 fn main() -> anyhow::Result<()> {
-
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
     let host = Host::builder()
         .commander(Plugin::package(plugins.join("index-commander")))

@@ -31,7 +31,6 @@ const NOISE: f64 = 0.05;
 const EXPECTED_ACCURACY: f64 = 0.95;
 
 fn main() -> anyhow::Result<()> {
-
     let mut model = Model::new();
     train(&mut model)?;
     let accuracy = test(&model)?;
