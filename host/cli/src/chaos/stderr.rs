@@ -112,3 +112,25 @@ fn read(pipe: &File, mut target: File, wish: &Mutex<Wish>) {
         let _ = target.write_all(&said);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_while_nobody_read_arrives_later_without_the_filling() {
+        let (reading, writing) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (arriving, target) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let hour = Duration::from_secs(3600);
+        let wish = Arc::new(Mutex::new(Wish { unread_until: Instant::now() + hour, end: false }));
+        rustix::io::write(&writing, b"one\0\0two").unwrap();
+        let told = wish.clone();
+        let reader = thread::spawn(move || read(&File::from(reading), File::from(target), &told));
+        let mut said = [0; 16];
+        assert!(rustix::io::read(&arriving, &mut said).is_err(), "nothing is read yet");
+        *lock(&wish) = Wish { unread_until: Instant::now(), end: true };
+        reader.join().unwrap();
+        let length = rustix::io::read(&arriving, &mut said).unwrap();
+        assert_eq!(&said[..length], b"onetwo");
+    }
+}
