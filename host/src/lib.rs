@@ -44,9 +44,9 @@
 //!    the supervisor replaces processes that died or missed a deadline, and swaps plugins.
 //! 8. **Stop.** At [`Host::stop`], or when the host is dropped, plugins get a time to finish; then
 //!    their processes are killed.
-//! 9. **What is left.** Nothing of the run: no process, no name in `/dev/shm`, no file, even if the
-//!    application is killed. Files that the application asked for stay: checkpoints and dead
-//!    letters. Batches that it holds stay valid.
+//! 9. **What is left.** Nothing of the run: no process, no program that a plugin started, no name in
+//!    `/dev/shm`, no file, even if the application is killed. Files that the application asked for
+//!    stay: checkpoints and dead letters. Batches that it holds stay valid.
 //!
 //! # Settings
 //! A commander and a producer are required, each a [`Plugin`]. [`HostBuilder`] groups all settings,
@@ -61,7 +61,8 @@
 //! # Processes
 //! The processes are the fork server, one commander, and workers. An application with threads is
 //! never forked, unless it asks for [`StartMethod::Fork`]. [`Host::set_workers`] changes the number
-//! of workers, [`Workers::auto`] finds it; see [`guide::tuning`].
+//! of workers, [`Workers::auto`] finds it; see [`guide::tuning`]. In a process that is forked from
+//! the application, copies of its handles do nothing.
 //!
 //! # Failures
 //! A producer's error, panic, repeated crash or missed deadline is the [`StreamError`] in the place

@@ -3,7 +3,7 @@
 //! The seed of a failed run is in its output. `.ci/run` does more of both.
 
 use crate::common::dice::Dice;
-use crate::common::{Process, cobuf, isolated, repository, wait_until};
+use crate::common::{Process, cobuf, compiled, isolated, refusals, repository, wait_until};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -39,6 +39,43 @@ fn random_faults_change_nothing_in_the_stream() {
     assert!(report["passed"].as_bool().unwrap(), "{report:#}\n{}", String::from_utf8_lossy(&chaos.stderr));
     assert!(chaos.status.success());
     assert!(report["kills"].as_u64().unwrap() > 0, "{report:#}");
+    leaks.bury_orphans();
+}
+
+#[test]
+fn forks_standstills_and_an_unread_standard_error_change_nothing_in_the_stream() {
+    let leaks = isolated!();
+    let folder = refusals::folder();
+    let source = repository().join("tests/common/sources/c/loud.c");
+    let plugin = compiled::build(&folder, "cc", &source, &[]);
+    let pipeline = format!(
+        "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{ index = 0 }}], repeat = 500 }}\n\
+         [producer]\nplugin = {:?}\n",
+        repository().join("plugins/list-commander"),
+        plugin.path(),
+    );
+    let path = folder.path().join("pipeline.toml");
+    std::fs::write(&path, pipeline).unwrap();
+    // The first four faults of this seed have one of each of these kinds.
+    let chaos = cobuf()
+        .args(["chaos", "--json", "--seed", "7641", "--kills-per-second", "20", "--seconds", "0.1"])
+        .args(["--workers", "2"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&chaos.stderr);
+    let report = json(&chaos);
+    assert!(report["passed"].as_bool().unwrap() && chaos.status.success(), "{report:#}\n{said}");
+    for fault in
+        ["fork of the application", "standstill of the whole run", "standard error that nobody reads"]
+    {
+        assert!(
+            report["faults"][fault].as_u64().is_some_and(|times| times > 0),
+            "{fault}: {report:#}\n{said}"
+        );
+    }
+    // What the workers wrote arrives later, and what filled the pipe does not.
+    assert!(said.contains("message 499 is loud") && !said.contains('\0'), "{said}");
     leaks.bury_orphans();
 }
 

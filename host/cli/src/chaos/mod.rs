@@ -3,20 +3,27 @@
 //! ```text
 //!   round 0   undisturbed: how many batches, which digest, how fast
 //!   round n   in either order, with up to two workers more; meanwhile a thread injects faults:
-//!             signals to processes, failpoints inside claim, write, commit and reclaim
+//!             signals to processes, failpoints inside claim, write, commit and reclaim, forks of
+//!             the application, standstills of the whole run, standard error that nobody reads
 //!   after it  every sequence number once, in order, the same digest; no process, name, folder or
 //!             descriptor is left
 //!
 //!   delivered the batches of one round
 //!   faults    chooses and injects faults, and measures how long a message takes to come back
+//!   forked    forks of this process
 //!   remains   processes, descriptors, names and folders that a round has left
 //!   report    the summary
+//!   standstill a fork that stops the whole run and has it go on
+//!   stderr    a pipe in place of standard error
 //! ```
 
 mod delivered;
 mod faults;
+mod forked;
 mod remains;
 mod report;
+mod standstill;
+mod stderr;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -24,7 +31,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, Pipeline, ReportKind, limits};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
@@ -33,6 +40,7 @@ use self::delivered::Delivered;
 use self::faults::{Faults, Thrown};
 use self::remains::Remains;
 use self::report::Report;
+use self::stderr::Pipe;
 use crate::args::ChaosArgs;
 use crate::pipeline;
 use cobuf::output;
@@ -48,6 +56,11 @@ const STUCK_AFTER_DEADLINES: u32 = 60;
 const MORE_WORKERS: usize = 2;
 
 pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
+    // A standstill stops the process of the rounds, which must not be the shell's own child.
+    let code = forked::go_on_in_a_child().context("cannot fork this process")?;
+    if let Some(code) = code {
+        return Ok(code);
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = args.seed.unwrap_or(now.as_nanos() as u64);
     let pipeline = pipeline::read(&args.pipeline, &args.set)?;
@@ -57,13 +70,15 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
         deadline: args.deadline,
         workers: args.workers,
         rate: args.kills_per_second,
+        stderr: Pipe::replace_standard_error().context("cannot put a pipe in place of standard error")?,
         dice: Rng::seed_from_u64(seed),
         report: Report::new(seed, args),
     };
     // Orphans of killed fork servers become children of this process, which reaps them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     chaos.run(args.seconds)?;
-    let report = chaos.report;
+    let Chaos { report, stderr, .. } = chaos;
+    drop(stderr);
     if args.json {
         output::report(&serde_json::to_string(&report)?)?;
     } else {
@@ -80,6 +95,7 @@ struct Chaos {
     /// The number of workers of the undisturbed round, if it is not the pipeline's.
     workers: Option<usize>,
     rate: f64,
+    stderr: Pipe,
     dice: Rng,
     report: Report,
 }
@@ -108,6 +124,7 @@ impl Chaos {
             drop(host);
             let left = Remains::now_beyond(&before)?;
             let mut differences = differences(&expected, &delivered, ordered);
+            differences.extend_from_slice(&thrown.failures);
             differences.extend(left.iter().map(|what| format!("left behind: {what}")));
             let order = if ordered { "in order" } else { "in any order" };
             self.report.fail(
@@ -141,7 +158,7 @@ impl Chaos {
         let (stop, stopped) = mpsc::channel();
         let outcome = thread::scope(|scope| {
             let thrower = seed.map(|seed| {
-                let faults = Faults::new(host, seed, self.rate);
+                let faults = Faults::new(host, &self.stderr, seed, self.rate, self.deadline);
                 scope.spawn(move || faults.throw_until(&stopped))
             });
             let delivered = self.consume(host);

@@ -20,8 +20,9 @@ pub(super) struct Report {
     seed: u64,
     kills_per_second: f64,
     rounds: u64,
-    /// Faults that hit a process: their number, and the same by kind.
+    /// The number of faults that hit a process of the run.
     kills: u64,
+    /// The number of all faults, by kind.
     faults: BTreeMap<String, u64>,
     /// Batches of the disturbed rounds.
     batches: u64,
@@ -96,8 +97,8 @@ impl Report {
         self.disturbed_seconds += delivered.seconds;
         for (what, times) in &thrown.faults {
             *self.faults.entry(what.clone()).or_default() += times;
-            self.kills += times;
         }
+        self.kills += thrown.kills;
         self.retries += statistics.retries;
         self.timeouts += statistics.timeouts;
         self.worker_restarts += statistics.worker_restarts;
