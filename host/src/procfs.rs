@@ -29,8 +29,8 @@ pub(crate) fn variable(pid: Pid, name: &str) -> Option<String> {
 /// The last value counts: a process that adds a variable to those that it passes on adds it there.
 fn value_in(environment: &[u8], name: &str) -> Option<String> {
     let entries = environment.split(|&byte| byte == 0);
-    let values = entries.filter_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-    values.last().and_then(|value| String::from_utf8(value.to_vec()).ok())
+    let mut values = entries.filter_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    values.next_back().and_then(|value| String::from_utf8(value.to_vec()).ok())
 }
 
 /// Kills a child of this process that is not reaped, and all processes that descend from it.

@@ -6,7 +6,7 @@ use crate::common::{
     LONG, Logs, Process, all_items, compiled, host, index, isolated, list, next_batch, next_item, plugin,
     refusals, repository, wait_until,
 };
-use cobuf_host::{Dictionary, HostBuilder, Next, StartError, StreamError};
+use cobuf_host::{Batches, Dictionary, HostBuilder, Next, StartError, StreamError};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -37,6 +37,14 @@ fn programs(mode: &str) -> Vec<Process> {
         fs::read(format!("/proc/{}/cmdline", process.pid)).is_ok_and(|line| line == command.as_bytes())
     };
     Process::all().into_iter().filter(is_ours).collect()
+}
+
+/// Takes batches until the plugin's program runs.
+fn wait_for_program(batches: &Batches, mode: &str) {
+    wait_until("the program runs", || {
+        drop(next_batch(batches));
+        programs(mode).len() == 1
+    });
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn programs_of_a_dead_worker_are_ended() {
         let folder = refusals::folder();
         let host = borrowed(&folder, mode, 0).workers(1).start().unwrap();
         let batches = host.batches();
-        wait_until("the program runs", || drop(next_batch(&batches)) == () && programs(mode).len() == 1);
+        wait_for_program(&batches, mode);
         let program = programs(mode).remove(0);
         assert!(Process::worker(host.fork_server_pid(), 0).kill());
         assert!(program.wait_for_end(LONG), "{mode}");
@@ -122,7 +130,7 @@ fn nothing_that_a_plugin_started_outlives_the_run() {
         let folder = refusals::folder();
         let host = borrowed(&folder, mode, 0).start().unwrap();
         let batches = host.batches();
-        wait_until("the program runs", || drop(next_batch(&batches)) == () && programs(mode).len() == 1);
+        wait_for_program(&batches, mode);
         host.stop();
         assert_eq!(programs(mode), [], "{mode}");
     }
@@ -135,7 +143,7 @@ fn nothing_that_a_plugin_started_outlives_a_fork_server_that_was_killed() {
         let folder = refusals::folder();
         let host = borrowed(&folder, mode, 0).start().unwrap();
         let batches = host.batches();
-        wait_until("the program runs", || drop(next_batch(&batches)) == () && programs(mode).len() == 1);
+        wait_for_program(&batches, mode);
         let program = programs(mode).remove(0);
         assert!(Process::get(host.fork_server_pid() as i32).unwrap().kill());
         assert!(program.wait_for_end(LONG), "{mode}");

@@ -55,7 +55,7 @@ Exit codes:
   1    batches failed, or the stream ended with an error; chaos made a difference; a check failed;
        the report could not be written
   2    nothing could be started: the command line, a pipeline file, a plugin, the machine
-  130  stopped by Ctrl-C, 143 by SIGTERM; the summary is still printed";
+  130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP; the summary is still printed";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

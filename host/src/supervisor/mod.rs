@@ -110,7 +110,14 @@ impl Supervisor {
     ) -> Result<(), StartFailure> {
         let mut waiting = Waiting::since(self.connection.clock().now());
         loop {
-            self.look_around();
+            // No process is late before the whole start is: a late start is told, not a death by it.
+            let now = Moment::now(self.connection.clock());
+            if deadline <= now.at {
+                return Err(StartFailure::Late { waiting_for: starting.waiting_for() });
+            }
+            waiting.say(now.at, || format!("waiting for {}", starting.waiting_for()));
+            self.parts.look_around(now);
+            self.carry_out_orders();
             let until = Some(deadline.min(waiting.next()));
             match self.receive(cancel.map(AsFd::as_fd), until).map_err(StartFailure::Unreadable)? {
                 Received::Event(Event::ServerFailed { reason }) => {
@@ -129,11 +136,6 @@ impl Supervisor {
             }
             if starting.is_over() {
                 return Ok(());
-            }
-            let now = self.connection.clock().now();
-            waiting.say(now, || format!("waiting for {}", starting.waiting_for()));
-            if deadline <= now {
-                return Err(StartFailure::Late { waiting_for: starting.waiting_for() });
             }
         }
     }

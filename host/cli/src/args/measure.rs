@@ -16,7 +16,7 @@ Exit codes:
   0    everything was measured
   1    the report could not be written
   2    something could not be started: the command line, a pipeline file, a plugin, the machine
-  130  stopped by Ctrl-C, 143 by SIGTERM";
+  130  stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP";
 
 #[derive(Debug, Group)]
 pub(crate) struct ChaosArgs {

@@ -7,7 +7,6 @@
 //! ```
 #![expect(unsafe_code, reason = "fork has no safe wrapper")]
 
-use std::ffi::c_int;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -23,11 +22,6 @@ use signal_hook::low_level;
 /// The convention of shells: 128 plus the signal.
 const SIGNAL_BASE: i32 = 128;
 
-// SAFETY: this is the declaration of fork(2) in the C library, which the standard library links.
-unsafe extern "C" {
-    fn fork() -> c_int;
-}
-
 /// Goes on in a child of this process; the parent gets the child's exit code once it has ended.
 ///
 /// A shell watches its own children only, so that it does not take the terminal from a child of
@@ -35,7 +29,7 @@ unsafe extern "C" {
 pub(super) fn go_on_in_a_child() -> io::Result<Option<ExitCode>> {
     let parent = getpid();
     // SAFETY: this process has a single thread, so the child may do what it may.
-    match unsafe { fork() } {
+    match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -60,7 +54,7 @@ pub(super) fn go_on_in_a_child() -> io::Result<Option<ExitCode>> {
 /// library's allocator is safe to use.
 pub(super) fn start<T>(value: &T, work: impl FnOnce(T)) -> io::Result<Pid> {
     // SAFETY: the fork only runs `work`, by the rule above, and ends by `_exit`.
-    match unsafe { fork() } {
+    match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             // SAFETY: this process is another one, whose original value is never used or dropped.
