@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::output;
 use crate::terminal;
 pub use crate::terminal::{finish, say};
 
@@ -28,9 +29,7 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = asked.as_deref().unwrap_or(default).parse::<Targets>();
     let wrong = filter.as_ref().err().map(ToString::to_string);
-    // See no-color.org.
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-    let lines = fmt::layer().with_writer(AboveBar).with_ansi(colours);
+    let lines = fmt::layer().with_writer(AboveBar).with_ansi(output::in_colour(&io::stderr()));
     let lines = lines.with_target(false).without_time();
     let filter = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::WARN));
     Registry::default().with(lines).with(filter).init();

@@ -10,16 +10,19 @@
 //! are lost, and counted. If no thread can be had, there is no bar and each line is written by the
 //! thread that says it.
 
+mod screen;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::signals;
+use screen::Screen;
 
 /// How many lines may wait.
 const QUEUE: usize = 4096;
@@ -75,6 +78,7 @@ pub(crate) fn write_lines(lines: Vec<u8>) {
 /// Shows this bar from now on, if standard error is a terminal.
 pub(crate) fn begin(bar: ProgressBar) {
     if let Some(terminal) = terminal().filter(|_| io::stderr().is_terminal()) {
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::<Screen>::default()));
         let _ = terminal.try_send(Word::Begin(bar));
     }
 }
@@ -121,9 +125,13 @@ fn flush(mut patient: impl FnMut() -> bool) {
 
 fn serve(words: &Receiver<Word>) {
     let mut bar: Option<ProgressBar> = None;
+    let mut next_picture = Instant::now();
     loop {
+        let left = next_picture.saturating_duration_since(Instant::now());
         let word = match &bar {
-            Some(_) => words.recv_timeout(TICK),
+            // Lines that come without a pause do not keep the bar from moving.
+            Some(_) if left.is_zero() => Err(RecvTimeoutError::Timeout),
+            Some(_) => words.recv_timeout(left),
             None => words.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match word {
@@ -131,7 +139,10 @@ fn serve(words: &Receiver<Word>) {
             Ok(Word::Begin(new)) => bar = Some(new),
             Ok(Word::End) => drop(bar.take().inspect(ProgressBar::finish_and_clear)),
             Ok(Word::Flush(answer)) => drop(answer.try_send(())),
-            Err(RecvTimeoutError::Timeout) => draw(bar.as_ref()),
+            Err(RecvTimeoutError::Timeout) => {
+                draw(bar.as_ref());
+                next_picture = Instant::now() + TICK;
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
