@@ -152,6 +152,10 @@ fn write_above(bar: Option<&ProgressBar>, lines: &[u8]) {
     let lost = LOST.swap(0, Ordering::Relaxed);
     let write = || {
         let mut stderr = io::stderr().lock();
+        if signals::exit_code().is_some() && stderr.is_terminal() {
+            // Over the `^C` that the terminal has shown.
+            let _ = stderr.write_all(b"\r");
+        }
         // If standard error is closed or full, the command goes on without the lines.
         if lost > 0 {
             let _ = writeln!(stderr, "{lost} lines were lost: standard error was not read");
