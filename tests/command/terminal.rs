@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::pipeline::PipelineFile;
 use crate::common::packages::odd_producer;
 use crate::common::terminal::{CTRL_C, CTRL_Q, CTRL_S, CTRL_Z, Picture, Terminal};
-use crate::common::{cobuf, compiled, isolated, plugin, refusals, repository, wait_until};
+use crate::common::{Leaks, cobuf, compiled, isolated, plugin, refusals, repository, wait_until};
 
 /// The widths of terminals that people have.
-const WIDTHS: [u16; 3] = [80, 100, 160];
+const WIDTHS: [u16; 4] = [40, 80, 100, 160];
 
 /// How the lines of a summary begin.
 const SUMMARY: [&str; 6] = [
@@ -96,10 +96,10 @@ fn bar_has_one_row_and_gives_way_to_the_summary() {
     for width in WIDTHS {
         let held = Held::with("{ index = 0 }, { index = 1 }");
         let terminal = Terminal::start(width, held.run());
-        let picture = terminal.wait_for("the bar shows two batches", |it| bar_shows(it, " 2/3 batches  "));
+        let picture = terminal.wait_for("the bar shows two batches", |it| bar_shows(it, " 2/3 batches"));
         let [bar] = picture.lines.as_slice() else { panic!("{width}: {picture:#?}") };
-        assert_eq!(decimals(bar), Some(1), "{bar}");
-        assert!(bar.contains("slots: 0 ready"), "{width}: {bar}");
+        assert!(width < 80 || decimals(bar) == Some(1), "{bar}");
+        assert!(width < 80 || bar.contains("slots: 0 ready"), "{width}: {bar}");
         held.release();
         let (code, pictures) = terminal.end();
         assert_eq!(code, Some(0), "{pictures:#?}");
@@ -119,7 +119,7 @@ fn errors_and_logs_stand_on_lines_of_their_own() {
             "{ index = 0 }, { error = \"torn\" }, { exit = 3, on_attempt = 1 }, { log = \"so far\" }",
         );
         let terminal = Terminal::start(width, held.run());
-        let picture = terminal.wait_for("the bar shows four batches", |it| bar_shows(it, " 4/5 batches  "));
+        let picture = terminal.wait_for("the bar shows four batches", |it| bar_shows(it, " 4/5 batches"));
         let (_, above) = picture.lines.split_last().unwrap();
         let expected =
             ["error: batch 1 failed in worker ", "  message: {", " WARN a worker died", " INFO so far"];
@@ -147,23 +147,22 @@ fn errors_and_logs_stand_on_lines_of_their_own() {
 fn ctrl_c_ends_the_run_with_a_summary_and_no_bar() {
     let _leaks = isolated!();
     for width in WIDTHS {
-        for repeat in [1_000_000, 0] {
+        for (repeat, shown) in [(1_000_000, "/1000000"), (0, " batches  ")] {
             let messages = format!("messages = [{{ sleep_seconds = 0.001 }}]\nrepeat = {repeat}");
             let pipeline = PipelineFile::of_list(&messages);
             let mut terminal = Terminal::start(width, run(&pipeline));
-            let picture = terminal.wait_for("the rate is shown", |it| {
-                it.shows("slots: ") && !it.shows(" 0 batches") && !it.shows(" 0/")
+            let picture = terminal.wait_for("some batches are counted", |it| {
+                it.shows(shown) && !it.shows(" 0 batches") && !it.shows(" 0/")
             });
             let [bar] = picture.lines.as_slice() else { panic!("{width}: {picture:#?}") };
-            assert_eq!(decimals(bar), Some(1), "{bar}");
+            assert!(!picture.wrapped && (width < 80 || decimals(bar) == Some(1)), "{picture:#?}");
             terminal.type_key(CTRL_C);
             let (code, pictures) = terminal.end();
             assert_eq!(code, Some(130));
             let last = pictures.last().unwrap();
-            assert!(!last.shows("slots: "), "{width}: {last:#?}");
-            let summary = last.lines.iter().position(|line| line.contains(" batches (stopped early), "));
-            let above = &last.lines[..summary.unwrap_or_else(|| panic!("{last:#?}"))];
-            assert!(above.is_empty(), "{width}, {repeat}: {last:#?}");
+            assert_eq!(last.lines.len(), 1 + SUMMARY.len(), "{width}, {repeat}: {last:#?}");
+            let (count, rest) = last.lines[0].split_once(" batches (stopped early), ").expect("a summary");
+            assert!(count.parse::<u64>().is_ok() && rest.ends_with(" MB/s"), "{width}: {last:#?}");
         }
     }
 }
@@ -185,7 +184,7 @@ fn stopped_and_continued_run_shows_one_bar() {
     let _leaks = isolated!();
     let held = Held::with("{ index = 0 }, { index = 1 }");
     let mut terminal = Terminal::start(80, held.run());
-    terminal.wait_for("the bar shows two batches", |it| bar_shows(it, " 2/3 batches  "));
+    terminal.wait_for("the bar shows two batches", |it| bar_shows(it, " 2/3 batches"));
     terminal.type_key(CTRL_Z);
     // A session's leader without a shell above it is an orphan, which Ctrl-Z does not stop.
     terminal.process().freeze();
@@ -268,9 +267,8 @@ fn logs_are_coloured_unless_that_is_unwanted() {
     }
 }
 
-#[test]
-fn build_shows_progress_and_is_ended_by_ctrl_c() {
-    let leaks = isolated!();
+/// A pipeline whose producer is a package that is built for ever.
+fn with_endless_build() -> PipelineFile {
     let pipeline = PipelineFile::new("length = 7", "");
     let package = pipeline.folder.path().join("slow");
     let manifest = "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
@@ -281,18 +279,37 @@ fn build_shows_progress_and_is_ended_by_ctrl_c() {
     let text = fs::read_to_string(pipeline.path()).unwrap();
     let producer = plugin("fill-producer").path().display().to_string();
     fs::write(pipeline.path(), text.replace(&producer, "slow")).unwrap();
+    pipeline
+}
+
+/// Ends a build, and asserts that this is told on a line of its own.
+fn assert_build_ends(leaks: &Leaks, end: impl Fn(&mut Terminal), expected: i32) {
+    let pipeline = with_endless_build();
     for width in WIDTHS {
         let mut terminal = Terminal::start(width, run(&pipeline));
         terminal.wait_for("the build is told", |it| it.shows("Compiling slow v0.1.0"));
-        terminal.type_key(CTRL_C);
+        end(&mut terminal);
         let (code, pictures) = terminal.end();
         let last = pictures.last().unwrap();
-        assert_eq!(code, Some(130), "{last:#?}");
+        assert_eq!(code, Some(expected), "{last:#?}");
         assert!(last.lines.last().unwrap().starts_with("stopped before the first batch"), "{last:#?}");
         // Cargo's own children, which it does not wait for when it is ended.
         leaks.bury_orphans();
-        fs::remove_dir_all(package.join("target")).unwrap();
+        fs::remove_dir_all(pipeline.folder.path().join("slow/target")).unwrap();
     }
+}
+
+#[test]
+fn build_shows_progress_and_is_ended_by_a_signal() {
+    let leaks = isolated!();
+    assert_build_ends(&leaks, |terminal| assert!(terminal.process().send(Signal::TERM)), 143);
+}
+
+#[test]
+#[ignore = "cargo gets the terminal's SIGINT too, and may end before the command heeds its own: code 2"]
+fn build_is_ended_by_ctrl_c() {
+    let leaks = isolated!();
+    assert_build_ends(&leaks, |terminal| terminal.type_key(CTRL_C), 130);
 }
 
 #[test]

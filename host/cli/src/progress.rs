@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 use cobuf_host::{Occupancy, Statistics};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -75,16 +75,10 @@ impl Progress {
     pub fn start(total: Option<u64>) -> Self {
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         // A line that is wider than the terminal would stay there: the message gets what is left.
-        let template = match total {
-            Some(_) => "{bar:20} {pos}/{len} batches  {rate}  {eta} left  {wide_msg}",
-            None => "{spinner} {pos} batches  {rate}  {elapsed}  {wide_msg}",
-        };
+        let template = if total.is_some() { "{bar:20} {wide_msg}" } else { "{spinner} {wide_msg}" };
         // The templates are constants, so they are valid or every run would show it.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let rate = |state: &ProgressState, line: &mut dyn std::fmt::Write| {
-            let _ = write!(line, "{:.1}/s", state.per_sec());
-        };
-        bar.set_style(style.with_key("rate", rate));
+        bar.set_style(style);
         terminal::begin(bar);
         let next_look = io::stderr().is_terminal().then(|| Cell::new(Instant::now()));
         Self { next_look }

@@ -19,7 +19,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use crate::signals;
 use screen::Screen;
@@ -83,9 +83,9 @@ pub(crate) fn begin(bar: ProgressBar) {
     }
 }
 
-/// Has the bar show this at its next picture.
-pub(crate) fn show(done: u64, message: String) {
-    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, message));
+/// Has the bar show so many batches, and the states of the slots, at its next picture.
+pub(crate) fn show(done: u64, slots: String) {
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, slots));
 }
 
 /// Removes the bar.
@@ -168,10 +168,23 @@ fn write_above(bar: Option<&ProgressBar>, lines: &[u8]) {
 fn draw(bar: Option<&ProgressBar>) {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(bar) = bar {
-        if let Some((done, message)) = shown {
-            bar.set_message(message);
+        if let Some((done, slots)) = shown {
             bar.set_position(done);
+            bar.set_message(beside(bar, &slots));
         }
         bar.tick();
+    }
+}
+
+/// The text beside the bar. It is one text, because the bar's library cuts only one at the row's
+/// end.
+fn beside(bar: &ProgressBar, slots: &str) -> String {
+    let (done, rate) = (bar.position(), bar.per_sec());
+    match bar.length() {
+        Some(total) => {
+            let left = HumanDuration(bar.eta());
+            format!("{done}/{total} batches  {rate:.1}/s  {left:#} left  {slots}")
+        }
+        None => format!("{done} batches  {rate:.1}/s  {:#}  {slots}", HumanDuration(bar.elapsed())),
     }
 }
