@@ -15,3 +15,4 @@ mod pipeline;
 mod reports;
 mod run;
 mod signals;
+mod terminal;

@@ -6,13 +6,14 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 use cobuf_host::{Occupancy, Statistics};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::output;
 use crate::terminal;
 pub use crate::terminal::{finish, say};
 
@@ -28,9 +29,7 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
     let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = asked.as_deref().unwrap_or(default).parse::<Targets>();
     let wrong = filter.as_ref().err().map(ToString::to_string);
-    // See no-color.org.
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-    let lines = fmt::layer().with_writer(AboveBar).with_ansi(colours);
+    let lines = fmt::layer().with_writer(AboveBar).with_ansi(output::in_colour(&io::stderr()));
     let lines = lines.with_target(false).without_time();
     let filter = filter.unwrap_or_else(|_| Targets::new().with_default(LevelFilter::WARN));
     Registry::default().with(lines).with(filter).init();
@@ -76,16 +75,10 @@ impl Progress {
     pub fn start(total: Option<u64>) -> Self {
         let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         // A line that is wider than the terminal would stay there: the message gets what is left.
-        let template = match total {
-            Some(_) => "{bar:20} {pos}/{len} batches  {rate}  {eta} left  {wide_msg}",
-            None => "{spinner} {pos} batches  {rate}  {elapsed}  {wide_msg}",
-        };
+        let template = if total.is_some() { "{bar:20} {wide_msg}" } else { "{spinner} {wide_msg}" };
         // The templates are constants, so they are valid or every run would show it.
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let rate = |state: &ProgressState, line: &mut dyn std::fmt::Write| {
-            let _ = write!(line, "{:.1}/s", state.per_sec());
-        };
-        bar.set_style(style.with_key("rate", rate));
+        bar.set_style(style);
         terminal::begin(bar);
         let next_look = io::stderr().is_terminal().then(|| Cell::new(Instant::now()));
         Self { next_look }

@@ -10,16 +10,19 @@
 //! are lost, and counted. If no thread can be had, there is no bar and each line is written by the
 //! thread that says it.
 
+mod screen;
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use crate::signals;
+use screen::Screen;
 
 /// How many lines may wait.
 const QUEUE: usize = 4096;
@@ -75,13 +78,14 @@ pub(crate) fn write_lines(lines: Vec<u8>) {
 /// Shows this bar from now on, if standard error is a terminal.
 pub(crate) fn begin(bar: ProgressBar) {
     if let Some(terminal) = terminal().filter(|_| io::stderr().is_terminal()) {
+        bar.set_draw_target(ProgressDrawTarget::term_like(Box::<Screen>::default()));
         let _ = terminal.try_send(Word::Begin(bar));
     }
 }
 
-/// Has the bar show this at its next picture.
-pub(crate) fn show(done: u64, message: String) {
-    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, message));
+/// Has the bar show so many batches, and the states of the slots, at its next picture.
+pub(crate) fn show(done: u64, slots: String) {
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, slots));
 }
 
 /// Removes the bar.
@@ -121,9 +125,13 @@ fn flush(mut patient: impl FnMut() -> bool) {
 
 fn serve(words: &Receiver<Word>) {
     let mut bar: Option<ProgressBar> = None;
+    let mut next_picture = Instant::now();
     loop {
+        let left = next_picture.saturating_duration_since(Instant::now());
         let word = match &bar {
-            Some(_) => words.recv_timeout(TICK),
+            // Lines that come without a pause do not keep the bar from moving.
+            Some(_) if left.is_zero() => Err(RecvTimeoutError::Timeout),
+            Some(_) => words.recv_timeout(left),
             None => words.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match word {
@@ -131,7 +139,10 @@ fn serve(words: &Receiver<Word>) {
             Ok(Word::Begin(new)) => bar = Some(new),
             Ok(Word::End) => drop(bar.take().inspect(ProgressBar::finish_and_clear)),
             Ok(Word::Flush(answer)) => drop(answer.try_send(())),
-            Err(RecvTimeoutError::Timeout) => draw(bar.as_ref()),
+            Err(RecvTimeoutError::Timeout) => {
+                draw(bar.as_ref());
+                next_picture = Instant::now() + TICK;
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
@@ -141,6 +152,10 @@ fn write_above(bar: Option<&ProgressBar>, lines: &[u8]) {
     let lost = LOST.swap(0, Ordering::Relaxed);
     let write = || {
         let mut stderr = io::stderr().lock();
+        if signals::exit_code().is_some() && stderr.is_terminal() {
+            // Over the `^C` that the terminal has shown.
+            let _ = stderr.write_all(b"\r");
+        }
         // If standard error is closed or full, the command goes on without the lines.
         if lost > 0 {
             let _ = writeln!(stderr, "{lost} lines were lost: standard error was not read");
@@ -153,10 +168,23 @@ fn write_above(bar: Option<&ProgressBar>, lines: &[u8]) {
 fn draw(bar: Option<&ProgressBar>) {
     let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(bar) = bar {
-        if let Some((done, message)) = shown {
-            bar.set_message(message);
+        if let Some((done, slots)) = shown {
             bar.set_position(done);
+            bar.set_message(beside(bar, &slots));
         }
         bar.tick();
+    }
+}
+
+/// The text beside the bar. It is one text, because the bar's library cuts only one at the row's
+/// end.
+fn beside(bar: &ProgressBar, slots: &str) -> String {
+    let (done, rate) = (bar.position(), bar.per_sec());
+    match bar.length() {
+        Some(total) => {
+            let left = HumanDuration(bar.eta());
+            format!("{done}/{total} batches  {rate:.1}/s  {left:#} left  {slots}")
+        }
+        None => format!("{done} batches  {rate:.1}/s  {:#}  {slots}", HumanDuration(bar.elapsed())),
     }
 }
