@@ -4,7 +4,7 @@ use super::pipeline::{PipelineFile, output, stderr, stdout};
 use crate::common::{Process, cobuf, isolated, plugin, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::process::{Child, ExitStatus, Stdio};
 
 #[test]
@@ -113,17 +113,18 @@ fn killed_run_leaves_nothing() {
 
 /// A run that goes on for ever, once it is under way.
 fn start_endless(pipeline: &PipelineFile) -> Child {
-    let mut child = cobuf()
+    let checkpoint = pipeline.folder.path().join("checkpoint");
+    let child = cobuf()
         .arg("run")
         .arg(pipeline.path())
-        .args(["--workers", "2", "--json"])
+        .args(["--workers", "2", "--json", "--checkpoint"])
+        .arg(&checkpoint)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The producer says this when a message tells it to; the first one has come so far.
-    let mut line = String::new();
-    BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    // The command writes the first checkpoint once there is a host.
+    wait_until("there is a host", || checkpoint.exists());
     child
 }
 

@@ -306,7 +306,6 @@ fn build_shows_progress_and_is_ended_by_a_signal() {
 }
 
 #[test]
-#[ignore = "cargo gets the terminal's SIGINT too, and may end before the command heeds its own: code 2"]
 fn build_is_ended_by_ctrl_c() {
     let leaks = isolated!();
     assert_build_ends(&leaks, |terminal| terminal.type_key(CTRL_C), 130);
