@@ -55,12 +55,13 @@ impl Drop for Session {
 
 impl Session {
     pub(crate) fn open(
-        connection: Connection,
+        mut connection: Connection,
         plan: Plan,
         folder: RunFolder,
         launch: &Launch,
     ) -> Result<Self, StartError> {
         let limit = launch.start_timeout;
+        connection.begin();
         let deadline = connection.clock().now() + limit;
         let owned = Some((connection, folder));
         let cancel = launch.cancel.clone();

@@ -42,6 +42,11 @@ impl Connection {
         Ok(std::mem::replace(self, new))
     }
 
+    /// Deadlines begin to run.
+    pub(crate) fn begin(&mut self) {
+        self.clock.begin();
+    }
+
     /// The run's time.
     pub(crate) fn clock(&self) -> &RunClock {
         &self.clock

@@ -64,6 +64,11 @@ impl RunClock {
         Self { lost: Duration::ZERO, standstills: Standstills::default(), seen: Instant::now() }
     }
 
+    /// Begins to look for standstills: the time before was this process's own work.
+    pub(crate) fn begin(&mut self) {
+        self.seen = Instant::now();
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.at(Instant::now())
     }
