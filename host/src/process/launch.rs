@@ -34,6 +34,9 @@ use crate::segment::memory::Segment;
 /// The argument that tells an executable to become a fork server.
 const ARGUMENT: &str = "--cobuf-fork-server";
 
+/// How long a fork server that has closed its sockets takes to end.
+const ENDING: Duration = Duration::from_millis(20);
+
 /// How the processes of a run are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StartMethod {
@@ -163,6 +166,8 @@ impl ForkServer {
 
     /// Kills it and all processes that it started, unless it has ended in order.
     pub(crate) fn kill(&self) {
+        // It may be about to end, with its sockets closed already.
+        self.wait(ENDING);
         if self.has_ended_in_order() {
             return;
         }
