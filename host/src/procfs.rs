@@ -1,9 +1,8 @@
 //! Other processes, as `/proc` shows them.
 
-use std::collections::BTreeMap;
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 /// All processes that this one can see.
 pub(crate) fn processes() -> Vec<Pid> {
@@ -36,6 +35,10 @@ fn value_in(environment: &[u8], name: &str) -> Option<String> {
 /// Kills a child of this process that is not reaped, and all processes that descend from it.
 #[cfg(feature = "build")]
 pub(crate) fn kill_tree(root: Pid) {
+    use std::collections::BTreeMap;
+
+    use rustix::process::{Signal, kill_process};
+
     let mut children: BTreeMap<i32, Vec<Pid>> = BTreeMap::new();
     for pid in processes() {
         if let Some(parent) = parent(pid) {
@@ -66,6 +69,7 @@ mod tests {
         assert_eq!(value_in(b"", "X"), None);
     }
 
+    #[cfg(feature = "build")]
     #[test]
     fn processes_are_found_and_killed_with_their_descendants() {
         let mut shell = Command::new("sh");
