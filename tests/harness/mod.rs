@@ -40,8 +40,13 @@ pub(crate) use processes::{Effort, Process};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use std::{env, thread};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 
 /// For waits that end with an event: only a test that fails ever waits so long.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
@@ -145,11 +150,25 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a package has a folder")
 }
 
-/// A command that asks nothing, and whose log is the default one.
+/// A command that asks nothing, and whose log is the default one. It heeds signals even if the tests
+/// were started with them ignored, as jobs in the background of a script are.
 pub(crate) fn command(executable: &str) -> Command {
+    heed_signals();
     let mut command = Command::new(executable);
     command.stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("COBUF_PLUGIN_PATH");
     command
+}
+
+/// Gives this process's signals their default effects by handlers, which its children do not inherit:
+/// an ignored signal would stay ignored there.
+fn heed_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            let always = Arc::new(AtomicBool::new(true));
+            register_conditional_default(signal, always).expect("these signals can be handled");
+        }
+    });
 }
 
 /// What a command printed, which must succeed.
