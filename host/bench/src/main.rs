@@ -45,7 +45,7 @@ use clap::Parser;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
 use cobuf::output::{self, ReportLost};
-use cobuf::progress::{log_to_stderr, say};
+use cobuf::progress::{finish, log_to_stderr, say};
 
 use self::args::Args;
 use self::case::Case;
@@ -64,10 +64,12 @@ fn main() -> ExitCode {
         Some(args::Internal::Partner(partner)) => serve::serve(partner).map(|()| ExitCode::SUCCESS),
         None => bench(&args),
     };
-    done.unwrap_or_else(|error| {
+    let code = done.unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
         ExitCode::from(if error.is::<ReportLost>() { LOST } else { CANNOT_START })
-    })
+    });
+    finish();
+    code
 }
 
 fn bench(args: &Args) -> Result<ExitCode> {
