@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cobuf_host::{Dictionary, set_entry};
+use cobuf_host::{Dictionary, config_from_toml, set_entry};
 
 /// A dictionary from the command line, and the file that it came from, if it did.
 #[derive(Debug, Default)]
@@ -60,5 +60,19 @@ fn is_json(text: &str) -> bool {
 }
 
 fn parse(text: &str) -> Result<Dictionary> {
-    Ok(if is_json(text) { serde_json::from_str(text)? } else { toml::from_str(text)? })
+    Ok(if is_json(text) { serde_json::from_str(text)? } else { config_from_toml(text)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_in_a_file_of_toml_becomes_text_as_in_a_pipeline() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "since = 2024-05-01\n[range]\nends = [12:30:00]\n").unwrap();
+        let given = Given::read("--config", file.as_os_str()).unwrap();
+        assert_eq!(given.entries.to_string(), r#"{"range":{"ends":["12:30:00"]},"since":"2024-05-01"}"#);
+    }
 }

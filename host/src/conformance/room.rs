@@ -10,8 +10,9 @@ use super::subject::Subject;
 use crate::host::checks::ChosenPlugin;
 use crate::host::error::StartError;
 use crate::host::launch::Launch;
+use crate::host::run_folder::RunFolder;
 use crate::host::session::Session;
-use crate::host::startup::{create_run_folder, plan_of_one};
+use crate::host::startup::plan_of_one;
 use crate::process::stack::names::{self, Stack};
 use crate::protocol::examination::{Note, Task};
 use crate::protocol::message::{Event, Request, SetupFailure};
@@ -59,7 +60,7 @@ enum End {
 impl Room {
     pub(super) fn open(subject: &Subject<'_>) -> Result<Self, StartError> {
         let settings = subject.settings;
-        let folder = create_run_folder()?;
+        let folder = RunFolder::create()?;
         let chosen = ChosenPlugin { file: subject.file.clone(), config: subject.config.clone() };
         let mut plan = plan_of_one(chosen, &folder, settings.working_directory.clone())?;
         plan.seed = settings.seed;

@@ -59,7 +59,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let care = builder.care()?;
     let identity = Identity::new(builder.seed, commander.named(), producer.named());
     let Inheritance { history, letters } = builder.inheritance(identity)?;
-    let folder = create_run_folder()?;
+    let folder = RunFolder::create()?;
     let plan = Plan {
         workers: numbers.workers as u32,
         seed: builder.seed,
@@ -120,7 +120,7 @@ pub(crate) fn declarations(
     let file = plugin.resolve(None, None)?;
     let kind = file.manifest.kind;
     let configured = config.is_some();
-    let folder = create_run_folder()?;
+    let folder = RunFolder::create()?;
     let chosen = ChosenPlugin { file, config: config.unwrap_or_default() };
     let plan = plan_of_one(chosen, &folder, working_directory)?;
     let launch = Launch::by(fork_server);
@@ -163,10 +163,6 @@ fn plan_of(
         run_folder: folder.path().to_owned(),
         ..Plan::default()
     })
-}
-
-pub(crate) fn create_run_folder() -> Result<RunFolder, StartError> {
-    RunFolder::create()
 }
 
 fn sizes(numbers: Numbers, schema: Schema) -> Sizes {

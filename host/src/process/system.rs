@@ -120,7 +120,7 @@ pub(crate) fn dead_child() -> io::Result<Option<Pid>> {
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::EINTR) => {}
-            // There are no children at all, if this is true.
+            // Such as ECHILD: there is no child, dead or alive.
             _ => return Err(error),
         }
     }

@@ -159,8 +159,7 @@ impl Supervisor {
             self.parts.run.stream.fail_now(StreamError::ForkServerDied { reason });
         }
         self.connection.kill();
-        // They die at once. A process that a plugin has started in a group of its own may live on,
-        // and is not waited for.
+        // They die at once, and what they said last still counts.
         let Self { parts, connection, .. } = self;
         connection.wait_for_orphans(SERVER_MARGIN, |event, clock| parts.take(event, Moment::now(clock)));
         parts.run.stream.roster.end();
@@ -168,14 +167,14 @@ impl Supervisor {
 
     /// Serves the run until it is stopped; an error says why it cannot go on.
     fn serve(&mut self) -> Result<(), String> {
+        let mailbox = self.mailbox.clone();
         while !self.parts.is_over(self.connection.clock().now()) {
             self.look_around();
-            let mailbox = self.mailbox.clone();
             match self.receive(Some(mailbox.flag()), None) {
                 Ok(Received::Event(event)) => self.take(event),
                 Ok(Received::Mail) => {
                     let now = self.connection.clock().now();
-                    self.mailbox.take().into_iter().for_each(|wish| self.parts.grant(wish, now));
+                    mailbox.take().into_iter().for_each(|wish| self.parts.grant(wish, now));
                     self.carry_out_orders();
                 }
                 Ok(Received::TimedOut) => {}
