@@ -23,8 +23,14 @@ pub const MAX_MESSAGE_CAPACITY: usize = 64 * 1024 * 1024;
 /// The smallest [`message_capacity`](crate::HostBuilder::message_capacity), in bytes: room for an
 /// index and its name.
 pub const MIN_MESSAGE_CAPACITY: usize = 64;
-/// Bytes that each slot has for the batch's metadata, or for the report of its failure.
-pub const OUTCOME_CAPACITY: usize = 64 * 1024;
+/// The default of [`metadata_capacity`](crate::HostBuilder::metadata_capacity): bytes that each slot
+/// has for the batch's metadata, or for the report of its failure.
+pub const DEFAULT_METADATA_CAPACITY: usize = 64 * 1024;
+/// The largest [`metadata_capacity`](crate::HostBuilder::metadata_capacity), in bytes.
+pub const MAX_METADATA_CAPACITY: usize = 64 * 1024 * 1024;
+/// The smallest [`metadata_capacity`](crate::HostBuilder::metadata_capacity), in bytes: room for an
+/// error and its causes. A longer report is cut.
+pub const MIN_METADATA_CAPACITY: usize = 1024;
 /// The default of [`max_attempts`](crate::HostBuilder::max_attempts). It is the number of times
 /// that a message is tried if its worker dies each time; then the batch becomes an error. It is
 /// also the number of times that a commander is started if it dies at the same message each time.

@@ -35,7 +35,9 @@
  *   `return cobuf_fail(call, "cannot open %s", path)` reports an error of the plugin's own. If an
  *   error was recorded before, it becomes the cause. A call in which something failed has failed,
  *   whatever it returns. An error of `produce` becomes the error of that batch, and the producer
- *   continues with the next message. An error of another function ends the host's start.
+ *   continues with the next message. If it cannot, because a library's handle stays broken, it
+ *   returns COBUF_RENEW after cobuf_fail: `close` and `open` are called before the next message. An
+ *   error of another function ends the host's start.
  * Crashes end the worker only; another worker retries the message. A C++ exception that leaves a
  *   function is a crash, too: wrap the body in cobuf::guarded, at the end of this file.
  * Memory: the address of each array is a multiple of 64. An array is row-major, and holds the
@@ -61,6 +63,9 @@ extern "C" {
 
 #define COBUF_OK 0
 #define COBUF_ERROR 1
+/* From `produce`: an error, after which the producer is closed and opened anew. Hosts of versions
+ * that did not have this value take it for an error. */
+#define COBUF_RENEW 0x52454e57
 
 /* The element types. */
 enum {
@@ -418,7 +423,7 @@ template <typename Body> int result_of(Body &body, long)
 
 } // namespace detail
 
-/* Calls `body`, which returns nothing or COBUF_OK or COBUF_ERROR. An exception becomes the error of
+/* Calls `body`, which returns nothing or one of the three results above. An exception becomes the error of
  * this call, with its text. No exception may leave a function that the host calls:
  *     int produce(cobuf_call *call, void *producer, const cobuf_job *job)
  *     {

@@ -84,7 +84,7 @@ pub use dictionary::{Dictionary, Value};
 pub use dtype::{DType, Element, MAX_ELEMENT_BYTES};
 pub use manifest::{Manifest, PluginKind};
 pub use producer::{ProduceContext, Producer, WorkerContext};
-pub use report::{Report, ReportKind};
+pub use report::{Report, ReportKind, renew};
 pub use schema::{
     ArraySpec, MAX_ARRAY_NAME_BYTES, MAX_ARRAYS, MAX_DIMENSIONS, MAX_SLOT_BYTES, Schema, SchemaError, Shape,
 };
@@ -105,7 +105,7 @@ struct Readme;
 pub mod prelude {
     pub use crate::{
         ArraySpec, Commander, CommanderContext, DType, Dictionary, ProduceContext, Producer, SavedState,
-        Schema, Slot, WorkerContext,
+        Schema, Slot, WorkerContext, renew,
     };
     pub use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
     pub use log;

@@ -21,8 +21,9 @@ use crate::stop::StopFlag;
 ///
 /// A worker calls the plugin from one thread; the plugin may start threads of its own.
 ///
-/// A panic in a method is caught. In `produce` it becomes the error of that batch. A crash ends the
-/// worker only: another worker retries the message.
+/// A panic in a method is caught. In `produce` it becomes the error of that batch, and the worker
+/// makes a new producer; an error can ask for that, too, see [`renew`](crate::renew). A crash ends
+/// the worker only: another worker retries the message.
 ///
 /// ```
 /// use cobuf_plugin_api::prelude::*;

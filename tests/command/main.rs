@@ -15,4 +15,5 @@ mod pipeline;
 mod reports;
 mod run;
 mod signals;
+mod stopped;
 mod terminal;

@@ -66,6 +66,10 @@ fn wrong_number_in_a_pipeline_file_is_named_by_its_key() {
         ("max_attempts = 0", "the setting max_attempts is 0, expected 1 to 16383"),
         ("message_capacity = 1", "the setting message_capacity is 1 bytes, expected 64 to 67108864 bytes"),
         (
+            "metadata_capacity = 1",
+            "the setting metadata_capacity is 1 bytes, expected 1024 to 67108864 bytes",
+        ),
+        (
             "message_timeout_seconds = 0",
             "the setting message_timeout (message_timeout_seconds in a pipeline file) is 0 ms, expected 20 to ",
         ),

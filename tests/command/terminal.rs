@@ -233,6 +233,32 @@ fn paused_terminal_delays_neither_batches_nor_the_end() {
 }
 
 #[test]
+fn lines_that_a_plugin_prints_stand_above_the_bar() {
+    let _leaks = isolated!();
+    for width in WIDTHS {
+        let folder = refusals::folder();
+        let go = folder.path().join("go");
+        let print = |text: &str| format!("{{ print = {text:?}, until_file = {go:?} }}");
+        let text = format!(
+            "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{}}, {}, {}] }}\n\
+             [producer]\nplugin = {:?}\n[run]\nworkers = 1\n",
+            plugin("list-commander").path(),
+            print("one\ntwo"),
+            print("10 %\r100 %"),
+            odd_producer().path()
+        );
+        fs::write(folder.path().join("run.toml"), text).unwrap();
+        let terminal = Terminal::start(width, run_file(&folder.path().join("run.toml")));
+        terminal.wait_for("the bar shows a batch", |it| bar_shows(it, " 1/3 batches"));
+        fs::write(go, "").unwrap();
+        let (code, pictures) = terminal.end();
+        let last = pictures.last().unwrap();
+        assert_eq!(code, Some(0), "{last:#?}");
+        assert_eq!(above_summary(last, "3 batches, "), ["one", "two", "100 %"], "{width}");
+    }
+}
+
+#[test]
 fn plugin_that_prints_goes_on_where_the_terminal_stops_background_output() {
     let _leaks = isolated!();
     let folder = refusals::folder();

@@ -6,7 +6,7 @@ use crate::common::{
     LONG, Logs, Process, all_items, compiled, host, index, isolated, list, next_batch, next_item, plugin,
     refusals, repository, wait_until,
 };
-use cobuf_host::{Batches, Dictionary, HostBuilder, Next, StartError, StreamError};
+use cobuf_host::{Batches, Dictionary, HostBuilder, Next, StartError, StartMethod, StreamError};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -139,16 +139,18 @@ fn nothing_that_a_plugin_started_outlives_the_run() {
 #[test]
 fn nothing_that_a_plugin_started_outlives_a_fork_server_that_was_killed() {
     let leaks = isolated!();
-    for mode in ["program", "session", "daemon"] {
-        let folder = refusals::folder();
-        let host = borrowed(&folder, mode, 0).start().unwrap();
-        let batches = host.batches();
-        wait_for_program(&batches, mode);
-        let program = programs(mode).remove(0);
-        assert!(Process::get(host.fork_server_pid() as i32).unwrap().kill());
-        assert!(program.wait_for_end(LONG), "{mode}");
-        host.stop();
-        leaks.bury_orphans();
+    for method in [StartMethod::ForkServer, StartMethod::Fork] {
+        for mode in ["program", "session", "daemon"] {
+            let folder = refusals::folder();
+            let host = borrowed(&folder, mode, 0).start_method(method).start().unwrap();
+            let batches = host.batches();
+            wait_for_program(&batches, mode);
+            let program = programs(mode).remove(0);
+            assert!(Process::get(host.fork_server_pid() as i32).unwrap().kill());
+            assert!(program.wait_for_end(LONG), "{method:?}, {mode}");
+            host.stop();
+            leaks.bury_orphans();
+        }
     }
 }
 

@@ -112,6 +112,11 @@ impl Process {
         self.wait_for_state("frozen", 'T');
     }
 
+    /// Waits until a signal has stopped it.
+    pub(crate) fn wait_until_stopped(&self) {
+        self.wait_for_state("stopped", 'T');
+    }
+
     fn wait_for_state(&self, name: &str, state: char) {
         super::wait_until(&format!("{} is {name}", self.name), || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the process runs");

@@ -236,6 +236,21 @@ fn error_comes_in_the_place_of_its_batch_with_its_causes() {
 }
 
 #[test]
+fn producer_in_c_that_asks_for_it_is_closed_and_opened_anew() {
+    let _leaks = isolated!();
+    let folder = folder();
+    let library = odd(&folder, &[]);
+    let broken = || index(0).with("break", true);
+    for (first, later_fails) in [(broken(), true), (broken().with("renew", true), false)] {
+        let host = producing(library.clone(), [first, index(1)]).workers(1).start().unwrap();
+        let batches = host.batches();
+        assert_eq!(batch_error(next_item(&batches)).chain(), ["the handle is broken"]);
+        assert_eq!(next_item(&batches).unwrap().is_err(), later_fails);
+        assert_eq!(host.statistics().worker_restarts, 0);
+    }
+}
+
+#[test]
 fn logs_of_a_plugin_in_c_reach_the_application() {
     let _leaks = isolated!();
     let folder = folder();

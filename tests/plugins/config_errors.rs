@@ -161,6 +161,10 @@ fn numbers_out_of_range_are_named_with_their_range() {
     for value in [0, least - 1, most + 1, usize::MAX] {
         refused(good().message_capacity(value), "message_capacity", " bytes", value, [least, most]);
     }
+    let (least, most) = (limits::MIN_METADATA_CAPACITY, limits::MAX_METADATA_CAPACITY);
+    for value in [0, least - 1, most + 1, usize::MAX] {
+        refused(good().metadata_capacity(value), "metadata_capacity", " bytes", value, [least, most]);
+    }
     let limit = "limit (batches in a pipeline file)";
     refused(good().limit(0), limit, "", 0, [1, usize::MAX]);
     let timeout = good().message_timeout(Duration::ZERO);

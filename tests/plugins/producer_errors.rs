@@ -77,6 +77,23 @@ fn panic_of_a_producer_comes_with_its_place() {
     assert_eq!(host.statistics().worker_restarts, 0);
 }
 
+/// As with a library's handle that refuses every call after one damaged input.
+#[test]
+fn marked_error_has_the_worker_make_a_new_producer() {
+    let _leaks = isolated!();
+    let broken = || Dictionary::new().with("break", true);
+    for (first, later_fails) in [(broken(), true), (broken().with("renew", true), false)] {
+        let messages = [first, Dictionary::new()];
+        let host = odd_host().commander_config(list(messages)).workers(1).start().unwrap();
+        let batches = host.batches();
+        let error = batch_error(next_item(&batches));
+        assert_eq!((error.sequence(), error.kind()), (0, ReportKind::Error));
+        assert_eq!(error.chain(), ["cannot read the tile", "the handle is broken"]);
+        assert_eq!(next_item(&batches).unwrap().is_err(), later_fails);
+        assert_eq!(host.statistics().worker_restarts, 0);
+    }
+}
+
 #[test]
 fn error_of_a_deadly_message_names_the_exit() {
     let _leaks = isolated!();
@@ -184,30 +201,36 @@ fn too_large_metadata_is_the_error_of_its_batch() {
         let metadata = Dictionary::new().with("note", "x".repeat(bytes));
         filling([index(0).with("metadata", metadata)], &small()).message_capacity(1 << 20)
     };
-    let error = error_in(with_metadata(limits::OUTCOME_CAPACITY));
-    assert_says(
-        &error,
-        &["the metadata has ", &format!("a slot has room for {}; attach less", limits::OUTCOME_CAPACITY)],
-    );
+    let room = limits::DEFAULT_METADATA_CAPACITY;
+    let error = error_in(with_metadata(room));
+    assert_says(&error, &["the metadata has ", &format!("a slot has room for {room}; attach less")]);
     // The message is not in the error's text, however long it is.
     assert!(error.to_string().len() < 100, "{error}");
 
-    let host = with_metadata(limits::OUTCOME_CAPACITY - 100).workers(1).start().unwrap();
-    let metadata: Dictionary = next_batch(&host.batches()).metadata().unwrap();
-    let Some(Value::String(note)) = metadata.get("note") else { panic!("the note is text") };
-    assert_eq!(note.len(), limits::OUTCOME_CAPACITY - 100);
+    for (bytes, capacity) in [(room - 100, None), (3 * room, Some(4 * room))] {
+        let builder = with_metadata(bytes).workers(1);
+        let host = match capacity {
+            Some(capacity) => builder.metadata_capacity(capacity),
+            None => builder,
+        };
+        let host = host.start().unwrap();
+        let metadata: Dictionary = next_batch(&host.batches()).metadata().unwrap();
+        let Some(Value::String(note)) = metadata.get("note") else { panic!("the note is text") };
+        assert_eq!(note.len(), bytes);
+    }
 }
 
 #[test]
 fn overlong_errors_and_panics_are_cut() {
     let _leaks = isolated!();
     for (field, kind) in [("error", ReportKind::Error), ("panic", ReportKind::Panic)] {
-        let text = "é".repeat(limits::OUTCOME_CAPACITY);
-        let error = error_in(filling([index(0).with(field, text)], &small()).message_capacity(1 << 20));
+        let (text, room) = ("é".repeat(limits::DEFAULT_METADATA_CAPACITY), limits::MIN_METADATA_CAPACITY);
+        let builder = filling([index(0).with(field, text)], &small()).message_capacity(1 << 20);
+        let error = error_in(builder.metadata_capacity(room));
         assert_eq!(error.kind(), kind);
         let first = &error.chain()[0];
         assert!(first.starts_with("asked to fail") || first.starts_with("panicked at"), "{first:.100}");
-        assert!(first.len() < limits::OUTCOME_CAPACITY);
+        assert!(first.len() < room);
     }
 }
 

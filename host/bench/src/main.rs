@@ -45,7 +45,7 @@ use clap::Parser;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
 use cobuf::output::{self, ReportLost};
-use cobuf::progress::{finish, log_to_stderr, say};
+use cobuf::progress::{ended, finish, log_to_stderr, say};
 
 use self::args::Args;
 use self::case::Case;
@@ -78,7 +78,7 @@ fn bench(args: &Args) -> Result<ExitCode> {
     }
     let plan = Plan::new(args.seconds, args.runs)?;
     let measured = measure(args, &cases::named(&args.cases)?, &plan);
-    plan.signals.exit_code().map_or(measured, Ok)
+    ended(measured)
 }
 
 /// Measures one case after the other. Prints each at once if the output is for people.

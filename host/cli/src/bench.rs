@@ -10,13 +10,17 @@ use cobuf::measure::figure::Figure;
 use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
 use cobuf::output;
-use cobuf::progress::say;
-use cobuf_host::{LimitedBy, Pipeline, StreamError};
+use cobuf::progress::{ended, say};
+use cobuf::signals::Signals;
+use cobuf_host::{LimitedBy, Next, Pipeline, StreamError};
 use serde::Serialize;
 
 use crate::args::BenchArgs;
 use crate::pipeline;
 use crate::report::bytes_of;
+
+/// The time between two looks for signals while no batch comes.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// The results of all runs. A list has one entry for each run.
 #[derive(Debug, Serialize)]
@@ -61,15 +65,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
         output::report(&report)?;
         Ok(ExitCode::SUCCESS)
     });
-    plan.signals.exit_code().map_or(measured, Ok)
+    ended(measured)
 }
 
 /// Builds the plugins once, then runs the pipeline several times.
 fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let path = &args.pipeline;
     say(&format!("measuring {}, for about {} s", path.display(), args.seconds.as_secs_f64()));
-    let pipeline = pipeline::read(path, &args.set)?.built()?;
-    let rounds = plan.rounds(&[()], |(), window| run(&pipeline, args, window))?;
+    let pipeline = plan.signals.at_once(|| pipeline::read(path, &args.set))?;
+    // What is wrong with the settings is told before a build, which may take minutes.
+    pipeline::builder_to_measure(&pipeline, args)?.check()?;
+    let pipeline = pipeline.built_unless(plan.signals.cancel())?;
+    let rounds = plan.rounds(&[()], |(), window| run(&pipeline, args, window, &plan.signals))?;
     let runs = &rounds[0];
     let samples = |of: fn(&Run) -> f64| runs.iter().map(of).collect();
     let last = &runs[runs.len() - 1];
@@ -95,12 +102,21 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
 }
 
 /// One run, to its end, or for this long after its first batch.
-fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration) -> Result<Run> {
+fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration, signals: &Signals) -> Result<Run> {
     let started = Instant::now();
-    let host = pipeline::builder_to_measure(pipeline, args)?.start()?;
+    let host = pipeline::builder_to_measure(pipeline, args)?.cancelled_by(signals.cancel()).start()?;
     let (mut batches, mut errors, mut bytes) = (0, 0, 0);
     let (mut first, mut last) = (started, started);
-    for item in host.batches() {
+    let stream = host.batches();
+    loop {
+        let item = match stream.next_timeout(LOOK_AROUND) {
+            Next::Item(item) => item,
+            Next::Pending(_) => {
+                ensure!(signals.exit_code().is_none(), "stopped by a signal");
+                continue;
+            }
+            Next::Ended => break,
+        };
         match item {
             Ok(batch) => {
                 last = Instant::now();
@@ -114,6 +130,7 @@ fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration) -> Result<Run> {
             Err(StreamError::Batch(_)) => errors += 1,
             Err(error) => return Err(error.into()),
         }
+        ensure!(signals.exit_code().is_none(), "stopped by a signal");
         if batches > 1 && last - first >= window {
             break;
         }

@@ -1,6 +1,7 @@
 //! `cobuf check`: puts a plugin through the tests of `cobuf_host::conformance`, and prints the
 //! findings.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -29,10 +30,11 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
 fn examination(args: &CheckArgs, signals: &Signals) -> Result<Examination> {
     let plugin = Plugin::at(&args.plugin).built_unless(signals.cancel())?;
     let kind = plugin.manifest().map(|manifest| manifest.kind);
-    let mut examination = Examination::of(plugin).time_limit(args.time_limit).soak(args.soak);
+    let examination = Examination::of(plugin).cancelled_by(signals.cancel());
+    let mut examination = examination.time_limit(args.time_limit).soak(args.soak);
     let mut configured = None;
     if let Some(path) = &args.pipeline {
-        let pipeline = Pipeline::read(path)?;
+        let pipeline = signals.at_once(|| Pipeline::read(path))?;
         // If the file is no plugin, the first finding says so.
         configured = kind.ok().map(|kind| pipeline.config(kind).clone());
         examination = examination.pipeline(&pipeline)?;
@@ -40,15 +42,16 @@ fn examination(args: &CheckArgs, signals: &Signals) -> Result<Examination> {
     if let Some(seed) = args.seed {
         examination = examination.seed(seed);
     }
-    if let Some(config) = dictionary::config(args.config.as_deref(), configured, &args.set)? {
+    let config = signals.at_once(|| dictionary::config(args.config.as_deref(), configured, &args.set))?;
+    if let Some(config) = config {
         examination = match config.folder() {
             Some(folder) => examination.working_directory(folder),
             None => examination,
         };
         examination = examination.config(config.entries);
     }
-    let messages: Result<Vec<Dictionary>> =
-        args.message.iter().map(|value| Ok(Given::read("--message", value)?.entries)).collect();
+    let read = |value: &OsString| Ok(Given::read("--message", value)?.entries);
+    let messages: Result<Vec<Dictionary>> = signals.at_once(|| args.message.iter().map(read).collect());
     Ok(examination.messages(messages?))
 }
 

@@ -9,8 +9,9 @@ use cobuf::output::report;
 use cobuf::signals::Signals;
 
 pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
-    let config = dictionary::config(args.config.as_deref(), None, &args.set)?;
     let signals = Signals::install()?;
+    // Files may be pipes that nobody writes to.
+    let config = signals.at_once(|| dictionary::config(args.config.as_deref(), None, &args.set))?;
     let plugin = Plugin::at(&args.plugin).built_unless(signals.cancel())?;
     let manifest = plugin.manifest()?;
     let mut inspection = Inspection::of(plugin);

@@ -5,6 +5,7 @@
 //!   measure   measuring in turns: how long, how often, medians, spreads, the machine
 //!   output    reports on standard output
 //!   progress  the progress bar, and logs
+//!   relay     what plugins print, above the bar
 //!   signals   Ctrl-C, SIGTERM, SIGHUP
 //!   terminal  the thread that writes to standard error
 //! ```
@@ -12,5 +13,6 @@
 pub mod measure;
 pub mod output;
 pub mod progress;
+pub mod relay;
 pub mod signals;
 mod terminal;

@@ -3,8 +3,10 @@
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::Result;
 use cobuf_host::{Occupancy, Statistics};
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::Registry;
@@ -14,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::output;
+use crate::signals::exit_code;
 use crate::terminal;
 pub use crate::terminal::{finish, say};
 
@@ -37,6 +40,22 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
         tracing::warn!(
             "RUST_LOG cannot be read: {reason}; expected levels such as info, or target=level, with commas"
         );
+    }
+}
+
+/// The end of a command that a signal may have stopped: its code is the signal's then, and its error
+/// is only told.
+///
+/// # Errors
+/// The command's, if there was no signal.
+pub fn ended(result: Result<ExitCode>) -> Result<ExitCode> {
+    match (exit_code(), result) {
+        (Some(code), Err(error)) => {
+            say(&format!("{error:#}"));
+            Ok(code)
+        }
+        (Some(code), Ok(_)) => Ok(code),
+        (None, result) => result,
     }
 }
 

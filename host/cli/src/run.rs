@@ -16,6 +16,7 @@ use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
 use cobuf::output;
 use cobuf::progress::{Progress, say};
+use cobuf::relay::Relay;
 use cobuf::signals::{self, Signals};
 
 /// The time between two looks for signals while no batch comes.
@@ -34,6 +35,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
     let (checkpoints, pipeline, resumed) = signals.at_once(|| read(args))?;
+    // A build may take minutes: what is wrong with the settings is told before.
+    pipeline::builder_to_run(&pipeline, args)?.check()?;
     let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
         // Cargo may have got the signal as well.
@@ -48,6 +51,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     if let Some(path) = &args.replay {
         builder = builder.source(Source::Replay(path.clone()));
+    }
+    // Dropped after the host, when all that plugins have printed is in it.
+    let relay = Relay::to_terminal();
+    if let Some(output) = relay.as_ref().map(Relay::output).transpose()?.flatten() {
+        builder = builder.plugin_output(output);
     }
     let started = Instant::now();
     let host = match builder.start() {
@@ -68,8 +76,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     // The first checkpoint precedes the first batch, so that there is one whenever the run is
     // killed.
     consumer.checkpoints.write(&host, &consumer.tally)?;
-    let (report, unwritten, interrupted) = thread::scope(|scope| -> Result<_> {
-        let _watching = args.watch.then(|| watch::start(scope, &host, plugins.to_vec())).transpose()?;
+    let (report, unwritten) = thread::scope(|scope| -> Result<_> {
+        let _watching =
+            args.watch.then(|| watch::start(scope, &host, plugins.to_vec(), signals.cancel())).transpose()?;
         consumer.consume();
         let unwritten = !consumer.write_checkpoint();
         let Consumer { tally, course, .. } = consumer;
@@ -77,7 +86,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
         // This ends a swap in progress, too.
         host.stop();
-        Ok((report, unwritten, course.interrupted))
+        Ok((report, unwritten))
     })?;
     let told = if args.json() {
         report_on_stdout(&serde_json::to_string(&report)?)
@@ -89,9 +98,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         say(&format!("error: {error:#}"));
     }
     Ok(match signals.exit_code() {
-        Some(code) if interrupted => code,
-        _ if report.errors > 0 || unwritten || told.is_err() => ExitCode::from(FAILED),
-        _ => ExitCode::SUCCESS,
+        Some(code) => code,
+        None if report.errors > 0 || unwritten || told.is_err() => ExitCode::from(FAILED),
+        None => ExitCode::SUCCESS,
     })
 }
 

@@ -54,11 +54,13 @@ use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 
 pub use self::report::{Finding, Outcome, Report};
 use self::subject::{Settings, Subject, Tests};
+use crate::cancel::Cancel;
 use crate::host::error::StartError;
 #[cfg(feature = "pipeline")]
 use crate::host::pipeline::{Pipeline, PipelineError};
 use crate::limits::{
-    DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_SEED, DEFAULT_SOAK, EXAMINED_MESSAGES,
+    DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_METADATA_CAPACITY, DEFAULT_SEED,
+    DEFAULT_SOAK, EXAMINED_MESSAGES,
 };
 use crate::plugin::file::PluginFile;
 use crate::plugin::interface::Interface;
@@ -86,11 +88,13 @@ impl Examination {
             settings: Settings {
                 config: None,
                 message_capacity: DEFAULT_MESSAGE_CAPACITY,
+                metadata_capacity: DEFAULT_METADATA_CAPACITY,
                 seed: DEFAULT_SEED,
                 time_limit: DEFAULT_EXAMINATION_LIMIT,
                 soak: DEFAULT_SOAK,
                 fork_server: None,
                 working_directory: None,
+                cancel: None,
             },
         }
     }
@@ -120,6 +124,13 @@ impl Examination {
     #[must_use]
     pub fn message_capacity(mut self, bytes: usize) -> Self {
         self.settings.message_capacity = bytes;
+        self
+    }
+
+    /// The most bytes of a batch's metadata. The default is [`DEFAULT_METADATA_CAPACITY`].
+    #[must_use]
+    pub fn metadata_capacity(mut self, bytes: usize) -> Self {
+        self.settings.metadata_capacity = bytes;
         self
     }
 
@@ -160,7 +171,15 @@ impl Examination {
         self
     }
 
-    /// Applies a pipeline file's settings for the plugin: configuration, seed, message capacity and
+    /// Gives up a build once the wish is made; it comes before [`pipeline`](Self::pipeline), which
+    /// builds. The default is that nothing is given up.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
+        self.settings.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// Applies a pipeline file's settings for the plugin: configuration, seed, capacities and
     /// working directory. A producer is also given the first 8 messages of the pipeline's
     /// commander.
     ///
@@ -168,15 +187,19 @@ impl Examination {
     /// [`PipelineError::Plugin`] if the commander cannot be built or found.
     #[cfg(feature = "pipeline")]
     pub fn pipeline(self, pipeline: &Pipeline) -> Result<Self, PipelineError> {
-        let capacity = pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY);
         let examination = self
             .seed(pipeline.seed().unwrap_or(DEFAULT_SEED))
-            .message_capacity(capacity)
+            .message_capacity(pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY))
+            .metadata_capacity(pipeline.metadata_capacity().unwrap_or(DEFAULT_METADATA_CAPACITY))
             .working_directory(pipeline.folder());
         Ok(match examination.plugin.manifest().map(|manifest| manifest.kind) {
             Ok(kind @ PluginKind::Commander) => examination.config(pipeline.config(kind).clone()),
             Ok(kind @ PluginKind::Producer) => {
-                let commander = pipeline.plugin(PluginKind::Commander).built()?;
+                let commander = pipeline.plugin(PluginKind::Commander);
+                let commander = match &examination.settings.cancel {
+                    Some(cancel) => commander.built_unless(cancel)?,
+                    None => commander.built()?,
+                };
                 let commanded = pipeline.config(PluginKind::Commander).clone();
                 examination.config(pipeline.config(kind).clone()).messages_of(commander, commanded)
             }
@@ -194,9 +217,11 @@ impl Examination {
     pub fn run(&self) -> Result<Report, StartError> {
         let mut report = Report { manifest: None, findings: Vec::new() };
         let (test, title) = ("manifest", "the file is a plugin for this machine and this host");
-        let file = match self.plugin.resolve(None, None) {
+        let file = match self.plugin.resolve(None, self.settings.cancel.as_ref()) {
             Ok(file) => file,
-            Err(error @ (PluginError::Read { .. } | PluginError::Build { .. })) => return Err(error.into()),
+            Err(error @ (PluginError::Read { .. } | PluginError::Build { .. } | PluginError::Cancelled)) => {
+                return Err(error.into());
+            }
             Err(refusal) => {
                 let detail = crate::text::chain(&refusal);
                 report.findings.push(Finding { test, title, outcome: Outcome::Failed, detail });

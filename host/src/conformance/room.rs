@@ -14,7 +14,7 @@ use crate::host::run_folder::RunFolder;
 use crate::host::session::Session;
 use crate::host::startup::plan_of_one;
 use crate::process::stack::names::{self, Stack};
-use crate::protocol::examination::{Note, Task};
+use crate::protocol::examination::{Assignment, Note, Task};
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
@@ -32,6 +32,7 @@ pub(super) struct Room {
     plan: Plan,
     kind: PluginKind,
     limit: Duration,
+    metadata_capacity: usize,
     /// The number of the next examiner.
     next: u32,
 }
@@ -68,7 +69,14 @@ impl Room {
         plan.max_log_level = 0;
         let launch = Launch::by(settings.fork_server.as_deref());
         let session = Session::open(launch.start()?, plan.clone(), folder, &launch)?;
-        Ok(Self { session, plan, kind: subject.file.manifest.kind, limit: settings.time_limit, next: 0 })
+        Ok(Self {
+            session,
+            plan,
+            kind: subject.file.manifest.kind,
+            limit: settings.time_limit,
+            metadata_capacity: settings.metadata_capacity,
+            next: 0,
+        })
     }
 
     /// Has one examiner do the task.
@@ -83,7 +91,7 @@ impl Room {
         let mut courses: Vec<Course> = tasks.iter().map(|_| Course::default()).collect();
         self.session.give_time(self.limit);
         for task in tasks {
-            self.plan.examination = Some(task);
+            self.plan.assignment = Some(Assignment { task, metadata_capacity: self.metadata_capacity });
             let role = Role::Examiner { kind: self.kind, number: self.next };
             self.next += 1;
             let configured = self.session.request(Request::Configure(Box::new(self.plan.clone())));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cobuf_plugin_api::Dictionary;
 
 use super::report::{Finding, Outcome, Verdict};
+use crate::cancel::Cancel;
 use crate::host::error::StartError;
 use crate::plugin::file::PluginFile;
 
@@ -15,11 +16,14 @@ pub(super) struct Settings {
     /// The configuration to examine it with, if one was given.
     pub(super) config: Option<Dictionary>,
     pub(super) message_capacity: usize,
+    pub(super) metadata_capacity: usize,
     pub(super) seed: u64,
     pub(super) time_limit: Duration,
     pub(super) soak: Duration,
     pub(super) fork_server: Option<PathBuf>,
     pub(super) working_directory: Option<PathBuf>,
+    /// The wish to give up a build.
+    pub(super) cancel: Option<Cancel>,
 }
 
 impl Settings {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use cobuf_plugin_api::{ArraySpec, DType, Dictionary, Report, ReportKind, Schema, codec};
 use ndarray::IxDyn;
 
-use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+use crate::limits::{MAX_WORKERS, MIN_METADATA_CAPACITY};
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::policy::{OnFailure, PerKind};
@@ -115,8 +115,12 @@ impl World {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let name = format!("/cobuf-fuzz-{}-{run}", std::process::id());
-        let sizes =
-            Sizes { slots: SLOTS, message_capacity: MESSAGE_CAPACITY, schema: schema(choices & 1 != 0) };
+        let sizes = Sizes {
+            slots: SLOTS,
+            message_capacity: MESSAGE_CAPACITY,
+            metadata_capacity: MIN_METADATA_CAPACITY,
+            schema: schema(choices & 1 != 0),
+        };
         let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
         let segment = Segment::create(&name, layout, &mut |_, _| true)
             .unwrap_or_else(|error| panic!("no segment: {error}"));
@@ -183,7 +187,7 @@ impl World {
         let mut claim = self.producing.remove(0);
         let failed = choices & 1 != 0;
         let said = if failed {
-            Report::from_panic("no".to_owned()).encode(OUTCOME_CAPACITY)
+            Report::from_panic("no".to_owned()).encode(MIN_METADATA_CAPACITY)
         } else {
             codec::encode("the metadata", &Dictionary::new().with("mean", 0.5)).unwrap_or_default()
         };
@@ -216,8 +220,9 @@ impl World {
         let max_attempts = (choices & 1 == 0).then_some(2);
         match self.stream.table().reclaim_worker(place, max_attempts) {
             Some(Reclaimed::GivenUp { mut claim, .. }) => {
-                let bytes = Report::from_host(ReportKind::Crash, "dead".to_owned()).encode(OUTCOME_CAPACITY);
-                self.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
+                let room = self.stream.segment.outcome_mut(&mut claim);
+                let bytes = Report::from_host(ReportKind::Crash, "dead".to_owned()).encode(room.len());
+                room[..bytes.len()].copy_from_slice(&bytes);
                 let outcome = Outcome {
                     failed: true,
                     bytes: bytes.len(),

@@ -3,7 +3,9 @@
 //! Each setting only stores its value, so settings may be given in any order and a later value
 //! replaces an earlier one.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cobuf_plugin_api::codec::{self, CodecError};
@@ -13,7 +15,7 @@ use serde::Serialize;
 use crate::cancel::Cancel;
 use crate::limits;
 use crate::plugin::Plugin;
-use crate::process::launch::StartMethod;
+use crate::process::launch::{ServerStart, StartMethod};
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
 use crate::record::checkpoint::Checkpoint;
 use crate::record::policy::{OnCommanderFailure, OnFailure, PerKind};
@@ -105,12 +107,12 @@ pub struct HostBuilder {
     pub(super) workers: Option<Workers>,
     pub(super) slots: Option<usize>,
     pub(super) message_capacity: usize,
+    pub(super) metadata_capacity: usize,
     pub(super) ordered: bool,
     pub(super) seed: u64,
     pub(super) limit: Option<u64>,
     pub(super) source: Source,
-    pub(super) start_method: StartMethod,
-    pub(super) fork_server: Option<PathBuf>,
+    pub(super) server: ServerStart,
     pub(super) process_setup: ProcessSetup,
     pub(super) worker_limits: WorkerLimits,
     pub(super) pin_workers: bool,
@@ -150,12 +152,12 @@ impl HostBuilder {
             workers: None,
             slots: None,
             message_capacity: limits::DEFAULT_MESSAGE_CAPACITY,
+            metadata_capacity: limits::DEFAULT_METADATA_CAPACITY,
             ordered: true,
             seed: limits::DEFAULT_SEED,
             limit: None,
             source: Source::Commander,
-            start_method: StartMethod::default(),
-            fork_server: None,
+            server: ServerStart::default(),
             process_setup: ProcessSetup::default(),
             worker_limits: WorkerLimits::default(),
             pin_workers: false,
@@ -287,6 +289,22 @@ impl HostBuilder {
     /// ```
     pub fn message_capacity(mut self, bytes: usize) -> Self {
         self.message_capacity = bytes;
+        self
+    }
+
+    /// The most bytes that the encoded metadata of a batch may have.
+    ///
+    /// Default: [`limits::DEFAULT_METADATA_CAPACITY`], 64 KiB. Range:
+    /// [`limits::MIN_METADATA_CAPACITY`] to [`limits::MAX_METADATA_CAPACITY`], otherwise
+    /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). Larger metadata are the batch's
+    /// error. An error's report has the same room, and is cut if it is longer.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().metadata_capacity(1024 * 1024);
+    /// ```
+    pub fn metadata_capacity(mut self, bytes: usize) -> Self {
+        self.metadata_capacity = bytes;
         self
     }
 }
@@ -513,7 +531,7 @@ impl HostBuilder {
     /// let builder = Host::builder().start_method(StartMethod::Fork);
     /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.start_method = method;
+        self.server.method = method;
         self
     }
 
@@ -530,7 +548,26 @@ impl HostBuilder {
     /// let builder = Host::builder().fork_server("/usr/local/bin/cobuf");
     /// ```
     pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
-        self.fork_server = Some(executable.into());
+        self.server.executable = Some(executable.into());
+        self
+    }
+
+    /// Where the run's processes write what plugins print, on either of their two streams: a pipe,
+    /// a file.
+    ///
+    /// Default: the standard error of this process. Logs of plugins are no part of it. The host
+    /// keeps the descriptor until it is dropped, so that the reader of a pipe sees its end then. A
+    /// pipe that nobody reads blocks the plugins that print.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// # fn main() -> std::io::Result<()> {
+    /// let builder = Host::builder().plugin_output(std::fs::File::create("/dev/null")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn plugin_output(mut self, output: impl Into<OwnedFd>) -> Self {
+        self.server.output = Some(Arc::new(output.into()));
         self
     }
 

@@ -30,6 +30,7 @@ pub(crate) struct Numbers {
     pub(crate) tune_up_to: Option<usize>,
     pub(crate) slots: usize,
     pub(crate) message_capacity: usize,
+    pub(crate) metadata_capacity: usize,
 }
 
 /// A run's inheritance from earlier runs.
@@ -90,17 +91,19 @@ impl HostBuilder {
                 limits::MIN_MESSAGE_CAPACITY,
                 limits::MAX_MESSAGE_CAPACITY,
             )?,
+            metadata_capacity: in_range_of(
+                "the setting metadata_capacity",
+                " bytes",
+                self.metadata_capacity,
+                limits::MIN_METADATA_CAPACITY,
+                limits::MAX_METADATA_CAPACITY,
+            )?,
         })
     }
 
     /// How the fork server is started.
     pub(crate) fn launch(&self) -> Launch {
-        Launch {
-            method: self.start_method,
-            executable: self.fork_server.clone(),
-            start_timeout: self.start_timeout,
-            cancel: self.cancel.clone(),
-        }
+        Launch { server: self.server.clone(), start_timeout: self.start_timeout, cancel: self.cancel.clone() }
     }
 
     /// The checked settings for failures and deadlines.
@@ -127,8 +130,7 @@ impl HostBuilder {
             commander_timeout: self.commander_timeout,
             start_timeout: self.start_timeout,
             on_commander_failure: self.on_commander_failure,
-            start_method: self.start_method,
-            fork_server: self.fork_server.clone(),
+            server: self.server.clone(),
         })
     }
 

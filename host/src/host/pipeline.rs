@@ -78,6 +78,7 @@ struct RunTable {
     #[serde(alias = "deterministic")]
     ordered: Option<bool>,
     message_capacity: Option<usize>,
+    metadata_capacity: Option<usize>,
     start_method: Option<StartMethodName>,
     start_timeout_seconds: Option<f64>,
     stop_grace_seconds: Option<f64>,
@@ -252,6 +253,11 @@ impl Pipeline {
         self.run.message_capacity
     }
 
+    /// The most bytes of a batch's encoded metadata, if the file says so.
+    pub fn metadata_capacity(&self) -> Option<usize> {
+        self.run.metadata_capacity
+    }
+
     /// The same pipeline with its plugins as files: a package is built, a name is looked up. For
     /// several runs, so that only the first one builds.
     ///
@@ -314,7 +320,8 @@ impl Pipeline {
         }
         keep!(
             batches => limit, slots => slots, seed => seed, ordered => ordered,
-            message_capacity => message_capacity, max_attempts => max_attempts, pin_workers => pin_workers
+            message_capacity => message_capacity, metadata_capacity => metadata_capacity,
+            max_attempts => max_attempts, pin_workers => pin_workers
         );
         macro_rules! keep_seconds {
             ($($field:ident => $method:ident),*) => {

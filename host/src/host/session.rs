@@ -93,7 +93,7 @@ impl Session {
     /// The first thing that a fork server says is its version.
     fn greet(&mut self, launch: &Launch) -> Result<(), StartError> {
         let failed = |reason: String| {
-            let executable = match (launch.method, &launch.executable) {
+            let executable = match (launch.server.method, &launch.server.executable) {
                 (StartMethod::ForkServer, Some(path)) => path.display().to_string(),
                 _ => "of this application".to_owned(),
             };

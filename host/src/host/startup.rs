@@ -35,6 +35,22 @@ use crate::supervisor::starting::StartFailure;
 use crate::supervisor::supervision::Supervised;
 
 impl HostBuilder {
+    /// Checks the numbers among the settings, as [`start`](Self::start) does at first: for an
+    /// application that builds plugins before it starts the host, which may take minutes.
+    ///
+    /// # Errors
+    /// [`StartError::OutOfRange`].
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, StartError};
+    /// let checked = Host::builder().slots(0).check();
+    /// assert!(matches!(checked, Err(StartError::OutOfRange(_))));
+    /// ```
+    pub fn check(&self) -> Result<(), StartError> {
+        self.numbers()?;
+        self.care().map(drop)
+    }
+
     /// Checks everything, builds plugins that are packages, starts all processes and waits until
     /// every plugin is constructed.
     ///
@@ -49,14 +65,13 @@ impl HostBuilder {
 }
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
-    let numbers = builder.numbers()?;
+    let (numbers, care) = (builder.numbers()?, builder.care()?);
     run_folder::parent()?;
     let launch = builder.launch();
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose(PluginKind::Commander)?;
     let producer = builder.choose(PluginKind::Producer)?;
-    let care = builder.care()?;
     let identity = Identity::new(builder.seed, commander.named(), producer.named());
     let Inheritance { history, letters } = builder.inheritance(identity)?;
     let folder = RunFolder::create()?;
@@ -166,8 +181,8 @@ fn plan_of(
 }
 
 fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
-    let Numbers { slots, message_capacity, .. } = numbers;
-    Sizes { slots, message_capacity, schema }
+    let Numbers { slots, message_capacity, metadata_capacity, .. } = numbers;
+    Sizes { slots, message_capacity, metadata_capacity, schema }
 }
 
 /// 0 off … 5 trace, as plugins are told.

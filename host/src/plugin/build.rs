@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use cargo_metadata::{CrateType, Message, MetadataCommand};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::error::PluginError;
 use crate::cancel::Cancel;
@@ -92,14 +92,19 @@ fn spawn_cargo(manifest: &Path) -> io::Result<Child> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    // An ignored SIGCHLD would be cargo's too, which could then not wait for the compiler.
-    let heed_children = || {
+    let application = getpid();
+    let prepare = move || {
+        // An ignored SIGCHLD would be cargo's too, which could then not wait for the compiler.
         // SAFETY: setting a default disposition has no preconditions.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-        Ok(())
+        // An application that is killed takes cargo with it. This thread waits for cargo, so that
+        // it does not end earlier.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It was killed before.
+        if getppid() == Some(application) { Ok(()) } else { Err(Errno::SRCH.into()) }
     };
-    // SAFETY: the closure makes one call, which is async-signal-safe.
-    unsafe { command.pre_exec(heed_children) };
+    // SAFETY: the closure makes system calls only, which are async-signal-safe.
+    unsafe { command.pre_exec(prepare) };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 

@@ -36,8 +36,9 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
             "the environment variable {name:?} cannot be set to {value:?}; expected a name without '=' and no zero bytes"
         )));
     }
-    let process = (strays::PROCESS.to_owned(), std::process::id().to_string());
-    system::set_environment(init.env.iter().chain([(&process.0, &process.1)]));
+    let own = std::process::id().to_string();
+    let wanted = init.env.iter().map(|(name, value)| (&name[..], &value[..]));
+    system::set_environment(wanted.chain([(strays::PROCESS, &own[..])]));
     let failed = |what: String, error: io::Error| SetupFailure::Init(format!("{what}: {error}"));
     if let Some(folder) = &init.working_directory {
         let what = || format!("cannot change to the working directory {}", folder.display());

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-use super::launch::{ForkServer, LaunchError, StartMethod};
+use super::launch::{ForkServer, LaunchError, ServerStart};
 use super::run_clock::RunClock;
 use super::strays;
 use crate::limits::SERVER_MARGIN;
@@ -25,20 +24,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Starts a fork server: with this executable, or the one that can be found.
-    pub(crate) fn open(method: StartMethod, executable: Option<&Path>) -> Result<Self, LaunchError> {
-        let (server, events) = ForkServer::launch(method, executable)?;
+    /// Starts a fork server.
+    pub(crate) fn open(start: &ServerStart) -> Result<Self, LaunchError> {
+        let (server, events) = ForkServer::launch(start)?;
         Ok(Self { server, events, clock: RunClock::new() })
     }
 
     /// Starts another fork server in the place of this one, in the same run's time. Returns the old
     /// one.
-    pub(crate) fn replace(
-        &mut self,
-        method: StartMethod,
-        executable: Option<&Path>,
-    ) -> Result<Self, LaunchError> {
-        let new = Self { clock: self.clock, ..Self::open(method, executable)? };
+    pub(crate) fn replace(&mut self, start: &ServerStart) -> Result<Self, LaunchError> {
+        let new = Self { clock: self.clock, ..Self::open(start)? };
         Ok(std::mem::replace(self, new))
     }
 

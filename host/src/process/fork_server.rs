@@ -24,6 +24,7 @@ use rustix::process::{
     waitpid,
 };
 
+use super::run_clock::RunClock;
 use super::system::{self, Forked};
 use super::{entry, stack, strays};
 use crate::limits::{MEMORY_BYTES_A_NANO, MEMORY_LOOK_AT_LEAST, MEMORY_LOOK_AT_MOST, STACK_CAPTURE_LIMIT};
@@ -129,13 +130,19 @@ enum Wake {
 
 impl ForkServer {
     fn run(&mut self) -> io::Result<Served> {
+        // A time of this clock: a standstill of the run is no part of a stop's grace.
         let mut deadline: Option<Instant> = None;
+        let mut clock = RunClock::new();
         let mut stopping = false;
         while !(stopping && self.children.is_empty()) {
             let look = self.watch_memory();
-            match self.next_wake(stopping, deadline.into_iter().chain(look).min())? {
+            clock.begin();
+            let wake_by = clock.wake_by(deadline);
+            let wake = self.next_wake(stopping, wake_by.into_iter().chain(look).min())?;
+            clock.woke(wake_by);
+            match wake {
                 Wake::Deaths => self.reap_dead(),
-                Wake::Deadline if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                Wake::Deadline if deadline.is_some_and(|deadline| deadline <= clock.now()) => {
                     self.kill_all();
                     deadline = None;
                 }
@@ -145,7 +152,7 @@ impl ForkServer {
                     None => return Ok(Served::HostGone),
                     Some(Request::Stop { grace }) => {
                         stopping = true;
-                        deadline = Some(Instant::now() + grace);
+                        deadline = Some(clock.now() + grace);
                     }
                     Some(request) => self.answer(request)?,
                 },

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,17 @@ fn use_plain_standard_streams() -> io::Result<()> {
     Ok(())
 }
 
+/// How a run's fork server is started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerStart {
+    pub(crate) method: StartMethod,
+    /// Its executable; one that is looked for, if it is not given.
+    pub(crate) executable: Option<PathBuf>,
+    /// Where it and all processes that it starts write what they print; the application's standard
+    /// error, if it is not given.
+    pub(crate) output: Option<Arc<OwnedFd>>,
+}
+
 /// A running fork server. Dropping it kills it and all processes that it started.
 #[derive(Debug)]
 pub(crate) struct ForkServer {
@@ -112,17 +124,17 @@ pub(crate) struct ForkServer {
 }
 
 impl ForkServer {
-    /// Starts a fork server from the given executable, or from one that can be found.
-    pub(crate) fn launch(
-        method: StartMethod,
-        executable: Option<&Path>,
-    ) -> Result<(Self, EventReceiver), LaunchError> {
+    /// Starts a fork server.
+    pub(crate) fn launch(start: &ServerStart) -> Result<(Self, EventReceiver), LaunchError> {
+        let output = start.output.as_deref();
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Sockets)?;
         let (sender, receiver) = event_channel().map_err(LaunchError::Sockets)?;
         let token = next_token();
-        let pid = match method {
-            StartMethod::ForkServer => exec(find(executable)?, &token, theirs, sender)?,
-            StartMethod::Fork => fork(theirs, sender).map_err(LaunchError::Fork)?,
+        let pid = match start.method {
+            StartMethod::ForkServer => {
+                exec(find(start.executable.as_deref())?, &token, output, theirs, sender)?
+            }
+            StartMethod::Fork => fork(&token, output, theirs, sender).map_err(LaunchError::Fork)?,
         };
         let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
             // Shutting our end down closes its control socket, so it ends by itself.
@@ -210,15 +222,18 @@ fn reap(pid: Pid) {
 fn exec(
     Executable { path, program }: Executable,
     token: &str,
+    output: Option<&OwnedFd>,
     control: UnixStream,
     events: EventSender,
 ) -> Result<Pid, LaunchError> {
+    let output = output.map(OwnedFd::try_clone).transpose().map_err(LaunchError::Sockets)?;
     let child = Command::new(&path)
         .args(program)
         .arg(ARGUMENT)
         .arg(getpid().as_raw_nonzero().to_string())
         .stdin(Stdio::from(OwnedFd::from(control)))
         .stdout(Stdio::from(OwnedFd::from(events)))
+        .stderr(output.map_or_else(Stdio::inherit, Stdio::from))
         .env(strays::SERVER, token)
         .spawn()
         .map_err(|source| LaunchError::Exec { executable: path, source })?;
@@ -227,12 +242,15 @@ fn exec(
         .ok_or_else(|| LaunchError::Fork(io::Error::other("a child has no number")))
 }
 
-fn fork(control: UnixStream, events: EventSender) -> io::Result<Pid> {
+fn fork(token: &str, output: Option<&OwnedFd>, control: UnixStream, events: EventSender) -> io::Result<Pid> {
     let host = getpid();
     match system::fork()? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => {
+            // If it fails, output goes where the application's goes.
+            let _ = output.map(rustix::stdio::dup2_stderr);
             system::close_others([control.as_fd(), events.as_fd()]);
+            system::set_environment([(strays::SERVER, token)]);
             let served = use_plain_standard_streams().and_then(|()| {
                 if getppid() == Some(host) { fork_server::serve(control, events, host) } else { Ok(()) }
             });

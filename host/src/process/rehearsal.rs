@@ -10,7 +10,7 @@
 //! the start.
 
 use cobuf_plugin_api::abi::{Job, WorkerInfo};
-use cobuf_plugin_api::{PluginKind, ReportKind, message_seed};
+use cobuf_plugin_api::{PluginKind, message_seed};
 
 use super::arena::Arena;
 use super::child::{self, Child};
@@ -66,7 +66,7 @@ fn produce(
         let result = arena.produce(&mut producer, job);
         child.plan.limits.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
         let Err(report) = result else { return Ok(producer.close()?) };
-        if report.kind == ReportKind::Panic {
+        if report.ends_producer() {
             // As a worker does.
             let _ = producer.close();
             producer = plugin.construct(&child.config, info)?;

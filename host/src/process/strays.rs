@@ -8,8 +8,9 @@
 //!
 //! The fork server is a child subreaper, so that all descendants are its own. Two variables of the
 //! environment say where a program comes from. [`SERVER`] is set before the fork server is
-//! executed, so that every process of the run has it, however it was started. [`PROCESS`] is set in
-//! each plugin's process, so that the programs that it executes have it.
+//! executed, so that every process of the run has it, however it was started; if it is forked, the
+//! programs that are executed have it. [`PROCESS`] is set in each plugin's process, so that the
+//! programs that it executes have it.
 //!
 //! If the fork server is killed, the host looks for the first variable in all processes of this
 //! user. A program with an environment of its own is not found then.

@@ -153,7 +153,7 @@ fn close_range(first: RawFd, last: RawFd) {
 }
 
 /// Sets environment variables of this process.
-pub(crate) fn set_environment<'a>(variables: impl IntoIterator<Item = (&'a String, &'a String)>) {
+pub(crate) fn set_environment<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) {
     for (name, value) in variables {
         // SAFETY: called in a fresh fork, which has a single thread.
         unsafe { std::env::set_var(name, value) };

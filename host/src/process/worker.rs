@@ -5,12 +5,11 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, ReportKind, SlotError, message_seed};
+use cobuf_plugin_api::{Report, SlotError, message_seed};
 
 use super::child::{self, Child};
 use super::crash;
 use super::system;
-use crate::limits::OUTCOME_CAPACITY;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::protocol::channel::EventSender;
 use crate::protocol::message::{Event, SetupFailure};
@@ -45,10 +44,9 @@ pub(super) fn run(
     child::tell(events, &Event::Ready { role })?;
     worker.wait_for_share();
     while let Some(claim) = worker.wait_for_message() {
-        if worker.produce(claim, &mut producer) == Some(ReportKind::Panic) {
-            // A panic may have left the producer in any state, so a new one is made. The drop of
-            // the old one may fail. From here on the deadline of the start applies, not that of a
-            // message.
+        if worker.produce(claim, &mut producer) == Next::Renew {
+            // The drop of the old one may fail. From here on the deadline of the start applies, not
+            // that of a message.
             child::tell(events, &Event::Renewing { role })?;
             worker.place().looked_nanos.store(u64::MAX, Ordering::Relaxed);
             let _ = producer.close();
@@ -65,6 +63,14 @@ pub(super) fn open(child: &Child, segment: &Segment) -> Result<ProducerPlugin, S
     let declared = plugin.schema(&child.config)?;
     // Other arrays would overlap.
     if declared == segment.layout().sizes.schema { Ok(plugin) } else { Err(SetupFailure::Schema(declared)) }
+}
+
+/// With which producer the next message is done.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Same,
+    /// With a new one: a panic may have left this one in any state, or it asks for that.
+    Renew,
 }
 
 struct Worker {
@@ -114,9 +120,8 @@ impl Worker {
         found.flatten()
     }
 
-    /// Produces one message. Afterwards its batch, or the report of its failure, is ready. Returns
-    /// the kind of the failure.
-    fn produce(&mut self, mut claim: Claim<Producing>, producer: &mut OpenProducer) -> Option<ReportKind> {
+    /// Produces one message. Afterwards its batch, or the report of its failure, is ready.
+    fn produce(&mut self, mut claim: Claim<Producing>, producer: &mut OpenProducer) -> Next {
         let (table, place) = (self.segment.table(), self.place());
         self.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
         let started = Instant::now();
@@ -124,19 +129,19 @@ impl Worker {
         let nanos = started.elapsed().as_nanos() as u64;
         self.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
         table.control.armed.pass(Failpoint::WorkFilled);
-        let (bytes, rows, failure) = match &result {
-            Ok(said) => {
-                (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows), None)
-            }
-            Err(report) => (Cow::Owned(report.encode(OUTCOME_CAPACITY)), None, Some(report.kind)),
+        let next = if result.as_ref().is_err_and(Report::ends_producer) { Next::Renew } else { Next::Same };
+        let room = self.segment.outcome_mut(&mut claim);
+        let (bytes, rows) = match &result {
+            Ok(said) => (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows)),
+            Err(report) => (Cow::Owned(report.encode(room.len())), None),
         };
-        self.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
-        let (failed, bytes) = (failure.is_some(), bytes.len());
+        room[..bytes.len()].copy_from_slice(&bytes);
+        let (failed, bytes) = (result.is_err(), bytes.len());
         let outcome = Outcome { failed, bytes, rows, nanos, worker: self.info.worker, edition: self.edition };
         place.produced.fetch_add(1, Ordering::Relaxed);
         place.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
         table.commit(claim, outcome);
-        failure
+        next
     }
 
     fn call(&self, claim: &mut Claim<Producing>, producer: &mut OpenProducer) -> Result<Produced, Report> {
@@ -153,16 +158,22 @@ impl Worker {
     /// Refuses numbers from a plugin that would make the host read beyond its memory.
     fn check(&self, said: Produced) -> Result<Produced, Report> {
         let refuse = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
-        if said.metadata.len() > OUTCOME_CAPACITY {
-            return refuse(format!(
-                "the metadata has {} bytes, a slot has room for {OUTCOME_CAPACITY}; attach less, or declare an array for it",
-                said.metadata.len()
-            ));
+        let sizes = &self.segment.layout().sizes;
+        if said.metadata.len() > sizes.metadata_capacity {
+            return refuse(too_much_metadata(said.metadata.len(), sizes.metadata_capacity));
         }
-        let most = self.segment.layout().sizes.schema.rows();
+        let most = sizes.schema.rows();
         if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
             return refuse(SlotError::Rows { rows: said.rows, most }.to_string());
         }
         Ok(said)
     }
+}
+
+/// The error of a message whose metadata do not fit.
+pub(super) fn too_much_metadata(bytes: usize, room: usize) -> String {
+    format!(
+        "the metadata has {bytes} bytes, a slot has room for {room}; attach less, declare an array for it, \
+         or raise the setting metadata_capacity"
+    )
 }

@@ -11,6 +11,14 @@
 use cobuf_plugin_api::{Dictionary, Report, SavedState, Schema};
 use serde::{Deserialize, Serialize};
 
+/// What an examiner is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Assignment {
+    pub(crate) task: Task,
+    /// The room of a batch's metadata, in bytes.
+    pub(crate) metadata_capacity: usize,
+}
+
 /// The work of an examiner, after which it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Task {

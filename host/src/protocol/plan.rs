@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cobuf_plugin_api::PluginKind;
 use serde::{Deserialize, Serialize};
 
-use super::examination::Task;
+use super::examination::Assignment;
 use super::role::Role;
 use super::setup::{ProcessSetup, WorkerLimits};
 use crate::plugin::copy::PluginPlan;
@@ -52,7 +52,7 @@ pub(crate) struct Plan {
     /// The messages to give instead of the commander's, if a run is replayed.
     pub(crate) letters: Option<Vec<Letter>>,
     /// The task of an examiner.
-    pub(crate) examination: Option<Task>,
+    pub(crate) assignment: Option<Assignment>,
     /// The most verbose log level that the host wants, from 0 (off) to 5 (trace).
     pub(crate) max_log_level: u8,
     /// The run's folder, which the fork server removes if the host is gone.

@@ -7,7 +7,7 @@ use cobuf_plugin_api::{ArraySpec, DType, Schema};
 use super::layout::{Layout, Sizes};
 use super::memory::Segment;
 use super::sync::Ordering;
-use crate::limits::MIN_MESSAGE_CAPACITY;
+use crate::limits::{MIN_MESSAGE_CAPACITY, MIN_METADATA_CAPACITY};
 
 /// A segment with this many slots, each with one array of 16 bytes.
 pub(crate) fn segment(slots: usize) -> Segment {
@@ -16,7 +16,12 @@ pub(crate) fn segment(slots: usize) -> Segment {
     let name = format!("/cobuf-parts-{}-{number}", std::process::id());
     let schema =
         Schema::new([ArraySpec::new("x", DType::U8, [16])]).unwrap_or_else(|error| panic!("{error}"));
-    let layout = Layout::new(Sizes { slots, message_capacity: MIN_MESSAGE_CAPACITY, schema });
+    let layout = Layout::new(Sizes {
+        slots,
+        message_capacity: MIN_MESSAGE_CAPACITY,
+        metadata_capacity: MIN_METADATA_CAPACITY,
+        schema,
+    });
     let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
     let segment = Segment::create(&name, layout, &mut |_, _| true)
         .unwrap_or_else(|error| panic!("no segment: {error}"));

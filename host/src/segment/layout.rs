@@ -18,7 +18,7 @@ use super::place::CREWS;
 use super::slot::SlotHeader;
 use super::slot_set;
 use super::worker_place::WorkerPlace;
-use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+use crate::limits::MAX_WORKERS;
 
 /// Arrays begin at a cache line, which is enough for every element type and for SIMD.
 pub(crate) const ARRAY_ALIGNMENT: usize = 64;
@@ -32,6 +32,7 @@ pub(crate) const WORKER_PLACES: usize = MAX_WORKERS * CREWS;
 pub(crate) struct Sizes {
     pub(crate) slots: usize,
     pub(crate) message_capacity: usize,
+    pub(crate) metadata_capacity: usize,
     pub(crate) schema: Schema,
 }
 
@@ -83,7 +84,7 @@ impl Layout {
         let worker_places = queued_set.end();
         let payloads =
             (worker_places + size_of::<WorkerPlace>() * WORKER_PLACES).next_multiple_of(SLOT_ALIGNMENT);
-        let mut end = outcome_offset(sizes.message_capacity) + OUTCOME_CAPACITY;
+        let mut end = outcome_offset(sizes.message_capacity) + sizes.metadata_capacity;
         let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
         for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
             let offset = end.next_multiple_of(ARRAY_ALIGNMENT);
@@ -114,7 +115,7 @@ impl Layout {
     /// The span of the metadata or failure report.
     pub(crate) fn outcome(&self, slot: usize) -> Span {
         let offset = self.payload(slot) + outcome_offset(self.sizes.message_capacity);
-        Span { offset, bytes: OUTCOME_CAPACITY }
+        Span { offset, bytes: self.sizes.metadata_capacity }
     }
 
     /// The spans of a slot's arrays, in the schema's order.
@@ -158,13 +159,14 @@ mod tests {
         fn spans_are_disjoint_aligned_and_inside(
             slots in 1usize..9,
             message_capacity in 1usize..10_000,
+            metadata_capacity in 1usize..10_000,
             shapes in prop::collection::vec((0usize..13, prop::collection::vec(1usize..7, 0..4)), 1..6),
         ) {
             let arrays = shapes.iter().enumerate().map(|(index, (dtype, shape))| {
                 ArraySpec::new(index.to_string(), DType::ALL[*dtype], shape.clone())
             });
             let schema = Schema::new(arrays.collect::<Vec<_>>()).unwrap();
-            let layout = Layout::new(Sizes { slots, message_capacity, schema }).unwrap();
+            let layout = Layout::new(Sizes { slots, message_capacity, metadata_capacity, schema }).unwrap();
             let mut spans = vec![
                 Span { offset: 0, bytes: size_of::<Header>() },
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
@@ -192,7 +194,8 @@ mod tests {
     fn size_beyond_the_address_space_is_refused() {
         let schema =
             Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
-        let sizes = |slots| Sizes { slots, message_capacity: 64, schema: schema.clone() };
+        let sizes =
+            |slots| Sizes { slots, message_capacity: 64, metadata_capacity: 1024, schema: schema.clone() };
         assert!(Layout::new(sizes(1)).is_some());
         assert!(Layout::new(sizes(usize::MAX >> 20)).is_none());
     }

@@ -10,7 +10,7 @@ use super::memory::Segment;
 use super::slot::Outcome;
 use super::sync::Ordering;
 use super::word::Owner;
-use crate::limits::{MAX_WORKERS, OUTCOME_CAPACITY};
+use crate::limits::MAX_WORKERS;
 
 impl Segment {
     /// The text of the error, if a number is impossible.
@@ -44,9 +44,9 @@ impl Segment {
             let room = sizes.message_capacity;
             return Some(format!("says {message_bytes} bytes of message, it has room for {room}"));
         }
-        if outcome.bytes > OUTCOME_CAPACITY {
-            let bytes = outcome.bytes;
-            return Some(format!("says {bytes} bytes of metadata, it has room for {OUTCOME_CAPACITY}"));
+        if outcome.bytes > sizes.metadata_capacity {
+            let (bytes, room) = (outcome.bytes, sizes.metadata_capacity);
+            return Some(format!("says {bytes} bytes of metadata, it has room for {room}"));
         }
         if outcome.worker as usize >= MAX_WORKERS {
             let worker = outcome.worker;

@@ -7,7 +7,6 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 use super::run::{Run, count};
 use super::worker::{Verdict, Worker};
-use crate::limits::OUTCOME_CAPACITY;
 use crate::record::death::Death;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::failpoint::Failpoint;
@@ -62,8 +61,9 @@ fn commit_failure(
     death: Death,
 ) {
     let summary = summary(attempts, &run.stream.history.attempts(sequence));
-    let bytes = Report::from_host(death.kind(), summary).encode(OUTCOME_CAPACITY);
-    run.stream.segment.outcome_mut(&mut claim)[..bytes.len()].copy_from_slice(&bytes);
+    let room = run.stream.segment.outcome_mut(&mut claim);
+    let bytes = Report::from_host(death.kind(), summary).encode(room.len());
+    room[..bytes.len()].copy_from_slice(&bytes);
     let (worker, edition) = (place.worker(), run.plan.edition(place.crew()));
     let outcome = Outcome { failed: true, bytes: bytes.len(), rows: None, nanos: 0, worker, edition };
     run.stream.table().commit(claim, outcome);

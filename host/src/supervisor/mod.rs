@@ -244,9 +244,7 @@ impl Supervisor {
         orphans.iter().for_each(|orphan| connection.reap_orphan(orphan.pid));
         parts.run.stream.roster.bury_children();
         parts.server_died(connection.clock().now())?;
-        let care = &parts.run.care;
-        let dead = connection.replace(care.start_method, care.fork_server.as_deref());
-        let dead = dead.map_err(|error| chain(&error))?;
+        let dead = connection.replace(&parts.run.care.server).map_err(|error| chain(&error))?;
         self.introduce_server();
         // The old one is reaped only now: `Host::processes` never names a process that was reaped.
         drop(dead);

@@ -1,13 +1,12 @@
 //! The common ground of the supervisor's parts: stream, plan, policies, and the link to the fork
 //! server.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::outside::Outside;
-use crate::process::launch::StartMethod;
+use crate::process::launch::ServerStart;
 use crate::process::run_clock::{RunClock, Standstills};
 use crate::protocol::message::Request;
 use crate::protocol::plan::Plan;
@@ -26,8 +25,8 @@ pub(crate) struct Care {
     pub(crate) commander_timeout: Option<Duration>,
     pub(crate) start_timeout: Duration,
     pub(crate) on_commander_failure: PerKind<OnCommanderFailure>,
-    pub(crate) start_method: StartMethod,
-    pub(crate) fork_server: Option<PathBuf>,
+    /// How another fork server is started.
+    pub(crate) server: ServerStart,
 }
 
 /// Used by all parts.

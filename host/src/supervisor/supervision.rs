@@ -326,7 +326,7 @@ impl Supervision {
         self.commander.bury_with_server(&self.run, now);
         self.run.stream.table().restore();
         self.run.link.renew();
-        if self.run.care.start_method == StartMethod::Fork {
+        if self.run.care.server.method == StartMethod::Fork {
             return Err("with StartMethod::Fork only the start of a host may fork the application; use \
                         StartMethod::ForkServer"
                 .to_owned());

@@ -36,6 +36,8 @@ pub struct Config {
 pub struct Message {
     /// The environment variable to tell in the metadata.
     variable: Option<String>,
+    /// A file to wait for before anything is done.
+    until_file: Option<PathBuf>,
     /// What to print on the standard output.
     print: Option<String>,
     /// Whether to start a program and not to wait for it.
@@ -46,6 +48,12 @@ pub struct Message {
     /// Whether to panic.
     #[serde(default)]
     panic: bool,
+    /// Whether to break what later messages need, too.
+    #[serde(default, rename = "break")]
+    break_handle: bool,
+    /// Whether to ask for a new producer if that is broken.
+    #[serde(default)]
+    renew: bool,
 }
 
 #[derive(Serialize)]
@@ -57,7 +65,11 @@ struct Told {
     stat: String,
 }
 
-pub struct OddProducer(Config);
+pub struct OddProducer {
+    config: Config,
+    /// A handle that no message can use any more.
+    broken: bool,
+}
 
 impl Producer for OddProducer {
     type Config = Config;
@@ -83,11 +95,19 @@ impl Producer for OddProducer {
         while hang {
             thread::park();
         }
-        Ok(Self(config))
+        Ok(Self { config, broken: false })
     }
 
     fn produce(&mut self, message: Message, slot: &mut Slot<'_>, _: &mut ProduceContext<'_>) -> Result<()> {
         assert!(!message.panic, "asked to panic");
+        while message.until_file.as_ref().is_some_and(|file| !file.exists()) {
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+        self.broken |= message.break_handle;
+        if self.broken {
+            let error = anyhow!("the handle is broken");
+            return Err(if message.renew { renew(error) } else { error }).context("cannot read the tile");
+        }
         if let Some(text) = message.print {
             println!("{text}");
         }
@@ -109,7 +129,7 @@ impl Producer for OddProducer {
 
 impl Drop for OddProducer {
     fn drop(&mut self) {
-        assert!(!self.0.panic_in_drop, "asked to panic when dropped");
+        assert!(!self.config.panic_in_drop, "asked to panic when dropped");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Forks of the command's process.
 //!
 //! ```text
-//!   the command ── go_on_in_a_child ─► waits, and ends as its child does
+//!   the command ── go_on_in_a_child ─► waits, hands signals on, and ends as its child does
 //!        └─ the child: runs the rounds
 //!              └─ start ─► a fork that does one thing and leaves by _exit
 //! ```
@@ -17,6 +17,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, pidfd_open,
     set_parent_process_death_signal, waitpid,
 };
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level;
 
 /// The convention of shells: 128 plus the signal.
@@ -39,12 +40,27 @@ pub(super) fn go_on_in_a_child() -> io::Result<Option<ExitCode>> {
             Ok(None)
         }
         child => {
-            let status = Pid::from_raw(child).and_then(wait).ok_or_else(io::Error::last_os_error)?;
+            let child = Pid::from_raw(child).ok_or_else(io::Error::last_os_error)?;
+            hand_on_signals(child)?;
+            let status = wait(child).ok_or_else(io::Error::last_os_error)?;
             let signal = status.terminating_signal().map(|signal| SIGNAL_BASE + signal);
             let code = status.exit_status().or(signal).unwrap_or_default();
             Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))))
         }
     }
+}
+
+/// Hands the signals that end the command on to this child, from a thread. One that was sent to the
+/// group reaches the child twice within a moment, which is the same wish.
+fn hand_on_signals(child: Pid) -> io::Result<()> {
+    let mut received = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let hand_on = move || {
+        for signal in received.forever().filter_map(Signal::from_named_raw) {
+            // It fails once the child was waited for, and then this process ends.
+            let _ = kill_process(child, signal);
+        }
+    };
+    std::thread::Builder::new().name("cobuf-signals".to_owned()).spawn(hand_on).map(drop)
 }
 
 /// Does something with a copy of this value in a fork of this process; the fork's number.

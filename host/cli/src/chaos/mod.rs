@@ -31,8 +31,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
-use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, Pipeline, ReportKind, limits};
+use anyhow::{Context, Result, bail, ensure};
+use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, Pipeline, ReportKind, StartError, limits};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
 
@@ -44,7 +44,8 @@ use self::stderr::Pipe;
 use crate::args::ChaosArgs;
 use crate::pipeline;
 use cobuf::output;
-use cobuf::progress::say;
+use cobuf::progress::{ended, say};
+use cobuf::signals::Signals;
 
 /// The exit code if a round differed.
 const FAILED: u8 = 1;
@@ -52,6 +53,8 @@ const FAILED: u8 = 1;
 const DEFAULT_BATCHES: u64 = 1000;
 /// The time after which a round without a batch is given up, in deadlines.
 const STUCK_AFTER_DEADLINES: u32 = 60;
+/// The time between two looks for signals while no batch comes.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// The most workers that a round adds to the pipeline's.
 const MORE_WORKERS: usize = 2;
 
@@ -61,11 +64,11 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
     if let Some(code) = code {
         return Ok(code);
     }
+    let signals = Signals::install()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = args.seed.unwrap_or(now.as_nanos() as u64);
-    let pipeline = pipeline::read(&args.pipeline, &args.set)?;
     let mut chaos = Chaos {
-        pipeline: pipeline.built()?,
+        pipeline: signals.at_once(|| pipeline::read(&args.pipeline, &args.set))?,
         batches: args.batches,
         deadline: args.deadline,
         workers: args.workers,
@@ -73,18 +76,24 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
         stderr: Pipe::replace_standard_error().context("cannot put a pipe in place of standard error")?,
         dice: Rng::seed_from_u64(seed),
         report: Report::new(seed, args),
+        signals,
     };
+    // What is wrong with the settings is told before a build, which may take minutes.
+    chaos.builder()?.check()?;
+    chaos.pipeline = chaos.pipeline.clone().built_unless(chaos.signals.cancel())?;
     // Orphans of killed fork servers become children of this process, which reaps them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    chaos.run(args.seconds)?;
+    let ran = chaos.run(args.seconds);
     let Chaos { report, stderr, .. } = chaos;
     drop(stderr);
-    if args.json {
-        output::report(&serde_json::to_string(&report)?)?;
-    } else {
-        say(&report.to_string());
-    }
-    Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    ended(ran.and_then(|()| {
+        if args.json {
+            output::report(&serde_json::to_string(&report)?)?;
+        } else {
+            say(&report.to_string());
+        }
+        Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    }))
 }
 
 struct Chaos {
@@ -98,6 +107,7 @@ struct Chaos {
     stderr: Pipe,
     dice: Rng,
     report: Report,
+    signals: Signals,
 }
 
 impl Chaos {
@@ -108,20 +118,27 @@ impl Chaos {
         let workers = host.workers();
         drop(host);
         let (expected, _) = self.round(&self.builder()?.start()?, None)?;
+        ensure!(!self.is_interrupted(), "stopped by a signal before the first round with faults");
         if let Some(error) = expected.errors.first() {
             bail!("the pipeline fails without any chaos: {error}");
         }
         self.report.expect(&expected);
         let started = Instant::now();
-        while started.elapsed() < time && self.report.passed {
+        while started.elapsed() < time && self.report.passed && !self.is_interrupted() {
             let (ordered, more) = (self.dice.random(), self.dice.random_range(0..=MORE_WORKERS));
             let builder = self.builder()?.ordered(ordered).workers(workers + more);
             let before = Remains::now()?;
-            let host = builder.start()?;
+            let host = match builder.start() {
+                Err(StartError::Cancelled) => break,
+                host => host?,
+            };
             let faults = self.dice.random();
             let (delivered, thrown) = self.round(&host, Some(faults))?;
             let statistics = host.statistics();
             drop(host);
+            if self.is_interrupted() {
+                break;
+            }
             let left = Remains::now_beyond(&before)?;
             let mut differences = differences(&expected, &delivered, ordered);
             differences.extend_from_slice(&thrown.failures);
@@ -132,7 +149,14 @@ impl Chaos {
             );
             self.report.add(&delivered, &thrown, &statistics);
         }
+        if self.is_interrupted() {
+            say("stopped by a signal; a round that was under way does not count");
+        }
         Ok(())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.signals.exit_code().is_some()
     }
 
     /// A host that retries everything, so that no injected fault counts as the pipeline's own.
@@ -148,6 +172,7 @@ impl Chaos {
             builder = builder.on_commander_failure(kind, OnCommanderFailure::Restart);
         }
         Ok(builder
+            .cancelled_by(self.signals.cancel())
             .max_attempts(limits::MAX_ATTEMPTS)
             .message_timeout(self.deadline)
             .commander_timeout(self.deadline))
@@ -177,8 +202,13 @@ impl Chaos {
         let (mut delivered, batches) = (Delivered::default(), host.batches());
         let started = Instant::now();
         let patience = self.deadline * STUCK_AFTER_DEADLINES;
-        loop {
-            match batches.next_timeout(patience) {
+        let mut last_item = started;
+        while !self.is_interrupted() {
+            let next = batches.next_timeout(LOOK_AROUND);
+            if !matches!(next, Next::Pending(_)) {
+                last_item = Instant::now();
+            }
+            match next {
                 Next::Item(Ok(batch)) => {
                     delivered.sequences.push(batch.sequence());
                     delivered.digest.add(&batch);
@@ -186,6 +216,7 @@ impl Chaos {
                 Next::Item(Err(error)) => {
                     delivered.errors.push(format!("{:#}", anyhow::Error::new(error)));
                 }
+                Next::Pending(_) if last_item.elapsed() < patience => {}
                 Next::Pending(_) => {
                     delivered
                         .errors

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::samples::Samples;
+use crate::progress::say;
 use crate::signals::Signals;
 
 /// The time and the number of measurements.
@@ -39,7 +40,11 @@ impl Plan {
     }
 
     /// Calls `measure` for each of the things once in each round, with the time for it. Returns the
-    /// measurements of each thing, in the order of the rounds.
+    /// measurements of each thing, in the order of the rounds. A signal ends that after the last
+    /// complete round, if there is one.
+    ///
+    /// # Errors
+    /// The first of a measurement, or if a signal came before the first round was complete.
     pub fn rounds<T: Copy, R>(
         &self,
         things: &[T],
@@ -49,11 +54,21 @@ impl Plan {
         let window = self.time / u32::try_from(measurements).context("there is too much to measure")?;
         let bar = bar(measurements as u64);
         let mut measured: Vec<Vec<R>> = things.iter().map(|_| Vec::new()).collect();
-        for _ in 0..self.rounds {
-            for (&thing, measured) in things.iter().zip(&mut measured) {
+        for round in 0..self.rounds {
+            let mut round_of = |thing| {
                 ensure!(self.signals.exit_code().is_none(), "stopped by a signal");
-                measured.push(measure(thing, window)?);
-                bar.inc(1);
+                measure(thing, window).inspect(|_| bar.inc(1))
+            };
+            let results: Result<Vec<R>> = things.iter().map(|&thing| round_of(thing)).collect();
+            match results {
+                Ok(results) => measured.iter_mut().zip(results).for_each(|(all, one)| all.push(one)),
+                Err(_) if round > 0 && self.signals.exit_code().is_some() => {
+                    bar.suspend(|| {
+                        say(&format!("stopped by a signal after {round} of {} rounds", self.rounds));
+                    });
+                    break;
+                }
+                Err(error) => return Err(error),
             }
         }
         bar.finish_and_clear();

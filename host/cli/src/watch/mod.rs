@@ -11,7 +11,7 @@
 //! (`eyes`).
 //!
 //! The end of the run does not wait for this module: a swap ends with the host's stop, and a build
-//! is left to cargo. A stream that ends takes the watching with it.
+//! with this process. A stream that ends takes the watching with it.
 
 mod eyes;
 mod sources;
@@ -23,7 +23,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
+use cobuf_host::{Cancel, Host, Plugin, PluginError, PluginKind, SwapError};
 use xxhash_rust::xxh3::xxh3_128;
 
 use self::eyes::{Eyes, LOOK_EVERY};
@@ -64,6 +64,7 @@ pub(crate) fn start<'scope, 'host: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     host: &'host Host,
     plugins: Vec<(PluginKind, Plugin)>,
+    cancel: &Cancel,
 ) -> Result<Watching<'scope>> {
     let (wakes, woken) = channel();
     let changes = wakes.clone();
@@ -72,7 +73,7 @@ pub(crate) fn start<'scope, 'host: 'scope>(
     let watch = |(kind, plugin): (PluginKind, Plugin)| -> Result<Watched> {
         let mut sources = Sources::of(&plugin)?;
         eyes.watch(&mut sources)?;
-        let (taken, seen) = (digest(&plugin.built()?), sources.state());
+        let (taken, seen) = (digest(&plugin.built_unless(cancel)?), sources.state());
         Ok(Watched { kind, plugin, sources, seen, taken, building: None, changed: BTreeSet::new() })
     };
     let watched = plugins.into_iter().map(watch).collect::<Result<Vec<_>>>()?;

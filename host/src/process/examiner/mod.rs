@@ -26,15 +26,17 @@ use crate::protocol::role::Role;
 /// Does the task of the process's plan.
 pub(crate) fn run(child: &Child, events: &EventSender, role: Role) -> Result<(), SetupFailure> {
     let missing = || SetupFailure::Init("the examiner has no task".to_owned());
-    let task = child.plan.examination.as_ref().ok_or_else(missing)?;
+    let assignment = child.plan.assignment.as_ref().ok_or_else(missing)?;
     let notes = Notes { events, role };
     let PluginPlan { library, interface, .. } = &child.plugin;
     match role.kind() {
         PluginKind::Producer => {
-            producer::examine(&ProducerPlugin::open(library, *interface, child.logging)?, child, task, &notes)
+            let plugin = ProducerPlugin::open(library, *interface, child.logging)?;
+            producer::examine(&plugin, child, assignment, &notes)
         }
         PluginKind::Commander => {
-            commander::examine(&CommanderPlugin::open(library, child.logging)?, child, task, &notes)
+            let plugin = CommanderPlugin::open(library, child.logging)?;
+            commander::examine(&plugin, child, &assignment.task, &notes)
         }
     }
 }

@@ -5,15 +5,16 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, ReportKind, Schema, SlotError, message_seed};
+use cobuf_plugin_api::{Report, Schema, SlotError, message_seed};
 
 use super::means::{Notes, misplaced, worker_info};
 use super::soak;
-use crate::limits::{MAX_REPORT_BYTES, OUTCOME_CAPACITY};
+use crate::limits::MAX_REPORT_BYTES;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::process::arena::Arena;
 use crate::process::child::Child;
-use crate::protocol::examination::{Filled, Guard, Note, Run, Script, Soak, Soaked, Task};
+use crate::process::worker::too_much_metadata;
+use crate::protocol::examination::{Assignment, Filled, Guard, Note, Run, Script, Soak, Soaked, Task};
 use crate::protocol::fingerprint::{blocks, digest};
 use crate::protocol::message::SetupFailure;
 
@@ -24,11 +25,12 @@ const KEPT_BYTES: usize = 256 * 1024 * 1024;
 pub(super) fn examine(
     plugin: &ProducerPlugin,
     child: &Child,
-    task: &Task,
+    assignment: &Assignment,
     notes: &Notes<'_>,
 ) -> Result<(), SetupFailure> {
     let config = &child.config;
-    match task {
+    let bench = |info, attempt| Bench::new(plugin, config, info, attempt, assignment.metadata_capacity);
+    match &assignment.task {
         Task::Declare { configured } => {
             for _ in 0..2 {
                 notes.note(Note::ConfigSchema(short(plugin.config_schema())))?;
@@ -48,41 +50,37 @@ pub(super) fn examine(
             }
             Ok(())
         }
-        Task::Produce(script) => play(plugin, config, script, notes),
+        Task::Produce(script) => {
+            let info = worker_info(script.worker, script.incarnation, script.stopping);
+            play(bench(info, script.attempt)?, script, notes)
+        }
         Task::Soak(task) if task.opening => {
             let open = || plugin.construct(config, worker_info(0, 0, false))?.close();
             notes.note(Note::Soaked(soak::soak(task, open)?))
         }
         Task::Soak(task) => {
-            let mut bench = Bench::new(plugin, config, worker_info(0, 0, false), 0)?;
+            let mut bench = bench(worker_info(0, 0, false), 0)?;
             notes.note(Note::Soaked(bench.soak(task)?))
         }
         Task::Loop { messages, run_seed, millis } => {
-            let mut bench = Bench::new(plugin, config, worker_info(0, 0, false), 0)?;
+            let mut bench = bench(worker_info(0, 0, false), 0)?;
             let time = Duration::from_millis(*millis);
             notes.note(bench.run_for(messages, *run_seed, time)?)
         }
-        Task::Command(_) | Task::Walk { .. } => Err(misplaced(task)),
+        Task::Command(_) | Task::Walk { .. } => Err(misplaced(&assignment.task)),
     }
 }
 
-fn play(
-    plugin: &ProducerPlugin,
-    config: &[u8],
-    script: &Script,
-    notes: &Notes<'_>,
-) -> Result<(), SetupFailure> {
-    let info = worker_info(script.worker, script.incarnation, script.stopping);
-    let mut bench = Bench::new(plugin, config, info, script.attempt)?;
+fn play(mut bench: Bench<'_>, script: &Script, notes: &Notes<'_>) -> Result<(), SetupFailure> {
     notes.note(Note::Constructed(Ok(())))?;
     for run in &script.runs {
         if run.fresh {
             bench.renew()?;
         }
         let filled = bench.run(run, &script.messages[run.message]);
-        let panicked = filled.as_ref().is_err_and(|report| report.kind == ReportKind::Panic);
+        let ended = filled.as_ref().is_err_and(Report::ends_producer);
         notes.note(Note::Ran(short(filled)))?;
-        if panicked {
+        if ended {
             // As a worker does: the old producer is dropped, and its drop may fail.
             if let Some(producer) = bench.producer.take() {
                 let _ = producer.close();
@@ -107,6 +105,7 @@ struct Bench<'a> {
     config: &'a [u8],
     info: WorkerInfo,
     attempt: u32,
+    metadata_capacity: usize,
     schema: Schema,
     arena: Arena,
     producer: Option<OpenProducer>,
@@ -121,6 +120,7 @@ impl<'a> Bench<'a> {
         config: &'a [u8],
         info: WorkerInfo,
         attempt: u32,
+        metadata_capacity: usize,
     ) -> Result<Self, SetupFailure> {
         let schema = plugin.schema(config)?;
         let unmapped =
@@ -128,7 +128,18 @@ impl<'a> Bench<'a> {
         let arena = Arena::new(&schema).map_err(unmapped)?;
         let producer = Some(plugin.construct(config, info)?);
         let first = HashMap::new();
-        Ok(Self { plugin, config, info, attempt, schema, arena, producer, first, kept_bytes: 0 })
+        Ok(Self {
+            plugin,
+            config,
+            info,
+            attempt,
+            metadata_capacity,
+            schema,
+            arena,
+            producer,
+            first,
+            kept_bytes: 0,
+        })
     }
 
     /// Makes another producer. The previous one is not dropped: its drop may only fail at a step
@@ -163,11 +174,8 @@ impl<'a> Bench<'a> {
         if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
             return failed(SlotError::Rows { rows: said.rows, most }.to_string());
         }
-        if said.metadata.len() > OUTCOME_CAPACITY {
-            let bytes = said.metadata.len();
-            return failed(format!(
-                "the metadata has {bytes} bytes, a slot has room for {OUTCOME_CAPACITY}; attach less, or declare an array for it"
-            ));
+        if said.metadata.len() > self.metadata_capacity {
+            return failed(too_much_metadata(said.metadata.len(), self.metadata_capacity));
         }
         Ok(said)
     }

@@ -11,7 +11,7 @@ use cobuf_plugin_api::{PluginKind, ReportKind, SavedState};
 use crate::limits::MIN_MESSAGE_CAPACITY;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::interface::Interface;
-use crate::process::launch::StartMethod;
+use crate::process::launch::ServerStart;
 use crate::process::run_clock::RunClock;
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
@@ -73,8 +73,7 @@ pub(super) fn care() -> Care {
         commander_timeout: None,
         start_timeout: START,
         on_commander_failure: PerKind::new(end, end, restart, restart),
-        start_method: StartMethod::ForkServer,
-        fork_server: None,
+        server: ServerStart::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use cobuf_plugin_api::PluginKind;
 
 use super::play::{ENDED, KILLED, Play, START, care, newcomer, rehearsal, worker};
 use crate::limits::MAX_FORK_SERVER_STARTS;
-use crate::process::launch::StartMethod;
+use crate::process::launch::{ServerStart, StartMethod};
 use crate::protocol::role::Role;
 use crate::segment::failpoint::{Failpoint, Fault};
 use crate::segment::sync::Ordering;
@@ -219,7 +219,8 @@ fn servers_that_die_with_batches_in_between_are_replaced() {
 
 #[test]
 fn fork_of_the_application_is_not_replaced() {
-    let mut play = Play::with(1, Care { start_method: StartMethod::Fork, ..care() });
+    let server = ServerStart { method: StartMethod::Fork, ..ServerStart::default() };
+    let mut play = Play::with(1, Care { server, ..care() });
     let reason = play.server_dies().unwrap_err();
     assert!(reason.contains("only the start of a host may fork the application"), "{reason}");
 }

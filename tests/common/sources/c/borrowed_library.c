@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,12 @@ static void burn(double seconds)
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
     do clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     while ((double)(now.tv_sec - begin.tv_sec) + 1e-9 * (double)(now.tv_nsec - begin.tv_nsec) < seconds);
+}
+
+static void touch(const char *name)
+{
+    FILE *file = fopen(name, "w");
+    if (file != NULL) fclose(file);
 }
 
 static void hang(void)
@@ -90,6 +97,11 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
     memset(job->arrays[0].data, (int)(job->sequence % 251), job->arrays[0].bytes);
     if (is(it, "burn")) burn(it->seconds);
     if (!here) return COBUF_OK;
+    if (is(it, "finish")) {
+        while (!cobuf_stop_requested(call)) usleep(1000);
+        touch("finishing");
+        burn(it->seconds);
+    }
     if (is(it, "hang")) hang();
     if (is(it, "fork-ok") && fork() == 0) return COBUF_OK;
     if (is(it, "fork-fail") && fork() == 0) return cobuf_fail(call, "cannot run a program");
@@ -111,6 +123,11 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
 static void close_producer(cobuf_call *call, void *producer)
 {
     (void)call;
+    if (is(producer, "finish")) touch("finished");
+    if (is(producer, "slow-close")) {
+        touch("closing");
+        while (access("close", F_OK)) usleep(1000);
+    }
     free(producer);
 }
 

@@ -12,6 +12,9 @@
 
 static volatile int *volatile nowhere;
 
+/* A handle that stays broken until it is opened anew. */
+static int broken;
+
 static int schema(cobuf_call *call, const cobuf_dict *config)
 {
     const size_t shape[] = {4, 2};
@@ -26,6 +29,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
 {
     const char *folder;
     (void)producer;
+    broken = 0;
     if (cobuf_has(call, config, "folder")) {
         if (cobuf_get_text(call, config, "folder", &folder)) return cobuf_fail(call, "cannot open the data");
         return cobuf_fail(call, "cannot open the folder %s in worker %u of %u", folder, worker->worker, worker->workers);
@@ -99,6 +103,11 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
     if (cobuf_has(call, message, "context")) {
         cobuf_get_int(call, message, "context", &ignored);
         return cobuf_fail(call, "cannot read the scan");
+    }
+    if (cobuf_has(call, message, "break")) broken = 1;
+    if (broken) {
+        cobuf_fail(call, "the handle is broken");
+        return cobuf_has(call, message, "renew") ? COBUF_RENEW : COBUF_ERROR;
     }
     if (cobuf_has(call, message, "silent")) return 7;
     if (cobuf_has(call, message, "crash")) *nowhere = 1;

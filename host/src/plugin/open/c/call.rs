@@ -13,7 +13,7 @@ use cobuf_plugin_api::{
     generator,
 };
 
-use super::head::{CallHead, OK};
+use super::head::{CallHead, OK, RENEW};
 use crate::plugin::open::library::{Logging, leave_if_copy};
 
 /// A call. The plugin holds a pointer to it until the call returns, and sees only the head.
@@ -159,7 +159,7 @@ impl<'a> Call<'a> {
             ));
         }
         if !chain.is_empty() {
-            return Err(Report { kind: ReportKind::Error, chain });
+            return Err(Report { kind: ReportKind::Error, chain, renew: returned == RENEW });
         }
         let metadata = self.metadata.into_inner();
         let encoded =

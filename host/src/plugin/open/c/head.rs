@@ -6,6 +6,9 @@ use std::ffi::{c_char, c_int, c_void};
 pub(super) const OK: c_int = 0;
 /// The value that a function of the host returns on failure.
 pub(super) const ERROR: c_int = 1;
+/// The value that `produce` returns if it failed and its producer is to be closed and opened anew.
+/// No plugin returns it by chance, as an errno may be returned.
+pub(super) const RENEW: c_int = 0x5245_4e57;
 
 /// `cobuf_call`: the part of a `Call` that a plugin sees. A `Call` begins with it.
 #[repr(C)]
