@@ -1,8 +1,12 @@
 //! Other processes, as `/proc` shows them.
 
-use std::fs;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use rustix::process::Pid;
+
+/// How long an exec may take on a busy machine.
+const EXEC_LIMIT: Duration = Duration::from_millis(200);
 
 /// All processes that this one can see.
 pub(crate) fn processes() -> Vec<Pid> {
@@ -21,8 +25,28 @@ pub(crate) fn parent(pid: Pid) -> Option<Pid> {
 
 /// A variable of the environment that a process was executed with.
 pub(crate) fn variable(pid: Pid, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
-    value_in(&environment, name)
+    value_in(&environment(pid)?, name)
+}
+
+/// The environment of a process that is no zombie.
+///
+/// In the middle of an exec, after its old memory is gone, a process has none yet: that takes
+/// microseconds of its own time, so there is a short wait for it.
+fn environment(pid: Pid) -> Option<Vec<u8>> {
+    let file = |name| format!("/proc/{}/{name}", pid.as_raw_nonzero());
+    let deadline = Instant::now() + EXEC_LIMIT;
+    let mut had_arguments = false;
+    loop {
+        let environment = fs::read(file("environ")).ok()?;
+        // A thread of the kernel has no executable. A program may have been given no environment,
+        // but then it has arguments, which an exec sets a moment earlier.
+        let is_whole = !environment.is_empty() || fs::read_link(file("exe")).is_err() || had_arguments;
+        if is_whole || Instant::now() > deadline {
+            return Some(environment);
+        }
+        had_arguments = fs::read(file("cmdline")).is_ok_and(|arguments| !arguments.is_empty());
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The last value counts: a process that adds a variable to those that it passes on adds it there.

@@ -237,7 +237,7 @@ fn build_ends_with_a_command_that_is_killed() {
     let leaks = isolated!();
     let place = Place::of("fill", "");
     let waits = "fn main() { let cargo = std::os::unix::process::parent_id(); \
-                 while std::os::unix::process::parent_id() == cargo { std::thread::yield_now() } }";
+                 while std::os::unix::process::parent_id() == cargo { std::thread::sleep(std::time::Duration::from_millis(1)) } }";
     place.add_package(waits);
     let running = place.run(&[]);
     wait_until("the build script runs", || running.has_process("build-script-bu"));

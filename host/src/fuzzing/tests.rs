@@ -79,7 +79,7 @@ fn impossible_numbers_of_a_batch_become_an_error_in_its_place() {
         (
             SlotHeader::OUTCOME_BYTES,
             &u32::MAX.to_ne_bytes(),
-            "4294967295 bytes of metadata, it has room for 65536",
+            "4294967295 bytes of metadata, it has room for 1024",
         ),
         (SlotHeader::WORKER, &1024u32.to_ne_bytes(), "by worker 1024, workers are below 1024"),
         (SlotHeader::SEQUENCE, &0u64.to_ne_bytes(), "no message's number"),
