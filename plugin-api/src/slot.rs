@@ -123,7 +123,8 @@ impl<'slot> Slot<'slot> {
     /// `serde` struct or map, or a [`Dictionary`](crate::Dictionary). It replaces a dictionary that
     /// was attached before.
     ///
-    /// The encoded dictionary may have at most 64 KiB; a larger one becomes the batch's error.
+    /// The encoded dictionary may have at most 64 KiB, unless the run's setting `metadata_capacity` says
+    /// otherwise; a larger one becomes the batch's error.
     ///
     /// # Errors
     /// [`CodecError`]: the value is not a dictionary, or cannot be encoded.
