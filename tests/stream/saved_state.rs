@@ -130,7 +130,13 @@ fn commander_that_never_restores_a_state_is_ended() {
 fn checkpoint_after(host: &Host, messages: u64) -> (Value, Vec<Said>) {
     let said = read(&host.batches(), messages);
     assert_eq!(host.checkpoint().delivered(), messages);
-    (serde_json::to_value(host.checkpoint()).unwrap(), said)
+    let checkpoint = || serde_json::to_value(host.checkpoint()).unwrap();
+    // A state takes another way than its batches, and may come later.
+    wait_until("the last state of before has come", || {
+        let saved = checkpoint()["commander"]["sequence"].as_u64();
+        saved.is_none_or(|saved| messages.saturating_sub(saved) <= limits::SAVE_EVERY)
+    });
+    (checkpoint(), said)
 }
 
 fn resumed(builder: HostBuilder, checkpoint: Value) -> HostBuilder {
