@@ -121,8 +121,9 @@ pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
 pub use plugin::{FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, find_plugins, plugin_path};
-pub use process::launch::{LaunchError, StartMethod};
+pub use process::launch::{LaunchError, StartMethod, serve_fork_server};
 pub use process::stack::names::{Stack, StackThread};
+pub use process::system::ForkHooks;
 pub use protocol::setup::{ProcessSetup, WorkerLimits};
 pub use record::checkpoint::{Checkpoint, CheckpointError};
 pub use record::death::{Death, Exit};

@@ -77,6 +77,22 @@ impl<'slot> Slot<'slot> {
         fit.view_mut(bytes).map_err(|error| SlotError::of(spec, error))
     }
 
+    /// Takes the bytes of all arrays out of the slot, with their specifications: for a plugin whose
+    /// code is in another language. Rows that [`set_rows`](Self::set_rows) leaves out are in them.
+    ///
+    /// A bool must be 0 or 1; the application is refused an array with other bytes.
+    ///
+    /// # Errors
+    /// [`SlotError::Taken`] if an array was taken before.
+    pub fn bytes(&mut self) -> Result<Vec<(&'slot ArraySpec, &'slot mut [u8])>, SlotError> {
+        let arrays = self.schema.arrays().iter().zip(&mut self.arrays);
+        let take = |(spec, bytes): (&'slot ArraySpec, &mut Option<&'slot mut [u8]>)| match bytes.take() {
+            Some(bytes) => Ok((spec, bytes)),
+            None => Err(SlotError::Taken { array: spec.clone() }),
+        };
+        arrays.map(take).collect()
+    }
+
     /// Copies `values` into the array `name`. The values must have the array's element type and
     /// exactly its shape in this batch: nothing is cast or broadcast. This takes the array out of
     /// the slot, as [`array`](Self::array) does.

@@ -3,6 +3,7 @@
 //! Each setting only stores its value, so settings may be given in any order and a later value
 //! replaces an earlier one.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -549,6 +550,24 @@ impl HostBuilder {
     /// ```
     pub fn fork_server(mut self, executable: impl Into<PathBuf>) -> Self {
         self.server.executable = Some(executable.into());
+        self
+    }
+
+    /// The fork server's executable with arguments: a program that calls
+    /// [`serve_fork_server`](crate::serve_fork_server), such as an interpreter in which plugins run.
+    /// Two arguments of the host's follow, of which the last one is its process number.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().fork_server_command("python3", ["-m", "cobuf._forkserver"]);
+    /// ```
+    pub fn fork_server_command<A: Into<OsString>>(
+        mut self,
+        executable: impl Into<PathBuf>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.server.executable = Some(executable.into());
+        self.server.arguments = arguments.into_iter().map(Into::into).collect();
         self
     }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,7 +24,7 @@ use rustix::process::{
     pidfd_open, pidfd_send_signal, waitid, waitpid,
 };
 
-use super::system::{self, Forked};
+use super::system::{self, ForkHooks, Forked};
 use super::{fork_server, strays};
 use crate::protocol::channel::{
     self, EventReceiver, EventSender, event_channel, send_descriptor, send_request,
@@ -80,6 +80,23 @@ extern "C" fn serve_if_asked() {
     system::leave(served.is_err().into())
 }
 
+/// Becomes the fork server of a host, which has started this process with
+/// [`HostBuilder::fork_server_command`](crate::HostBuilder::fork_server_command), and returns once
+/// the run is over. Then the process has to leave by `_exit`.
+///
+/// It is for a process that is more than this library: an interpreter, whose libraries the run's
+/// processes share with it. `host` is the last argument of this process. The calling thread must be
+/// the only one, because the run's processes are forks of it.
+///
+/// # Errors
+/// If this process was not started by a host, or is no longer of use to it.
+pub fn serve_fork_server(host: u32, hooks: ForkHooks) -> io::Result<()> {
+    let host = i32::try_from(host).ok().and_then(Pid::from_raw);
+    let host = host.ok_or_else(|| io::Error::other("the host's process number is 0"))?;
+    system::set_fork_hooks(hooks);
+    serve_on_standard_streams(host)
+}
+
 /// The sockets come as standard input and output, so that no descriptor numbers need to be agreed
 /// upon. Both streams then get their usual meaning: a plugin's `println!` goes to the application's
 /// standard error.
@@ -107,6 +124,8 @@ pub(crate) struct ServerStart {
     pub(crate) method: StartMethod,
     /// Its executable; one that is looked for, if it is not given.
     pub(crate) executable: Option<PathBuf>,
+    /// The arguments of a given executable, before those of the fork server.
+    pub(crate) arguments: Vec<OsString>,
     /// Where it and all processes that it starts write what they print; the application's standard
     /// error, if it is not given.
     pub(crate) output: Option<Arc<OwnedFd>>,
@@ -131,9 +150,7 @@ impl ForkServer {
         let (sender, receiver) = event_channel().map_err(LaunchError::Sockets)?;
         let token = next_token();
         let pid = match start.method {
-            StartMethod::ForkServer => {
-                exec(find(start.executable.as_deref())?, &token, output, theirs, sender)?
-            }
+            StartMethod::ForkServer => exec(find(start)?, &token, output, theirs, sender)?,
             StartMethod::Fork => fork(&token, output, theirs, sender).map_err(LaunchError::Fork)?,
         };
         let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
@@ -220,7 +237,7 @@ fn reap(pid: Pid) {
 }
 
 fn exec(
-    Executable { path, program }: Executable,
+    Executable { path, arguments }: Executable,
     token: &str,
     output: Option<&OwnedFd>,
     control: UnixStream,
@@ -228,7 +245,7 @@ fn exec(
 ) -> Result<Pid, LaunchError> {
     let output = output.map(OwnedFd::try_clone).transpose().map_err(LaunchError::Sockets)?;
     let child = Command::new(&path)
-        .args(program)
+        .args(arguments)
         .arg(ARGUMENT)
         .arg(getpid().as_raw_nonzero().to_string())
         .stdin(Stdio::from(OwnedFd::from(control)))
@@ -262,16 +279,16 @@ fn fork(token: &str, output: Option<&OwnedFd>, control: UnixStream, events: Even
 /// What becomes a fork server.
 struct Executable {
     path: PathBuf,
-    /// The program that a loader is to run.
-    program: Option<PathBuf>,
+    /// Before those of the fork server: such as the program that a loader is to run.
+    arguments: Vec<OsString>,
 }
 
 /// The fork server's executable: the given one, this application, or a `cobuf` beside it or on the
 /// PATH.
-fn find(given: Option<&Path>) -> Result<Executable, LaunchError> {
-    let alone = |path| Executable { path, program: None };
-    if let Some(path) = given {
-        return Ok(alone(path.to_owned()));
+fn find(start: &ServerStart) -> Result<Executable, LaunchError> {
+    let alone = |path| Executable { path, arguments: Vec::new() };
+    if let Some(path) = &start.executable {
+        return Ok(Executable { path: path.clone(), arguments: start.arguments.clone() });
     }
     if let Some(own) = this_executable() {
         return Ok(own);
@@ -294,7 +311,7 @@ fn this_executable() -> Option<Executable> {
     }
     // A program can be started by naming it to the loader, which is the executable then.
     let is_loaded = std::fs::read_link(&path).is_ok_and(|executable| executable != library);
-    Some(Executable { path, program: is_loaded.then_some(library) })
+    Some(Executable { path, arguments: is_loaded.then(|| library.into()).into_iter().collect() })
 }
 
 /// The file that this address belongs to, in the text of `/proc/self/maps`.
@@ -372,6 +389,6 @@ mod tests {
     #[test]
     fn these_tests_can_be_their_own_fork_server() {
         let executable = this_executable().unwrap();
-        assert_eq!((executable.path, executable.program), (PathBuf::from("/proc/self/exe"), None));
+        assert_eq!((executable.path, executable.arguments), (PathBuf::from("/proc/self/exe"), Vec::new()));
     }
 }

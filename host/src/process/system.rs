@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "fork, _exit and signal dispositions have no safe wrappers")]
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 use std::{io, ptr};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, setrlimit, waitid};
@@ -14,17 +15,52 @@ pub(crate) enum Forked {
     Child,
 }
 
-/// fork(2).
+/// What an interpreter has to do around a fork of its process, on the thread that forks.
+///
+/// The functions must not unwind.
+#[derive(Debug, Clone, Copy)]
+pub struct ForkHooks {
+    /// Before the fork.
+    pub before: fn(),
+    /// After it, in the process that has forked, also if that failed.
+    pub in_parent: fn(),
+    /// After it, in the new process.
+    pub in_child: fn(),
+}
+
+/// This process's hooks, if it has an interpreter.
+static FORK_HOOKS: OnceLock<ForkHooks> = OnceLock::new();
+
+/// Sets the hooks; the first ones stay.
+pub(crate) fn set_fork_hooks(hooks: ForkHooks) {
+    let _ = FORK_HOOKS.set(hooks);
+}
+
+/// fork(2), between the hooks.
 ///
 /// The child has only this thread. It must not unwind or return beyond its caller, and it must
 /// leave by [`leave`]: destructors and `atexit` functions belong to the parent. If the process has
 /// several threads, the child must also take no lock that another thread may have held. With glibc,
 /// the C library's allocator is safe to use.
 pub(crate) fn fork() -> io::Result<Forked> {
+    let hooks = FORK_HOOKS.get();
+    let call = |hook: fn(&ForkHooks) -> fn()| hooks.into_iter().for_each(|hooks| hook(hooks)());
+    call(|hooks| hooks.before);
     // SAFETY: the callers, `ForkServer::start` and `launch::fork`, follow the rules above.
     match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        pid => Ok(Pid::from_raw(pid).map_or(Forked::Child, Forked::Parent)),
+        -1 => {
+            let error = io::Error::last_os_error();
+            call(|hooks| hooks.in_parent);
+            Err(error)
+        }
+        0 => {
+            call(|hooks| hooks.in_child);
+            Ok(Forked::Child)
+        }
+        pid => {
+            call(|hooks| hooks.in_parent);
+            Pid::from_raw(pid).map(Forked::Parent).ok_or_else(|| io::Error::other("a child has no number"))
+        }
     }
 }
 
