@@ -1,0 +1,89 @@
+"""Element types and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# The host's names, by NumPy's.
+_HOST = {
+    "bool": "bool",
+    "uint8": "u8",
+    "uint16": "u16",
+    "uint32": "u32",
+    "uint64": "u64",
+    "int8": "i8",
+    "int16": "i16",
+    "int32": "i32",
+    "int64": "i64",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "float32": "f32",
+    "float64": "f64",
+}
+_NUMPY = {host: name for name, host in _HOST.items()}
+
+
+@dataclass(frozen=True)
+class Array:
+    """One array of a batch.
+
+    dtype: the element type: a name such as ``"uint8"`` or ``"bfloat16"``, a NumPy or torch dtype, or
+        a type such as ``float``.
+    shape: the lengths of the axes, outermost first.
+    """
+
+    dtype: Any
+    shape: Sequence[int]
+
+    @property
+    def host_dtype(self) -> str:
+        """The host's name of the element type, such as ``"u8"``."""
+        name = str(self.dtype).removeprefix("torch.")
+        if name not in _HOST:
+            import numpy
+
+            try:
+                name = numpy.dtype(self.dtype).name
+            except TypeError:
+                pass
+        if name not in _HOST:
+            raise TypeError(f"the element type is {self.dtype!r}, expected one of {', '.join(_HOST)}")
+        return _HOST[name]
+
+
+def declared(arrays: Mapping[str, Any]) -> list[tuple[str, str, list[int]]]:
+    """The arrays as the host takes them: name, element type, shape."""
+    told = []
+    for name, array in arrays.items():
+        if not isinstance(array, Array):
+            try:
+                array = Array(*array)
+            except TypeError:
+                raise TypeError(
+                    f"array {name!r} is declared as {array!r}, expected cobuf.Array(dtype, shape)"
+                ) from None
+        shape = (array.shape,) if isinstance(array.shape, int) else array.shape
+        told.append((name, array.host_dtype, [int(length) for length in shape]))
+    return told
+
+
+def numpy_name(host_dtype: str) -> str:
+    """NumPy's name of an element type."""
+    return _NUMPY[host_dtype]
+
+
+def as_numpy(buffer: Any, host_dtype: str) -> Any:
+    """A buffer as an array that shares its memory. For bf16, ml_dtypes has the type; without it the
+    bits are given as uint16."""
+    import numpy
+
+    array = numpy.asarray(buffer)
+    if host_dtype == "bf16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            return array
+        return array.view(ml_dtypes.bfloat16)
+    return array

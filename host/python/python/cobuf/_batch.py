@@ -1,0 +1,112 @@
+"""A batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cobuf import _messages
+from cobuf._arrays import as_numpy
+
+if TYPE_CHECKING:
+    from cobuf import _native
+
+
+class Batch(Mapping[str, Any]):
+    """The arrays of one batch, by name: read-only NumPy arrays that share the slot's memory.
+
+    The slot is free once the batch and all arrays that were taken from it are gone. Arrays stay valid
+    after the batch, and after the loader is closed. While all slots are held, nothing new is made.
+    """
+
+    __slots__ = ("_batch",)
+
+    def __init__(self, batch: _native.Batch) -> None:
+        self._batch = batch
+
+    def __getitem__(self, name: str) -> Any:
+        return as_numpy(self._batch.lease(name), self._batch.dtype(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._batch.names)
+
+    def __len__(self) -> int:
+        return len(self._batch.names)
+
+    def __repr__(self) -> str:
+        return f"<cobuf.Batch {self.sequence}: {', '.join(self)}>"
+
+    @property
+    def sequence(self) -> int:
+        """The number in the stream, from 0."""
+        return self._batch.sequence
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows; ``None`` if the arrays have no common first axis."""
+        return self._batch.rows
+
+    @property
+    def message(self) -> Any:
+        """What the batch was made from."""
+        return _messages.unpacked(self._batch.message())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the producer attached."""
+        return self._batch.metadata()
+
+    @property
+    def worker(self) -> int:
+        """The number of the worker that made it."""
+        return self._batch.worker
+
+    @property
+    def edition(self) -> int:
+        """The edition of the producer's code: 0, and one more with each swap."""
+        return self._batch.edition
+
+    @property
+    def retries(self) -> int:
+        """Earlier attempts at it, each of which ended with its worker's death."""
+        return self._batch.retries
+
+    @property
+    def produce_seconds(self) -> float:
+        """The time that the producer took."""
+        return self._batch.produce_seconds
+
+    def copy(self) -> dict[str, Any]:
+        """Writable copies of the arrays, by name; they hold no slot."""
+        return {name: array.copy() for name, array in self.items()}
+
+    def torch(self) -> dict[str, Any]:
+        """The arrays as torch tensors that share their memory. Do not write to them."""
+        import warnings
+
+        import torch
+
+        tensors = {}
+        for name in self:
+            lease = self._batch.lease(name)
+            kind = getattr(torch, as_torch(self._batch.dtype(name)))
+            shape = memoryview(lease).shape or ()
+            with warnings.catch_warnings():
+                # That the memory is read-only is said above.
+                warnings.filterwarnings("ignore", message=".*not writable.*")
+                flat = torch.frombuffer(lease, dtype=kind) if 0 not in shape else torch.empty(0, dtype=kind)
+            tensors[name] = flat.reshape(shape)
+        return tensors
+
+    def jax(self) -> dict[str, Any]:
+        """The arrays as arrays of JAX, on its default device."""
+        import jax
+
+        return {name: jax.numpy.asarray(array) for name, array in self.items()}
+
+
+def as_torch(host_dtype: str) -> str:
+    """torch's name of an element type."""
+    from cobuf._arrays import numpy_name
+
+    return numpy_name(host_dtype)

@@ -1,0 +1,13 @@
+"""The command `cobuf`, which comes with the package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Becomes the command."""
+    command = Path(__file__).parent / "bin" / "cobuf"
+    os.execv(command, [str(command), *sys.argv[1:]])

@@ -1,0 +1,33 @@
+"""What can go wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class CobufError(Exception):
+    """The base of the errors of this package."""
+
+
+class BatchError(CobufError):
+    """One batch could not be made. The stream goes on: ask the loader for the next one.
+
+    sequence: the batch's number in the stream.
+    worker: the number of the worker that failed last.
+    kind: ``"error"``, ``"panic"``, ``"crash"`` or ``"timeout"``.
+    chain: the error and its causes. Of a Python producer, the exception with its place, then the
+        traceback as it was in the worker.
+    message: what the batch was to be made from.
+    """
+
+    def __init__(self, text: str, told: dict[str, Any], message: Any) -> None:
+        super().__init__(text)
+        self.sequence: int = told["sequence"]
+        self.worker: int = told["worker"]
+        self.kind: str = told["kind"]
+        self.chain: list[str] = told["chain"]
+        self.message: Any = message
+
+
+class StreamError(CobufError):
+    """The stream ended with an error: the commander failed, or no worker can be kept alive."""

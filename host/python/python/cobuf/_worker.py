@@ -1,0 +1,244 @@
+"""What runs in the processes of a run: the plugins `python-producer` and `python-commander` call it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import linecache
+import os
+import pickle
+import random
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from cobuf import _messages
+from cobuf._arrays import declared
+from cobuf._producer import Context, Out
+
+
+def _object(config: dict[str, Any]) -> Any:
+    """The object that a configuration names."""
+    if "pickle" in config:
+        linecache_of(config.get("sources") or {})
+        return pickle.loads(config["pickle"])
+    module, _, name = str(config.get("object", "")).rpartition(":")
+    if not module or not name:
+        raise ValueError(f"the object is {config.get('object')!r}, expected module:name or file.py:name")
+    loaded: Any = _from_file(module) if module.endswith(".py") else importlib.import_module(module)
+    for part in name.split("."):
+        loaded = getattr(loaded, part)
+    return loaded
+
+
+def _from_file(path: str) -> Any:
+    file = Path(path).resolve()
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    return importlib.import_module(file.stem)
+
+
+def linecache_of(sources: dict[str, str]) -> None:
+    """Makes sources known for tracebacks whose files are not there, such as a notebook's cells."""
+    for name, text in sources.items():
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+
+
+def _arrays_of(it: Any, config: dict[str, Any]) -> dict[str, Any]:
+    arrays = getattr(it, "arrays", None)
+    if callable(arrays):
+        arrays = arrays(**(config.get("config") or {}))
+    if not isinstance(arrays, dict) or not arrays:
+        raise TypeError(
+            f"the producer {it!r} declares no arrays: give it an attribute `arrays`, a dictionary of "
+            "cobuf.Array, or decorate it with cobuf.producer(arrays=…)"
+        )
+    return arrays
+
+
+def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
+    """The arrays that the producer declares."""
+    return declared(_arrays_of(_object(config), config))
+
+
+class Producer:
+    """The producer of one worker."""
+
+    def __init__(self, config: dict[str, Any], worker: tuple[int, int, int]) -> None:
+        it = _object(config)
+        self._arrays = [(name, dtype) for name, dtype, _ in declared(_arrays_of(it, config))]
+        self._worker = worker[0]
+        self._process = os.getpid()
+        if isinstance(it, type):
+            it = it(**(config.get("config") or {}))
+        self._it = it
+        self._function = it.produce if hasattr(it, "produce") else it
+        self._arguments = _positional(self._function)
+        self._mine = [name for name, _ in self._arrays]
+
+    def produce(
+        self, message: dict[str, Any], views: list[Any], job: tuple[int, int, int]
+    ) -> tuple[int | None, dict[str, Any] | None]:
+        """Fills the arrays; gives the number of rows and the metadata."""
+        sequence, seed, attempt = job
+        context = Context(sequence, seed, attempt, self._worker)
+        random.seed(seed)
+        numpy.random.seed(seed & 0xFFFFFFFF)
+        if "torch" in sys.modules:
+            sys.modules["torch"].manual_seed(seed)
+        out = {}
+        for (name, dtype), view in zip(self._arrays, views, strict=True):
+            # Not by frombuffer, which forgets that the memory is in use.
+            array = numpy.asarray(view)
+            out[name] = _as_bf16(array) if dtype == "bf16" else array
+        arguments = (_messages.unpacked(message), Out(out), context)
+        said = self._function(*arguments[: self._arguments])
+        if os.getpid() != self._process:
+            # A fork of the worker has come back; the slot is not its own.
+            os._exit(1)
+        if said is None:
+            if self._arguments < 2:
+                raise TypeError(
+                    "produce returned None and takes no parameter to write into; return the arrays, or "
+                    "take `out` as second parameter"
+                )
+        else:
+            self._store(said, out, context)
+        return context.rows, context.metadata
+
+    def _store(self, said: Any, out: dict[str, Any], context: Context) -> None:
+        if isinstance(said, dict):
+            values = said
+        elif isinstance(said, (tuple, list)):
+            if len(said) != len(self._mine):
+                raise ValueError(f"produce returned {len(said)} arrays, expected {len(self._mine)}: {self._mine}")
+            values = dict(zip(self._mine, said, strict=True))
+        elif len(self._mine) == 1:
+            values = {self._mine[0]: said}
+        else:
+            raise TypeError(f"produce returned {type(said).__name__}, expected a dict or tuple of {self._mine}")
+        if unknown := [name for name in values if name not in out]:
+            raise KeyError(f"produce returned arrays that are not declared: {unknown}; declared are {self._mine}")
+        if missing := [name for name in self._mine if name not in values]:
+            raise KeyError(f"produce returned no array {missing}; declared are {self._mine}")
+        for name, value in values.items():
+            self._copy(name, _as_array(name, value), out[name], context)
+
+    def _copy(self, name: str, value: Any, into: Any, context: Context) -> None:
+        if value.dtype != into.dtype:
+            raise TypeError(f"array {name!r} has elements of type {value.dtype}, expected {into.dtype}")
+        if value.shape == into.shape:
+            into[...] = value
+            return
+        is_shorter = value.ndim == into.ndim > 0 and value.shape[1:] == into.shape[1:]
+        if not (is_shorter and len(value) < len(into)) or context.rows not in (None, len(value)):
+            raise ValueError(f"array {name!r} has shape {value.shape}, expected {into.shape}")
+        context.rows = len(value)
+        into[: len(value)] = value
+
+    def close(self) -> None:
+        """At the end."""
+        close = getattr(self._it, "close", None)
+        if close is not None:
+            close()
+
+
+def _as_array(name: str, value: Any) -> Any:
+    device = getattr(value, "device", None)
+    if "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor):
+        if device is not None and device.type != "cpu":
+            raise TypeError(f"array {name!r} is a tensor on {device}, expected the CPU; call .cpu()")
+        value = value.detach().numpy()
+    array = numpy.asarray(value)
+    if array.dtype.hasobject:
+        raise TypeError(f"array {name!r} holds Python objects, expected numbers")
+    return array
+
+
+def _as_bf16(array: Any) -> Any:
+    try:
+        import ml_dtypes
+    except ImportError:
+        return array
+    return array.view(ml_dtypes.bfloat16)
+
+
+def _positional(function: Any) -> int:
+    """How many of (message, out, context) a function takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return 3
+    count = sum(parameter.kind in kinds for parameter in parameters)
+    if not 1 <= count <= 3:
+        raise TypeError(f"produce takes {count} parameters, expected (message), (message, out) or (message, out, context)")
+    return count
+
+
+class Commander:
+    """The commander: any iterable, or anything with lengths and indices."""
+
+    def __init__(self, config: dict[str, Any], seed: int, sequence: int) -> None:
+        it = _object(config)
+        if isinstance(it, type) or inspect.isgeneratorfunction(it) or inspect.isfunction(it):
+            it = it(**(config.get("config") or {}))
+        self._it = it
+        # A sequence can be read at any place.
+        self._indexed = hasattr(it, "__getitem__") and hasattr(it, "__len__") and not isinstance(it, dict)
+        self._iterator: Iterator[Any] | None = None if self._indexed else iter(it)
+
+    def total(self) -> int | None:
+        """The number of messages, if it is known."""
+        try:
+            return len(self._it)
+        except TypeError:
+            return None
+
+    def next(self, sequence: int) -> dict[str, Any] | None:
+        """The message with this number, which is the next one."""
+        if self._iterator is None:
+            if sequence >= len(self._it):
+                return None
+            return _messages.packed(self._it[sequence])
+        for message in self._iterator:
+            return _messages.packed(message)
+        return None
+
+    def skip(self, sequence: int, to: int) -> None:
+        """Passes over messages."""
+        if self._iterator is not None:
+            for _ in zip(range(sequence, to), self._iterator):
+                pass
+
+    def save(self) -> bytes | None:
+        """The state, if the object has one (`state_dict`, as torchdata calls it)."""
+        state = getattr(self._it, "state_dict", None)
+        return None if state is None else pickle.dumps(state())
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Takes over a state that was saved."""
+        self._it.load_state_dict(pickle.loads(saved["pickle"]))
+        if self._iterator is not None:
+            self._iterator = iter(self._it)
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """An exception in a line with its place, and its traceback without this package's frames."""
+    own = str(Path(__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
+    short = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if frames:
+        short += f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})"
+    lines = "".join(traceback.format_list(frames)).rstrip()
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        lines = f"{lines}\ncaused by {explain(cause)[0]}"
+    return short, lines or "no Python frame"

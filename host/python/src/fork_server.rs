@@ -1,0 +1,52 @@
+//! The fork server of a run with Python plugins: an interpreter, whose forks are the run's
+//! processes.
+#![expect(unsafe_code, reason = "the C API around a fork")]
+
+use std::cell::Cell;
+
+use cobuf_host::ForkHooks;
+use pyo3::exceptions::PyOSError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+thread_local! {
+    /// The state to go back to after a fork.
+    static STATE: Cell<Option<ffi::PyGILState_STATE>> = const { Cell::new(None) };
+}
+
+/// The thread that forks is detached from the interpreter; it attaches for the fork alone, on both
+/// sides.
+const HOOKS: ForkHooks = ForkHooks { before, in_parent, in_child };
+
+fn before() {
+    // SAFETY: the interpreter is initialised: it has imported this module.
+    STATE.set(Some(unsafe { ffi::PyGILState_Ensure() }));
+    // SAFETY: this thread is attached.
+    unsafe { ffi::PyOS_BeforeFork() }
+}
+
+fn in_parent() {
+    // SAFETY: this thread is attached, since `before`.
+    unsafe { ffi::PyOS_AfterFork_Parent() };
+    detach();
+}
+
+fn in_child() {
+    // SAFETY: this is the only thread of the new process, and it is attached, since `before`.
+    unsafe { ffi::PyOS_AfterFork_Child() };
+    detach();
+}
+
+fn detach() {
+    if let Some(state) = STATE.take() {
+        // SAFETY: the state is that of `before`, on the same thread.
+        unsafe { ffi::PyGILState_Release(state) };
+    }
+}
+
+/// Becomes the fork server of the host with this process number, and returns once its run is over.
+#[pyfunction]
+pub(crate) fn serve_fork_server(py: Python<'_>, host: u32) -> PyResult<()> {
+    let served = py.detach(|| cobuf_host::serve_fork_server(host, HOOKS));
+    served.map_err(|error| PyOSError::new_err(format!("the fork server failed: {error}")))
+}

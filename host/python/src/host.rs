@@ -1,0 +1,187 @@
+//! A running host for Python. Every wait releases the interpreter and ends at a signal.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cobuf_host::{self as host, Batches, Next, Plugin, StreamError};
+use cobuf_python_values as values;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::batch::Batch;
+use crate::settings;
+
+/// The time between two looks for signals.
+const LOOK_AROUND: Duration = Duration::from_millis(20);
+
+/// An error of the host, with its causes.
+fn failed(error: &dyn Error) -> PyErr {
+    PyRuntimeError::new_err(with_causes(error))
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// A host; `cobuf.Loader` wraps it.
+#[pyclass(frozen, module = "cobuf._native")]
+pub(crate) struct Host {
+    /// `None` after `stop`.
+    host: Mutex<Option<Arc<host::Host>>>,
+    batches: Batches,
+}
+
+impl Host {
+    fn running(&self) -> PyResult<Arc<host::Host>> {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        host.ok_or_else(|| PyRuntimeError::new_err("the loader is closed"))
+    }
+}
+
+#[pymethods]
+impl Host {
+    /// Starts a host with these settings.
+    #[staticmethod]
+    fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let cancel = host::Cancel::new()?;
+        let builder = settings::builder(settings)?.cancelled_by(&cancel);
+        let started = py.detach(|| {
+            std::thread::scope(|scope| {
+                let starting = scope.spawn(|| builder.start());
+                while !starting.is_finished() {
+                    std::thread::park_timeout(LOOK_AROUND);
+                    if let Err(error) = Python::attach(|py| py.check_signals()) {
+                        cancel.cancel();
+                        return Err(error);
+                    }
+                }
+                let started = starting.join().map_err(|_| PyRuntimeError::new_err("the start panicked"))?;
+                started.map_err(|error| failed(&error))
+            })
+        })?;
+        let batches = started.batches();
+        Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches })
+    }
+
+    /// The next batch, the error in the place of one as a dict, or `None` at the end. Waits at most
+    /// this many seconds, and gives `False` then.
+    #[pyo3(signature = (timeout=None))]
+    fn next<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let mut next = self.batches.try_next();
+        let mut left = timeout.map(Duration::from_secs_f64);
+        loop {
+            match next {
+                Next::Item(Ok(batch)) => return Ok(Bound::new(py, Batch(Arc::new(batch)))?.into_any()),
+                Next::Item(Err(error)) => return Ok(told(py, error)?.into_any()),
+                Next::Ended => return Ok(py.None().into_bound(py)),
+                Next::Pending(_) if left == Some(Duration::ZERO) => {
+                    return Ok(pyo3::types::PyBool::new(py, false).to_owned().into_any());
+                }
+                Next::Pending(_) => {}
+            }
+            let wait = left.map_or(LOOK_AROUND, |left| left.min(LOOK_AROUND));
+            next = py.detach(|| self.batches.next_timeout(wait));
+            left = left.map(|left| left - wait);
+            py.check_signals()?;
+        }
+    }
+
+    /// The number of batches in the stream, if it is known.
+    fn total(&self) -> Option<u64> {
+        self.batches.total()
+    }
+
+    /// The arrays: name, element type, shape.
+    fn arrays(&self) -> PyResult<Vec<(String, &'static str, Vec<usize>)>> {
+        let host = self.running()?;
+        let arrays = host.schema().arrays().iter();
+        Ok(arrays.map(|it| (it.name().to_owned(), it.dtype().name(), it.shape().to_vec())).collect())
+    }
+
+    fn workers(&self) -> PyResult<usize> {
+        Ok(self.running()?.workers())
+    }
+
+    fn set_workers(&self, workers: usize) -> PyResult<()> {
+        self.running()?.set_workers(workers).map_err(|error| failed(&error))
+    }
+
+    /// Replaces the producer by the plugin at this path; the first batch of the new one.
+    fn swap_producer(&self, py: Python<'_>, path: &str) -> PyResult<u64> {
+        let host = self.running()?;
+        py.detach(|| host.swap_producer(&Plugin::at(path))).map_err(|error| failed(&error))
+    }
+
+    /// What was delivered so far, as JSON.
+    fn checkpoint(&self) -> PyResult<String> {
+        serde_json::to_string(&self.running()?.checkpoint())
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+
+    fn stall_report(&self) -> String {
+        self.batches.stall_report().to_string()
+    }
+
+    /// Numbers, process numbers included.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let host = self.running()?;
+        let it = host.statistics();
+        let numbers = PyDict::new(py);
+        for (name, number) in [
+            ("delivered", it.delivered),
+            ("errors", it.errors),
+            ("skipped", it.skipped),
+            ("retries", it.retries),
+            ("timeouts", it.timeouts),
+            ("worker_restarts", it.worker_restarts),
+            ("commander_restarts", it.commander_restarts),
+            ("fork_server_restarts", it.fork_server_restarts),
+            ("swaps", it.swaps),
+            ("workers", it.workers as u64),
+        ] {
+            numbers.set_item(name, number)?;
+        }
+        for (name, time) in [
+            ("elapsed_seconds", it.elapsed),
+            ("consumer_wait_seconds", it.consumer_wait),
+            ("worker_wait_seconds", it.worker_wait),
+            ("worker_busy_seconds", it.worker_busy),
+        ] {
+            numbers.set_item(name, time.as_secs_f64())?;
+        }
+        numbers.set_item("limited_by", it.limited_by().to_string())?;
+        let pids: Vec<u32> = host.processes().iter().map(|process| process.pid).collect();
+        numbers.set_item("processes", pids)?;
+        numbers.set_item("fork_server", host.fork_server_pid())?;
+        Ok(numbers)
+    }
+
+    /// Ends all processes. Batches that are held stay valid.
+    fn stop(&self, py: Python<'_>) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| drop(host.inspect(|host| host.stop())));
+    }
+}
+
+/// An error of the stream, for `cobuf._errors`.
+fn told(py: Python<'_>, error: StreamError) -> PyResult<Bound<'_, PyDict>> {
+    let told = PyDict::new(py);
+    told.set_item("final", error.is_final())?;
+    told.set_item("text", with_causes(&error))?;
+    if let StreamError::Batch(batch) = &error {
+        told.set_item("sequence", batch.sequence())?;
+        told.set_item("worker", batch.worker())?;
+        told.set_item("kind", batch.kind().to_string())?;
+        told.set_item("chain", batch.chain())?;
+        told.set_item("message", values::dict(py, batch.message())?)?;
+    }
+    Ok(told)
+}

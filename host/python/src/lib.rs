@@ -1,0 +1,27 @@
+//! The extension module of the Python package `cobuf`: the host, its batches, and the fork server.
+//!
+//! ```text
+//!   python/cobuf   what users see: Loader, errors, the worker's side
+//!   settings       a dict of settings as a host builder
+//!   host           a running host: start, next, stop, checkpoints
+//!   batch          a batch; lease: an array of it by the buffer protocol
+//!   fork_server    the fork server that is an interpreter
+//! ```
+#![deny(unsafe_code)]
+
+mod batch;
+mod fork_server;
+mod host;
+mod lease;
+mod settings;
+
+use pyo3::prelude::*;
+
+/// The module `cobuf._native`.
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<host::Host>()?;
+    module.add_class::<batch::Batch>()?;
+    module.add_class::<lease::Lease>()?;
+    module.add_function(wrap_pyfunction!(fork_server::serve_fork_server, module)?)
+}

@@ -1,0 +1,143 @@
+//! A dict of settings as a host builder. The names are the parameters of `cobuf.Loader`, whose
+//! documentation says what they mean.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cobuf_host::{
+    Checkpoint, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup, ReportKind, Source,
+    WorkerLimits,
+};
+use cobuf_python_values as values;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Reads the settings. A value of `None` is one that is not given.
+pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
+    let mut builder = Host::builder();
+    let (mut setup, mut limits) = (ProcessSetup::default(), WorkerLimits::default());
+    for (key, value) in settings {
+        if value.is_none() {
+            continue;
+        }
+        let name: String = key.extract()?;
+        let wrong = |error: PyErr| {
+            let kind = value.get_type().name().map(|kind| kind.to_string()).unwrap_or_default();
+            PyTypeError::new_err(format!("{name} is {value:?} of type {kind}: {error}"))
+        };
+        macro_rules! given {
+            () => {
+                value.extract().map_err(wrong)?
+            };
+            ($type:ty) => {
+                value.extract::<$type>().map_err(wrong)?
+            };
+        }
+        let config =
+            || values::dictionary(&name, value.cast::<PyDict>().map_err(|error| wrong(error.into()))?);
+        let seconds = || duration(&name, value.extract().map_err(wrong)?);
+        builder = match &*name {
+            "commander" => builder.commander(Plugin::at(given!(String))),
+            "producer" => builder.producer(Plugin::at(given!(String))),
+            "commander_config" => builder.commander_config(config()?),
+            "producer_config" => builder.producer_config(config()?),
+            "workers" => builder.workers(given!(usize)),
+            "slots" => builder.slots(given!()),
+            "ordered" => builder.ordered(given!()),
+            "seed" => builder.seed(given!()),
+            "limit" => builder.limit(given!()),
+            "message_capacity" => builder.message_capacity(given!()),
+            "metadata_capacity" => builder.metadata_capacity(given!()),
+            "max_attempts" => builder.max_attempts(given!()),
+            "message_timeout" => builder.message_timeout(seconds()?),
+            "commander_timeout" => builder.commander_timeout(seconds()?),
+            "start_timeout" => builder.start_timeout(seconds()?),
+            "stop_grace" => builder.stop_grace(seconds()?),
+            "pin_workers" => builder.pin_workers(given!()),
+            "dead_letters" => builder.dead_letters(given!(String)),
+            "replay" => builder.source(Source::Replay(given!())),
+            "checkpoint" => builder.source(Source::Resume(checkpoint(given!())?)),
+            "on_failure" => {
+                let choices: BTreeMap<String, String> = given!();
+                choices.iter().try_fold(builder, |builder, (kind, choice)| {
+                    PyResult::Ok(builder.on_failure(self::kind(kind)?, on_failure(choice)?))
+                })?
+            }
+            "on_commander_failure" => {
+                let choices: BTreeMap<String, String> = given!();
+                choices.iter().try_fold(builder, |builder, (kind, choice)| {
+                    PyResult::Ok(
+                        builder.on_commander_failure(self::kind(kind)?, on_commander_failure(choice)?),
+                    )
+                })?
+            }
+            "fork_server" => {
+                let mut command: Vec<String> = given!();
+                let executable = if command.is_empty() { String::new() } else { command.remove(0) };
+                builder.fork_server_command(executable, command)
+            }
+            other => {
+                match other {
+                    "env" => setup.env = given!(),
+                    "working_directory" => setup.working_directory = Some(given!()),
+                    "nice" => setup.nice = Some(given!()),
+                    "memory_limit" => limits.memory_bytes = Some(given!()),
+                    "cpu_limit" => limits.cpu_seconds = Some(given!()),
+                    "open_files_limit" => limits.open_files = Some(given!()),
+                    _ => return Err(PyTypeError::new_err(format!("there is no setting {name:?}"))),
+                }
+                builder
+            }
+        };
+    }
+    Ok(builder.process_setup(setup).worker_limits(limits))
+}
+
+fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("{name} is {seconds}, expected a number of seconds from 0"))
+    })
+}
+
+/// A checkpoint from its JSON text.
+fn checkpoint(text: &str) -> PyResult<Checkpoint> {
+    serde_json::from_str(text)
+        .map_err(|error| PyValueError::new_err(format!("the state is no checkpoint of cobuf: {error}")))
+}
+
+fn kind(name: &str) -> PyResult<ReportKind> {
+    const KINDS: [ReportKind; 4] =
+        [ReportKind::Error, ReportKind::Panic, ReportKind::Crash, ReportKind::Timeout];
+    let known = KINDS.into_iter().find(|kind| kind.to_string() == name);
+    known.ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "there is no failure {name:?}, expected error, panic, crash or timeout"
+        ))
+    })
+}
+
+fn on_failure(choice: &str) -> PyResult<OnFailure> {
+    Ok(match choice {
+        "raise" => OnFailure::Raise,
+        "skip" => OnFailure::Skip,
+        "stop" => OnFailure::Stop,
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "on_failure is {choice:?}, expected raise, skip or stop"
+            )));
+        }
+    })
+}
+
+fn on_commander_failure(choice: &str) -> PyResult<OnCommanderFailure> {
+    Ok(match choice {
+        "restart" => OnCommanderFailure::Restart,
+        "end" => OnCommanderFailure::End,
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "on_commander_failure is {choice:?}, expected restart or end"
+            )));
+        }
+    })
+}

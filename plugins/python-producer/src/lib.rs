@@ -1,0 +1,106 @@
+//! A producer whose code is Python.
+//!
+//! ```text
+//!   Python fork server ── fork ──► worker, an interpreter ── dlopen ──► this plugin
+//!                                    cobuf._worker.Producer  ◄── calls ──┘
+//! ```
+//!
+//! It is not linked with Python: its symbols are those of the interpreter that opens it, so it runs
+//! in the workers of a Python fork server only. `cobuf.Loader` starts one.
+//!
+//! # Configuration
+//! Everything is for `cobuf._worker`, which says what is wrong with it: `object`, the text
+//! `module:name`, or `pickle`, the object's bytes; and `config`, the arguments of the object's
+//! class.
+//!
+//! # Messages
+//! Any dictionary.
+#![deny(unsafe_code)]
+
+mod memory;
+
+use cobuf_plugin_api::prelude::*;
+use cobuf_python_values as values;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+/// The module that does the work.
+const WORKER: &str = "cobuf._worker";
+
+/// The producer.
+#[derive(Debug)]
+pub struct PythonProducer {
+    object: Py<PyAny>,
+}
+
+/// Runs Python code; an exception becomes an error.
+fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
+    Python::attach(|py| body(py).map_err(|error| values::error(py, error)))
+}
+
+/// An array as Python names it: name, element type, shape.
+type Declared = (String, String, Vec<usize>);
+
+impl Producer for PythonProducer {
+    type Config = Dictionary;
+    type Message = Dictionary;
+
+    fn schema(config: &Dictionary) -> Result<Schema> {
+        let declared: Vec<Declared> =
+            python(|py| py.import(WORKER)?.call_method1("arrays", (values::dict(py, config)?,))?.extract())?;
+        let array = |(name, dtype, shape): Declared| {
+            let known = DType::ALL.iter().find(|known| known.name() == dtype);
+            let dtype =
+                *known.with_context(|| format!("array {name:?} has the unknown element type {dtype}"))?;
+            Ok(ArraySpec::new(name, dtype, shape))
+        };
+        Ok(Schema::new(declared.into_iter().map(array).collect::<Result<Vec<_>>>()?)?)
+    }
+
+    fn new(config: Dictionary, context: &WorkerContext) -> Result<Self> {
+        python(|py| {
+            let worker = (context.worker(), context.workers(), context.incarnation());
+            let object =
+                py.import(WORKER)?.getattr("Producer")?.call1((values::dict(py, &config)?, worker))?;
+            Ok(Self { object: object.unbind() })
+        })
+    }
+
+    fn produce(
+        &mut self,
+        message: Dictionary,
+        slot: &mut Slot<'_>,
+        context: &mut ProduceContext<'_>,
+    ) -> Result<()> {
+        let mut arrays = slot.bytes()?;
+        let (rows, metadata): (Option<usize>, Option<Dictionary>) = python(|py| {
+            let views = memory::arrays(py, &mut arrays)?;
+            let job = (context.sequence(), context.seed(), context.attempt());
+            let arguments = (values::dict(py, &message)?, PyList::new(py, &views)?, job);
+            let said = self.object.call_method1(py, "produce", arguments);
+            // What an exception's traceback holds goes with it.
+            let said = said.map_err(|error| values::error(py, error));
+            memory::end(py, &views)?;
+            Ok(said.and_then(|said| {
+                let read = || -> PyResult<_> {
+                    let (rows, metadata): (Option<usize>, Option<Bound<'_, PyDict>>) = said.extract(py)?;
+                    Ok((rows, metadata.map(|dict| values::dictionary("metadata", &dict)).transpose()?))
+                };
+                read().map_err(|error| values::error(py, error))
+            }))
+        })??;
+        rows.map(|rows| slot.set_rows(rows)).transpose()?;
+        metadata.map(|metadata| slot.set_metadata(&metadata)).transpose()?;
+        Ok(())
+    }
+}
+
+impl Drop for PythonProducer {
+    fn drop(&mut self) {
+        if let Err(error) = python(|py| self.object.call_method0(py, "close")) {
+            log::error!("the producer cannot be closed: {error:#}");
+        }
+    }
+}
+
+cobuf_plugin_api::export_producer!(PythonProducer);

@@ -1,0 +1,63 @@
+"""Every test must leave nothing behind: no process, no name in /dev/shm, no run's folder, no descriptor."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def children() -> set[int]:
+    """The processes that descend from this one."""
+    found: set[int] = set()
+    left = [os.getpid()]
+    while left:
+        for task in Path(f"/proc/{left.pop()}/task").glob("*/children"):
+            try:
+                pids = [int(pid) for pid in task.read_text().split()]
+            except OSError:
+                continue
+            found.update(pids)
+            left.extend(pids)
+    return found
+
+
+def names() -> set[str]:
+    """Names of runs in shared memory, and their folders."""
+    folders = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("cobuf-")}
+    return folders | {name for name in os.listdir("/dev/shm") if name.startswith("cobuf-")}
+
+
+def descriptors() -> set[tuple[str, str]]:
+    found = set()
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            found.add((entry, os.readlink(f"/proc/self/fd/{entry}")))
+        except OSError:
+            pass  # That of the listing itself.
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leaks() -> Iterator[None]:
+    """Compares what is there after the test with what was there before."""
+    before = (children(), names(), descriptors())
+    yield
+    gc.collect()
+    left = [now - then for now, then in zip((children(), names(), descriptors()), before, strict=True)]
+    assert left == [set(), set(), set()], f"the test has left behind: {left}"
+
+
+def wait_until(what: str, condition: object, limit: float = 120.0) -> None:
+    """Waits for something that another process does."""
+    deadline = time.monotonic() + limit
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.005)

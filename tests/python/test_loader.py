@@ -1,0 +1,380 @@
+"""The loader: its stream, its promises, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy
+import pytest
+from conftest import REPOSITORY, children, wait_until
+
+import cobuf
+
+
+@cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+def numbers(message, out):
+    out["x"][:] = message
+
+
+def plugin(name):
+    return str(REPOSITORY / "plugins" / name)
+
+
+def loader(commander=range(50), **settings):
+    return cobuf.Loader(commander=commander, producer=numbers, **{"workers": 2, **settings})
+
+
+def values(batches):
+    return [int(batch["x"][0]) for batch in batches]
+
+
+def test_compiled_plugins_give_what_the_command_gives():
+    digits = cobuf.Loader(
+        commander=plugin("index-commander"),
+        commander_config={"length": 1797, "batch_size": 64, "epochs": 1, "shuffle": True},
+        producer=plugin("digits-producer"),
+        producer_config={"batch_size": 64},
+        workers=2,
+    )
+    with digits:
+        assert len(digits) == 29
+        rows = 0
+        for batch in digits:
+            assert set(batch) == {"image", "label"} and batch["image"].dtype == "float32"
+            assert not batch["image"].flags.writeable and batch["image"].flags.aligned
+            rows += len(batch["label"])
+        assert rows == 1797
+
+
+def test_batches_come_in_order_and_as_they_come_all_of_them():
+    with loader() as ordered:
+        assert values(ordered) == list(range(50))
+    with loader(ordered=False) as any_order:
+        assert sorted(values(any_order)) == list(range(50))
+
+
+def generated(count):
+    yield from range(count)
+
+
+class Counting:
+    """A commander with a state."""
+
+    def __init__(self, count):
+        self.next, self.count = 0, count
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.next == self.count:
+            raise StopIteration
+        self.next += 1
+        return self.next - 1
+
+    def state_dict(self):
+        return {"next": self.next}
+
+    def load_state_dict(self, state):
+        self.next = state["next"]
+
+
+COMMANDERS = {
+    "range": (range(200), {}),
+    "list": (list(range(200)), {}),
+    "generator": (generated, {"count": 200}),
+    "stateful": (Counting, {"count": 200}),
+}
+
+
+@pytest.mark.parametrize("kind", COMMANDERS)
+def test_state_is_resumed_exactly_with_another_number_of_workers(kind):
+    commander, config = COMMANDERS[kind]
+    with loader(commander, commander_config=config) as first:
+        before = values(next(first) for _ in range(70))
+        state = json.loads(json.dumps(first.state_dict()))
+    rest = loader(commander, commander_config=config, workers=3)
+    rest.load_state_dict(state)
+    with rest:
+        assert before + values(rest) == list(range(200))
+
+
+def test_killed_processes_cost_no_batch_and_repeat_none():
+    with loader(range(300), ordered=True) as killed:
+        seen = []
+        for batch in killed:
+            seen.append(int(batch["x"][0]))
+            if len(seen) in (50, 150):
+                fork_server = killed.statistics()["fork_server"]
+                victims = [pid for pid in killed.statistics()["processes"] if pid != fork_server]
+                os.kill(victims[-1], signal.SIGKILL)
+        assert seen == list(range(300))
+        assert killed.statistics()["worker_restarts"] >= 1
+
+
+def test_killed_fork_server_costs_no_batch():
+    with loader(range(300)) as killed:
+        seen = values(next(killed) for _ in range(50))
+        os.kill(killed.statistics()["fork_server"], signal.SIGKILL)
+        assert seen + values(killed) == list(range(300))
+        assert killed.statistics()["fork_server_restarts"] == 1
+
+
+def test_arrays_outlive_batch_and_loader():
+    with loader() as closed:
+        kept = [batch["x"] for batch, _ in zip(closed, range(3), strict=False)]
+    del closed
+    assert [array.tolist() for array in kept] == [[n, n] for n in range(3)]
+    with pytest.raises(ValueError):
+        kept[0][0] = 1
+
+
+def test_copies_hold_no_slot():
+    with loader(slots=2) as few:
+        copies = [batch.copy() for batch in few]
+    assert [int(copy["x"][0]) for copy in copies] == list(range(50))
+    copies[0]["x"][0] = 1
+
+
+def test_number_of_workers_changes_during_a_run():
+    with loader(range(400), workers=1) as changed:
+        seen = values(next(changed) for _ in range(100))
+        changed.set_workers(3)
+        assert changed.workers == 3
+        assert seen + values(changed) == list(range(400))
+
+
+def test_messages_may_be_any_object():
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+    def total(message):
+        path, items = message
+        return numpy.array([len(path), sum(items)])
+
+    messages = [("a" * n, frozenset(range(n))) for n in range(5)]
+    with cobuf.Loader(commander=messages, producer=total, workers=1) as objects:
+        got = [(batch["x"].tolist(), batch.message) for batch in objects]
+    assert got == [([n, sum(range(n))], messages[n]) for n in range(5)]
+
+
+def test_skipped_failures_are_left_out():
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+    def odd_ones_fail(message, out):
+        if message % 2:
+            raise ValueError("odd")
+        out["x"][:] = message
+
+    with cobuf.Loader(
+        commander=range(10), producer=odd_ones_fail, workers=2, on_failure={"error": "skip"}
+    ) as skipping:
+        assert values(skipping) == [0, 2, 4, 6, 8]
+        assert skipping.statistics()["skipped"] == 5
+
+
+def test_loop_goes_on_after_an_error():
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+    def one_fails(message, out):
+        if message == 1:
+            raise ValueError("this one")
+        out["x"][:] = message
+
+    with cobuf.Loader(commander=range(4), producer=one_fails, workers=1) as failing:
+        assert int(next(failing)["x"][0]) == 0
+        with pytest.raises(cobuf.BatchError, match="this one"):
+            next(failing)
+        assert values(failing) == [2, 3]
+
+
+def test_failing_commander_ends_the_stream_after_its_messages():
+    def failing():
+        yield from range(3)
+        raise LookupError("no more slides")
+
+    with loader(failing) as ended:
+        assert values(next(ended) for _ in range(3)) == [0, 1, 2]
+        with pytest.raises(cobuf.StreamError, match="LookupError: no more slides"):
+            next(ended)
+
+
+def test_wrong_settings_are_named():
+    for settings, expected in [
+        ({"workers": 0}, "the setting workers is 0, expected 1 to 1024"),
+        ({"message_timeout": -1.0}, "message_timeout is -1, expected a number of seconds from 0"),
+        ({"workers": "two"}, "workers is 'two'"),
+        ({"on_failure": {"error": "ignore"}}, "on_failure is \"ignore\", expected raise, skip or stop"),
+        ({"producer_config": {"x": {1, 2}}}, 'producer_config["config"]["x"] is an object of type set'),
+    ]:
+        with pytest.raises((RuntimeError, TypeError, ValueError)) as error:
+            loader(**settings).start()
+        assert expected in str(error.value)
+
+
+def test_loader_that_cannot_be_pickled_says_so():
+    with pytest.raises(TypeError, match="make it in the process that reads it"):
+        pickle.dumps(loader())
+
+
+def test_close_is_idempotent_and_a_closed_loader_says_so():
+    closed = loader().start()
+    closed.close()
+    closed.close()
+    with pytest.raises(RuntimeError, match="the loader is closed"):
+        closed.statistics()
+
+
+def test_dropped_loader_ends_its_processes():
+    dropped = loader().start()
+    next(dropped)
+    del dropped
+    assert children() == set()
+
+
+def test_exception_in_the_loop_ends_the_processes():
+    with pytest.raises(ZeroDivisionError), loader() as broken:
+        for _ in broken:
+            raise ZeroDivisionError
+    assert children() == set()
+
+
+def test_forked_copy_is_inert():
+    with loader(range(100)) as forked:
+        seen = values(next(forked) for _ in range(10))
+        child = os.fork()
+        if child == 0:
+            try:
+                next(forked)
+            except cobuf.StreamError:
+                forked.close()
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert seen + values(forked) == list(range(100))
+
+
+def run_script(text, **options):
+    """Starts a Python script in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        **options,
+    )
+
+
+MAIN = """
+    import sys, time, cobuf
+
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+    def make(message, out):
+        while message == 5 and "hang" in sys.argv:
+            time.sleep(1)
+        out["x"][:] = message
+
+    class Stuck:
+        arrays = {"x": cobuf.Array("int64", (1,))}
+        def produce(self, message, out):
+            while message == 5:
+                time.sleep(1000)
+            out["x"][:] = message
+"""
+
+
+def test_producer_of_the_main_script_works_and_an_exit_without_close_leaves_nothing():
+    script = run_script(
+        MAIN
+        + """
+    loader = cobuf.Loader(commander=range(1000), producer=make, workers=2)
+    print(sum(int(next(loader)["x"][0]) for _ in range(10)), loader.statistics()["fork_server"])
+    """
+    )
+    out, err = script.communicate(timeout=120)
+    assert script.returncode == 0, err
+    total, fork_server = map(int, out.split())
+    assert total == 45 and not os.path.exists(f"/proc/{fork_server}")
+
+
+def test_ctrl_c_ends_a_wait_for_hung_workers_at_once():
+    script = run_script(
+        MAIN
+        + """
+    with cobuf.Loader(commander=range(1000), producer=Stuck, workers=1, stop_grace=0.1) as loader:
+        for batch in loader:
+            print(batch.sequence, flush=True)
+    """
+    )
+    assert [script.stdout.readline() for _ in range(5)] == [f"{n}\n" for n in range(5)]
+    script.send_signal(signal.SIGINT)
+    _, err = script.communicate(timeout=120)
+    assert "KeyboardInterrupt" in err and err.count("Traceback") == 1, err
+    assert script.returncode == -signal.SIGINT
+
+
+def test_interrupted_start_leaves_nothing():
+    script = run_script(
+        """
+    import time, sys, cobuf
+
+    class Slow:
+        arrays = {"x": cobuf.Array("int64", (1,))}
+        def __init__(self):
+            print("starting", file=sys.stderr, flush=True)
+            time.sleep(1000)
+        def produce(self, message): ...
+
+    cobuf.Loader(commander=range(3), producer=Slow, workers=1, stop_grace=0.1).start()
+    """
+    )
+    assert script.stderr.readline() == "starting\n"
+    script.send_signal(signal.SIGINT)
+    _, err = script.communicate(timeout=120)
+    assert "KeyboardInterrupt" in err, err
+
+
+def test_killed_application_takes_its_processes_with_it():
+    script = run_script(
+        MAIN
+        + """
+    loader = cobuf.Loader(commander=range(1000), producer=make, workers=2)
+    next(loader)
+    print(*loader.statistics()["processes"], flush=True)
+    time.sleep(1000)
+    """
+    )
+    pids = [int(pid) for pid in script.stdout.readline().split()]
+    assert len(pids) == 4
+    script.kill()
+    script.communicate(timeout=120)
+    wait_until("all processes end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def test_waiting_lets_other_threads_run():
+    import threading
+
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+    def slow(message, out):
+        time.sleep(0.5)
+        out["x"][:] = message
+
+    counted = 0
+    stop = threading.Event()
+
+    def count():
+        nonlocal counted
+        while not stop.is_set():
+            counted += 1
+
+    with cobuf.Loader(commander=range(1), producer=slow, workers=1) as waiting:
+        thread = threading.Thread(target=count)
+        thread.start()
+        next(waiting)
+        stop.set()
+        thread.join()
+    assert counted > 1000
