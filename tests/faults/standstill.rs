@@ -38,8 +38,8 @@ fn all_of(run: &Child) -> Vec<Process> {
 /// Has the whole run stand still for this long.
 fn pause(run: &Child, lasts: Duration) {
     // The host last, so that it does not see the others stand still; first it goes on.
-    let stopped = all_of(run);
-    stopped.iter().for_each(Process::freeze);
+    let mut stopped = all_of(run);
+    stopped.retain(Process::freeze_unless_it_ends);
     // Time itself is what is tested.
     thread::sleep(lasts);
     stopped.iter().rev().for_each(Process::thaw);

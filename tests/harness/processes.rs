@@ -112,6 +112,18 @@ impl Process {
         self.wait_for_state("frozen", 'T');
     }
 
+    /// As [`freeze`](Self::freeze), for a process that may be about to end; whether it has not.
+    pub(crate) fn freeze_unless_it_ends(&self) -> bool {
+        let mut ended = kill_process(pid(self.pid), Signal::STOP).is_err();
+        super::wait_until(&format!("{} is frozen or has ended", self.name), || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+            let state = stat.rsplit_once(')').and_then(|(_, tail)| tail.trim_start().chars().next());
+            ended |= matches!(state, None | Some('Z' | 'X'));
+            ended || state == Some('T')
+        });
+        !ended
+    }
+
     /// Waits until a signal has stopped it.
     pub(crate) fn wait_until_stopped(&self) {
         self.wait_for_state("stopped", 'T');

@@ -208,11 +208,57 @@ def test_wrong_settings_are_named():
         ({"message_timeout": -1.0}, "message_timeout is -1, expected a number of seconds from 0"),
         ({"workers": "two"}, "workers is 'two'"),
         ({"on_failure": {"error": "ignore"}}, "on_failure is \"ignore\", expected raise, skip or stop"),
-        ({"producer_config": {"x": {1, 2}}}, 'producer_config["config"]["x"] is an object of type set'),
+        ({"producer_config": {"x": {1, 2}}}, 'producer_config["x"] is an object of type set'),
     ]:
         with pytest.raises((RuntimeError, TypeError, ValueError)) as error:
             loader(**settings).start()
         assert expected in str(error.value)
+
+
+def adding(number):
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+    def add(message, out):
+        out["x"][:] = message + number
+
+    return add
+
+
+def test_edited_code_is_swapped_in_at_an_exact_batch_and_rolled_back():
+    with cobuf.Loader(commander=range(600), producer=adding(0), workers=2) as swapped:
+        seen = values(next(swapped) for _ in range(100))
+        first = swapped.swap_producer(adding(1000))
+        seen += values(next(swapped) for _ in range(200))
+        second = swapped.roll_back()
+        seen += values(swapped)
+    assert 100 <= first <= second
+    assert seen == [n + 1000 * (first <= n < second) for n in range(600)]
+
+
+def test_swap_of_code_that_fails_leaves_the_old_code():
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+    def broken(message, out):
+        raise ValueError("not ready")
+
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (3,))})
+    def other_arrays(message, out): ...
+
+    with cobuf.Loader(commander=range(300), producer=adding(0), workers=2) as kept:
+        seen = values(next(kept) for _ in range(100))
+        for producer, expected in [(broken, "not ready"), (other_arrays, '"x" is i64 (3,), expected i64 (2,)')]:
+            with pytest.raises(RuntimeError) as error:
+                kept.swap_producer(producer)
+            assert expected in str(error.value)
+        assert seen + values(kept) == list(range(300))
+
+
+def test_state_is_resumed_in_another_process_whose_code_has_other_bytes():
+    with loader(range(100)) as first:
+        before = values(next(first) for _ in range(40))
+        state = first.state_dict()
+    rest = cobuf.Loader(commander=range(100), producer=adding(0), workers=1)
+    rest.load_state_dict(state)
+    with rest:
+        assert before + values(rest) == list(range(100))
 
 
 def test_loader_that_cannot_be_pickled_says_so():

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cobuf_host::{self as host, Batches, Next, Plugin, StreamError};
+use cobuf_host::{self as host, Batches, Next, PluginKind, StreamError};
 use cobuf_python_values as values;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -114,10 +114,21 @@ impl Host {
         self.running()?.set_workers(workers).map_err(|error| failed(&error))
     }
 
-    /// Replaces the producer by the plugin at this path; the first batch of the new one.
-    fn swap_producer(&self, py: Python<'_>, path: &str) -> PyResult<u64> {
+    /// Replaces a plugin; the first batch of the new one.
+    fn swap(&self, py: Python<'_>, kind: &str, plugin: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let (host, plugin) = (self.running()?, settings::plugin(kind, plugin)?);
+        let swap = || match kind {
+            "commander" => host.swap_commander(&plugin),
+            _ => host.swap_producer(&plugin),
+        };
+        py.detach(swap).map_err(|error| failed(&error))
+    }
+
+    /// Brings the plugin before the last swap back.
+    fn roll_back(&self, py: Python<'_>, kind: &str) -> PyResult<u64> {
         let host = self.running()?;
-        py.detach(|| host.swap_producer(&Plugin::at(path))).map_err(|error| failed(&error))
+        let kind = if kind == "commander" { PluginKind::Commander } else { PluginKind::Producer };
+        py.detach(|| host.roll_back(kind)).map_err(|error| failed(&error))
     }
 
     /// What was delivered so far, as JSON.

@@ -38,8 +38,8 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             || values::dictionary(&name, value.cast::<PyDict>().map_err(|error| wrong(error.into()))?);
         let seconds = || duration(&name, value.extract().map_err(wrong)?);
         builder = match &*name {
-            "commander" => builder.commander(Plugin::at(given!(String))),
-            "producer" => builder.producer(Plugin::at(given!(String))),
+            "commander" => builder.commander(plugin(&name, &value)?),
+            "producer" => builder.producer(plugin(&name, &value)?),
             "commander_config" => builder.commander_config(config()?),
             "producer_config" => builder.producer_config(config()?),
             "workers" => builder.workers(given!(usize)),
@@ -92,6 +92,15 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
         };
     }
     Ok(builder.process_setup(setup).worker_limits(limits))
+}
+
+/// A plugin: a path or name, or a pair of a file and the code for it.
+pub(crate) fn plugin(what: &str, given: &Bound<'_, PyAny>) -> PyResult<Plugin> {
+    let Ok((file, code)) = given.extract::<(String, Bound<'_, PyDict>)>() else {
+        return Ok(Plugin::at(given.extract::<String>()?));
+    };
+    let code = values::dictionary(what, &code)?;
+    Plugin::with_code(file, &code).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn duration(name: &str, seconds: f64) -> PyResult<Duration> {

@@ -13,7 +13,7 @@
 //! Until the cut the old plugin is not touched. If a step before it fails, the old plugin goes on,
 //! and the caller is told why.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 
 use cobuf_plugin_api::PluginKind;
@@ -28,8 +28,8 @@ pub(crate) struct Swaps {
     /// How many were asked for.
     count: u32,
     /// The run's copies of the plugins before.
-    commander: Option<PathBuf>,
-    producer: Option<PathBuf>,
+    commander: Option<Plugin>,
+    producer: Option<Plugin>,
 }
 
 impl Swaps {
@@ -45,7 +45,7 @@ impl Swaps {
         folder: &Path,
         mailbox: &Mailbox,
     ) -> Result<u64, SwapError> {
-        let before = self.before(kind).clone().map(Plugin::File);
+        let before = self.before(kind).clone();
         let plugin = plugin.cloned().or(before).ok_or(SwapError::NothingBefore { kind })?;
         if let Plugin::Package(folder) = plugin {
             return Err(SwapError::NotBuilt { folder });
@@ -58,11 +58,11 @@ impl Swaps {
         mailbox.send(Wish::Swap(Box::new(SwapWish { kind, plugin, answer })));
         // Dropped without an answer if the run ends.
         let Swapped { first, before } = answered.recv().unwrap_or(Err(SwapError::Ended))?;
-        *self.before(kind) = Some(before);
+        *self.before(kind) = before;
         Ok(first)
     }
 
-    fn before(&mut self, kind: PluginKind) -> &mut Option<PathBuf> {
+    fn before(&mut self, kind: PluginKind) -> &mut Option<Plugin> {
         match kind {
             PluginKind::Commander => &mut self.commander,
             PluginKind::Producer => &mut self.producer,

@@ -28,6 +28,8 @@ pub(crate) struct PluginPlan {
     /// The run's own copy of the plugin's file.
     #[serde(with = "crate::path_bytes")]
     pub(crate) library: PathBuf,
+    /// Code that is not in the file: an encoded dictionary; usually empty.
+    pub(crate) code: Vec<u8>,
     /// In the host only.
     #[serde(skip)]
     pub(crate) kept: Option<Arc<Kept>>,
@@ -97,6 +99,7 @@ mod tests {
             interface: Interface::Rust,
             origin: PathBuf::new(),
             library: library.clone(),
+            code: Vec::new(),
             kept,
         };
         plan.restore().unwrap();

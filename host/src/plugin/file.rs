@@ -27,6 +27,8 @@ pub(crate) struct PluginFile {
     /// The path that it was read from.
     pub(crate) path: PathBuf,
     pub(crate) manifest: ManifestInfo,
+    /// Code that is not in the file, encoded; usually empty.
+    pub(super) code: Vec<u8>,
     bytes: Vec<u8>,
     hash: u128,
 }
@@ -36,20 +38,20 @@ impl PluginFile {
     pub(super) fn read(path: PathBuf, kind: Option<PluginKind>) -> Result<Self, PluginError> {
         let (bytes, hash) = read_settled(&path)?;
         let manifest = check::check(&path, &bytes, kind)?;
-        Ok(Self { path, manifest, bytes, hash })
+        Ok(Self { path, manifest, code: Vec::new(), bytes, hash })
     }
 
     /// Writes the bytes into `folder`, under a unique name, for the processes of a run to load. The
     /// file that they came from may then be rebuilt or removed. Two copies of the same bytes have
     /// different `number`s, so that each can be removed on its own.
     pub(crate) fn plan(self, folder: &Path, number: u32) -> std::io::Result<PluginPlan> {
-        let Self { path: origin, manifest, bytes, hash } = self;
+        let Self { path: origin, manifest, code, bytes, hash } = self;
         let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
         ulimit::check_file_size(bytes.len() as u64)?;
         let kept = Some(Kept::new(copy::write(&library, &bytes)?));
         let (interface, name, version) =
             (Interface::of(&manifest.api_version), manifest.name, manifest.version);
-        Ok(PluginPlan { name, version, interface, origin, library, kept })
+        Ok(PluginPlan { name, version, interface, origin, library, code, kept })
     }
 }
 

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use cobuf_plugin_api::PluginKind;
+use cobuf_plugin_api::codec::{self, CodecError};
 use cobuf_plugin_api::manifest::ManifestInfo;
+use serde::Serialize;
 
 #[cfg(feature = "build")]
 use super::build::build;
+use super::copy::PluginPlan;
 use super::error::PluginError;
 use super::file::PluginFile;
 use super::find::{self, plugin_path};
@@ -36,6 +39,14 @@ pub enum Plugin {
     /// The name in the manifest of a plugin that is already built. It means the first plugin of
     /// this name in the folders of `COBUF_PLUGIN_PATH`.
     Named(String),
+    /// A file whose plugin runs code that is not in it, such as a script, see
+    /// [`with_code`](Self::with_code).
+    Coded {
+        /// The `.so` file.
+        file: PathBuf,
+        /// The encoded code.
+        code: Vec<u8>,
+    },
 }
 
 impl Plugin {
@@ -70,6 +81,16 @@ impl Plugin {
         Self::Package(folder.into())
     }
 
+    /// The plugin in this file, with code for it that is not in the file: a dictionary, which the
+    /// plugin gets as the entry `code` of its configuration. A swap brings other code with the same
+    /// configuration. The code is no part of what a checkpoint compares.
+    ///
+    /// # Errors
+    /// [`CodecError`] if the code is no dictionary, or cannot be encoded.
+    pub fn with_code(file: impl Into<PathBuf>, code: &impl Serialize) -> Result<Self, CodecError> {
+        Ok(Self::Coded { file: file.into(), code: codec::encode("the code", code)? })
+    }
+
     /// The plugin of this name.
     pub fn named(name: impl Into<String>) -> Self {
         Self::Named(name.into())
@@ -78,7 +99,7 @@ impl Plugin {
     /// The path or the name, as it was given.
     pub fn path(&self) -> &Path {
         match self {
-            Self::File(path) | Self::Package(path) => path,
+            Self::File(path) | Self::Package(path) | Self::Coded { file: path, .. } => path,
             Self::Named(name) => Path::new(name),
         }
     }
@@ -109,9 +130,17 @@ impl Plugin {
 
     fn find(&self, cancel: Option<&Cancel>) -> Result<Self, PluginError> {
         match self {
-            Self::File(_) => Ok(self.clone()),
+            Self::File(_) | Self::Coded { .. } => Ok(self.clone()),
             Self::Package(folder) => build(folder, cancel).map(Self::File),
             Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
+        }
+    }
+
+    /// The run's copy of a plugin, with its code.
+    pub(crate) fn copy_of(plan: &PluginPlan) -> Self {
+        match &plan.code[..] {
+            [] => Self::File(plan.library.clone()),
+            code => Self::Coded { file: plan.library.clone(), code: code.to_vec() },
         }
     }
 
@@ -121,7 +150,13 @@ impl Plugin {
         kind: Option<PluginKind>,
         cancel: Option<&Cancel>,
     ) -> Result<PluginFile, PluginError> {
-        PluginFile::read(self.find(cancel)?.path().to_owned(), kind)
+        let (path, code) = match self.find(cancel)? {
+            Self::Coded { file, code } => (file, code),
+            other => (other.path().to_owned(), Vec::new()),
+        };
+        let mut file = PluginFile::read(path, kind)?;
+        file.code = code;
+        Ok(file)
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use abi_stable::std_types::RStr;
 use cobuf_plugin_api::abi::LogSink;
-use cobuf_plugin_api::{PluginKind, Report, StopFlag};
+use cobuf_plugin_api::codec::{self, CodecError};
+use cobuf_plugin_api::{Dictionary, PluginKind, Report, StopFlag, Value};
 
 use super::{strays, system};
 use crate::limits::MAX_LOG_BYTES;
@@ -54,8 +55,21 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
-    let config = plan.config(role.kind()).to_vec();
+    let config = with_code(plan.config(role.kind()), &plugin.code)?;
     Ok(Child { plan, plugin, config, logging })
+}
+
+/// A configuration with the plugin's code as the entry `code`.
+fn with_code(config: &[u8], code: &[u8]) -> Result<Vec<u8>, SetupFailure> {
+    if code.is_empty() {
+        return Ok(config.to_vec());
+    }
+    let merged = || -> Result<Vec<u8>, CodecError> {
+        let config: Dictionary = codec::decode("the configuration", config)?;
+        let code: Dictionary = codec::decode("the code", code)?;
+        codec::encode("the configuration", &config.with("code", Value::Dictionary(code)))
+    };
+    merged().map_err(|error| SetupFailure::Init(format!("the plugin's code cannot be read: {error}")))
 }
 
 /// The limits that apply only to workers and their rehearsals.

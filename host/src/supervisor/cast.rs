@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::run::Run;
+use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
 use crate::protocol::plan::ProducerPlan;
 
@@ -47,14 +48,14 @@ impl Cast {
     }
 
     /// The producer that was brought in has taken the place of that of the old crew; gives the old
-    /// one's file.
-    pub(super) fn cut(&mut self, run: &Run, old: usize) -> PathBuf {
+    /// one.
+    pub(super) fn cut(&mut self, run: &Run, old: usize) -> Option<Plugin> {
         if let Some(relic) = self.relic.take() {
             // No process runs it any more. It has stayed until now for a roll-back, and for the
             // names in the stacks of its dead.
             remove(&relic.plugin.library);
         }
-        run.plan.producer(old).map(|plugin| plugin.library.clone()).unwrap_or_default()
+        run.plan.producer(old).map(Plugin::copy_of)
     }
 
     /// The next commander is started with the new plugin.
@@ -71,13 +72,13 @@ impl Cast {
         }
     }
 
-    /// The new commander has taken the old one's place; gives the old one's file.
-    pub(super) fn relieved(&mut self) -> PathBuf {
-        let before = self.relieved.take().map(|old| old.library).unwrap_or_default();
-        if let Some(relic) = self.commander_before.replace(before.clone()) {
+    /// The new commander has taken the old one's place; gives the old one.
+    pub(super) fn relieved(&mut self) -> Option<Plugin> {
+        let before = self.relieved.take()?;
+        if let Some(relic) = self.commander_before.replace(before.library.clone()) {
             remove(&relic);
         }
-        before
+        Some(Plugin::copy_of(&before))
     }
 
     /// The plugin is not taken, and its copy not needed.

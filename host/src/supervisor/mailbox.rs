@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::swap_error::SwapError;
 use crate::own;
+use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
 
 /// A request of the application to a running host.
@@ -42,7 +42,7 @@ pub(crate) struct Swapped {
     /// The first message that is the new plugin's.
     pub(crate) first: u64,
     /// The run's copy of the plugin before. It stays until the next swap of this kind.
-    pub(crate) before: PathBuf,
+    pub(crate) before: Option<Plugin>,
 }
 
 /// A queue of wishes, with a descriptor that is readable while there are any.

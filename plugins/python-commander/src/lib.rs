@@ -4,7 +4,7 @@
 //! in the processes of a Python fork server only. `cobuf.Loader` starts one.
 //!
 //! # Configuration
-//! As the producer's: `object` or `pickle`, and `config`; all for `cobuf._worker`.
+//! As the producer's: the entry `code`, and the arguments.
 //!
 //! # Messages
 //! The dictionaries that the Python code gives.

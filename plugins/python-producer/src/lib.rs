@@ -9,9 +9,9 @@
 //! in the workers of a Python fork server only. `cobuf.Loader` starts one.
 //!
 //! # Configuration
-//! Everything is for `cobuf._worker`, which says what is wrong with it: `object`, the text
-//! `module:name`, or `pickle`, the object's bytes; and `config`, the arguments of the object's
-//! class.
+//! The entry `code` comes from the host, see `cobuf_host::Plugin::with_code`: `object`, the text
+//! `module:name`, or `pickle`, the object's bytes. All other entries are the arguments of the
+//! object's class. `cobuf._worker` says what is wrong with them.
 //!
 //! # Messages
 //! Any dictionary.

@@ -84,14 +84,13 @@ class Loader:
         pin_workers: bool | None = None,
         preload: Sequence[str] = ("numpy",),
     ) -> None:
-        commander, commander_config = _plugin("commander", commander, commander_config)
-        producer, producer_config = _plugin("producer", producer, producer_config)
-        is_python = any(str(_PACKAGE) in path for path in (commander, producer))
+        commander, producer = _plugin("commander", commander), _plugin("producer", producer)
+        is_python = isinstance(commander, tuple) or isinstance(producer, tuple)
         self._settings: dict[str, Any] = {
             "commander": commander,
             "producer": producer,
-            "commander_config": commander_config,
-            "producer_config": producer_config,
+            "commander_config": dict(commander_config or {}),
+            "producer_config": dict(producer_config or {}),
             "workers": workers,
             "slots": slots,
             "ordered": ordered,
@@ -117,6 +116,7 @@ class Loader:
             "pin_workers": pin_workers,
             "fork_server": _python_fork_server(preload) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
+        self._is_python = is_python
         self._host: _native.Host | None = None
         self._closed = False
         self._finalizer: weakref.finalize[[_native.Host], Loader] | None = None
@@ -193,6 +193,29 @@ class Loader:
         """Changes the number of workers, 1 to 1024, during the run."""
         self._running().set_workers(workers)
 
+    def swap_producer(self, producer: Any) -> int:
+        """Replaces the producer during the run, with the same configuration and arrays, and gives the
+        number of the first batch that the new one makes. If it cannot be taken, the old one goes on,
+        and `RuntimeError` says why."""
+        return self._swap("producer", producer)
+
+    def swap_commander(self, commander: Any) -> int:
+        """Replaces the commander during the run; gives the number of its first message."""
+        return self._swap("commander", commander)
+
+    def roll_back(self, kind: str = "producer") -> int:
+        """Brings the producer or commander before the last swap back."""
+        return self._running().roll_back(kind)
+
+    def _swap(self, kind: str, it: Any) -> int:
+        plugin = _plugin(kind, it)
+        if isinstance(plugin, tuple) and not self._is_python:
+            raise RuntimeError(
+                f"the {kind} is Python code, and the loader was started with compiled plugins only: its "
+                "processes are no Python interpreters"
+            )
+        return self._running().swap(kind, plugin)
+
     def statistics(self) -> dict[str, Any]:
         """Numbers of the run: batches, errors, restarts, times, processes, and what limits it."""
         return self._running().statistics()
@@ -220,15 +243,14 @@ class Loader:
         )
 
 
-def _plugin(kind: str, it: Any, config: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """A plugin's file, and its configuration."""
-    arguments = dict(config or {})
+def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
+    """A compiled plugin's path or name; or the plugin for Python code, and the code."""
     if isinstance(it, os.PathLike) or isinstance(it, str) and ":" not in it:
-        return os.fspath(it), arguments
+        return os.fspath(it)
     library = str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
     if isinstance(it, str):
-        return library, {"object": it, "config": arguments}
-    return library, {"pickle": _pickled(kind, it), "sources": _sources(it), "config": arguments}
+        return library, {"object": it}
+    return library, {"pickle": _pickled(kind, it), "sources": _sources(it)}
 
 
 def _pickled(kind: str, it: Any) -> bytes:

@@ -22,18 +22,20 @@ from cobuf._arrays import declared
 from cobuf._producer import Context, Out
 
 
-def _object(config: dict[str, Any]) -> Any:
-    """The object that a configuration names."""
-    if "pickle" in config:
-        linecache_of(config.get("sources") or {})
-        return pickle.loads(config["pickle"])
-    module, _, name = str(config.get("object", "")).rpartition(":")
+def _object(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The object of a configuration's code, and the arguments in the rest of it."""
+    arguments = dict(config)
+    code = arguments.pop("code", {})
+    if "pickle" in code:
+        linecache_of(code.get("sources") or {})
+        return pickle.loads(code["pickle"]), arguments
+    module, _, name = str(code.get("object", "")).rpartition(":")
     if not module or not name:
-        raise ValueError(f"the object is {config.get('object')!r}, expected module:name or file.py:name")
+        raise ValueError(f"the object is {code.get('object')!r}, expected module:name or file.py:name")
     loaded: Any = _from_file(module) if module.endswith(".py") else importlib.import_module(module)
     for part in name.split("."):
         loaded = getattr(loaded, part)
-    return loaded
+    return loaded, arguments
 
 
 def _from_file(path: str) -> Any:
@@ -49,10 +51,10 @@ def linecache_of(sources: dict[str, str]) -> None:
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
-def _arrays_of(it: Any, config: dict[str, Any]) -> dict[str, Any]:
+def _arrays_of(it: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     arrays = getattr(it, "arrays", None)
     if callable(arrays):
-        arrays = arrays(**(config.get("config") or {}))
+        arrays = arrays(**arguments)
     if not isinstance(arrays, dict) or not arrays:
         raise TypeError(
             f"the producer {it!r} declares no arrays: give it an attribute `arrays`, a dictionary of "
@@ -63,19 +65,19 @@ def _arrays_of(it: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
     """The arrays that the producer declares."""
-    return declared(_arrays_of(_object(config), config))
+    return declared(_arrays_of(*_object(config)))
 
 
 class Producer:
     """The producer of one worker."""
 
     def __init__(self, config: dict[str, Any], worker: tuple[int, int, int]) -> None:
-        it = _object(config)
-        self._arrays = [(name, dtype) for name, dtype, _ in declared(_arrays_of(it, config))]
+        it, arguments = _object(config)
+        self._arrays = [(name, dtype) for name, dtype, _ in declared(_arrays_of(it, arguments))]
         self._worker = worker[0]
         self._process = os.getpid()
         if isinstance(it, type):
-            it = it(**(config.get("config") or {}))
+            it = it(**arguments)
         self._it = it
         self._function = it.produce if hasattr(it, "produce") else it
         self._arguments = _positional(self._function)
@@ -187,9 +189,9 @@ class Commander:
     """The commander: any iterable, or anything with lengths and indices."""
 
     def __init__(self, config: dict[str, Any], seed: int, sequence: int) -> None:
-        it = _object(config)
+        it, arguments = _object(config)
         if isinstance(it, type) or inspect.isgeneratorfunction(it) or inspect.isfunction(it):
-            it = it(**(config.get("config") or {}))
+            it = it(**arguments)
         self._it = it
         # A sequence can be read at any place.
         self._indexed = hasattr(it, "__getitem__") and hasattr(it, "__len__") and not isinstance(it, dict)

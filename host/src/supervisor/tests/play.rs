@@ -80,7 +80,15 @@ pub(super) fn care() -> Care {
 fn plugin(name: &str) -> PluginPlan {
     let (name, version) = (name.to_owned(), "1".to_owned());
     let path = PathBuf::from(format!("/nowhere/lib{name}.so"));
-    PluginPlan { name, version, interface: Interface::Rust, origin: path.clone(), library: path, kept: None }
+    PluginPlan {
+        name,
+        version,
+        interface: Interface::Rust,
+        origin: path.clone(),
+        library: path,
+        code: Vec::new(),
+        kept: None,
+    }
 }
 
 /// A run whose processes the test plays.
