@@ -14,8 +14,12 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 PACKAGE = FOLDER / "python" / "cobuf"
-PROGRAMS = {"cobuf": "bin/cobuf", "libpython_producer.so": "plugins/libpython_producer.so"}
-PROGRAMS["libpython_commander.so"] = "plugins/libpython_commander.so"
+PACKAGES = ["cobuf", "python-producer", "python-commander"]
+PROGRAMS = {
+    "cobuf": "bin/cobuf",
+    "libpython_producer.so": "plugins/libpython_producer.so",
+    "libpython_commander.so": "plugins/libpython_commander.so",
+}
 EXTENSION = {"lib_native.so": "_native.abi3.so"}
 
 
@@ -38,14 +42,10 @@ def build(packages: list[str], files: dict[str, str], profile: list[str]) -> Non
         new.replace(place)
 
 
-def programs(profile: list[str]) -> None:
-    build(["cobuf", "python-producer", "python-commander"], PROGRAMS, profile)
-
-
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):  # type: ignore[no-untyped-def]
     import maturin
 
-    programs(["--release"])
+    build(PACKAGES, PROGRAMS, ["--release"])
     return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
 
 
@@ -69,5 +69,4 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None): 
 
 if __name__ == "__main__":
     chosen = [] if "--debug" in sys.argv else ["--release"]
-    programs(chosen)
-    build(["cobuf-python"], EXTENSION, chosen)
+    build([*PACKAGES, "cobuf-python"], PROGRAMS | EXTENSION, chosen)

@@ -123,12 +123,14 @@ fn integer(place: &str, integer: &Bound<'_, PyInt>) -> PyResult<Value> {
 
 /// An exception as an error: its type and text with the place that raised it, then the traceback.
 pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
+    // With its traceback, which the exception itself lacks before Python 3.12.
+    let exception = error.into_value(py);
     let text = || -> PyResult<(String, String)> {
-        py.import("cobuf._worker")?.call_method1("explain", (error.value(py),))?.extract()
+        py.import("cobuf._worker")?.call_method1("explain", (&exception,))?.extract()
     };
     match text() {
         Ok((short, traceback)) => anyhow::anyhow!(traceback).context(short),
         // Without the package's own code, the exception alone.
-        Err(_) => anyhow::anyhow!("{error}"),
+        Err(_) => anyhow::anyhow!("{exception}"),
     }
 }
