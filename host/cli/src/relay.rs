@@ -21,7 +21,8 @@ const LONGEST: u64 = 8 * 1024;
 /// a plugin has started.
 const PATIENCE: Duration = Duration::from_millis(600);
 
-/// The pipe and its reader. Dropped after the host, it waits until all lines were handed on.
+/// The pipe and its reader. Dropped after the host has stopped, it waits until all lines were handed
+/// on.
 #[derive(Debug)]
 pub struct Relay {
     writing: Option<PipeWriter>,

@@ -52,7 +52,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(path) = &args.replay {
         builder = builder.source(Source::Replay(path.clone()));
     }
-    // Dropped after the host, when all that plugins have printed is in it.
     let relay = Relay::to_terminal();
     if let Some(output) = relay.as_ref().map(Relay::output).transpose()?.flatten() {
         builder = builder.plugin_output(output);
@@ -88,6 +87,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         host.stop();
         Ok((report, unwritten))
     })?;
+    // No plugin prints any more: what they have printed stands above the summary.
+    drop(relay);
     let told = if args.json() {
         report_on_stdout(&serde_json::to_string(&report)?)
     } else {
