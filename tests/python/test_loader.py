@@ -413,6 +413,34 @@ def test_killed_application_takes_its_processes_with_it():
     wait_until("all processes end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
+def test_records_of_plugins_and_host_reach_logging():
+    # The level counts when the first loader of a process starts.
+    script = run_script(
+        '''
+    import logging, cobuf
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+    def make(message, out):
+        logging.getLogger("slides").info("made %d", message)
+        logging.debug("not wanted")
+        if message == 2:
+            import os, signal
+            os.kill(os.getpid(), signal.SIGKILL)
+        out["x"][:] = message
+
+    with cobuf.Loader(commander=range(3), producer=make, workers=1, max_attempts=1) as loader:
+        print(len(list(loader.results())))
+    '''
+    )
+    out, err = script.communicate(timeout=120)
+    assert out == "3\n", err
+    lines = err.splitlines()
+    assert "INFO cobuf.plugin python-producer, worker 0: made 1" in lines, err
+    assert any(line.startswith("WARNING cobuf python-producer, worker 0: ") and "signal 9" in line for line in lines), err
+    assert "not wanted" not in err
+
+
 def test_waiting_lets_other_threads_run():
     import threading
 

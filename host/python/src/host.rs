@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::Batch;
-use crate::settings;
+use crate::{logs, settings};
 
 /// The time between two looks for signals.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
@@ -51,6 +51,7 @@ impl Host {
     /// Starts a host with these settings.
     #[staticmethod]
     fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+        logs::collect(py)?;
         let cancel = host::Cancel::new()?;
         let builder = settings::builder(settings)?.cancelled_by(&cancel);
         let started = py.detach(|| {
@@ -78,6 +79,7 @@ impl Host {
         let mut next = self.batches.try_next();
         let mut left = timeout.map(Duration::from_secs_f64);
         loop {
+            logs::drain(py)?;
             match next {
                 Next::Item(Ok(batch)) => return Ok(Bound::new(py, Batch(Arc::new(batch)))?.into_any()),
                 Next::Item(Err(error)) => return Ok(told(py, error)?.into_any()),
@@ -179,6 +181,8 @@ impl Host {
     fn stop(&self, py: Python<'_>) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| drop(host.inspect(|host| host.stop())));
+        // At the exit of the interpreter there may be no logging any more.
+        let _ = logs::drain(py);
     }
 }
 

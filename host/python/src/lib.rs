@@ -5,6 +5,7 @@
 //!   settings       a dict of settings as a host builder
 //!   host           a running host: start, next, stop, checkpoints
 //!   batch          a batch; lease: an array of it by the buffer protocol
+//!   logs           records for Python's logging
 //!   fork_server    the fork server that is an interpreter
 //! ```
 #![deny(unsafe_code)]
@@ -13,6 +14,7 @@ mod batch;
 mod fork_server;
 mod host;
 mod lease;
+mod logs;
 mod settings;
 
 use pyo3::prelude::*;

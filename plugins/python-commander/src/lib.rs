@@ -26,6 +26,20 @@ pub struct PythonCommander {
     total: Option<u64>,
 }
 
+/// Python's `logging` gives its records here.
+#[pyfunction]
+fn emit(level: u8, origin: &str, text: &str) {
+    let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
+    log::log!(target: origin, level, "{text}");
+}
+
+/// Has `logging` give its records to the host, as far as that wants them.
+fn log_to_host(py: Python<'_>) -> PyResult<()> {
+    let emit = wrap_pyfunction!(emit, py)?;
+    let worker = py.import("cobuf._worker")?;
+    worker.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
+}
+
 /// Runs Python code; an exception becomes an error.
 fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
     Python::attach(|py| body(py).map_err(|error| values::error(py, error)))
@@ -37,6 +51,7 @@ impl Commander for PythonCommander {
 
     fn new(config: Dictionary, context: &CommanderContext) -> Result<Self> {
         python(|py| {
+            log_to_host(py)?;
             let class = py.import("cobuf._worker")?.getattr("Commander")?;
             let object = class.call1((values::dict(py, &config)?, context.seed(), context.sequence()))?;
             let total = object.call_method0("total")?.extract()?;

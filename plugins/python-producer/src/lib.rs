@@ -33,6 +33,20 @@ pub struct PythonProducer {
     object: Py<PyAny>,
 }
 
+/// Python's `logging` gives its records here.
+#[pyfunction]
+fn emit(level: u8, origin: &str, text: &str) {
+    let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
+    log::log!(target: origin, level, "{text}");
+}
+
+/// Has `logging` give its records to the host, as far as that wants them.
+fn log_to_host(py: Python<'_>) -> PyResult<()> {
+    let emit = wrap_pyfunction!(emit, py)?;
+    let worker = py.import("cobuf._worker")?;
+    worker.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
+}
+
 /// Runs Python code; an exception becomes an error.
 fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
     Python::attach(|py| body(py).map_err(|error| values::error(py, error)))
@@ -59,6 +73,7 @@ impl Producer for PythonProducer {
 
     fn new(config: Dictionary, context: &WorkerContext) -> Result<Self> {
         python(|py| {
+            log_to_host(py)?;
             let worker = (context.worker(), context.workers(), context.incarnation());
             let object =
                 py.import(WORKER)?.getattr("Producer")?.call1((values::dict(py, &config)?, worker))?;

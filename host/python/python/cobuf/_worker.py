@@ -6,12 +6,13 @@ import importlib
 import importlib.util
 import inspect
 import linecache
+import logging
 import os
 import pickle
 import random
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,33 @@ def _arrays_of(it: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
     """The arrays that the producer declares."""
     return declared(_arrays_of(*_object(config)))
+
+
+# The host's levels, from 0, none at all.
+_LEVELS = (logging.CRITICAL + 1, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG, 1)
+
+
+class _ToHost(logging.Handler):
+    """Gives records to the host, which gives them to the application's `logging`."""
+
+    def __init__(self, emit: Callable[[int, str, str], None]) -> None:
+        super().__init__()
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = next((n for n, least in enumerate(_LEVELS) if n and record.levelno >= least), 5)
+        try:
+            self._emit(level, record.name, self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def log_to(emit: Callable[[int, str, str], None], level: int) -> None:
+    """Sends the records of this process's loggers, up to a level of the host."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, _ToHost)]
+    root.addHandler(_ToHost(emit))
+    root.setLevel(_LEVELS[level])
 
 
 class Producer:
