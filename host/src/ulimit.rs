@@ -29,9 +29,30 @@ pub(crate) fn behind(error: &io::Error) -> String {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE) => of("open files", Resource::Nofile, "n"),
         Some(Errno::NFILE) => "; the machine's limit of open files is in `sysctl fs.file-max`".to_owned(),
-        // A thread without room for its stack is told to try again.
-        Some(Errno::NOMEM | Errno::AGAIN) => of("address space in bytes", Resource::As, "v"),
+        Some(Errno::NOMEM) => of("address space in bytes", Resource::As, "v"),
+        // For one process or thread too many, and for a thread without room for its stack.
+        Some(Errno::AGAIN) => {
+            let processes = of("processes and threads of this user", Resource::Nproc, "u");
+            processes + &of("address space in bytes", Resource::As, "v")
+        }
         _ if error.kind() == io::ErrorKind::OutOfMemory => of("address space in bytes", Resource::As, "v"),
         _ => String::new(),
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_of_processes_stands_behind_a_fork_that_fails() {
+        let text = behind(&Errno::AGAIN.into());
+        match getrlimit(Resource::Nproc).current {
+            Some(limit) => {
+                assert!(text.contains(&format!(" is {limit} in this process (ulimit -u)")), "{text}")
+            }
+            None => assert!(!text.contains("ulimit -u"), "{text}"),
+        }
+        assert_eq!(behind(&Errno::NOENT.into()), "");
     }
 }

@@ -38,6 +38,7 @@ use crate::record::state::Beginning;
 use crate::segment::layout::Layout;
 use crate::segment::memory::Segment;
 use crate::text::chain;
+use crate::ulimit;
 
 /// Serves one run. Returns once no child is left, after a stop or the host's end.
 pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::Result<()> {
@@ -202,7 +203,8 @@ impl ForkServer {
                 self.events.send(&Event::Attached(mapped.map_err(|error| chain(&error))))?;
             }
             Request::Start(role, beginning) => {
-                let pid = self.start(role, beginning).map_err(|error| format!("cannot fork: {error}"));
+                let cannot = |error: io::Error| format!("cannot fork: {error}{}", ulimit::behind(&error));
+                let pid = self.start(role, beginning).map_err(cannot);
                 self.events.send(&Event::Started { role, pid })?;
             }
             Request::Kill(role) => self.kill(role)?,

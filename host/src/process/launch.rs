@@ -31,6 +31,7 @@ use crate::protocol::channel::{
 };
 use crate::protocol::message::Request;
 use crate::segment::memory::Segment;
+use crate::ulimit;
 
 /// The argument that tells an executable to become a fork server.
 const ARGUMENT: &str = "--cobuf-fork-server";
@@ -341,7 +342,7 @@ pub enum LaunchError {
     )]
     NotFound,
     /// The executable cannot be run.
-    #[error("cannot execute {} as the fork server", executable.display())]
+    #[error("cannot execute {} as the fork server{}", executable.display(), ulimit::behind(source))]
     Exec {
         /// The executable.
         executable: PathBuf,
@@ -349,7 +350,7 @@ pub enum LaunchError {
         source: io::Error,
     },
     /// The process cannot be forked.
-    #[error("cannot fork this process")]
+    #[error("cannot fork this process{}", ulimit::behind(.0))]
     Fork(#[source] io::Error),
     /// The started process cannot be watched.
     #[error(
