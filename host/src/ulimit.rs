@@ -49,7 +49,7 @@ mod tests {
         let text = behind(&Errno::AGAIN.into());
         match getrlimit(Resource::Nproc).current {
             Some(limit) => {
-                assert!(text.contains(&format!(" is {limit} in this process (ulimit -u)")), "{text}")
+                assert!(text.contains(&format!(" is {limit} in this process (ulimit -u)")), "{text}");
             }
             None => assert!(!text.contains("ulimit -u"), "{text}"),
         }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cobuf_host::Cancel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -75,7 +75,15 @@ impl Signals {
             thread::Builder::new().name("cobuf-signals".to_owned()).spawn(move || serve(received, &wish))?;
             Ok(Self { cancel })
         };
-        listen().context("cannot listen for signals")
+        listen().map_err(|error| {
+            // One thread too many.
+            let limit = if error.kind() == io::ErrorKind::WouldBlock {
+                "; raise the limit of processes and threads (ulimit -u)"
+            } else {
+                ""
+            };
+            anyhow::Error::new(error).context(format!("cannot listen for signals{limit}"))
+        })
     }
 
     /// The exit code of the command, if a signal was received.
