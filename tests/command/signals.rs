@@ -236,8 +236,10 @@ fn signal_during_a_build_ends_the_command() {
 fn build_ends_with_a_command_that_is_killed() {
     let leaks = isolated!();
     let place = Place::of("fill", "");
-    let waits = "fn main() { let cargo = std::os::unix::process::parent_id(); \
-                 while std::os::unix::process::parent_id() == cargo { std::thread::sleep(std::time::Duration::from_millis(1)) } }";
+    let waits = "fn main() { let runs = || std::fs::read_to_string(\
+                 format!(\"/proc/{}/comm\", std::os::unix::process::parent_id())); \
+                 while runs().is_ok_and(|name| name.trim() == \"cargo\") { \
+                 std::thread::sleep(std::time::Duration::from_millis(1)) } }";
     place.add_package(waits);
     let running = place.run(&[]);
     wait_until("the build script runs", || running.has_process("build-script-bu"));

@@ -12,8 +12,8 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,10 @@ const SIGNAL_BASE: u8 = 128;
 /// How long another signal is the same wish.
 const SAME_WISH: Duration = Duration::from_millis(500);
 
-/// The first signal; 0 before it.
+/// The first signal that the thread has taken; 0 before it.
 static RECEIVED: AtomicU8 = AtomicU8::new(0);
+/// The signals that have come: set by their handler, before the thread is awake.
+static CAME: OnceLock<Vec<(u8, Arc<AtomicBool>)>> = OnceLock::new();
 /// Whether nothing runs that would have to be ended in order.
 static AT_ONCE: AtomicBool = AtomicBool::new(false);
 
@@ -55,10 +57,12 @@ pub struct Signals {
 /// The exit code of the command, if a signal was received.
 #[must_use]
 pub fn exit_code() -> Option<ExitCode> {
-    match RECEIVED.load(Ordering::SeqCst) {
-        0 => None,
-        signal => Some(ExitCode::from(SIGNAL_BASE + signal)),
-    }
+    let came = || CAME.get()?.iter().find(|(_, came)| came.load(Ordering::SeqCst)).map(|(signal, _)| *signal);
+    let signal = match RECEIVED.load(Ordering::SeqCst) {
+        0 => came()?,
+        signal => signal,
+    };
+    Some(ExitCode::from(SIGNAL_BASE + signal))
 }
 
 impl Signals {
@@ -70,7 +74,15 @@ impl Signals {
         let listen = || -> io::Result<Self> {
             let cancel = Cancel::new()?;
             let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
-            let received = Received::new(wanted)?;
+            let wanted: Vec<i32> = wanted.collect();
+            let came = wanted.iter().map(|&signal| {
+                let came = Arc::new(AtomicBool::new(false));
+                flag::register(signal, came.clone())?;
+                Ok((u8::try_from(signal).unwrap_or_default(), came))
+            });
+            let came = came.collect::<io::Result<_>>()?;
+            let received = Received::new(&wanted)?;
+            let _ = CAME.set(came);
             let wish = cancel.clone();
             thread::Builder::new().name("cobuf-signals".to_owned()).spawn(move || serve(received, &wish))?;
             Ok(Self { cancel })
