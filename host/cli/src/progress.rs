@@ -43,6 +43,9 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
     }
 }
 
+/// How an error begins that says so of a signal.
+const STOPPED: &str = "stopped by a signal";
+
 /// The end of a command that a signal may have stopped: its code is the signal's then, and its error
 /// is only told.
 ///
@@ -51,7 +54,11 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
 pub fn ended(result: Result<ExitCode>) -> Result<ExitCode> {
     match (exit_code(), result) {
         (Some(code), Err(error)) => {
-            say(&format!("{error:#}"));
+            // Such as a start or a build that was given up.
+            let text = format!("{error:#}");
+            let said = text.strip_prefix(STOPPED).unwrap_or(&text);
+            let between = if said.is_empty() || said.len() < text.len() { "" } else { ": " };
+            say(&format!("{STOPPED}{between}{said}"));
             Ok(code)
         }
         (Some(code), Ok(_)) => Ok(code),
