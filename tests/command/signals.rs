@@ -127,7 +127,7 @@ impl Place {
         fs::write(self.path("run.toml"), pipeline.replace(old, new)).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

@@ -80,6 +80,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
         free(it);
         return COBUF_ERROR;
     }
+    if (is(it, "hang-new")) touch("opening");
     if (is(it, "hang-new") || HANGS) hang();
     if (is(it, "no-second-open") && worker->incarnation > 0) {
         free(it);
