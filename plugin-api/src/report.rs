@@ -19,6 +19,11 @@ pub enum ReportKind {
     Timeout,
 }
 
+impl ReportKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Panic, Self::Crash, Self::Timeout];
+}
+
 impl fmt::Display for ReportKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

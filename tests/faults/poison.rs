@@ -15,9 +15,6 @@ use std::time::Duration;
 /// Longer than a message takes that is done at once, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-const ALL_KINDS: [ReportKind; 4] =
-    [ReportKind::Error, ReportKind::Panic, ReportKind::Crash, ReportKind::Timeout];
-
 /// A message that fails in this way, at every attempt.
 fn failing(number: u64, kind: ReportKind) -> Dictionary {
     let message = index(number);
@@ -165,7 +162,7 @@ fn error_after_a_crash_names_the_crash() {
 #[test]
 fn failure_of_each_kind_is_raised_by_default() {
     let _leaks = isolated!();
-    for kind in ALL_KINDS {
+    for kind in ReportKind::ALL {
         let host = with_failure(kind).start().unwrap();
         assert_eq!(outline(&host.batches()), "0 1 !2 3 4 !5 6 7");
         assert_eq!((host.statistics().errors, host.statistics().skipped), (2, 0));
@@ -175,7 +172,7 @@ fn failure_of_each_kind_is_raised_by_default() {
 #[test]
 fn failure_of_each_kind_is_skipped_on_request() {
     let _leaks = isolated!();
-    for kind in ALL_KINDS {
+    for kind in ReportKind::ALL {
         for deterministic in [true, false] {
             let builder = with_failure(kind).on_failure(kind, OnFailure::Skip);
             let host = builder.ordered(deterministic).start().unwrap();
@@ -208,7 +205,7 @@ fn stream_ends_if_every_message_is_skipped() {
 #[test]
 fn failure_of_each_kind_stops_the_stream_on_request() {
     let _leaks = isolated!();
-    for kind in ALL_KINDS {
+    for kind in ReportKind::ALL {
         for deterministic in [true, false] {
             let builder = with_failure(kind).on_failure(kind, OnFailure::Stop);
             let host = builder.ordered(deterministic).start().unwrap();

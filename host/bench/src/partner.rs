@@ -31,7 +31,7 @@ impl Partner {
 
 /// Checks that all other processes still run and that no signal has asked to stop.
 pub(crate) fn check(partners: &mut [Partner], signals: &Signals) -> Result<()> {
-    ensure!(signals.exit_code().is_none(), "stopped by a signal");
+    signals.check()?;
     for Partner(child) in partners {
         let ended = child.try_wait().context("cannot ask whether another process has ended")?;
         if let Some(status) = ended {

@@ -11,16 +11,13 @@ use cobuf::measure::machine::Machine;
 use cobuf::measure::plan::Plan;
 use cobuf::output;
 use cobuf::progress::{ended, say};
-use cobuf::signals::Signals;
+use cobuf::signals::{LOOK_AROUND, Signals};
 use cobuf_host::{LimitedBy, Next, Pipeline, StreamError};
 use serde::Serialize;
 
 use crate::args::BenchArgs;
 use crate::pipeline;
 use crate::report::bytes_of;
-
-/// The time between two looks for signals while no batch comes.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// The results of all runs. A list has one entry for each run.
 #[derive(Debug, Serialize)]
@@ -73,7 +70,7 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let path = &args.pipeline;
     say(&format!("measuring {}, for about {} s", path.display(), args.seconds.as_secs_f64()));
     let pipeline = plan.signals.at_once(|| pipeline::read(path, &args.set))?;
-    // What is wrong with the settings is told before a build, which may take minutes.
+    // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_measure(&pipeline, args)?.check()?;
     let pipeline = pipeline.built_unless(plan.signals.cancel())?;
     let rounds = plan.rounds(&[()], |(), window| run(&pipeline, args, window, &plan.signals))?;
@@ -112,7 +109,7 @@ fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration, signals: &Signal
         let item = match stream.next_timeout(LOOK_AROUND) {
             Next::Item(item) => item,
             Next::Pending(_) => {
-                ensure!(signals.exit_code().is_none(), "stopped by a signal");
+                signals.check()?;
                 continue;
             }
             Next::Ended => break,
@@ -130,7 +127,7 @@ fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration, signals: &Signal
             Err(StreamError::Batch(_)) => errors += 1,
             Err(error) => return Err(error.into()),
         }
-        ensure!(signals.exit_code().is_none(), "stopped by a signal");
+        signals.check()?;
         if batches > 1 && last - first >= window {
             break;
         }

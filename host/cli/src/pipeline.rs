@@ -61,8 +61,6 @@ pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Resul
 
 /// Reads `KIND=CHOICE`, for one kind or for `all`.
 fn on_failure(setting: &str) -> Result<Vec<(ReportKind, OnFailure)>> {
-    const KINDS: [ReportKind; 4] =
-        [ReportKind::Error, ReportKind::Panic, ReportKind::Crash, ReportKind::Timeout];
     let wrong = || {
         format!(
             "--on-failure {setting:?} is wrong, expected KIND=CHOICE with a kind of error, panic, crash, timeout or all, \
@@ -77,7 +75,7 @@ fn on_failure(setting: &str) -> Result<Vec<(ReportKind, OnFailure)>> {
         _ => bail!(wrong()),
     };
     let kinds: Vec<ReportKind> =
-        KINDS.into_iter().filter(|known| kind == "all" || kind == known.to_string()).collect();
+        ReportKind::ALL.into_iter().filter(|known| kind == "all" || kind == known.to_string()).collect();
     ensure!(!kinds.is_empty(), wrong());
     Ok(kinds.into_iter().map(|kind| (kind, choice)).collect())
 }

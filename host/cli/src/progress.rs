@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::output;
-use crate::signals::exit_code;
+use crate::signals::{Stopped, exit_code};
 use crate::terminal;
 pub use crate::terminal::{finish, say};
 
@@ -43,9 +43,6 @@ pub fn log_to_stderr(verbose: u8, plugins: bool) {
     }
 }
 
-/// How an error begins that says so of a signal.
-const STOPPED: &str = "stopped by a signal";
-
 /// The end of a command that a signal may have stopped: its code is the signal's then, and its error
 /// is only told.
 ///
@@ -54,11 +51,13 @@ const STOPPED: &str = "stopped by a signal";
 pub fn ended(result: Result<ExitCode>) -> Result<ExitCode> {
     match (exit_code(), result) {
         (Some(code), Err(error)) => {
-            // Such as a start or a build that was given up.
-            let text = format!("{error:#}");
-            let said = text.strip_prefix(STOPPED).unwrap_or(&text);
-            let between = if said.is_empty() || said.len() < text.len() { "" } else { ": " };
-            say(&format!("{STOPPED}{between}{said}"));
+            let told = if error.is::<Stopped>() {
+                error.to_string()
+            } else {
+                // Such as a start or a build that was given up.
+                format!("{Stopped}: {error:#}")
+            };
+            say(&told);
             Ok(code)
         }
         (Some(code), Ok(_)) => Ok(code),

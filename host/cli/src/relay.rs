@@ -21,45 +21,34 @@ const LONGEST: u64 = 8 * 1024;
 /// a plugin has started.
 const PATIENCE: Duration = Duration::from_millis(600);
 
-/// The pipe and its reader. Dropped after the host has stopped, it waits until all lines were handed
-/// on.
+/// The reader. Dropped after the host has stopped, it waits until all lines were handed on.
 #[derive(Debug)]
 pub struct Relay {
-    writing: Option<PipeWriter>,
-    /// It ends with the reader.
+    /// It ends with the thread.
     reading: Receiver<()>,
 }
 
 impl Relay {
-    /// A pipe for the output of a run's plugins, if standard error is a terminal. `None` if it is
-    /// not, or if the system refuses a pipe or a thread: then plugins print to standard error.
+    /// The reader and the pipe's end for a run's plugins, if standard error is a terminal. `None` if
+    /// it is not, or if the system refuses a pipe or a thread: then plugins print to standard error.
     #[must_use]
-    pub fn to_terminal() -> Option<Self> {
+    pub fn to_terminal() -> Option<(Self, PipeWriter)> {
         io::stderr().is_terminal().then(Self::start)?.ok()
     }
 
-    fn start() -> io::Result<Self> {
+    fn start() -> io::Result<(Self, PipeWriter)> {
         let (reader, writing) = io::pipe()?;
         let (open_until_read, reading) = channel();
         thread::Builder::new().name("cobuf-relay".to_owned()).spawn(move || {
             let _open_until_read = open_until_read;
             hand_on(reader, write_lines);
         })?;
-        Ok(Self { writing: Some(writing), reading })
-    }
-
-    /// The end for the run's processes.
-    ///
-    /// # Errors
-    /// If this process can open no more files.
-    pub fn output(&self) -> io::Result<Option<PipeWriter>> {
-        self.writing.as_ref().map(PipeWriter::try_clone).transpose()
+        Ok((Self { reading }, writing))
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.writing = None;
         // An error either way: the reader has ended, or it took too long.
         let _ = self.reading.recv_timeout(PATIENCE);
     }

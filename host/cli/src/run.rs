@@ -17,10 +17,8 @@ use crate::watch;
 use cobuf::output;
 use cobuf::progress::{Progress, say};
 use cobuf::relay::Relay;
-use cobuf::signals::{self, Signals};
+use cobuf::signals::{self, LOOK_AROUND, Signals};
 
-/// The time between two looks for signals while no batch comes.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// The time without an item after which the stall report is printed; then after twice that time,
 /// and so on.
 const STALL_SAID_AFTER: Duration = Duration::from_secs(5);
@@ -35,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
     let (checkpoints, pipeline, resumed) = signals.at_once(|| read(args))?;
-    // A build may take minutes: what is wrong with the settings is told before.
+    // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_run(&pipeline, args)?.check()?;
     let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
@@ -52,10 +50,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(path) = &args.replay {
         builder = builder.source(Source::Replay(path.clone()));
     }
-    let relay = Relay::to_terminal();
-    if let Some(output) = relay.as_ref().map(Relay::output).transpose()?.flatten() {
-        builder = builder.plugin_output(output);
-    }
+    let relay = match Relay::to_terminal() {
+        Some((relay, output)) => {
+            builder = builder.plugin_output(output);
+            Some(relay)
+        }
+        None => None,
+    };
     let started = Instant::now();
     let host = match builder.start() {
         Err(StartError::Cancelled) => return Ok(stopped_early(&signals)),

@@ -48,6 +48,21 @@ pub fn take_harmless() {
     }
 }
 
+/// The time between two looks for a signal, in a wait for something else.
+pub const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// The error of a command that a signal has stopped; `anyhow::Error::is` finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stopped by a signal")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
 /// The signals of this process. It listens once.
 #[derive(Debug)]
 pub struct Signals {
@@ -102,6 +117,14 @@ impl Signals {
     #[must_use]
     pub fn exit_code(&self) -> Option<ExitCode> {
         exit_code()
+    }
+
+    /// Fails once a signal was received.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn check(&self) -> Result<(), Stopped> {
+        if exit_code().is_some() { Err(Stopped) } else { Ok(()) }
     }
 
     /// The wish to give up what is under way: made by the first signal.

@@ -116,9 +116,7 @@ fn checkpoint(text: &str) -> PyResult<Checkpoint> {
 }
 
 fn kind(name: &str) -> PyResult<ReportKind> {
-    const KINDS: [ReportKind; 4] =
-        [ReportKind::Error, ReportKind::Panic, ReportKind::Crash, ReportKind::Timeout];
-    let known = KINDS.into_iter().find(|kind| kind.to_string() == name);
+    let known = ReportKind::ALL.into_iter().find(|kind| kind.to_string() == name);
     known.ok_or_else(|| {
         PyValueError::new_err(format!(
             "there is no failure {name:?}, expected error, panic, crash or timeout"

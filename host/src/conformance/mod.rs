@@ -195,11 +195,8 @@ impl Examination {
         Ok(match examination.plugin.manifest().map(|manifest| manifest.kind) {
             Ok(kind @ PluginKind::Commander) => examination.config(pipeline.config(kind).clone()),
             Ok(kind @ PluginKind::Producer) => {
-                let commander = pipeline.plugin(PluginKind::Commander);
-                let commander = match &examination.settings.cancel {
-                    Some(cancel) => commander.built_unless(cancel)?,
-                    None => commander.built()?,
-                };
+                let cancel = examination.settings.cancel.as_ref();
+                let commander = pipeline.plugin(PluginKind::Commander).find(cancel)?;
                 let commanded = pipeline.config(PluginKind::Commander).clone();
                 examination.config(pipeline.config(kind).clone()).messages_of(commander, commanded)
             }

@@ -128,7 +128,8 @@ impl Plugin {
         self.find(Some(cancel))
     }
 
-    fn find(&self, cancel: Option<&Cancel>) -> Result<Self, PluginError> {
+    /// As [`built`](Self::built), and a build ends once it is cancelled, if that can be.
+    pub(crate) fn find(&self, cancel: Option<&Cancel>) -> Result<Self, PluginError> {
         match self {
             Self::File(_) | Self::Coded { .. } => Ok(self.clone()),
             Self::Package(folder) => build(folder, cancel).map(Self::File),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, SlotError, message_seed};
+use cobuf_plugin_api::{Report, Schema, SlotError, message_seed};
 
 use super::child::{self, Child};
 use super::crash;
@@ -125,7 +125,9 @@ impl Worker {
         let (table, place) = (self.segment.table(), self.place());
         self.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
         let started = Instant::now();
-        let result = self.call(&mut claim, producer).and_then(|said| self.check(said));
+        let sizes = &self.segment.layout().sizes;
+        let result = self.call(&mut claim, producer);
+        let result = result.and_then(|said| checked(said, &sizes.schema, sizes.metadata_capacity));
         let nanos = started.elapsed().as_nanos() as u64;
         self.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
         table.control.armed.pass(Failpoint::WorkFilled);
@@ -154,26 +156,21 @@ impl Worker {
         // producer declares (`open` checks that). The claim is exclusive and held until `commit`.
         unsafe { producer.produce(job) }
     }
-
-    /// Refuses numbers from a plugin that would make the host read beyond its memory.
-    fn check(&self, said: Produced) -> Result<Produced, Report> {
-        let refuse = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
-        let sizes = &self.segment.layout().sizes;
-        if said.metadata.len() > sizes.metadata_capacity {
-            return refuse(too_much_metadata(said.metadata.len(), sizes.metadata_capacity));
-        }
-        let most = sizes.schema.rows();
-        if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
-            return refuse(SlotError::Rows { rows: said.rows, most }.to_string());
-        }
-        Ok(said)
-    }
 }
 
-/// The error of a message whose metadata do not fit.
-pub(super) fn too_much_metadata(bytes: usize, room: usize) -> String {
-    format!(
-        "the metadata has {bytes} bytes, a slot has room for {room}; attach less, declare an array for it, \
-         or raise the setting metadata_capacity"
-    )
+/// Refuses numbers from a plugin that would make the host read beyond its memory.
+pub(super) fn checked(said: Produced, schema: &Schema, metadata_capacity: usize) -> Result<Produced, Report> {
+    let refuse = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
+    let bytes = said.metadata.len();
+    if bytes > metadata_capacity {
+        return refuse(format!(
+            "the metadata has {bytes} bytes, a slot has room for {metadata_capacity}; attach less, declare an \
+             array for it, or raise the setting metadata_capacity"
+        ));
+    }
+    let most = schema.rows();
+    if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
+        return refuse(SlotError::Rows { rows: said.rows, most }.to_string());
+    }
+    Ok(said)
 }

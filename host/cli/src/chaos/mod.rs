@@ -45,7 +45,7 @@ use crate::args::ChaosArgs;
 use crate::pipeline;
 use cobuf::output;
 use cobuf::progress::{ended, say};
-use cobuf::signals::Signals;
+use cobuf::signals::{LOOK_AROUND, Signals};
 
 /// The exit code if a round differed.
 const FAILED: u8 = 1;
@@ -53,8 +53,6 @@ const FAILED: u8 = 1;
 const DEFAULT_BATCHES: u64 = 1000;
 /// The time after which a round without a batch is given up, in deadlines.
 const STUCK_AFTER_DEADLINES: u32 = 60;
-/// The time between two looks for signals while no batch comes.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// The most workers that a round adds to the pipeline's.
 const MORE_WORKERS: usize = 2;
 
@@ -78,7 +76,7 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
         report: Report::new(seed, args),
         signals,
     };
-    // What is wrong with the settings is told before a build, which may take minutes.
+    // Wrong settings are reported before the build, which may take minutes.
     chaos.builder()?.check()?;
     chaos.pipeline = chaos.pipeline.clone().built_unless(chaos.signals.cancel())?;
     // Orphans of killed fork servers become children of this process, which reaps them.
@@ -118,7 +116,7 @@ impl Chaos {
         let workers = host.workers();
         drop(host);
         let (expected, _) = self.round(&self.builder()?.start()?, None)?;
-        ensure!(!self.is_interrupted(), "stopped by a signal before the first round with faults");
+        ensure!(!self.is_interrupted(), "before the first round with faults");
         if let Some(error) = expected.errors.first() {
             bail!("the pipeline fails without any chaos: {error}");
         }

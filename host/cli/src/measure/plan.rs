@@ -56,7 +56,7 @@ impl Plan {
         let mut measured: Vec<Vec<R>> = things.iter().map(|_| Vec::new()).collect();
         for round in 0..self.rounds {
             let mut round_of = |thing| {
-                ensure!(self.signals.exit_code().is_none(), "stopped by a signal");
+                self.signals.check()?;
                 measure(thing, window).inspect(|_| bar.inc(1))
             };
             let results: Result<Vec<R>> = things.iter().map(|&thing| round_of(thing)).collect();

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
-use cobuf_plugin_api::{Report, Schema, SlotError, message_seed};
+use cobuf_plugin_api::{Report, Schema, message_seed};
 
 use super::means::{Notes, misplaced, worker_info};
 use super::soak;
@@ -13,7 +13,7 @@ use crate::limits::MAX_REPORT_BYTES;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::process::arena::Arena;
 use crate::process::child::Child;
-use crate::process::worker::too_much_metadata;
+use crate::process::worker::checked;
 use crate::protocol::examination::{Assignment, Filled, Guard, Note, Run, Script, Soak, Soaked, Task};
 use crate::protocol::fingerprint::{blocks, digest};
 use crate::protocol::message::SetupFailure;
@@ -164,20 +164,13 @@ impl<'a> Bench<'a> {
     }
 
     fn produce(&mut self, sequence: u64, run_seed: u64, message: &[u8]) -> Result<Produced, Report> {
-        let failed = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
-        let Some(producer) = &mut self.producer else { return failed("there is no producer".to_owned()) };
+        let none = || Report::from_error(&anyhow::anyhow!("there is no producer"));
+        let producer = self.producer.as_mut().ok_or_else(none)?;
         let seed = message_seed(run_seed, sequence);
         let job =
             Job { sequence, seed, attempt: self.attempt, message: message.into(), arrays: [][..].into() };
         let said = self.arena.produce(producer, job)?;
-        let most = self.schema.rows();
-        if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
-            return failed(SlotError::Rows { rows: said.rows, most }.to_string());
-        }
-        if said.metadata.len() > self.metadata_capacity {
-            return failed(too_much_metadata(said.metadata.len(), self.metadata_capacity));
-        }
-        Ok(said)
+        checked(said, &self.schema, self.metadata_capacity)
     }
 
     /// The first element that differs from the message's first run, if that run was kept.
