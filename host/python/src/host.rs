@@ -1,6 +1,7 @@
 //! A running host for Python. Every wait releases the interpreter and ends at a signal.
 
 use std::error::Error;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,44 +55,42 @@ impl Host {
         logs::collect(py)?;
         let cancel = host::Cancel::new()?;
         let builder = settings::builder(settings)?.cancelled_by(&cancel);
-        let started = py.detach(|| {
-            std::thread::scope(|scope| {
-                let starting = scope.spawn(|| builder.start());
-                while !starting.is_finished() {
-                    std::thread::park_timeout(LOOK_AROUND);
-                    if let Err(error) = Python::attach(|py| py.check_signals()) {
-                        cancel.cancel();
-                        return Err(error);
+        let (done, started) = mpsc::channel();
+        let starting = move || drop(done.send(builder.start()));
+        std::thread::Builder::new().name("cobuf-start".to_owned()).spawn(starting)?;
+        let started = py.detach(move || {
+            loop {
+                match started.recv_timeout(LOOK_AROUND) {
+                    Ok(started) => return started.map_err(|error| failed(&error)),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        return Err(PyRuntimeError::new_err("the start panicked"));
                     }
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
-                let started = starting.join().map_err(|_| PyRuntimeError::new_err("the start panicked"))?;
-                started.map_err(|error| failed(&error))
-            })
+                if let Err(error) = Python::attach(|py| py.check_signals()) {
+                    cancel.cancel();
+                    // Until nothing of the run is left.
+                    drop(started.recv());
+                    return Err(error);
+                }
+            }
         })?;
         let batches = started.batches();
         Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches })
     }
 
-    /// The next batch, the error in the place of one as a dict, or `None` at the end. Waits at most
-    /// this many seconds, and gives `False` then.
-    #[pyo3(signature = (timeout=None))]
-    fn next<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    /// The next batch, the error in the place of one as a dict, or `None` at the end.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut next = self.batches.try_next();
-        let mut left = timeout.map(Duration::from_secs_f64);
         loop {
             logs::drain(py)?;
             match next {
                 Next::Item(Ok(batch)) => return Ok(Bound::new(py, Batch(Arc::new(batch)))?.into_any()),
                 Next::Item(Err(error)) => return Ok(told(py, error)?.into_any()),
                 Next::Ended => return Ok(py.None().into_bound(py)),
-                Next::Pending(_) if left == Some(Duration::ZERO) => {
-                    return Ok(pyo3::types::PyBool::new(py, false).to_owned().into_any());
-                }
                 Next::Pending(_) => {}
             }
-            let wait = left.map_or(LOOK_AROUND, |left| left.min(LOOK_AROUND));
-            next = py.detach(|| self.batches.next_timeout(wait));
-            left = left.map(|left| left - wait);
+            next = py.detach(|| self.batches.next_timeout(LOOK_AROUND));
             py.check_signals()?;
         }
     }
@@ -99,13 +98,6 @@ impl Host {
     /// The number of batches in the stream, if it is known.
     fn total(&self) -> Option<u64> {
         self.batches.total()
-    }
-
-    /// The arrays: name, element type, shape.
-    fn arrays(&self) -> PyResult<Vec<(String, &'static str, Vec<usize>)>> {
-        let host = self.running()?;
-        let arrays = host.schema().arrays().iter();
-        Ok(arrays.map(|it| (it.name().to_owned(), it.dtype().name(), it.shape().to_vec())).collect())
     }
 
     fn workers(&self) -> PyResult<usize> {
@@ -133,7 +125,7 @@ impl Host {
         py.detach(|| host.roll_back(kind)).map_err(|error| failed(&error))
     }
 
-    /// What was delivered so far, as JSON.
+    /// The messages delivered so far, as JSON.
     fn checkpoint(&self) -> PyResult<String> {
         serde_json::to_string(&self.running()?.checkpoint())
             .map_err(|error| PyRuntimeError::new_err(error.to_string()))

@@ -1,14 +1,14 @@
 //! An array of a batch for Python, without a copy, by the buffer protocol.
 //!
-//! The lease keeps its batch, and so the slot. What is made from it (a NumPy array, a tensor) keeps
+//! The lease keeps its batch, and so the slot. A NumPy array or a tensor that is made from it keeps
 //! the lease. So arrays outlive the batch, the loader and its end.
 #![expect(unsafe_code, reason = "the buffer protocol hands out pointers")]
 
-use std::ffi::{CStr, c_int};
-use std::ptr;
+use std::ffi::c_int;
 use std::sync::Arc;
 
-use cobuf_host::{Batch, DType};
+use cobuf_host::Batch;
+use cobuf_python_values::Layout;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -19,45 +19,14 @@ pub(crate) struct Lease {
     batch: Arc<Batch>,
     /// Its position in the schema.
     index: usize,
-    format: &'static CStr,
-    item: isize,
-    shape: Vec<isize>,
-    strides: Vec<isize>,
+    layout: Layout,
 }
 
 impl Lease {
     /// The array at this position, which the schema has.
     pub(crate) fn new(batch: Arc<Batch>, index: usize) -> Self {
-        let spec = &batch.schema().arrays()[index];
-        let mut shape: Vec<isize> = spec.shape().iter().map(|&length| length as isize).collect();
-        if let (Some(rows), Some(first)) = (batch.rows(), shape.first_mut()) {
-            *first = rows as isize;
-        }
-        let item = spec.dtype().size() as isize;
-        let mut strides = vec![item; shape.len()];
-        for axis in (0..shape.len().saturating_sub(1)).rev() {
-            strides[axis] = strides[axis + 1] * shape[axis + 1];
-        }
-        let format = format(spec.dtype());
-        Self { batch, index, format, item, shape, strides }
-    }
-}
-
-/// The letter of the `struct` module. It has none for bf16, whose bits are given.
-fn format(dtype: DType) -> &'static CStr {
-    match dtype {
-        DType::Bool => c"?",
-        DType::U8 => c"B",
-        DType::U16 | DType::Bf16 => c"H",
-        DType::U32 => c"I",
-        DType::U64 => c"Q",
-        DType::I8 => c"b",
-        DType::I16 => c"h",
-        DType::I32 => c"i",
-        DType::I64 => c"q",
-        DType::F16 => c"e",
-        DType::F32 => c"f",
-        DType::F64 => c"d",
+        let layout = Layout::of(&batch.schema().arrays()[index], batch.rows());
+        Self { batch, index, layout }
     }
 }
 
@@ -74,21 +43,9 @@ impl Lease {
         let lease = slf.get();
         let (_, bytes) =
             lease.batch.bytes_at(lease.index).map_err(|error| PyBufferError::new_err(error.to_string()))?;
-        // The pointers stay valid as long as `obj`: the bytes with its batch, the rest with the
-        // frozen lease itself.
-        let filled = ffi::Py_buffer {
-            buf: bytes.as_ptr().cast_mut().cast(),
-            len: bytes.len() as isize,
-            itemsize: lease.item,
-            readonly: 1,
-            ndim: lease.shape.len() as c_int,
-            format: lease.format.as_ptr().cast_mut(),
-            shape: lease.shape.as_ptr().cast_mut(),
-            strides: lease.strides.as_ptr().cast_mut(),
-            suboffsets: ptr::null_mut(),
-            internal: ptr::null_mut(),
-            obj: slf.clone().into_ptr(),
-        };
+        let start = bytes.as_ptr().cast_mut().cast();
+        // The bytes stay with the lease's batch, and the layout with the lease, which is frozen.
+        let filled = lease.layout.view(start, bytes.len(), true, slf.clone().into_ptr());
         // SAFETY: Python gives a pointer to a view that is to be filled.
         unsafe { view.write(filled) };
         Ok(())

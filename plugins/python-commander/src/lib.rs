@@ -12,7 +12,7 @@
 
 use cobuf_plugin_api::Value;
 use cobuf_plugin_api::prelude::*;
-use cobuf_python_values as values;
+use cobuf_python_values::{self as values, WORKER, log_to_host, python};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -26,25 +26,6 @@ pub struct PythonCommander {
     total: Option<u64>,
 }
 
-/// Python's `logging` gives its records here.
-#[pyfunction]
-fn emit(level: u8, origin: &str, text: &str) {
-    let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
-    log::log!(target: origin, level, "{text}");
-}
-
-/// Has `logging` give its records to the host, as far as that wants them.
-fn log_to_host(py: Python<'_>) -> PyResult<()> {
-    let emit = wrap_pyfunction!(emit, py)?;
-    let worker = py.import("cobuf._worker")?;
-    worker.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
-}
-
-/// Runs Python code; an exception becomes an error.
-fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-    Python::attach(|py| body(py).map_err(|error| values::error(py, error)))
-}
-
 impl Commander for PythonCommander {
     type Config = Dictionary;
     type Message = Dictionary;
@@ -52,7 +33,7 @@ impl Commander for PythonCommander {
     fn new(config: Dictionary, context: &CommanderContext) -> Result<Self> {
         python(|py| {
             log_to_host(py)?;
-            let class = py.import("cobuf._worker")?.getattr("Commander")?;
+            let class = py.import(WORKER)?.getattr("Commander")?;
             let object = class.call1((values::dict(py, &config)?, context.seed(), context.sequence()))?;
             let total = object.call_method0("total")?.extract()?;
             Ok(Self { object: object.unbind(), total })

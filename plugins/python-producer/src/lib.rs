@@ -20,36 +20,14 @@
 mod memory;
 
 use cobuf_plugin_api::prelude::*;
-use cobuf_python_values as values;
+use cobuf_python_values::{self as values, WORKER, log_to_host, python};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-
-/// The module that does the work.
-const WORKER: &str = "cobuf._worker";
 
 /// The producer.
 #[derive(Debug)]
 pub struct PythonProducer {
     object: Py<PyAny>,
-}
-
-/// Python's `logging` gives its records here.
-#[pyfunction]
-fn emit(level: u8, origin: &str, text: &str) {
-    let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
-    log::log!(target: origin, level, "{text}");
-}
-
-/// Has `logging` give its records to the host, as far as that wants them.
-fn log_to_host(py: Python<'_>) -> PyResult<()> {
-    let emit = wrap_pyfunction!(emit, py)?;
-    let worker = py.import("cobuf._worker")?;
-    worker.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
-}
-
-/// Runs Python code; an exception becomes an error.
-fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Result<T> {
-    Python::attach(|py| body(py).map_err(|error| values::error(py, error)))
 }
 
 /// An array as Python names it: name, element type, shape.

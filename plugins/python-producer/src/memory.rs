@@ -9,11 +9,11 @@
 //! code has kept would write into the slot when it belongs to another batch.
 #![expect(unsafe_code, reason = "the buffer protocol hands out pointers")]
 
-use std::ffi::{CStr, c_int, c_void};
-use std::ptr;
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use cobuf_plugin_api::{ArraySpec, DType};
+use cobuf_plugin_api::ArraySpec;
+use cobuf_python_values::Layout;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -23,11 +23,8 @@ use pyo3::prelude::*;
 pub(crate) struct Array {
     name: String,
     start: AtomicPtr<c_void>,
-    bytes: isize,
-    item: isize,
-    format: &'static CStr,
-    shape: Vec<isize>,
-    strides: Vec<isize>,
+    bytes: usize,
+    layout: Layout,
     /// The number of views that are alive.
     views: AtomicUsize,
     ended: AtomicBool,
@@ -61,41 +58,14 @@ pub(crate) fn end(py: Python<'_>, arrays: &[Bound<'_, Array>]) -> PyResult<()> {
 
 impl Array {
     fn new(spec: &ArraySpec, bytes: &mut [u8]) -> Self {
-        let shape: Vec<isize> = spec.shape().iter().map(|&length| length as isize).collect();
-        let item = spec.dtype().size() as isize;
-        let mut strides = vec![item; shape.len()];
-        for axis in (0..shape.len().saturating_sub(1)).rev() {
-            strides[axis] = strides[axis + 1] * shape[axis + 1];
-        }
         Self {
             name: spec.name().to_owned(),
             start: AtomicPtr::new(bytes.as_mut_ptr().cast()),
-            bytes: bytes.len() as isize,
-            item,
-            format: format(spec.dtype()),
-            shape,
-            strides,
+            bytes: bytes.len(),
+            layout: Layout::of(spec, None),
             views: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
-    }
-}
-
-/// The letter of the `struct` module. It has none for bf16, whose bits are given.
-fn format(dtype: DType) -> &'static CStr {
-    match dtype {
-        DType::Bool => c"?",
-        DType::U8 => c"B",
-        DType::U16 | DType::Bf16 => c"H",
-        DType::U32 => c"I",
-        DType::U64 => c"Q",
-        DType::I8 => c"b",
-        DType::I16 => c"h",
-        DType::I32 => c"i",
-        DType::I64 => c"q",
-        DType::F16 => c"e",
-        DType::F32 => c"f",
-        DType::F64 => c"d",
     }
 }
 
@@ -112,20 +82,9 @@ impl Array {
             )));
         }
         array.views.fetch_add(1, Ordering::AcqRel);
-        // The pointers stay valid as long as `obj`, a frozen object; the memory until `end`.
-        let filled = ffi::Py_buffer {
-            buf: array.start.load(Ordering::Relaxed),
-            len: array.bytes,
-            itemsize: array.item,
-            readonly: 0,
-            ndim: array.shape.len() as c_int,
-            format: array.format.as_ptr().cast_mut(),
-            shape: array.shape.as_ptr().cast_mut(),
-            strides: array.strides.as_ptr().cast_mut(),
-            suboffsets: ptr::null_mut(),
-            internal: ptr::null_mut(),
-            obj: slf.clone().into_ptr(),
-        };
+        let (start, owner) = (array.start.load(Ordering::Relaxed), slf.clone().into_ptr());
+        // The layout stays with the array, which is frozen; the memory until `end`.
+        let filled = array.layout.view(start, array.bytes, false, owner);
         // SAFETY: Python gives a pointer to a view that is to be filled.
         unsafe { view.write(filled) };
         Ok(())

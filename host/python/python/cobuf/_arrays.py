@@ -80,10 +80,10 @@ def as_numpy(buffer: Any, host_dtype: str) -> Any:
     import numpy
 
     array = numpy.asarray(buffer)
-    if host_dtype == "bf16":
-        try:
-            import ml_dtypes
-        except ImportError:
-            return array
-        return array.view(ml_dtypes.bfloat16)
-    return array
+    if host_dtype != "bf16":
+        return array
+    try:
+        import ml_dtypes
+    except ImportError:
+        return array
+    return array.view(ml_dtypes.bfloat16)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cobuf import _messages
-from cobuf._arrays import as_numpy
+from cobuf._arrays import as_numpy, numpy_name
 
 if TYPE_CHECKING:
     from cobuf import _native
@@ -89,7 +89,8 @@ class Batch(Mapping[str, Any]):
         tensors = {}
         for name in self:
             lease = self._batch.lease(name)
-            kind = getattr(torch, as_torch(self._batch.dtype(name)))
+            # torch calls its element types as NumPy does.
+            kind = getattr(torch, numpy_name(self._batch.dtype(name)))
             shape = memoryview(lease).shape or ()
             with warnings.catch_warnings():
                 # That the memory is read-only is said above.
@@ -104,9 +105,3 @@ class Batch(Mapping[str, Any]):
 
         return {name: jax.numpy.asarray(array) for name, array in self.items()}
 
-
-def as_torch(host_dtype: str) -> str:
-    """torch's name of an element type."""
-    from cobuf._arrays import numpy_name
-
-    return numpy_name(host_dtype)

@@ -18,7 +18,7 @@ from cobuf._errors import BatchError, StreamError
 
 _PACKAGE = Path(__file__).parent
 # One thread for each worker, unless the user says otherwise: workers are the parallelism.
-_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Loader:
@@ -170,7 +170,7 @@ class Loader:
 
     def _next(self) -> Batch | BatchError | StreamError | None:
         said = self._running().next()
-        if said is None or said is False:
+        if said is None:
             return None
         if not isinstance(said, dict):
             return Batch(said)
@@ -225,7 +225,7 @@ class Loader:
         return self._running().stall_report()
 
     def state_dict(self) -> dict[str, Any]:
-        """What was delivered so far: a small dictionary that can be written as JSON. A batch that is
+        """The messages delivered so far: a small dictionary that can be written as JSON. A batch that is
         still held counts as not delivered."""
         state: dict[str, Any] = json.loads(self._running().checkpoint())
         return state

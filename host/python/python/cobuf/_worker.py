@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 
 from cobuf import _messages
-from cobuf._arrays import declared
+from cobuf._arrays import as_numpy, declared
 from cobuf._producer import Context, Out
 
 
@@ -124,8 +124,7 @@ class Producer:
         out = {}
         for (name, dtype), view in zip(self._arrays, views, strict=True):
             # Not by frombuffer, which forgets that the memory is in use.
-            array = numpy.asarray(view)
-            out[name] = _as_bf16(array) if dtype == "bf16" else array
+            out[name] = as_numpy(view, dtype)
         arguments = (_messages.unpacked(message), Out(out), context)
         said = self._function(*arguments[: self._arguments])
         if os.getpid() != self._process:
@@ -188,14 +187,6 @@ def _as_array(name: str, value: Any) -> Any:
     if array.dtype.hasobject:
         raise TypeError(f"array {name!r} holds Python objects, expected numbers")
     return array
-
-
-def _as_bf16(array: Any) -> Any:
-    try:
-        import ml_dtypes
-    except ImportError:
-        return array
-    return array.view(ml_dtypes.bfloat16)
 
 
 def _positional(function: Any) -> int:

@@ -1,4 +1,11 @@
-//! Dictionaries and errors between Rust and Python.
+//! Dictionaries, arrays and errors between Rust and Python, for the extension module and the plugins.
+//!
+//! ```text
+//!   layout   an array as the buffer protocol describes it
+//!   plugin   what both Python plugins do
+//! ```
+//!
+//! Values are converted so:
 //!
 //! ```text
 //!   Value          Python, from and to
@@ -16,7 +23,13 @@
 //! other object is an error that names its place.
 #![forbid(unsafe_code)]
 
-use cobuf_plugin_api::{Dictionary, Value, anyhow};
+mod layout;
+mod plugin;
+
+pub use layout::Layout;
+pub use plugin::{WORKER, error, log_to_host, python};
+
+use cobuf_plugin_api::{Dictionary, Value};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -119,18 +132,4 @@ fn integer(place: &str, integer: &Bound<'_, PyInt>) -> PyResult<Value> {
         .extract::<u64>()
         .map(Into::into)
         .map_err(|_| PyOverflowError::new_err(format!("{place} is {integer}, expected -2^63 to 2^64 - 1")))
-}
-
-/// An exception as an error: its type and text with the place that raised it, then the traceback.
-pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
-    // With its traceback, which the exception itself lacks before Python 3.12.
-    let exception = error.into_value(py);
-    let text = || -> PyResult<(String, String)> {
-        py.import("cobuf._worker")?.call_method1("explain", (&exception,))?.extract()
-    };
-    match text() {
-        Ok((short, traceback)) => anyhow::anyhow!(traceback).context(short),
-        // Without the package's own code, the exception alone.
-        Err(_) => anyhow::anyhow!("{exception}"),
-    }
 }

@@ -1,0 +1,45 @@
+//! What both Python plugins do: call the package's code, and give its log records to the host.
+
+use cobuf_plugin_api::{anyhow, log};
+use pyo3::prelude::*;
+
+/// The module that does a plugin's work.
+pub const WORKER: &str = "cobuf._worker";
+
+/// Runs Python code; an exception becomes an error, see [`error`].
+///
+/// # Errors
+/// The exception.
+pub fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> anyhow::Result<T> {
+    Python::attach(|py| body(py).map_err(|raised| error(py, raised)))
+}
+
+/// An exception as an error: its type and text with the place that raised it, then the traceback.
+pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
+    // With its traceback, which the exception itself lacks before Python 3.12.
+    let exception = error.into_value(py);
+    let text = || -> PyResult<(String, String)> {
+        py.import(WORKER)?.call_method1("explain", (&exception,))?.extract()
+    };
+    match text() {
+        Ok((short, traceback)) => anyhow::anyhow!(traceback).context(short),
+        // Without the package's own code, the exception alone.
+        Err(_) => anyhow::anyhow!("{exception}"),
+    }
+}
+
+/// Has Python's `logging` give its records to the host, as far as that wants them.
+///
+/// # Errors
+/// If the package's code is not there.
+pub fn log_to_host(py: Python<'_>) -> PyResult<()> {
+    let emit = wrap_pyfunction!(emit, py)?;
+    py.import(WORKER)?.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
+}
+
+/// Python's `logging` gives its records here.
+#[pyfunction]
+fn emit(level: u8, origin: &str, text: &str) {
+    let level = log::Level::iter().nth(usize::from(level).saturating_sub(1)).unwrap_or(log::Level::Trace);
+    log::log!(target: origin, level, "{text}");
+}
