@@ -278,6 +278,24 @@ fn plugin_that_prints_goes_on_where_the_terminal_stops_background_output() {
 }
 
 #[test]
+fn plugin_that_asks_at_the_terminal_gets_an_error() {
+    let _leaks = isolated!();
+    let folder = refusals::folder();
+    let text = format!(
+        "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{ ask = true }}, {{}}] }}\n\
+         [producer]\nplugin = {:?}\n",
+        plugin("list-commander").path(),
+        odd_producer().path()
+    );
+    fs::write(folder.path().join("run.toml"), text).unwrap();
+    let (code, pictures) = Terminal::start(100, run_file(&folder.path().join("run.toml"))).end();
+    let last = pictures.last().unwrap();
+    assert_eq!(code, Some(1), "{last:#?}");
+    assert!(last.shows("nobody answers") && last.shows("os error 5"), "{last:#?}");
+    assert!(last.shows("1 batches,"), "the other message is produced: {last:#?}");
+}
+
+#[test]
 fn logs_are_coloured_unless_that_is_unwanted() {
     let _leaks = isolated!();
     let pipeline = PipelineFile::of_list("messages = [{ log = \"so far\" }]");

@@ -6,8 +6,8 @@
 //! process. It sleeps in one poll(2) over the control socket, the host's pidfd and a descriptor by
 //! which it hears of children that ended.
 //!
-//! It leads a session of its own, so that no terminal stops or ends it or the processes that it
-//! forks. It ignores SIGINT, SIGTERM and SIGHUP: if the whole run gets one, the host ends it in
+//! It leads a group of its own, so that no key of a terminal stops or ends it or the processes that
+//! it forks. It ignores SIGINT, SIGTERM and SIGHUP: if the whole run gets one, the host ends it in
 //! order. What plugins have started and left behind becomes its own, see `strays`.
 
 use std::io;
@@ -44,7 +44,7 @@ use crate::ulimit;
 pub(crate) fn serve(control: UnixStream, events: EventSender, host: Pid) -> io::Result<()> {
     system::reset_signals();
     system::ignore_ends();
-    system::lead_session_and_adopt();
+    system::lead_group_and_adopt();
     let deaths = system::listen_for_deaths();
     let deaths =
         deaths.inspect_err(|error| fail(&events, "cannot listen for the ends of processes", error))?;

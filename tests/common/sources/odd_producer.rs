@@ -1,6 +1,8 @@
 //! A producer that does what no plugin should, and says what its process is like: for tests, which build it.
 #![forbid(unsafe_code)]
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process, thread};
@@ -38,6 +40,9 @@ pub struct Message {
     variable: Option<String>,
     /// A file to wait for before anything is done.
     until_file: Option<PathBuf>,
+    /// Whether to ask at the terminal.
+    #[serde(default)]
+    ask: bool,
     /// What to print on the standard output.
     print: Option<String>,
     /// Whether to start a program and not to wait for it.
@@ -107,6 +112,10 @@ impl Producer for OddProducer {
         if self.broken {
             let error = anyhow!("the handle is broken");
             return Err(if message.renew { renew(error) } else { error }).context("cannot read the tile");
+        }
+        if message.ask {
+            let mut terminal = File::open("/dev/tty").context("there is no terminal")?;
+            terminal.read_exact(&mut [0]).context("nobody answers")?;
         }
         if let Some(text) = message.print {
             println!("{text}");
