@@ -61,6 +61,7 @@ pub mod manifest;
 pub mod report;
 pub mod testing;
 
+mod array_view;
 mod commander;
 #[cfg(test)]
 mod commander_tests;
@@ -77,8 +78,8 @@ mod shims;
 mod slot;
 mod state;
 mod stop;
-mod view;
 
+pub use array_view::ViewError;
 pub use commander::{Commander, CommanderContext};
 pub use dictionary::{Dictionary, Value};
 pub use dtype::{DType, Element, MAX_ELEMENT_BYTES};
@@ -92,7 +93,6 @@ pub use seed::{Rng, generator, message_seed};
 pub use slot::{Slot, SlotError};
 pub use state::SavedState;
 pub use stop::StopFlag;
-pub use view::ViewError;
 
 pub use {anyhow, half, log, ndarray, rand, schemars, serde};
 

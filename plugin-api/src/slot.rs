@@ -4,10 +4,10 @@ use arrayvec::ArrayVec;
 use ndarray::{ArrayBase, ArrayViewMut, Data, Dimension, IxDyn};
 use serde::Serialize;
 
+use crate::array_view::ViewError;
 use crate::codec::{self, CodecError};
 use crate::dtype::{DType, Element};
 use crate::schema::{ArraySpec, MAX_ARRAYS, Schema, Shape};
-use crate::view::ViewError;
 
 /// The arrays of one batch, which [`Producer::produce`](crate::Producer::produce) fills.
 ///

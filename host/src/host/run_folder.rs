@@ -1,14 +1,14 @@
 //! A run's own folder for private copies of plugins, and the sweep of folders that dead runs left.
 //!
 //! The host locks the folder (flock) as long as the run lives; the kernel releases the lock with
-//! the process. So a folder that can be locked belongs to a dead run, whatever process numbers say:
-//! the next start removes it, and the shared memory of the same name. Usually nothing is left: the
+//! the process. So a folder that can be locked belongs to a dead run, even if a process has its number
+//! again: the next start removes it, and the shared memory of the same name. Usually nothing is left: the
 //! host removes its folder, or the fork server does if the host was killed, and the segment has no
 //! name by then.
 //!
-//! If the file system has no locks, a run goes on without one, and nothing is swept: no folder can
-//! be known to be a dead run's. A file in its folder keeps it from the sweeps of processes that can
-//! lock.
+//! If the file system has no locks, a run goes on without one, and never sweeps: no folder can be
+//! known to be a dead run's. The file [`UNLOCKED`] in its folder makes other processes' sweeps pass it
+//! over.
 
 use std::fs::{self, File};
 use std::io;

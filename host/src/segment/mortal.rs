@@ -1,4 +1,4 @@
-//! Loom's atomics, at each access of which a process may be killed. For models only.
+//! Loom's atomics that can kill the modelled process before any access. For loom's tests only.
 //!
 //! ```text
 //!   is_killed_at(3, || publish(…))   access 0 ─► 1 ─► 2 ─► killed: stores stay, claims are lost

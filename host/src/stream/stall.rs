@@ -22,7 +22,8 @@ pub enum Holder {
     Commander,
     /// No process: the message waits for a worker.
     Queued,
-    /// The worker with this number, which produces the batch.
+    /// The worker of this place, which produces the batch. In a swap of the producer an old and a new
+    /// worker may have the same place.
     Worker(u32),
     /// No process: the batch waits for the application.
     Ready,
@@ -40,7 +41,7 @@ pub struct SlotReport {
     pub sequence: Option<u64>,
     /// The number of attempts at the message that ended with a worker's death.
     pub attempts: u32,
-    /// How long the holder has had the slot, exact to some milliseconds.
+    /// How long the holder has had the slot, accurate to a few milliseconds.
     pub lasts: Duration,
 }
 
@@ -98,7 +99,7 @@ impl SlotReport {
             }
             _ => slot.since_nanos,
         };
-        // The number that a commander or a released slot has left is no message.
+        // The number that stays in a free slot, or in one that the commander writes, is an old one.
         let sequence = slot.sequence.filter(|_| !matches!(holder, Holder::Free | Holder::Commander));
         Self { holder, sequence, attempts: slot.attempts, lasts: clock::since(since) }
     }

@@ -11,7 +11,7 @@
 //!   swap         a plugin takes another's place, at an exact message: how far that has come
 //!   cast         which plugins run, and which are kept for a roll-back
 //!   crews        the workers of one edition of the producer, beside those of the next
-//!   workforce    all workers; burial: takes a dead worker's message back; worker: one of them
+//!   workforce    all workers; reclaim: takes a dead worker's message back; worker: one of them
 //!   commander    the commander's life; outside: ends that are not its or a message's doing
 //!   run          shared by all parts; link: their requests to the fork server
 //!   mailbox      wishes from other threads; swap_error: why a swap is refused; plugin_logs
@@ -24,7 +24,6 @@
 //! back; then all processes are woken; then the next incarnation is started. So a slot held by
 //! "worker k" never belongs to two processes.
 
-mod burial;
 mod cast;
 mod commander;
 mod crews;
@@ -32,6 +31,7 @@ mod link;
 pub(crate) mod mailbox;
 mod outside;
 pub(crate) mod plugin_logs;
+mod reclaim;
 pub(crate) mod run;
 pub(crate) mod starting;
 pub(crate) mod supervision;

@@ -1,8 +1,8 @@
 //! Ends from outside: a person or a service manager has ended a process by SIGINT, SIGTERM or
 //! SIGHUP.
 //!
-//! That is not the doing of the message that the process was at, so that it counts no attempt. A
-//! plugin that raises such a signal itself cannot be told from that. So a message is excused for
+//! That is not the doing of the message that the process was at, so it does not count as an attempt.
+//! A plugin that raises such a signal itself cannot be told from that. So a message is excused for
 //! [`MAX_EXCUSES`] ends only.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use cobuf_plugin_api::PluginKind;
 use crate::limits::MAX_EXCUSES;
 use crate::record::death::{Death, Exit};
 
-/// How many messages are remembered. There are few, unless somebody ends processes all the time.
+/// How many messages are remembered. Beyond that, the one with the lowest number is forgotten.
 const KEPT: usize = 1024;
 
 /// How often each message was excused.
@@ -27,10 +27,11 @@ impl Outside {
         let Death::Exit(Exit::Signal(libc::SIGINT | libc::SIGTERM | libc::SIGHUP)) = death else {
             return false;
         };
-        if self.excuses.len() == KEPT {
+        let message = (sequence, kind == PluginKind::Commander);
+        if self.excuses.len() == KEPT && !self.excuses.contains_key(&message) {
             self.excuses.pop_first();
         }
-        let excuses = self.excuses.entry((sequence, kind == PluginKind::Commander)).or_default();
+        let excuses = self.excuses.entry(message).or_default();
         *excuses += 1;
         *excuses <= MAX_EXCUSES
     }
@@ -63,5 +64,17 @@ mod tests {
         assert!(!outside.excuses(PluginKind::Producer, 7, TERMINATED));
         assert!(outside.excuses(PluginKind::Producer, 8, TERMINATED));
         assert!(outside.excuses(PluginKind::Commander, 7, TERMINATED));
+    }
+
+    #[test]
+    fn message_is_not_excused_for_ever_while_others_are_too() {
+        let mut outside = Outside::default();
+        for other in 1..KEPT as u64 {
+            assert!(outside.excuses(PluginKind::Producer, other, TERMINATED));
+        }
+        for _ in 0..MAX_EXCUSES {
+            assert!(outside.excuses(PluginKind::Producer, 0, TERMINATED));
+        }
+        assert!(!outside.excuses(PluginKind::Producer, 0, TERMINATED));
     }
 }

@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::burial;
+use super::reclaim;
 use super::run::{Run, count};
 use super::worker::{Crew, Duty, Life, Verdict, Worker};
 use crate::protocol::message::{Request, SetupFailure};
@@ -208,7 +208,7 @@ impl Workforce {
         } else {
             tracing::warn!(plugin, worker = number, how = %death, "a worker died");
         }
-        burial::reclaim(run, place, worker, death, verdict);
+        reclaim::after_death(run, place, worker, death, verdict);
         run.stream.table().restore();
         self.after_death(run, place, death, now)
     }
@@ -263,7 +263,7 @@ impl Workforce {
     /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
-            burial::reclaim_innocent(run, place);
+            reclaim::of_innocent(run, place);
             let wanted = self.is_wanted(place);
             let worker = self.worker_mut(place);
             worker.verdict = None;

@@ -1,5 +1,4 @@
-//! The means of both kinds of examiner: the way for notes, and the facts about the host that
-//! plugins are given.
+//! What both kinds of examiner use: they send notes, and tell plugins about their process.
 
 use std::sync::atomic::AtomicU32;
 

@@ -1,5 +1,5 @@
-//! The burial of a dead worker: its message is queued again, or given up with a summary of its
-//! attempts.
+//! After a worker's death: its slot is taken back, and its message is queued again, or given up
+//! with a summary of its attempts.
 //!
 //! The fork server has reaped the worker before, so no process writes to its slot any more.
 
@@ -17,7 +17,13 @@ use crate::stream::failure::NotedAttempt;
 
 /// Takes back the slot that the dead worker held. Its death is an attempt at the message, unless
 /// the message is innocent.
-pub(super) fn reclaim(run: &mut Run, place: Place, worker: &Worker, death: Death, verdict: Option<Verdict>) {
+pub(super) fn after_death(
+    run: &mut Run,
+    place: Place,
+    worker: &Worker,
+    death: Death,
+    verdict: Option<Verdict>,
+) {
     let table = run.stream.table();
     let Some(sequence) = table.held_by(place) else { return };
     if table.control.armed.take(Failpoint::Reclaim).is_some() {
@@ -45,7 +51,7 @@ pub(super) fn reclaim(run: &mut Run, place: Place, worker: &Worker, death: Death
 
 /// Takes back the slot of a worker that died with the fork server. The message did not cause this
 /// death.
-pub(super) fn reclaim_innocent(run: &Run, place: Place) {
+pub(super) fn of_innocent(run: &Run, place: Place) {
     if let Some(Reclaimed::Requeued { sequence, .. }) = run.stream.table().reclaim_worker(place, None) {
         count(&run.stream.counters.retries);
         tracing::info!(sequence, "a message is queued again");
