@@ -30,6 +30,7 @@ def probe():
         photos = None
     sizes = [f"{BUFFER}={size}" for size in (1, 4, 32)]
     works = {"tiny": sizes, "large": sizes[:2], "first": sizes[:1], "uneven": [f"{BUFFER}=4"]}
+    works |= {"interrupt": [f"{BUFFER}=4"]} | protocol.memory_work(sizes[:1])
     works |= {"images": sizes[:2]} if photos else {}
     pillow = photos.version() + ", " if photos else "no Pillow (pip install pillow), so no images, "
     versions = f"grain {version('grain')}, numpy {numpy.__version__}, {pillow}{protocol.python_version()}"
@@ -40,12 +41,14 @@ class Filled:
     """Whole batches that are filled with their number."""
 
     def __init__(self, request):
+        self.request = request
         self.shape, self.times = protocol.shape(request), protocol.sleep_times(request)
 
     def __len__(self):
         return len(self.times) if self.times else 1 << 40
 
     def __call__(self, index):
+        protocol.imports(self.request)
         if self.times:
             protocol.time.sleep(self.times[index])
         array = numpy.empty(self.shape, numpy.uint8)
