@@ -14,6 +14,7 @@ import protocol
 try:
     import grain
     import numpy
+    from absl import flags
 except ImportError as error:
     print(protocol.json.dumps(protocol.missing(error, "pip install grain numpy")))
     sys.exit()
@@ -72,6 +73,8 @@ class Photos:
 
 
 def start(request):
+    # Grain reads flags of absl, which a program with absl's main has parsed.
+    flags.FLAGS.mark_as_parsed()
     images = request.work == "images"
     source = Photos(request) if images else Filled(request)
     dataset = grain.MapDataset.range(len(source)).map(source)
