@@ -347,18 +347,6 @@ def test_producer_of_the_main_script_works_and_an_exit_without_close_leaves_noth
     assert total == 45 and not os.path.exists(f"/proc/{fork_server}")
 
 
-def test_quickstart_runs():
-    ran = subprocess.run(
-        [sys.executable, REPOSITORY / "examples" / "python" / "quickstart.py"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        timeout=120,
-        check=True,
-    )
-    assert ran.stdout == f"{4 * sum(n**2 for n in range(1000))} in all\n"
-
-
 def test_ctrl_c_ends_a_wait_for_hung_workers_at_once():
     script = run_script(
         MAIN

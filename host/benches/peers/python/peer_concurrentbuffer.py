@@ -1,7 +1,7 @@
-"""The Python package that cobuf's idea comes from: a commander process, producer processes (fork),
-shared memory blocks. Copies: the producer's array into shared memory, and out of it for the
-consumer, which gets arrays of its own. There are four slots for each worker, and the number
-cannot be chosen. Commander, and the consumer of an empty buffer, poll at 100 % CPU. Limits: a
+"""The Python package that cobuf's idea comes from: a commander process, producer processes (fork,
+or spawn if the row says so), shared memory blocks. Copies: the producer's array into shared
+memory, and out of it for the consumer, which gets arrays of its own. There are four slots for
+each worker, and the number cannot be chosen. Commander, and the consumer of an empty buffer, poll at 100 % CPU. Limits: a
 producer that raises or dies makes the consumer wait forever; in any order a dead worker's
 message is lost; batches do not know their messages; one dtype for all arrays with silent casts;
 no end of stream. Each look for a slot takes a lock that all processes share.
@@ -21,17 +21,27 @@ except ImportError as error:
     print(protocol.json.dumps(protocol.missing(error, "pip install concurrentbuffer numpy")))
     sys.exit()
 
+SPAWN = "in order, spawn"
+
 
 def probe():
     try:
         import photos
     except ImportError:
         photos = None
-    works = {work: ["slots=8 (fixed)"] for work in ("tiny", "large", "first", "uneven")}
-    works |= {"images": ["slots=8 (fixed)"]} if photos else {}
+    fixed = ["slots=8 (fixed)"]
+    works = {work: fixed for work in ("tiny", "large", "first", "uneven")}
+    works |= {"images": fixed} if photos else {}
+    # How processes are started counts in these alone, and the order does not.
+    memory = protocol.memory_work(fixed)
+    variants = {
+        "in order": works | memory | {"interrupt": fixed},
+        "any order": works,
+        SPAWN: {"first": fixed} | memory,
+    }
     pillow = photos.version() + ", " if photos else "no Pillow (pip install pillow), so no images, "
     versions = f"concurrentbuffer {__version__}, numpy {numpy.__version__}, {pillow}{protocol.python_version()}"
-    variants = [{"name": name, "works": works} for name in ("in order", "any order")]
+    variants = [{"name": name, "works": works} for name, works in variants.items()]
     return {"versions": versions, "conditions": __doc__, "variants": variants}
 
 
@@ -48,10 +58,12 @@ class Filling(Producer):
     """Fills one array again and again; upstream copies it into the slot."""
 
     def __init__(self, request):
+        self.request = request
         self.array = numpy.empty(protocol.shape(request), numpy.uint8)
         self.times = protocol.sleep_times(request)
 
     def create_data(self, message):
+        protocol.imports(self.request)
         index = message["index"]
         if self.times:
             # The stream has no end: what comes behind the last is not asked for.
@@ -76,13 +88,13 @@ class Photos(Producer):
 
 def start(request):
     producer = Photos(request) if request.work == "images" else Filling(request)
-    in_order = request.variant == "in order"
+    in_order = request.variant != "any order"
     iterator = buffer_iterator_factory(
         cpus=request.workers,
         buffer_shapes=(producer.array.shape,),
         commander=Counting(),
         producer=producer,
-        context="fork",
+        context="spawn" if request.variant == SPAWN else "fork",
         deterministic=in_order,
         buffer_dtype=numpy.uint8,
     )

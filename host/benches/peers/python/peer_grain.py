@@ -14,6 +14,7 @@ import protocol
 try:
     import grain
     import numpy
+    from absl import flags
 except ImportError as error:
     print(protocol.json.dumps(protocol.missing(error, "pip install grain numpy")))
     sys.exit()
@@ -30,6 +31,7 @@ def probe():
         photos = None
     sizes = [f"{BUFFER}={size}" for size in (1, 4, 32)]
     works = {"tiny": sizes, "large": sizes[:2], "first": sizes[:1], "uneven": [f"{BUFFER}=4"]}
+    works |= {"interrupt": [f"{BUFFER}=4"]} | protocol.memory_work(sizes[:1])
     works |= {"images": sizes[:2]} if photos else {}
     pillow = photos.version() + ", " if photos else "no Pillow (pip install pillow), so no images, "
     versions = f"grain {version('grain')}, numpy {numpy.__version__}, {pillow}{protocol.python_version()}"
@@ -40,12 +42,14 @@ class Filled:
     """Whole batches that are filled with their number."""
 
     def __init__(self, request):
+        self.request = request
         self.shape, self.times = protocol.shape(request), protocol.sleep_times(request)
 
     def __len__(self):
         return len(self.times) if self.times else 1 << 40
 
     def __call__(self, index):
+        protocol.imports(self.request)
         if self.times:
             protocol.time.sleep(self.times[index])
         array = numpy.empty(self.shape, numpy.uint8)
@@ -69,6 +73,8 @@ class Photos:
 
 
 def start(request):
+    # Grain reads flags of absl, which a program with absl's main has parsed.
+    flags.FLAGS.mark_as_parsed()
     images = request.work == "images"
     source = Photos(request) if images else Filled(request)
     dataset = grain.MapDataset.range(len(source)).map(source)

@@ -4,9 +4,13 @@ A peer is a script with a docstring that says its conditions, and a function `st
 """
 
 import json
+import os
+import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Iterator
 
@@ -17,6 +21,8 @@ PAGE_BYTES = 4096
 PHOTOS_A_BATCH = 64
 WARM_UP_SECONDS = 0.3
 MOST_STARTS = 50
+# Of helpers that live as long as the program does.
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 
 @dataclass
@@ -36,7 +42,7 @@ def shape(request):
 
 def sleep_times(request):
     """How long each batch's producer sleeps. The clock starts with the first batch, which takes no time."""
-    if request.work != "uneven":
+    if request.work not in ("uneven", "interrupt"):
         return None
     with open(request.times) as file:
         return [0.0] + json.load(file)
@@ -44,14 +50,25 @@ def sleep_times(request):
 
 def photo_paths(request):
     """The files, in their order."""
-    from pathlib import Path
-
     return sorted(str(path) for path in Path(request.photos).glob("*/*.jpg"))
 
 
 def number(setting, name):
     """The number behind `name=` in a setting."""
     return int(next(part for part in setting.split(", ") if part.startswith(name + "=")).split("=")[1])
+
+
+def memory_work(settings):
+    """The work `memory` for a probe, if there is a torch to be loaded."""
+    from importlib.util import find_spec
+
+    return {"memory": settings} if find_spec("torch") else {}
+
+
+def imports(request):
+    """What a producer imports: torch where memory is measured."""
+    if request.work == "memory":
+        import torch  # noqa: F401
 
 
 def main(probe, start):
@@ -70,7 +87,11 @@ def missing(error, install):
 
 def measure(request, start):
     if request.work == "first":
-        return 1e3 * median_start(request, start)
+        return 1e3 * median_time(request, lambda: first_batch(request, start))
+    if request.work == "interrupt":
+        return 1e3 * median_time(request, lambda: interrupt(request, start))
+    if request.work == "memory":
+        return memory(request, start)
     stream = start(request)
     try:
         if request.work == "tiny":
@@ -127,15 +148,103 @@ def seconds_a_batch(request, take):
     return run(request.seconds)
 
 
-def median_start(request, start):
+def median_time(request, measured):
     began, times = time.perf_counter(), []
     while not times or time.perf_counter() - began < request.seconds and len(times) < MOST_STARTS:
-        started = time.perf_counter()
-        stream = start(request)
-        Taker(stream, request).take()
-        times.append(time.perf_counter() - started)
-        stream.stop()
+        times.append(measured())
     return sorted(times)[len(times) // 2]
+
+
+def first_batch(request, start):
+    started = time.perf_counter()
+    stream = start(request)
+    try:
+        Taker(stream, request).take()
+        return time.perf_counter() - started
+    finally:
+        stream.stop()
+
+
+def interrupt(request, start):
+    """Seconds from Ctrl-C in a running loop until no process is left."""
+    stream, pressed = start(request), []
+
+    def press():
+        time.sleep(0.05)
+        pressed.append(time.perf_counter())
+        # To all processes of the group, as a terminal does it.
+        os.killpg(0, signal.SIGINT)
+
+    try:
+        for _ in range(2 * request.workers):
+            next(stream.batches)
+        threading.Thread(target=press).start()
+        while True:
+            next(stream.batches)
+    except KeyboardInterrupt:
+        stream.stop()
+    wait_for_end()
+    return time.perf_counter() - pressed[0]
+
+
+def memory(request, start):
+    """Megabytes that a second worker costs: all processes below this one, with it and without."""
+    imports(request)  # As a program that trains has it.
+
+    def measured(workers):
+        stream = start(SimpleNamespace(**{**vars(request), "workers": workers}))
+        try:
+            for _ in range(64 * workers):
+                next(stream.batches)
+            return sum(map(private_bytes, below()))
+        finally:
+            stream.stop()
+            wait_for_end()
+
+    without = measured(1)
+    return (measured(2) - without) / 1e6
+
+
+def below():
+    """The processes that descend from this one, without helpers and dead ones."""
+    found, left = [], [os.getpid()]
+    while left:
+        for tasks in Path(f"/proc/{left.pop()}/task").glob("*/children"):
+            try:
+                children = [int(pid) for pid in tasks.read_text().split()]
+            except OSError:
+                continue
+            left += children
+            found += filter(is_worker, children)
+    return found
+
+
+def is_worker(pid):
+    try:
+        # A dead process has no command line.
+        line = Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+    return line != "" and not any(helper in line for helper in HELPERS)
+
+
+def private_bytes(pid):
+    """The memory of a process that no other has, shared mappings left out: nobody else may have
+    touched their pages yet."""
+    total, is_shared = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            is_shared = words[1].endswith("s")
+        elif words[0] in ("Private_Clean:", "Private_Dirty:") and not is_shared:
+            total += 1024 * int(words[1])
+    return total
+
+
+def wait_for_end():
+    """Returns once nothing that was started is left."""
+    while below():
+        time.sleep(0.0005)
 
 
 def share_of_ideal(request, stream):
@@ -150,3 +259,14 @@ def share_of_ideal(request, stream):
 
 def python_version():
     return "Python " + sys.version.split()[0]
+
+
+def version(package):
+    """A package and its version, which one that is not installed does not say."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as of
+
+    try:
+        return f"{package} {of(package)}"
+    except PackageNotFoundError:
+        return f"{package} of a checkout"

@@ -8,7 +8,7 @@
 //!              ▼
 //!            rounds: peer A, B, C …, then again; each measurement a child with a limit (child, protocol)
 //!              ▼
-//!            report: REPORT.md, ratios.svg (plot), --json
+//!            report: REPORT.md with what is held to (goals), ratios.svg (plot), --json
 //! ```
 //!
 //! Nothing is installed. What a peer copies and gives up stands beside its code, and from there in the report.
@@ -19,7 +19,9 @@
 mod args;
 mod child;
 mod equipment;
+mod goals;
 mod machine;
+mod memory;
 mod meter;
 mod native;
 mod peers;

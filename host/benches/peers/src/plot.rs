@@ -1,4 +1,4 @@
-//! The plot: one panel a work, one bar a contender, how many times as fast as cobuf in order on a logarithmic axis.
+//! The plot: one panel a work, one bar a contender, how many times as good as the first on a logarithmic axis.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -41,7 +41,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 fn draw(panel: &Area<'_>, table: &Table) -> Result<()> {
     let rows = table.rows.len() as i32;
     let (least, most) = bounds(&table.rows);
-    let title = format!("{} ({}): how many times as fast as cobuf in order", table.work, table.unit);
+    let base = table.rows.first().map_or("", |row| &row.name);
+    let title = format!("{} ({}): how many times as good as {base}", table.work, table.unit);
     let mut chart = ChartBuilder::on(panel)
         .caption(title, (FONT, 16))
         .margin_right(110)

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::args::RunArgs;
 use crate::equipment::Equipment;
+use crate::goals::{self, Outcome};
 use crate::machine::Machine;
-use crate::native::cobuf;
 use crate::peers::{Missing, Peer, Peers};
 use crate::photos;
 use crate::rounds::{Figures, Results};
@@ -26,6 +26,7 @@ pub(crate) struct Report<'a> {
     peers: Vec<Described<'a>>,
     missing: &'a [Missing],
     works: Vec<Table>,
+    goals: Vec<Outcome>,
 }
 
 /// A peer that was measured.
@@ -70,6 +71,7 @@ impl<'a> Report<'a> {
             peers: peers.there.iter().filter(|peer| measured(peer)).map(described).collect(),
             missing: &peers.missing,
             works: results.iter().map(table).collect(),
+            goals: goals::outcomes(results),
         }
     }
 
@@ -87,6 +89,7 @@ impl<'a> Report<'a> {
         if self.works.iter().any(|table| table.work == Work::Images) {
             let _ = writeln!(text, "{}\n", self.photos());
         }
+        text += &goals::markdown(&self.goals);
         text += "## Conditions\n\n";
         for Described { name, versions, conditions } in &self.peers {
             let _ = writeln!(text, "**{name}** ({versions}). {}\n", one_line(conditions));
@@ -111,14 +114,10 @@ impl<'a> Report<'a> {
         format!(
             "All with {} workers on {} CPUs, in {} rounds in which each peer has a turn. A measurement \
              takes {} s after a warm-up, in a process of its own. Values are medians with the least \
-             and the greatest. A ratio says how many times as fast as {} a peer is (above 1: faster), \
-             from measurements of the same round. If a peer has settings, each was tried once and \
-             the best was measured.",
-            self.workers,
-            self.machine.cpus,
-            self.rounds,
-            self.seconds,
-            cobuf::base_name()
+             and the greatest. A ratio says how many times as good as the first row a peer is (above 1: \
+             faster, or smaller), from measurements of the same round. If a peer has settings, each was \
+             tried once and the best was measured.",
+            self.workers, self.machine.cpus, self.rounds, self.seconds,
         )
     }
 

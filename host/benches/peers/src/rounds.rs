@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::args::RunArgs;
 use crate::equipment::Equipment;
-use crate::native::cobuf;
 use crate::peers::{Contender, Peers};
 use crate::protocol::Request;
 use crate::statistics::{Spread, short};
@@ -39,27 +38,42 @@ pub(crate) struct Figures {
     pub(crate) setting: String,
     /// In the work's unit; none where every measurement failed.
     pub(crate) value: Option<Spread>,
-    /// How many times as fast as cobuf in order, round by round.
+    /// How many times as good as the first row, round by round.
     pub(crate) ratio: Option<Spread>,
     pub(crate) failures: Vec<String>,
 }
 
 impl Results {
-    /// The rows' figures: ratios are made within a round, of measurements that were made side by side.
+    /// The rows' figures. Ratios are to the first row, which is cobuf's.
     pub(crate) fn figures(&self) -> Vec<Figures> {
-        let base = self.rows.iter().find(|row| row.name == cobuf::base_name());
-        let figures = |row: &Row| {
-            let pairs = base.into_iter().flat_map(|base| row.values.iter().zip(&base.values));
-            let ratios = pairs.filter_map(|(value, base)| Some(self.work.speed_ratio((*value)?, (*base)?)));
-            Figures {
-                name: row.name.clone(),
-                setting: row.setting.clone(),
-                value: Spread::of(row.values.iter().copied().flatten()),
-                ratio: Spread::of(ratios),
-                failures: row.failures.clone(),
-            }
+        let figures = |row: &Row| Figures {
+            name: row.name.clone(),
+            setting: row.setting.clone(),
+            value: row.spread(),
+            ratio: self.rows.first().and_then(|base| self.spread_of_ratios(row, base)),
+            failures: row.failures.clone(),
         };
         self.rows.iter().map(figures).collect()
+    }
+
+    /// How many times as good a row is as another.
+    pub(crate) fn ratio(&self, name: &str, base: &str) -> Option<Spread> {
+        self.spread_of_ratios(self.row(name)?, self.row(base)?)
+    }
+
+    /// The values of a row.
+    pub(crate) fn value(&self, name: &str) -> Option<Spread> {
+        self.row(name)?.spread()
+    }
+
+    fn row(&self, name: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+
+    /// Ratios are made within a round, of measurements that were made side by side.
+    fn spread_of_ratios(&self, row: &Row, base: &Row) -> Option<Spread> {
+        let ratio = |(value, base): (&Option<f64>, &Option<f64>)| Some(self.work.ratio((*value)?, (*base)?));
+        Spread::of(row.values.iter().zip(&base.values).filter_map(ratio))
     }
 }
 
@@ -149,6 +163,10 @@ fn shown(measured: &Result<f64>, work: Work) -> String {
 }
 
 impl Row {
+    fn spread(&self) -> Option<Spread> {
+        Spread::of(self.values.iter().copied().flatten())
+    }
+
     fn record(&mut self, measured: Result<f64>) {
         if let Err(error) = &measured {
             self.failures.push(format!("{error:#}"));
@@ -158,11 +176,11 @@ impl Row {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use anyhow::anyhow;
 
-    fn row(name: &str, values: &[Option<f64>]) -> Row {
+    pub(crate) fn row(name: &str, values: &[Option<f64>]) -> Row {
         let contender = Contender { peer: 0, variant: 0 };
         let mut row = Row {
             contender,
@@ -177,7 +195,7 @@ mod tests {
 
     #[test]
     fn are_ratios_made_within_a_round() {
-        let base = row(&cobuf::base_name(), &[Some(1.0), Some(2.0), Some(4.0)]);
+        let base = row("cobuf, in order", &[Some(1.0), Some(2.0), Some(4.0)]);
         let slower = row("slower", &[Some(2.0), Some(8.0), None]);
         let failed = row("failed", &[None, None, None]);
         let figures = Results { work: Work::Tiny, rows: vec![base, slower, failed] }.figures();

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{ArraySpec, Batches, DType, Dictionary, Host, HostBuilder, Plugin, Value};
 
 use super::{Native, gigabytes_a_second, touch, version};
+use crate::memory::private_bytes;
 use crate::meter;
 use crate::protocol::{Answer, Probe, Request, Variant};
 use crate::work::{LARGE_SHAPE, PHOTO_SIDE, PHOTOS_A_BATCH, SLOTS, TINY_BYTES, TINY_SLOTS, VALUES, Work};
@@ -27,13 +28,10 @@ const CONDITIONS: &str = "\
     start; plugins are compiled code. Here it runs `list-commander` with `fill-producer`, and \
     `image-commander` with `image-producer`, unchanged.";
 
-/// The row that all others are compared with.
-pub(crate) fn base_name() -> String {
-    super::row_name(PEER.name, IN_ORDER)
-}
-
 fn probe() -> Probe {
-    let works: BTreeMap<_, _> = Work::ALL.into_iter().map(|work| (work, vec![slots(work)])).collect();
+    // What follows Ctrl-C is an application's own matter.
+    let works = Work::ALL.into_iter().filter(|work| *work != Work::Interrupt);
+    let works: BTreeMap<_, _> = works.map(|work| (work, vec![slots(work)])).collect();
     let variant = |name: &str| Variant { name: name.to_owned(), works: works.clone() };
     Probe {
         versions: versions(),
@@ -57,7 +55,7 @@ fn versions() -> String {
 }
 
 fn slots(work: Work) -> String {
-    let slots = if matches!(work, Work::Tiny | Work::First) { TINY_SLOTS } else { SLOTS };
+    let slots = if matches!(work, Work::Tiny | Work::First | Work::Memory) { TINY_SLOTS } else { SLOTS };
     format!("slots={slots}")
 }
 
@@ -68,6 +66,8 @@ fn measure(request: &Request) -> Result<Answer> {
         Work::First => 1e3 * meter::median_start(request.seconds, || first_batch(request))?,
         Work::Uneven => uneven(request)?,
         Work::Images => images(request)?,
+        Work::Memory => memory(request)?,
+        Work::Interrupt => bail!("cobuf itself is no contender for {}", request.work),
     };
     Ok(Answer { value })
 }
@@ -143,6 +143,18 @@ fn uneven(request: &Request) -> Result<f64> {
     }
     ensure!(left == 0, "{left} of {} batches did not come", times.len());
     Ok(super::share_of_ideal(&times, request.workers, started.elapsed()))
+}
+
+/// What a second worker costs, in megabytes.
+fn memory(request: &Request) -> Result<f64> {
+    let private = |workers: usize| -> Result<u64> {
+        let host = counting(request)?.workers(workers).start()?;
+        let mut batches = host.batches();
+        (0..64 * workers).try_for_each(|_| take(&mut batches))?;
+        host.processes().iter().map(|process| private_bytes(process.pid)).sum()
+    };
+    let without = private(1)?;
+    Ok((private(2)? as f64 - without as f64) / 1e6)
 }
 
 fn images(request: &Request) -> Result<f64> {
