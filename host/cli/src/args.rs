@@ -46,6 +46,7 @@ Examples:
   cobuf new producer my-decoder
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
+  cobuf inspect slides.py:Slides
   cobuf check plugins/digits-producer --pipeline examples/digits.toml
   cobuf bench examples/digits.toml --workers 2
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
@@ -149,6 +150,10 @@ pub(crate) struct RunArgs {
     /// be repeated.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// The Python interpreter for plugins that are Python code, instead of the pipeline's and that
+    /// of the active environment.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,

@@ -67,7 +67,7 @@ impl HostBuilder {
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     run_folder::parent()?;
-    let launch = builder.launch();
+    let launch = builder.launch()?;
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose(PluginKind::Commander)?;
@@ -135,10 +135,10 @@ pub(crate) fn declarations(
     let file = plugin.resolve(None, None)?;
     let kind = file.manifest.kind;
     let configured = config.is_some();
+    let launch = Launch::by(fork_server, &file);
     let folder = RunFolder::create()?;
     let chosen = ChosenPlugin { file, config: config.unwrap_or_default() };
     let plan = plan_of_one(chosen, &folder, working_directory)?;
-    let launch = Launch::by(fork_server);
     Session::open(launch.start()?, plan, folder, &launch)?.probe(kind, configured)
 }
 

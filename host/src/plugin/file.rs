@@ -29,6 +29,8 @@ pub(crate) struct PluginFile {
     pub(crate) manifest: ManifestInfo,
     /// Code that is not in the file, encoded; usually empty.
     pub(super) code: Vec<u8>,
+    /// The command of the fork server that it needs, if it needs one of its own.
+    pub(crate) server: Vec<String>,
     bytes: Vec<u8>,
     hash: u128,
 }
@@ -38,14 +40,14 @@ impl PluginFile {
     pub(super) fn read(path: PathBuf, kind: Option<PluginKind>) -> Result<Self, PluginError> {
         let (bytes, hash) = read_settled(&path)?;
         let manifest = check::check(&path, &bytes, kind)?;
-        Ok(Self { path, manifest, code: Vec::new(), bytes, hash })
+        Ok(Self { path, manifest, code: Vec::new(), server: Vec::new(), bytes, hash })
     }
 
     /// Writes the bytes into `folder`, under a unique name, for the processes of a run to load. The
     /// file that they came from may then be rebuilt or removed. Two copies of the same bytes have
     /// different `number`s, so that each can be removed on its own.
     pub(crate) fn plan(self, folder: &Path, number: u32) -> std::io::Result<PluginPlan> {
-        let Self { path: origin, manifest, code, bytes, hash } = self;
+        let Self { path: origin, manifest, code, bytes, hash, .. } = self;
         let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
         ulimit::check_file_size(bytes.len() as u64)?;
         let kept = Some(Kept::new(copy::write(&library, &bytes)?));

@@ -1,4 +1,4 @@
-//! Where a plugin comes from: a file, a package or a name.
+//! Where a plugin comes from: a file, a package, a name or a Python object.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use super::copy::PluginPlan;
 use super::error::PluginError;
 use super::file::PluginFile;
 use super::find::{self, plugin_path};
+use super::python::{Described, PythonPlugin, is_source};
 use crate::cancel::Cancel;
 
 /// Where a plugin comes from.
@@ -39,6 +40,8 @@ pub enum Plugin {
     /// The name in the manifest of a plugin that is already built. It means the first plugin of
     /// this name in the folders of `COBUF_PLUGIN_PATH`.
     Named(String),
+    /// A Python object. The host asks an interpreter for its code, which is then read.
+    Python(PythonPlugin),
     /// A file whose plugin runs code that is not in it, such as a script, see
     /// [`with_code`](Self::with_code).
     Coded {
@@ -46,12 +49,18 @@ pub enum Plugin {
         file: PathBuf,
         /// The encoded code.
         code: Vec<u8>,
+        /// The files that the code was read from.
+        sources: Vec<PathBuf>,
+        /// The command of the fork server in whose processes it works; if it is empty, in those of
+        /// any.
+        server: Vec<String>,
     },
 }
 
 impl Plugin {
-    /// The plugin at a path: a package if the path is a folder, otherwise a file. A single word
-    /// without an extension is a plugin's name if nothing exists at that path.
+    /// The plugin at a path: a package if the path is a folder, otherwise a file. If nothing exists
+    /// at that path, a single word without an extension is a plugin's name, and a text such as
+    /// `slides.py:Slides` or `package.module:Name` is a Python object.
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self::relative_to("", path)
     }
@@ -64,10 +73,12 @@ impl Plugin {
         if path.is_dir() {
             return Self::Package(path);
         }
-        match name_in(given) {
-            Some(name) if !path.exists() => Self::Named(name.to_owned()),
-            _ => Self::File(path),
+        if path.exists() {
+            return Self::File(path);
         }
+        let name = || name_in(given).map(|name| Self::Named(name.to_owned()));
+        let object = PythonPlugin::parse(folder.as_ref(), given).map(Self::Python);
+        object.or_else(name).unwrap_or(Self::File(path))
     }
 
     /// The plugin in this file, which is already built.
@@ -88,7 +99,8 @@ impl Plugin {
     /// # Errors
     /// [`CodecError`] if the code is no dictionary, or cannot be encoded.
     pub fn with_code(file: impl Into<PathBuf>, code: &impl Serialize) -> Result<Self, CodecError> {
-        Ok(Self::Coded { file: file.into(), code: codec::encode("the code", code)? })
+        let (sources, server) = (Vec::new(), Vec::new());
+        Ok(Self::Coded { file: file.into(), code: codec::encode("the code", code)?, sources, server })
     }
 
     /// The plugin of this name.
@@ -101,6 +113,7 @@ impl Plugin {
         match self {
             Self::File(path) | Self::Package(path) | Self::Coded { file: path, .. } => path,
             Self::Named(name) => Path::new(name),
+            Self::Python(python) => python.object(),
         }
     }
 
@@ -112,10 +125,11 @@ impl Plugin {
         Ok(self.resolve(None, None)?.manifest)
     }
 
-    /// The same plugin as a file: a package is built, a name is looked up.
+    /// The same plugin as a file: a package is built, a name is looked up, the code of a Python object
+    /// is read.
     ///
     /// # Errors
-    /// [`PluginError::Build`] or [`PluginError::NotFound`].
+    /// [`PluginError::Build`], [`PluginError::NotFound`] or [`PluginError::Python`].
     pub fn built(&self) -> Result<Self, PluginError> {
         self.find(None)
     }
@@ -131,9 +145,29 @@ impl Plugin {
     /// As [`built`](Self::built), and a build ends once it is cancelled, if that can be.
     pub(crate) fn find(&self, cancel: Option<&Cancel>) -> Result<Self, PluginError> {
         match self {
+            Self::File(path) if is_source(&path.to_string_lossy()) => Err(PluginError::Python {
+                object: path.clone(),
+                reason: format!("it names no object; give one as {}:NAME", path.display()),
+            }),
             Self::File(_) | Self::Coded { .. } => Ok(self.clone()),
             Self::Package(folder) => build(folder, cancel).map(Self::File),
             Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
+            Self::Python(python) => {
+                let Described { file, code, sources, server, .. } = python.describe(cancel)?;
+                let code = codec::encode("the code", &code).map_err(|error| PluginError::Python {
+                    object: python.object().to_owned(),
+                    reason: error.to_string(),
+                })?;
+                Ok(Self::Coded { file, code, sources, server })
+            }
+        }
+    }
+
+    /// The same plugin, known to be of this kind.
+    pub(crate) fn of_kind(self, kind: PluginKind) -> Self {
+        match self {
+            Self::Python(python) => Self::Python(python.of_kind(kind)),
+            other => other,
         }
     }
 
@@ -141,7 +175,12 @@ impl Plugin {
     pub(crate) fn copy_of(plan: &PluginPlan) -> Self {
         match &plan.code[..] {
             [] => Self::File(plan.library.clone()),
-            code => Self::Coded { file: plan.library.clone(), code: code.to_vec() },
+            code => Self::Coded {
+                file: plan.library.clone(),
+                code: code.to_vec(),
+                sources: Vec::new(),
+                server: Vec::new(),
+            },
         }
     }
 
@@ -151,13 +190,15 @@ impl Plugin {
         kind: Option<PluginKind>,
         cancel: Option<&Cancel>,
     ) -> Result<PluginFile, PluginError> {
-        let (path, code) = match self.find(cancel)? {
-            Self::Coded { file, code } => (file, code),
-            other => (other.path().to_owned(), Vec::new()),
-        };
-        let mut file = PluginFile::read(path, kind)?;
-        file.code = code;
-        Ok(file)
+        let plugin = kind.map_or_else(|| self.clone(), |kind| self.clone().of_kind(kind));
+        match plugin.find(cancel)? {
+            Self::Coded { file, code, server, .. } => {
+                let mut file = PluginFile::read(file, kind)?;
+                (file.code, file.server) = (code, server);
+                Ok(file)
+            }
+            other => PluginFile::read(other.path().to_owned(), kind),
+        }
     }
 }
 
