@@ -121,7 +121,8 @@ pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
 pub use plugin::{
-    FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, PythonPlugin, find_plugins, plugin_path,
+    Code, FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, PythonPlugin, find_plugins,
+    plugin_path,
 };
 pub use process::launch::{LaunchError, StartMethod, serve_fork_server};
 pub use process::stack::names::{Stack, StackThread};

@@ -44,6 +44,7 @@ Examples:
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new pipeline slides
   cobuf new producer my-decoder
+  cobuf new producer --python my-decoder
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
   cobuf inspect slides.py:Slides
@@ -70,7 +71,7 @@ pub(crate) enum Command {
     /// left behind.
     Chaos(ChaosArgs),
     /// Make crates for new plugins, in a workspace of their own: source, tests, a README, and a
-    /// pipeline to run them in. Nothing is downloaded.
+    /// pipeline to run them in. Or make them in Python. Nothing is downloaded.
     New(NewArgs),
     /// List the plugins that can be given by name, and whether they would load. Their code does not
     /// run.

@@ -83,7 +83,8 @@ fn as_table(report: &Report, colours: bool) -> String {
         let (on, off) = if colours { (colour(*outcome), "\x1b[0m") } else { ("", "") };
         lines.push(format!("  {on}{outcome:<7}{off}  {test:<width$}  {title}"));
         if !detail.is_empty() {
-            lines.push(format!("  {:7}  {:width$}  {}", "", "", detail.replace('\n', " ")));
+            let indent = " ".repeat(2 + 7 + 2 + width + 2);
+            lines.push(format!("{indent}{}", detail.replace('\n', &format!("\n{indent}"))));
         }
     }
     let count = |outcome| report.count(outcome);

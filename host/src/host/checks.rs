@@ -114,7 +114,8 @@ impl HostBuilder {
             if let Some(python @ Plugin::Python(_)) = plugin {
                 *plugin = Some(python.clone().of_kind(kind).find(cancel.as_ref())?);
             }
-            let Some(Plugin::Coded { server: needed, .. }) = plugin else { continue };
+            let Some(Plugin::Coded { code, .. }) = plugin else { continue };
+            let needed = &code.server;
             if needed.is_empty() {
                 continue;
             }

@@ -24,7 +24,7 @@ impl Launch {
     pub(crate) fn by(executable: Option<&Path>, plugin: &PluginFile) -> Self {
         let executable = executable.map(Path::to_owned);
         let mut server = ServerStart { executable, ..ServerStart::default() };
-        server.run_by_default(&plugin.server);
+        server.run_by_default(&plugin.code.server);
         Self { server, start_timeout: DEFAULT_START_TIMEOUT, cancel: None }
     }
 

@@ -136,10 +136,13 @@ pub(crate) fn declarations(
     let kind = file.manifest.kind;
     let configured = config.is_some();
     let launch = Launch::by(fork_server, &file);
+    let config_schema = file.code.config_schema.clone();
     let folder = RunFolder::create()?;
     let chosen = ChosenPlugin { file, config: config.unwrap_or_default() };
     let plan = plan_of_one(chosen, &folder, working_directory)?;
-    Session::open(launch.start()?, plan, folder, &launch)?.probe(kind, configured)
+    let (own_schema, arrays) =
+        Session::open(launch.start()?, plan, folder, &launch)?.probe(kind, configured)?;
+    Ok((config_schema.unwrap_or(own_schema), arrays))
 }
 
 /// The plan of processes that open one plugin, without a run.

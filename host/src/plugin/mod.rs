@@ -18,6 +18,7 @@
 #[cfg(feature = "build")]
 mod build;
 mod check;
+mod code;
 pub(crate) mod copy;
 mod cpu;
 mod elf;
@@ -32,6 +33,7 @@ mod source;
 mod tool;
 
 pub use cobuf_plugin_api::manifest::ManifestInfo;
+pub use code::Code;
 pub use error::{PLUGIN_PATH, PluginError};
 pub use find::{FoundPlugin, find_plugins, plugin_path};
 pub use python::PythonPlugin;

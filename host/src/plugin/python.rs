@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdout, Command};
 use std::thread;
 
-use cobuf_plugin_api::{Dictionary, PluginKind};
+use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 use serde::Deserialize;
 
+use super::code::Code;
 use super::error::PluginError;
 use super::interpreter::{self, Interpreter};
 use super::tool::{Finished, Tool};
@@ -52,15 +53,19 @@ pub struct PythonPlugin {
 /// What the interpreter says of a plugin.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Described {
+struct Described {
     /// The plugin for Python code.
-    pub(super) file: PathBuf,
+    file: PathBuf,
     /// The object, and the sources of its modules.
-    pub(super) code: Dictionary,
+    code: Dictionary,
+    /// What the object is called.
+    name: String,
     /// The files that were read.
-    pub(super) sources: Vec<PathBuf>,
+    sources: Vec<PathBuf>,
     /// The command of a fork server.
-    pub(super) server: Vec<String>,
+    server: Vec<String>,
+    /// The JSON Schema of its arguments, if the object was loaded.
+    config_schema: Option<serde_json::Value>,
     /// The version of the package.
     version: String,
     /// The version of Python.
@@ -115,10 +120,29 @@ impl PythonPlugin {
         &self.object
     }
 
+    /// Reads its code: the file of the plugin for it, and the code.
+    pub(super) fn read(&self, cancel: Option<&Cancel>) -> Result<(PathBuf, Code), PluginError> {
+        let described = self.describe(cancel)?;
+        let bytes =
+            codec::encode("the code", &described.code).map_err(|error| self.failed(error.to_string()))?;
+        let code = Code {
+            bytes,
+            name: Some(described.name),
+            sources: described.sources,
+            server: described.server,
+            config_schema: described.config_schema.map(|schema| schema.to_string()),
+        };
+        Ok((described.file, code))
+    }
+
+    fn failed(&self, reason: String) -> PluginError {
+        PluginError::Python { object: self.object.clone(), reason }
+    }
+
     /// Asks the interpreter.
-    pub(super) fn describe(&self, cancel: Option<&Cancel>) -> Result<Described, PluginError> {
-        let failed = |reason: String| PluginError::Python { object: self.object.clone(), reason };
-        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+    fn describe(&self, cancel: Option<&Cancel>) -> Result<Described, PluginError> {
+        let failed = |reason| self.failed(reason);
+        let folder = std::env::current_dir().unwrap_or_default().join(&self.folder);
         let found = interpreter::find(self.interpreter.as_deref(), &folder, |name| std::env::var_os(name));
         let interpreter = found.map_err(|looked| {
             failed(format!("there is no Python interpreter: {looked}; activate an environment with the package cobuf, or give its interpreter with --python or the key `interpreter`"))

@@ -9,11 +9,12 @@ use serde::Serialize;
 
 #[cfg(feature = "build")]
 use super::build::build;
+use super::code::Code;
 use super::copy::PluginPlan;
 use super::error::PluginError;
 use super::file::PluginFile;
 use super::find::{self, plugin_path};
-use super::python::{Described, PythonPlugin, is_source};
+use super::python::{PythonPlugin, is_source};
 use crate::cancel::Cancel;
 
 /// Where a plugin comes from.
@@ -47,13 +48,8 @@ pub enum Plugin {
     Coded {
         /// The `.so` file.
         file: PathBuf,
-        /// The encoded code.
-        code: Vec<u8>,
-        /// The files that the code was read from.
-        sources: Vec<PathBuf>,
-        /// The command of the fork server in whose processes it works; if it is empty, in those of
-        /// any.
-        server: Vec<String>,
+        /// The code.
+        code: Code,
     },
 }
 
@@ -99,8 +95,8 @@ impl Plugin {
     /// # Errors
     /// [`CodecError`] if the code is no dictionary, or cannot be encoded.
     pub fn with_code(file: impl Into<PathBuf>, code: &impl Serialize) -> Result<Self, CodecError> {
-        let (sources, server) = (Vec::new(), Vec::new());
-        Ok(Self::Coded { file: file.into(), code: codec::encode("the code", code)?, sources, server })
+        let bytes = codec::encode("the code", code)?;
+        Ok(Self::Coded { file: file.into(), code: Code { bytes, ..Code::default() } })
     }
 
     /// The plugin of this name.
@@ -153,12 +149,8 @@ impl Plugin {
             Self::Package(folder) => build(folder, cancel).map(Self::File),
             Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
             Self::Python(python) => {
-                let Described { file, code, sources, server, .. } = python.describe(cancel)?;
-                let code = codec::encode("the code", &code).map_err(|error| PluginError::Python {
-                    object: python.object().to_owned(),
-                    reason: error.to_string(),
-                })?;
-                Ok(Self::Coded { file, code, sources, server })
+                let (file, code) = python.read(cancel)?;
+                Ok(Self::Coded { file, code })
             }
         }
     }
@@ -175,12 +167,10 @@ impl Plugin {
     pub(crate) fn copy_of(plan: &PluginPlan) -> Self {
         match &plan.code[..] {
             [] => Self::File(plan.library.clone()),
-            code => Self::Coded {
-                file: plan.library.clone(),
-                code: code.to_vec(),
-                sources: Vec::new(),
-                server: Vec::new(),
-            },
+            code => {
+                let (bytes, name) = (code.to_vec(), Some(plan.name.clone()));
+                Self::Coded { file: plan.library.clone(), code: Code { bytes, name, ..Code::default() } }
+            }
         }
     }
 
@@ -192,11 +182,7 @@ impl Plugin {
     ) -> Result<PluginFile, PluginError> {
         let plugin = kind.map_or_else(|| self.clone(), |kind| self.clone().of_kind(kind));
         match plugin.find(cancel)? {
-            Self::Coded { file, code, server, .. } => {
-                let mut file = PluginFile::read(file, kind)?;
-                (file.code, file.server) = (code, server);
-                Ok(file)
-            }
+            Self::Coded { file, code } => Ok(PluginFile::read(file, kind)?.with_code(code)),
             other => PluginFile::read(other.path().to_owned(), kind),
         }
     }

@@ -51,6 +51,9 @@ pub(crate) struct NewArgs {
     pub(crate) name: String,
     /// Its folder, which must not exist. The default is the name, in the current folder.
     pub(crate) folder: Option<PathBuf>,
+    /// Make it in Python: a module for each plugin, tests, and a pipeline.
+    #[arg(long, conflicts_with = "plugin_api")]
+    pub(crate) python: bool,
     /// Depend on the cobuf-plugin-api in this folder. The default is the checkout that this command
     /// was built from, if it is still there, and otherwise crates.io.
     #[arg(long, value_name = "FOLDER")]

@@ -243,7 +243,7 @@ impl Watcher<'_> {
 fn digest(file: &Plugin) -> Option<u128> {
     let mut bytes = std::fs::read(file.path()).ok()?;
     if let Plugin::Coded { code, .. } = file {
-        bytes.extend_from_slice(code);
+        bytes.extend_from_slice(code.bytes());
     }
     Some(xxh3_128(&bytes))
 }

@@ -45,7 +45,7 @@ impl Sources {
     pub(super) fn of(plugin: &Plugin, built: &Plugin) -> Result<Self> {
         let what = match (plugin, built) {
             (Plugin::Package(folder), _) => What::Packages(packages(folder)?),
-            (_, Plugin::Coded { sources, .. }) => What::Files(sources.iter().cloned().collect()),
+            (_, Plugin::Coded { code, .. }) => What::Files(code.sources().iter().cloned().collect()),
             (_, file) => {
                 let path = std::path::absolute(file.path());
                 What::Files([path.with_context(|| format!("cannot find {}", file.path().display()))?].into())
@@ -56,8 +56,8 @@ impl Sources {
 
     /// Goes on with those of the plugin as it was built now: Python code may import other modules.
     pub(super) fn follow(&mut self, built: &Plugin) {
-        if let (What::Files(files), Plugin::Coded { sources, .. }) = (&mut self.what, built) {
-            *files = sources.iter().cloned().collect();
+        if let (What::Files(files), Plugin::Coded { code, .. }) = (&mut self.what, built) {
+            *files = code.sources().iter().cloned().collect();
         }
     }
 

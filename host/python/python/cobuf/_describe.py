@@ -1,7 +1,8 @@
 """Tells the host about a plugin that is a Python object: the host asks this interpreter once.
 
     request   {"object": "slides.py:Slides", "folder": …, "kind": "producer" or null, "preload": […]}
-    answer    {"file": …, "code": {…}, "sources": […], "server": […], "version": …, "python": …}
+    answer    {"file": …, "code": {…}, "name": …, "sources": […], "server": […], "version": …, "python": …}
+              and "config_schema", if the kind was to be found out; or "error"
 
 `code` carries the sources of the object's own modules, those beside it, so that every process of a run
 has the same ones: `cobuf._carried` serves them there.
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import os
 import re
 import sys
 import sysconfig
 import tokenize
+import typing
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -47,9 +50,11 @@ class _Wrong(Exception):
 
 def _described(request: dict[str, Any]) -> dict[str, Any]:
     code, sources = _code(request["object"], Path(request["folder"]))
-    kind = request["kind"] or _kind(code)
-    return {
-        "file": _loader.library(kind),
+    kind = request["kind"]
+    described = {} if kind else _loaded(code)
+    return described | {
+        "file": _loader.library(kind or described["kind"]),
+        "name": request["object"].rpartition("/")[2],
         "code": code,
         "sources": sources,
         "server": _loader.python_fork_server(request["preload"], sys.path),
@@ -146,12 +151,42 @@ def _text(file: Path) -> str:
         raise _Wrong(f"cannot read {file}: {error}") from None
 
 
-def _kind(code: dict[str, Any]) -> str:
-    """Whether the object is a producer or a commander: only its own code can tell."""
+def _loaded(code: dict[str, Any]) -> dict[str, Any]:
+    """Whether the object is a producer or a commander, and its arguments: only its own code can tell."""
     from cobuf import _worker
 
     try:
         it, _ = _worker.object_of({"code": code})
+        is_producer = hasattr(it, "produce") or hasattr(it, "arrays")
+        # The arguments of a function that produces are its message and its arrays.
+        takes_arguments = isinstance(it, type) or callable(it) and not is_producer
+        schema = _schema(it) if takes_arguments else {"type": "object", "properties": {}}
     except BaseException as error:
         raise _Wrong("\n".join(_worker.explain(error))) from None
-    return "producer" if hasattr(it, "produce") or hasattr(it, "arrays") else "commander"
+    return {"kind": "producer" if is_producer else "commander", "config_schema": schema}
+
+
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", tuple: "array", dict: "object"}
+
+
+def _schema(it: Any) -> dict[str, Any]:
+    """The JSON Schema of the arguments of a class or function."""
+    try:
+        parameters = inspect.signature(it, eval_str=True).parameters.values()
+    except (TypeError, ValueError, NameError):
+        return {"type": "object"}
+    schema: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            continue
+        has_default = parameter.default is not parameter.empty
+        kind = typing.get_origin(parameter.annotation) or parameter.annotation
+        if has_default and kind not in _TYPES:
+            kind = type(parameter.default)
+        field: dict[str, Any] = {"type": _TYPES[kind]} if kind in _TYPES else {}
+        if not has_default:
+            schema["required"].append(parameter.name)
+        elif isinstance(parameter.default, (bool, int, float, str, list, dict, type(None))):
+            field["default"] = parameter.default
+        schema["properties"][parameter.name] = field
+    return schema

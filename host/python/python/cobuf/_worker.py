@@ -256,13 +256,17 @@ class Commander:
 
 def explain(error: BaseException) -> tuple[str, str]:
     """An exception in a line with its place, and its traceback without this package's frames."""
-    own = str(Path(__file__).parent)
+    own = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen importlib")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
     short = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if frames:
+    told = traceback.format_list(frames)
+    if isinstance(error, SyntaxError):
+        # The line and the place in it.
+        told += traceback.format_exception_only(error)[:-1]
+    elif frames:
         short += f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})"
-    lines = "".join(traceback.format_list(frames)).rstrip()
+    lines = "".join(told).rstrip()
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
         lines = f"{lines}\ncaused by {explain(cause)[0]}"
-    return short, lines or "no Python frame"
+    return short, lines
