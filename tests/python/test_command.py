@@ -176,7 +176,7 @@ def test_module_beside_the_pipeline_is_a_plugin(folder: Path) -> None:
     text = (folder / "slides.toml").read_text()
     (folder / "slides.toml").write_text(text.replace("slides.py:", "tiles.made:"))
     assert report(folder, "run", "slides.toml")["batches"] == 20
-    assert report(folder, "run", "slides.toml")["digest"] == report(folder, "run", "slides.toml")["digest"]
+    assert report(folder, "run", "slides.toml")["content_digest"] == report(folder, "run", "slides.toml")["content_digest"]
 
 
 def test_exception_is_shown_with_its_traceback_and_counted(folder: Path) -> None:
@@ -205,7 +205,7 @@ def test_arguments_are_the_configuration(folder: Path) -> None:
     [
         ("x = = 1\n", "SyntaxError: invalid syntax (slides.py, line 1)\n"),
         ("import nothing_of_this_name\n", "No module named 'nothing_of_this_name'"),
-        ("", "module 'slides' has no attribute 'Jobs'"),
+        ("", "AttributeError: module 'slides' has no attribute "),
     ],
 )
 def test_module_that_cannot_be_loaded_is_refused_with_the_reason(folder: Path, source: str, expected: str) -> None:
@@ -331,7 +331,10 @@ def test_edited_code_is_swapped_in_at_an_exact_batch(folder: Path, running, chan
     code, out = watch.interrupt()
     assert code == 130 and json.loads(out)["swaps"] >= 1
     made = log(folder)
-    assert {number for sequence, number, _ in made if sequence < first} == {1}
+    # The rehearsal makes one message again, in a process of its own.
+    rehearsed = {pid for sequence, number, pid in made if number == 2 and sequence < first}
+    assert [sequence < first for sequence, _, pid in made if pid in rehearsed] == [True] * len(rehearsed)
+    assert sorted(sequence for sequence, number, _ in made if number == 1) == list(range(first))
     assert {number for sequence, number, _ in made if sequence >= first} == {2}
 
 
@@ -374,7 +377,7 @@ def test_run_resumes_from_its_checkpoint(folder: Path, running) -> None:
     first = json.loads(out)
     assert code == 130 and 0 < first["batches"] < 3000
     rest = report(folder, "run", "slides.toml", "--resume", "c.json", "--workers", "3")
-    assert (rest["batches"], rest["digest"]) == (3000, whole["digest"])
+    assert (rest["batches"], rest["content_digest"]) == (3000, whole["content_digest"])
 
 
 def test_checkpoint_of_another_object_is_refused(folder: Path) -> None:

@@ -556,6 +556,33 @@ mod tests {
     }
 
     #[test]
+    fn python_objects_get_the_files_interpreter() {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, root) = (folder.path().join("p.toml"), folder.path().canonicalize().unwrap());
+        let read = |python: &str| {
+            let plugins = PLUGINS.replace("\"p\"", "\"slides.py:Slides\"");
+            std::fs::write(&at, format!("{plugins}[python]\n{python}")).unwrap();
+            Pipeline::read(&at)
+        };
+        let object = || match Plugin::relative_to(&root, "slides.py:Slides").of_kind(PluginKind::Producer) {
+            Plugin::Python(object) => object,
+            other => panic!("{other:?}"),
+        };
+        let mut pipeline = read("interpreter = \"v/bin/python\"\npreload = [\"torch\"]").unwrap();
+        let expected = object().preload(["torch"]).interpreter(root.join("v/bin/python"));
+        assert_eq!(pipeline.plugin(PluginKind::Producer), Plugin::Python(expected));
+        assert_eq!(pipeline.plugin(PluginKind::Commander), Plugin::Named("c".to_owned()));
+        pipeline.set_interpreter("/other");
+        let expected = object().preload(["torch"]).interpreter("/other");
+        assert_eq!(pipeline.plugin(PluginKind::Producer), Plugin::Python(expected));
+        // Looked for on the PATH.
+        let expected = object().interpreter("python3.12");
+        let named = read("interpreter = \"python3.12\"").unwrap();
+        assert_eq!(named.plugin(PluginKind::Producer), Plugin::Python(expected));
+        assert!(read("interpretter = \"x\"").is_err());
+    }
+
+    #[test]
     fn unknown_key_is_refused() {
         let error = read(&format!("{PLUGINS}slotz = 3")).unwrap_err().to_string();
         assert!(error.contains("slotz"), "{error}");

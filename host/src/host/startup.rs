@@ -24,6 +24,7 @@ use super::handle::Host;
 use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
+use super::swap::Swaps;
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -108,7 +109,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-    Ok(Host::new(stream, running, folder, builder.stop_grace))
+    Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
 }
 
 fn not_started(failure: StartFailure, limit: Duration) -> StartError {

@@ -9,6 +9,7 @@
 //! The sources are read then, and never again: a worker that starts later runs the same code.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, ChildStdout, Command};
 use std::thread;
@@ -155,6 +156,8 @@ impl PythonPlugin {
         });
         let mut command = Command::new(&interpreter.path);
         command.arg("-c").arg(ASK).arg(request.to_string());
+        // A terminal's Ctrl-C is the application's, which gives this up.
+        command.process_group(0);
         let ran = Tool::start(&mut command, read)
             .map_err(|error| failed(format!("cannot run {} ({error})", interpreter.shown())))?;
         let Finished { said, status, cancelled } = ran.finish(cancel);

@@ -30,6 +30,7 @@ use crate::cancel::Cancel;
 /// let package = Plugin::package("plugins/digits-producer");
 /// let named = Plugin::named("digits-producer");
 /// assert_eq!(Plugin::at("plugins/libnoise.so"), Plugin::file("plugins/libnoise.so"));
+/// assert!(matches!(Plugin::at("slides.py:Slides"), Plugin::Python(_)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plugin {

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::NewFile;
 use crate::args::NewKind;
 
-pub(super) fn files(name: &str) -> Vec<NewFile> {
+/// The files, each with its path in the new folder and its content.
+pub(super) fn files(name: &str) -> Vec<(String, String)> {
     let fill = |template: &str| template.replace("{{name}}", name);
     let file = |path: &str, content: &str| (path.to_owned(), content.to_owned());
     vec![

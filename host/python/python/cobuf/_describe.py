@@ -49,16 +49,12 @@ class _Wrong(Exception):
 
 
 def _described(request: dict[str, Any]) -> dict[str, Any]:
+    server = _loader._python_fork_server(request["preload"])
     code, sources = _code(request["object"], Path(request["folder"]))
-    kind = request["kind"]
-    described = {} if kind else _loaded(code)
-    return described | {
-        "file": _loader.library(kind or described["kind"]),
-        "name": request["object"].rpartition("/")[2],
-        "code": code,
-        "sources": sources,
-        "server": _loader.python_fork_server(request["preload"], sys.path),
-    }
+    described = {} if request["kind"] else _loaded(code)
+    file, _ = _loader._plugin(request["kind"] or described["kind"], request["object"])
+    name = request["object"].rpartition("/")[2]
+    return described | {"file": file, "code": code, "name": name, "sources": sources, "server": server}
 
 
 def _code(object: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
@@ -125,7 +121,7 @@ def _imported(text: str, package: str) -> set[str]:
     except (SyntaxError, ValueError, RecursionError):
         # The processes that run it say what is wrong.
         return set()
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
@@ -156,7 +152,7 @@ def _loaded(code: dict[str, Any]) -> dict[str, Any]:
     from cobuf import _worker
 
     try:
-        it, _ = _worker.object_of({"code": code})
+        it, _ = _worker._object({"code": code})
         is_producer = hasattr(it, "produce") or hasattr(it, "arrays")
         # The arguments of a function that produces are its message and its arrays.
         takes_arguments = isinstance(it, type) or callable(it) and not is_producer

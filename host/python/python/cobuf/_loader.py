@@ -114,7 +114,7 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
-            "fork_server": python_fork_server(preload, sys.path) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
+            "fork_server": _python_fork_server(preload) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
         self._host: _native.Host | None = None
@@ -247,14 +247,10 @@ def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
     """A compiled plugin's path or name; or the plugin for Python code, and the code."""
     if isinstance(it, os.PathLike) or isinstance(it, str) and ":" not in it:
         return os.fspath(it)
+    library = str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
     if isinstance(it, str):
-        return library(kind), {"object": it}
-    return library(kind), {"pickle": _pickled(kind, it), "sources": _sources(it)}
-
-
-def library(kind: str) -> str:
-    """The file of the plugin for Python code of this kind."""
-    return str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
+        return library, {"object": it}
+    return library, {"pickle": _pickled(kind, it), "sources": _sources(it)}
 
 
 def _pickled(kind: str, it: Any) -> bytes:
@@ -275,10 +271,10 @@ def _sources(it: Any) -> dict[str, str]:
     return {}
 
 
-def python_fork_server(preload: Sequence[str], path: Sequence[str]) -> list[str]:
-    """The command of a fork server that is this interpreter, and that looks for modules there."""
+def _python_fork_server(preload: Sequence[str]) -> list[str]:
+    """The command of a fork server that is this interpreter."""
     # The main script's folder is the first entry, and empty in an interactive session.
-    path = [os.getcwd() if entry == "" else entry for entry in path]
+    path = [os.getcwd() if entry == "" else entry for entry in sys.path]
     options = json.dumps({"path": path, "preload": list(preload)})
     threads = "".join(f"os.environ.setdefault({name!r}, '1'); " for name in _THREADS)
     # This package's folder first, for the import of the fork server itself.
