@@ -120,7 +120,10 @@ pub use host::handle::Host;
 pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
-pub use plugin::{FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, find_plugins, plugin_path};
+pub use plugin::{
+    Code, FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, PythonPlugin, find_plugins,
+    plugin_path,
+};
 pub use process::launch::{LaunchError, StartMethod, serve_fork_server};
 pub use process::stack::names::{Stack, StackThread};
 pub use process::system::ForkHooks;

@@ -57,7 +57,6 @@ fn value_in(environment: &[u8], name: &str) -> Option<String> {
 }
 
 /// Kills a child of this process that is not reaped, and all processes that descend from it.
-#[cfg(feature = "build")]
 pub(crate) fn kill_tree(root: Pid) {
     use std::collections::BTreeMap;
 
@@ -93,7 +92,6 @@ mod tests {
         assert_eq!(value_in(b"", "X"), None);
     }
 
-    #[cfg(feature = "build")]
     #[test]
     fn processes_are_found_and_killed_with_their_descendants() {
         let mut shell = Command::new("sh");

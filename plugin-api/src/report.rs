@@ -111,10 +111,18 @@ impl Report {
     }
 }
 
-/// The chain, joined by `: `.
+/// The chain, joined by `: `. A cause that is indented, such as a traceback, has lines of its own.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.chain.join(": "))
+        for (index, cause) in self.chain.iter().enumerate() {
+            match index {
+                0 => {}
+                _ if cause.starts_with(' ') => f.write_str("\n")?,
+                _ => f.write_str(": ")?,
+            }
+            f.write_str(cause)?;
+        }
+        Ok(())
     }
 }
 
@@ -169,6 +177,16 @@ mod tests {
             Err::<(), _>(anyhow::anyhow!("no such file")).context("cannot open scan.png").unwrap_err();
         let report = Report::decode(&Report::from_error(&error).encode(4096));
         assert_eq!(report.to_string(), "cannot open scan.png: no such file");
+    }
+
+    #[test]
+    fn traceback_has_lines_of_its_own() {
+        let chain = ["ValueError: no pixels", "  File \"slides.py\", line 3", "caused by KeyError"];
+        let report = Report { chain: chain.map(str::to_owned).to_vec(), ..Report::from_panic(String::new()) };
+        assert_eq!(
+            report.to_string(),
+            "ValueError: no pixels\n  File \"slides.py\", line 3: caused by KeyError"
+        );
     }
 
     #[test]

@@ -44,8 +44,10 @@ Examples:
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new pipeline slides
   cobuf new producer my-decoder
+  cobuf new producer --python my-decoder
   COBUF_PLUGIN_PATH=target/release cobuf list
   cobuf inspect plugins/digits-producer --set batch_size=64
+  cobuf inspect slides.py:Slides
   cobuf check plugins/digits-producer --pipeline examples/digits.toml
   cobuf bench examples/digits.toml --workers 2
   cobuf completions bash > ~/.local/share/bash-completion/completions/cobuf
@@ -69,7 +71,7 @@ pub(crate) enum Command {
     /// left behind.
     Chaos(ChaosArgs),
     /// Make crates for new plugins, in a workspace of their own: source, tests, a README, and a
-    /// pipeline to run them in. Nothing is downloaded.
+    /// pipeline to run them in. Or make them in Python. Nothing is downloaded.
     New(NewArgs),
     /// List the plugins that can be given by name, and whether they would load. Their code does not
     /// run.
@@ -149,6 +151,10 @@ pub(crate) struct RunArgs {
     /// be repeated.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// The Python interpreter for plugins that are Python code, instead of the pipeline's and that
+    /// of the active environment.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,

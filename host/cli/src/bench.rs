@@ -69,7 +69,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
 fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
     let path = &args.pipeline;
     say(&format!("measuring {}, for about {} s", path.display(), args.seconds.as_secs_f64()));
-    let pipeline = plan.signals.at_once(|| pipeline::read(path, &args.set))?;
+    let pipeline = plan.signals.at_once(|| pipeline::read(path, &args.set, args.python.as_deref()))?;
     // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_measure(&pipeline, args)?.check()?;
     let pipeline = pipeline.built_unless(plan.signals.cancel())?;

@@ -2,14 +2,16 @@
 //! findings.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use cobuf_host::Dictionary;
 use cobuf_host::conformance::{Examination, Finding, Outcome, Report};
-use cobuf_host::{Dictionary, Pipeline, Plugin};
 
 use crate::args::CheckArgs;
 use crate::dictionary::{self, Given};
+use crate::pipeline;
 use cobuf::output;
 use cobuf::signals::Signals;
 
@@ -28,16 +30,23 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
 }
 
 fn examination(args: &CheckArgs, signals: &Signals) -> Result<Examination> {
-    let plugin = Plugin::at(&args.plugin).built_unless(signals.cancel())?;
+    let python = args.python.as_deref();
+    let read = |path: &PathBuf| signals.at_once(|| pipeline::read(path, &[], python));
+    let pipeline = args.pipeline.as_ref().map(read).transpose()?;
+    let plugin = pipeline::plugin(&args.plugin, python);
+    let plugin = match &pipeline {
+        Some(pipeline) => pipeline.prepared(plugin),
+        None => plugin,
+    };
+    let plugin = plugin.built_unless(signals.cancel())?;
     let kind = plugin.manifest().map(|manifest| manifest.kind);
     let examination = Examination::of(plugin).cancelled_by(signals.cancel());
     let mut examination = examination.time_limit(args.time_limit).soak(args.soak);
     let mut configured = None;
-    if let Some(path) = &args.pipeline {
-        let pipeline = signals.at_once(|| Pipeline::read(path))?;
+    if let Some(pipeline) = &pipeline {
         // If the file is no plugin, the first finding says so.
         configured = kind.ok().map(|kind| pipeline.config(kind).clone());
-        examination = examination.pipeline(&pipeline)?;
+        examination = examination.pipeline(pipeline)?;
     }
     if let Some(seed) = args.seed {
         examination = examination.seed(seed);
@@ -74,7 +83,8 @@ fn as_table(report: &Report, colours: bool) -> String {
         let (on, off) = if colours { (colour(*outcome), "\x1b[0m") } else { ("", "") };
         lines.push(format!("  {on}{outcome:<7}{off}  {test:<width$}  {title}"));
         if !detail.is_empty() {
-            lines.push(format!("  {:7}  {:width$}  {}", "", "", detail.replace('\n', " ")));
+            let indent = " ".repeat(2 + 7 + 2 + width + 2);
+            lines.push(format!("{indent}{}", detail.replace('\n', &format!("\n{indent}"))));
         }
     }
     let count = |outcome| report.count(outcome);

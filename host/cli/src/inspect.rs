@@ -1,10 +1,10 @@
 //! `cobuf inspect`: a plugin's manifest and declarations.
 
 use anyhow::Result;
-use cobuf_host::{Declarations, Inspection, ManifestInfo, Plugin};
+use cobuf_host::{Declarations, Inspection, ManifestInfo};
 
 use crate::args::InspectArgs;
-use crate::{config_schema, dictionary};
+use crate::{config_schema, dictionary, pipeline};
 use cobuf::output::report;
 use cobuf::signals::Signals;
 
@@ -12,7 +12,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> Result<()> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
     let config = signals.at_once(|| dictionary::config(args.config.as_deref(), None, &args.set))?;
-    let plugin = Plugin::at(&args.plugin).built_unless(signals.cancel())?;
+    let plugin = pipeline::plugin(&args.plugin, args.python.as_deref()).built_unless(signals.cancel())?;
     let manifest = plugin.manifest()?;
     let mut inspection = Inspection::of(plugin);
     if let Some(config) = config {

@@ -3,17 +3,28 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use cobuf_host::{HostBuilder, OnFailure, Pipeline, ReportKind};
+use cobuf_host::{HostBuilder, OnFailure, Pipeline, Plugin, ReportKind};
 
 use crate::args::{BenchArgs, RunArgs};
 
-/// Reads a pipeline file and applies `--set`.
-pub(crate) fn read(path: &Path, settings: &[String]) -> Result<Pipeline> {
+/// Reads a pipeline file and applies `--set` and `--python`.
+pub(crate) fn read(path: &Path, settings: &[String], python: Option<&Path>) -> Result<Pipeline> {
     let mut pipeline = Pipeline::read(path)?;
+    if let Some(interpreter) = python {
+        pipeline.set_interpreter(interpreter);
+    }
     for setting in settings {
         pipeline.set(setting).context("--set cannot be applied")?;
     }
     Ok(pipeline)
+}
+
+/// The plugin at a path, with the options of `inspect` and `check`.
+pub(crate) fn plugin(path: &Path, python: Option<&Path>) -> Plugin {
+    match (Plugin::at(path), python) {
+        (Plugin::Python(object), Some(interpreter)) => Plugin::Python(object.interpreter(interpreter)),
+        (plugin, _) => plugin,
+    }
 }
 
 /// A host for the pipeline, with the options of `run`.

@@ -35,12 +35,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let (checkpoints, pipeline, resumed) = signals.at_once(|| read(args))?;
     // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_run(&pipeline, args)?.check()?;
-    let plugins = [PluginKind::Commander, PluginKind::Producer].map(|kind| (kind, pipeline.plugin(kind)));
+    let kinds = [PluginKind::Commander, PluginKind::Producer];
+    let sources = kinds.map(|kind| pipeline.plugin(kind));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
         // Cargo may have got the signal as well.
         Err(_) if signals.received_within(LOOK_AROUND) => return Ok(stopped_early(&signals)),
         built => built?,
     };
+    let watched = kinds.into_iter().zip(sources).map(|(kind, source)| (kind, source, pipeline.plugin(kind)));
     let mut builder = pipeline::builder_to_run(&pipeline, args)?.cancelled_by(signals.cancel());
     let mut tally = Tally::default();
     if let Some(checkpoint) = resumed {
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     consumer.checkpoints.write(&host, &consumer.tally)?;
     let (report, unwritten) = thread::scope(|scope| -> Result<_> {
         let _watching =
-            args.watch.then(|| watch::start(scope, &host, plugins.to_vec(), signals.cancel())).transpose()?;
+            args.watch.then(|| watch::start(scope, &host, watched, signals.cancel())).transpose()?;
         consumer.consume();
         let unwritten = !consumer.write_checkpoint();
         let Consumer { tally, course, .. } = consumer;
@@ -109,7 +111,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 /// Everything that is read before something runs.
 fn read(args: &RunArgs) -> Result<(Checkpoints, Pipeline, Option<Checkpoint>)> {
     let checkpoints = Checkpoints::new(args)?;
-    let pipeline = pipeline::read(&args.pipeline, &args.set)?;
+    let pipeline = pipeline::read(&args.pipeline, &args.set, args.python.as_deref())?;
     let resumed = args.resume.as_ref().map(Checkpoint::read).transpose()?;
     Ok((checkpoints, pipeline, resumed))
 }

@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 /// The module `cobuf._native`.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<host::Host>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<lease::Lease>()?;

@@ -67,7 +67,7 @@ impl Room {
         plan.seed = settings.seed;
         // Thousands of messages may be produced, and their logs are not read.
         plan.max_log_level = 0;
-        let launch = Launch::by(settings.fork_server.as_deref());
+        let launch = Launch::by(settings.fork_server.as_deref(), &subject.file);
         let session = Session::open(launch.start()?, plan.clone(), folder, &launch)?;
         Ok(Self {
             session,

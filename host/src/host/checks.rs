@@ -9,8 +9,10 @@ use super::builder::{HostBuilder, PluginChoice, Source, Workers, available_cpus}
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 use crate::limits;
+use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::file::PluginFile;
+use crate::process::launch::StartMethod;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
@@ -101,9 +103,36 @@ impl HostBuilder {
         })
     }
 
-    /// How the fork server is started.
-    pub(crate) fn launch(&self) -> Launch {
-        Launch { server: self.server.clone(), start_timeout: self.start_timeout, cancel: self.cancel.clone() }
+    /// How the fork server is started: as was set, or as plugins need it. For that the code of plugins
+    /// in Python is read.
+    pub(crate) fn launch(&mut self) -> Result<Launch, StartError> {
+        let (mut server, cancel) = (self.server.clone(), self.cancel.clone());
+        let mut needed_before = None;
+        let chosen =
+            [(PluginKind::Commander, &mut self.commander), (PluginKind::Producer, &mut self.producer)];
+        for (kind, PluginChoice { plugin, .. }) in chosen {
+            if let Some(python @ Plugin::Python(_)) = plugin {
+                *plugin = Some(python.clone().of_kind(kind).find(cancel.as_ref())?);
+            }
+            let Some(Plugin::Coded { code, .. }) = plugin else { continue };
+            let needed = &code.server;
+            if needed.is_empty() {
+                continue;
+            }
+            let refused = |reason| Err(StartError::ForkServer { kind, reason });
+            if server.method == StartMethod::Fork {
+                return refused(
+                    "which forks of this application cannot run; use the start method fork-server",
+                );
+            }
+            if needed_before.get_or_insert_with(|| needed.clone()) != needed {
+                return refused(
+                    "for another interpreter, or with other modules to preload, than the commander",
+                );
+            }
+            server.run_by_default(needed);
+        }
+        Ok(Launch { server, start_timeout: self.start_timeout, cancel })
     }
 
     /// The checked settings for failures and deadlines.

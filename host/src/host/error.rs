@@ -48,6 +48,14 @@ pub enum StartError {
     /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// A plugin needs a fork server that this run does not have.
+    #[error("the {kind} is Python code, {reason}")]
+    ForkServer {
+        /// The plugin's kind.
+        kind: PluginKind,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
     /// The run's folder cannot be made.
     #[error("cannot make the run's folder in {} (TMPDIR){}", parent.display(), folder_advice(source))]
     RunFolder {

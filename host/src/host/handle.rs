@@ -85,9 +85,10 @@ impl Host {
         (supervisor, mailbox): (JoinHandle<()>, Arc<Mailbox>),
         folder: RunFolder,
         stop_grace: Duration,
+        swaps: Swaps,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
-        Self { stream, mailbox, supervisor, folder, stop_grace, swaps: Mutex::default() }
+        Self { stream, mailbox, supervisor, folder, stop_grace, swaps: Mutex::new(swaps) }
     }
 
     /// The stream of batches. Each call gives another handle of the same stream: a batch goes to

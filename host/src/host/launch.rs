@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::StartError;
 use crate::cancel::Cancel;
 use crate::limits::DEFAULT_START_TIMEOUT;
+use crate::plugin::file::PluginFile;
 use crate::process::connection::Connection;
 use crate::process::launch::ServerStart;
 
@@ -19,10 +20,11 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// With the defaults of a host.
-    pub(crate) fn by(executable: Option<&Path>) -> Self {
+    /// With the defaults of a host, for one plugin.
+    pub(crate) fn by(executable: Option<&Path>, plugin: &PluginFile) -> Self {
         let executable = executable.map(Path::to_owned);
-        let server = ServerStart { executable, ..ServerStart::default() };
+        let mut server = ServerStart { executable, ..ServerStart::default() };
+        server.run_by_default(&plugin.code.server);
         Self { server, start_timeout: DEFAULT_START_TIMEOUT, cancel: None }
     }
 

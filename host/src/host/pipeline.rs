@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [commander]
-//! plugin = "../plugins/index-commander"   # a .so file, a package's folder, or a name
+//! plugin = "../plugins/index-commander"   # a .so file, a package's folder, a name, a Python object
 //! config = { length = 1797, epochs = 1 }
 //!
 //! [producer]
@@ -53,6 +53,8 @@ pub struct Pipeline {
     producer: PluginTable,
     #[serde(default)]
     run: RunTable,
+    #[serde(default)]
+    python: PythonTable,
     /// The file's folder, to which its paths are relative and in which plugins work.
     #[serde(skip)]
     folder: PathBuf,
@@ -61,10 +63,21 @@ pub struct Pipeline {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PluginTable {
-    /// A .so file, a package's folder, or a name on COBUF_PLUGIN_PATH.
+    /// A .so file, a package's folder, a name on COBUF_PLUGIN_PATH, or a Python object.
     plugin: PathBuf,
     #[serde(default, deserialize_with = "configuration")]
     config: Dictionary,
+    /// The plugin as a file, once it is built.
+    #[serde(skip)]
+    built: Option<Plugin>,
+}
+
+/// For plugins that are Python objects.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PythonTable {
+    interpreter: Option<PathBuf>,
+    preload: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -193,6 +206,11 @@ impl Pipeline {
             // It was read, so it is there: a pipe without a name.
             Err(_) => std::env::current_dir().map_err(failed)?,
         };
+        // A name without a folder is looked for on the PATH.
+        let interpreter = pipeline.python.interpreter.as_mut();
+        if let Some(path) = interpreter.filter(|path| path.components().count() > 1) {
+            *path = pipeline.folder.join(&path);
+        }
         Ok(pipeline)
     }
 
@@ -228,9 +246,29 @@ impl Pipeline {
         self.run.batches
     }
 
-    /// A plugin as the file names it.
+    /// A plugin as the file names it, or as a file if it is [`built`](Self::built).
     pub fn plugin(&self, kind: PluginKind) -> Plugin {
-        Plugin::relative_to(&self.folder, &self.table(kind).plugin)
+        let PluginTable { plugin, built, .. } = self.table(kind);
+        built
+            .clone()
+            .unwrap_or_else(|| self.prepared(Plugin::relative_to(&self.folder, plugin).of_kind(kind)))
+    }
+
+    /// The same plugin, with the file's interpreter and modules to preload if it is a Python object.
+    pub fn prepared(&self, plugin: Plugin) -> Plugin {
+        let Plugin::Python(mut python) = plugin else { return plugin };
+        if let Some(interpreter) = &self.python.interpreter {
+            python = python.interpreter(interpreter);
+        }
+        if let Some(modules) = &self.python.preload {
+            python = python.preload(modules);
+        }
+        Plugin::Python(python)
+    }
+
+    /// Takes this interpreter for Python plugins, instead of the file's.
+    pub fn set_interpreter(&mut self, path: impl Into<PathBuf>) {
+        self.python.interpreter = Some(path.into());
     }
 
     /// A plugin's configuration.
@@ -258,8 +296,8 @@ impl Pipeline {
         self.run.metadata_capacity
     }
 
-    /// The same pipeline with its plugins as files: a package is built, a name is looked up. For
-    /// several runs, so that only the first one builds.
+    /// The same pipeline with its plugins as files: a package is built, a name is looked up, the code of
+    /// a Python object is read. For several runs, so that only the first one builds.
     ///
     /// # Errors
     /// [`PipelineError::Plugin`].
@@ -280,10 +318,10 @@ impl Pipeline {
         build: impl Fn(&Plugin) -> Result<Plugin, PluginError>,
     ) -> Result<Self, PipelineError> {
         for kind in [PluginKind::Commander, PluginKind::Producer] {
-            let file = build(&self.plugin(kind))?.path().to_owned();
+            let built = Some(build(&self.plugin(kind))?);
             match kind {
-                PluginKind::Commander => self.commander.plugin = file,
-                PluginKind::Producer => self.producer.plugin = file,
+                PluginKind::Commander => self.commander.built = built,
+                PluginKind::Producer => self.producer.built = built,
             }
         }
         Ok(self)
@@ -515,6 +553,33 @@ mod tests {
         let pipeline = read(&format!("{PLUGINS}start_timeout_seconds = -1.0")).unwrap();
         let error = pipeline.builder().unwrap_err().to_string();
         assert_eq!(error, "start_timeout_seconds is -1, expected a number of seconds that is not negative");
+    }
+
+    #[test]
+    fn python_objects_get_the_files_interpreter() {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, root) = (folder.path().join("p.toml"), folder.path().canonicalize().unwrap());
+        let read = |python: &str| {
+            let plugins = PLUGINS.replace("\"p\"", "\"slides.py:Slides\"");
+            std::fs::write(&at, format!("{plugins}[python]\n{python}")).unwrap();
+            Pipeline::read(&at)
+        };
+        let object = || match Plugin::relative_to(&root, "slides.py:Slides").of_kind(PluginKind::Producer) {
+            Plugin::Python(object) => object,
+            other => panic!("{other:?}"),
+        };
+        let mut pipeline = read("interpreter = \"v/bin/python\"\npreload = [\"torch\"]").unwrap();
+        let expected = object().preload(["torch"]).interpreter(root.join("v/bin/python"));
+        assert_eq!(pipeline.plugin(PluginKind::Producer), Plugin::Python(expected));
+        assert_eq!(pipeline.plugin(PluginKind::Commander), Plugin::Named("c".to_owned()));
+        pipeline.set_interpreter("/other");
+        let expected = object().preload(["torch"]).interpreter("/other");
+        assert_eq!(pipeline.plugin(PluginKind::Producer), Plugin::Python(expected));
+        // Looked for on the PATH.
+        let expected = object().interpreter("python3.12");
+        let named = read("interpreter = \"python3.12\"").unwrap();
+        assert_eq!(named.plugin(PluginKind::Producer), Plugin::Python(expected));
+        assert!(read("interpretter = \"x\"").is_err());
     }
 
     #[test]

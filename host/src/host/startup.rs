@@ -24,6 +24,7 @@ use super::handle::Host;
 use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
+use super::swap::Swaps;
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -67,7 +68,7 @@ impl HostBuilder {
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     run_folder::parent()?;
-    let launch = builder.launch();
+    let launch = builder.launch()?;
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose(PluginKind::Commander)?;
@@ -108,7 +109,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-    Ok(Host::new(stream, running, folder, builder.stop_grace))
+    Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
 }
 
 fn not_started(failure: StartFailure, limit: Duration) -> StartError {
@@ -135,11 +136,14 @@ pub(crate) fn declarations(
     let file = plugin.resolve(None, None)?;
     let kind = file.manifest.kind;
     let configured = config.is_some();
+    let launch = Launch::by(fork_server, &file);
+    let config_schema = file.code.config_schema.clone();
     let folder = RunFolder::create()?;
     let chosen = ChosenPlugin { file, config: config.unwrap_or_default() };
     let plan = plan_of_one(chosen, &folder, working_directory)?;
-    let launch = Launch::by(fork_server);
-    Session::open(launch.start()?, plan, folder, &launch)?.probe(kind, configured)
+    let (own_schema, arrays) =
+        Session::open(launch.start()?, plan, folder, &launch)?.probe(kind, configured)?;
+    Ok((config_schema.unwrap_or(own_schema), arrays))
 }
 
 /// The plan of processes that open one plugin, without a run.

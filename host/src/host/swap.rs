@@ -13,7 +13,7 @@
 //! Until the cut the old plugin is not touched. If a step before it fails, the old plugin goes on,
 //! and the caller is told why.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use cobuf_plugin_api::PluginKind;
@@ -23,8 +23,10 @@ use crate::supervisor::mailbox::{Mailbox, SwapWish, Swapped, Wish};
 use crate::supervisor::swap_error::SwapError;
 
 /// The swaps of a run, of which there is one at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Swaps {
+    /// The executable of the fork server, if it was given or a plugin needed it.
+    server: Option<PathBuf>,
     /// How many were asked for.
     count: u32,
     /// The run's copies of the plugins before.
@@ -33,6 +35,11 @@ pub(crate) struct Swaps {
 }
 
 impl Swaps {
+    /// None yet, of a run with this executable as its fork server.
+    pub(crate) fn new(server: Option<PathBuf>) -> Self {
+        Self { server, count: 0, commander: None, producer: None }
+    }
+
     /// Swaps this plugin in, or the one that ran before if none is given; gives the first message
     /// that is its.
     ///
@@ -51,6 +58,10 @@ impl Swaps {
             return Err(SwapError::NotBuilt { folder });
         }
         let file = plugin.resolve(Some(kind), None)?;
+        let needed = file.code.server.first().map(Path::new);
+        if needed.is_some() && needed != self.server.as_deref() {
+            return Err(SwapError::ForkServer { kind, plugin: file.manifest.name });
+        }
         self.count += 1;
         let copied = file.plan(folder, self.count);
         let plugin = copied.map_err(|source| SwapError::Copy { folder: folder.to_owned(), source })?;

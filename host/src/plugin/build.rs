@@ -2,22 +2,17 @@
 //!
 //! Cargo names a package by the path that it was given, which links may lead through. So paths are
 //! compared after all links on them were followed.
-#![expect(unsafe_code, reason = "what is done between fork and exec has no safe wrapper")]
 
-use std::io::{self, BufRead, BufReader, PipeReader};
-use std::os::unix::process::CommandExt;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::{ChildStderr, ChildStdout, Command};
+use std::thread;
 
 use cargo_metadata::{CrateType, Message, MetadataCommand};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::error::PluginError;
+use super::tool::{Finished, Tool};
 use crate::cancel::Cancel;
-use crate::procfs::kill_tree;
 
 /// How many of cargo's last lines an error shows.
 const SHOWN_LINES: usize = 30;
@@ -39,22 +34,15 @@ pub(super) fn build(folder: &Path, cancel: Option<&Cancel>) -> Result<PathBuf, P
         return Err(failed("its path is not UTF-8, which cargo refuses; give a built .so file".to_owned()));
     }
     tracing::debug!(target: "cobuf::build", package = %folder.display(), "building a plugin");
-    let mut cargo = spawn_cargo(&manifest).map_err(|error| {
+    let at = manifest.clone();
+    let cargo = Tool::start(&mut cargo(&manifest), move |stdout, stderr| read_streams(stdout, stderr, &at));
+    let cargo = cargo.map_err(|error| {
         failed(format!("cannot run cargo ({error}); install Rust, or give a built .so file"))
     })?;
-    let reader = read_output(&mut cargo, &manifest).map_err(|error| {
-        let _ = cargo.kill();
-        failed(format!("cannot read what cargo says ({error})"))
-    })?;
-    let cancelled = cancel.is_some_and(|cancel| !is_done_before(&reader, cancel));
-    if cancelled && let Some(pid) = Pid::from_raw(cargo.id().cast_signed()) {
-        kill_tree(pid);
-    }
-    let said = reader.said.join().unwrap_or_default();
-    let (succeeded, status) = match cargo.wait() {
+    let Finished { said, status, cancelled } = cargo.finish(cancel);
+    let (succeeded, status) = match status {
         Ok(status) => (status.success(), format!(", {status}")),
-        // An application that ignores SIGCHLD, or waits for all children, has no status. Cargo's
-        // last message says the same.
+        // Cargo's last message says the same.
         Err(_) => (said.finished == Some(true), String::new()),
     };
     if cancelled {
@@ -81,7 +69,8 @@ fn without_parents(folder: &Path) -> PathBuf {
     before.canonicalize().map_or_else(|_| folder.to_owned(), |before| before.join(after))
 }
 
-fn spawn_cargo(manifest: &Path) -> io::Result<Child> {
+/// The command that builds the package of a manifest.
+fn cargo(manifest: &Path) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.arg("build").arg("--lib").arg("--manifest-path").arg(manifest);
@@ -92,20 +81,7 @@ fn spawn_cargo(manifest: &Path) -> io::Result<Child> {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    let application = getpid();
-    let prepare = move || {
-        // An ignored SIGCHLD would be cargo's too, which could then not wait for the compiler.
-        // SAFETY: setting a default disposition has no preconditions.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-        // An application that is killed takes cargo with it. This thread waits for cargo, so that
-        // it does not end earlier.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It was killed before.
-        if getppid() == Some(application) { Ok(()) } else { Err(Errno::SRCH.into()) }
-    };
-    // SAFETY: the closure makes system calls only, which are async-signal-safe.
-    unsafe { command.pre_exec(prepare) };
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    command
 }
 
 /// The names of the plugin's package and of this application's, if `cargo run` started the
@@ -153,45 +129,18 @@ impl Said {
     }
 }
 
-/// The thread that reads what cargo says.
-struct Reader {
-    said: JoinHandle<Said>,
-    /// Readable once it has read everything.
-    done: PipeReader,
-}
-
-/// Waits until cargo has said everything. Returns whether that was before the wish.
-fn is_done_before(reader: &Reader, cancel: &Cancel) -> bool {
-    let mut fds = [PollFd::new(&reader.done, PollFlags::IN), PollFd::new(cancel, PollFlags::IN)];
-    while poll(&mut fds, None) == Err(Errno::INTR) {}
-    !fds[0].revents().is_empty()
-}
-
-/// Reads both of cargo's streams to their ends, in a thread.
-fn read_output(cargo: &mut Child, manifest: &Path) -> io::Result<Reader> {
-    let (done, open_until_done) = io::pipe()?;
-    let (stdout, stderr) = (cargo.stdout.take(), cargo.stderr.take());
-    let manifest = manifest.to_owned();
-    let said = thread::Builder::new().spawn(move || {
-        let _open_until_done = open_until_done;
-        read_streams(stdout, stderr, &manifest)
-    })?;
-    Ok(Reader { said, done })
-}
-
 /// Standard output names the library, standard error is for people.
-fn read_streams(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>, manifest: &Path) -> Said {
+fn read_streams(stdout: ChildStdout, stderr: ChildStderr, manifest: &Path) -> Said {
     let folder = manifest.parent().unwrap_or(manifest).to_owned();
-    let spoken = stderr.map(|stderr| thread::spawn(move || forward_lines(BufReader::new(stderr), &folder)));
+    let spoken = thread::spawn(move || forward_lines(BufReader::new(stderr), &folder));
     let mut said = Said::default();
-    let messages = stdout.map(BufReader::new).into_iter().flat_map(Message::parse_stream);
-    for message in messages.map_while(Result::ok) {
+    for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
         match message {
             Message::BuildFinished(finished) => said.finished = Some(finished.success),
             other => said.library = library_in(other, manifest).or(said.library),
         }
     }
-    said.lines = spoken.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    said.lines = spoken.join().unwrap_or_default();
     said
 }
 

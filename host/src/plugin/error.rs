@@ -58,6 +58,14 @@ pub enum PluginError {
         /// Cargo's message.
         reason: String,
     },
+    /// A Python plugin cannot be read: there is no interpreter, or it lacks the package `cobuf`.
+    #[error("cannot read the Python plugin {}: {reason}", object.display())]
+    Python {
+        /// The object as it was given, such as `slides.py:Slides`.
+        object: PathBuf,
+        /// What is missing, where was looked, and what to do.
+        reason: String,
+    },
     /// The build was given up, by a [`Cancel`](crate::Cancel).
     #[error("the build was cancelled")]
     Cancelled,

@@ -10,6 +10,7 @@ use cobuf_plugin_api::manifest::ManifestInfo;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::check;
+use super::code::Code;
 use super::copy::{self, Kept, PluginPlan};
 use super::error::PluginError;
 use super::interface::Interface;
@@ -20,6 +21,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 /// The time between two reads of a file that is being written. A linker gives no notice when it is
 /// done.
 const SETTLE_PAUSE: Duration = Duration::from_millis(20);
+/// The most characters of a plugin's name in that of its copy.
+const MAX_NAME: usize = 40;
 
 /// A plugin that may be loaded.
 #[derive(Debug, Clone)]
@@ -27,8 +30,8 @@ pub(crate) struct PluginFile {
     /// The path that it was read from.
     pub(crate) path: PathBuf,
     pub(crate) manifest: ManifestInfo,
-    /// Code that is not in the file, encoded; usually empty.
-    pub(super) code: Vec<u8>,
+    /// Code that is not in the file.
+    pub(crate) code: Code,
     bytes: Vec<u8>,
     hash: u128,
 }
@@ -38,7 +41,15 @@ impl PluginFile {
     pub(super) fn read(path: PathBuf, kind: Option<PluginKind>) -> Result<Self, PluginError> {
         let (bytes, hash) = read_settled(&path)?;
         let manifest = check::check(&path, &bytes, kind)?;
-        Ok(Self { path, manifest, code: Vec::new(), bytes, hash })
+        Ok(Self { path, manifest, code: Code::default(), bytes, hash })
+    }
+
+    /// The same plugin with code that is not in the file, which may name it.
+    pub(super) fn with_code(mut self, code: Code) -> Self {
+        if let Some(name) = &code.name {
+            self.manifest.name.clone_from(name);
+        }
+        Self { code, ..self }
     }
 
     /// Writes the bytes into `folder`, under a unique name, for the processes of a run to load. The
@@ -46,12 +57,16 @@ impl PluginFile {
     /// different `number`s, so that each can be removed on its own.
     pub(crate) fn plan(self, folder: &Path, number: u32) -> std::io::Result<PluginPlan> {
         let Self { path: origin, manifest, code, bytes, hash } = self;
-        let library = folder.join(format!("lib{}-{hash:032x}-{number}.so", manifest.name));
+        // The name of code may be any text.
+        let name = manifest.name.chars().take(MAX_NAME);
+        let name: String =
+            name.map(|one| if one.is_alphanumeric() || one == '-' { one } else { '_' }).collect();
+        let library = folder.join(format!("lib{name}-{hash:032x}-{number}.so"));
         ulimit::check_file_size(bytes.len() as u64)?;
         let kept = Some(Kept::new(copy::write(&library, &bytes)?));
         let (interface, name, version) =
             (Interface::of(&manifest.api_version), manifest.name, manifest.version);
-        Ok(PluginPlan { name, version, interface, origin, library, code, kept })
+        Ok(PluginPlan { name, version, interface, origin, library, code: code.bytes, kept })
     }
 }
 

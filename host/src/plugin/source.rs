@@ -1,4 +1,4 @@
-//! Where a plugin comes from: a file, a package or a name.
+//! Where a plugin comes from: a file, a package, a name or a Python object.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,12 @@ use serde::Serialize;
 
 #[cfg(feature = "build")]
 use super::build::build;
+use super::code::Code;
 use super::copy::PluginPlan;
 use super::error::PluginError;
 use super::file::PluginFile;
 use super::find::{self, plugin_path};
+use super::python::{PythonPlugin, is_source};
 use crate::cancel::Cancel;
 
 /// Where a plugin comes from.
@@ -28,6 +30,7 @@ use crate::cancel::Cancel;
 /// let package = Plugin::package("plugins/digits-producer");
 /// let named = Plugin::named("digits-producer");
 /// assert_eq!(Plugin::at("plugins/libnoise.so"), Plugin::file("plugins/libnoise.so"));
+/// assert!(matches!(Plugin::at("slides.py:Slides"), Plugin::Python(_)));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plugin {
@@ -39,19 +42,22 @@ pub enum Plugin {
     /// The name in the manifest of a plugin that is already built. It means the first plugin of
     /// this name in the folders of `COBUF_PLUGIN_PATH`.
     Named(String),
+    /// A Python object. The host asks an interpreter for its code, which is then read.
+    Python(PythonPlugin),
     /// A file whose plugin runs code that is not in it, such as a script, see
     /// [`with_code`](Self::with_code).
     Coded {
         /// The `.so` file.
         file: PathBuf,
-        /// The encoded code.
-        code: Vec<u8>,
+        /// The code.
+        code: Code,
     },
 }
 
 impl Plugin {
-    /// The plugin at a path: a package if the path is a folder, otherwise a file. A single word
-    /// without an extension is a plugin's name if nothing exists at that path.
+    /// The plugin at a path: a package if the path is a folder, otherwise a file. If nothing exists
+    /// at that path, a single word without an extension is a plugin's name, and a text such as
+    /// `slides.py:Slides` or `package.module:Name` is a Python object.
     pub fn at(path: impl AsRef<Path>) -> Self {
         Self::relative_to("", path)
     }
@@ -64,10 +70,12 @@ impl Plugin {
         if path.is_dir() {
             return Self::Package(path);
         }
-        match name_in(given) {
-            Some(name) if !path.exists() => Self::Named(name.to_owned()),
-            _ => Self::File(path),
+        if path.exists() {
+            return Self::File(path);
         }
+        let name = || name_in(given).map(|name| Self::Named(name.to_owned()));
+        let object = PythonPlugin::parse(folder.as_ref(), given).map(Self::Python);
+        object.or_else(name).unwrap_or(Self::File(path))
     }
 
     /// The plugin in this file, which is already built.
@@ -88,7 +96,8 @@ impl Plugin {
     /// # Errors
     /// [`CodecError`] if the code is no dictionary, or cannot be encoded.
     pub fn with_code(file: impl Into<PathBuf>, code: &impl Serialize) -> Result<Self, CodecError> {
-        Ok(Self::Coded { file: file.into(), code: codec::encode("the code", code)? })
+        let bytes = codec::encode("the code", code)?;
+        Ok(Self::Coded { file: file.into(), code: Code { bytes, ..Code::default() } })
     }
 
     /// The plugin of this name.
@@ -101,6 +110,7 @@ impl Plugin {
         match self {
             Self::File(path) | Self::Package(path) | Self::Coded { file: path, .. } => path,
             Self::Named(name) => Path::new(name),
+            Self::Python(python) => python.object(),
         }
     }
 
@@ -112,10 +122,11 @@ impl Plugin {
         Ok(self.resolve(None, None)?.manifest)
     }
 
-    /// The same plugin as a file: a package is built, a name is looked up.
+    /// The same plugin as a file: a package is built, a name is looked up, the code of a Python object
+    /// is read.
     ///
     /// # Errors
-    /// [`PluginError::Build`] or [`PluginError::NotFound`].
+    /// [`PluginError::Build`], [`PluginError::NotFound`] or [`PluginError::Python`].
     pub fn built(&self) -> Result<Self, PluginError> {
         self.find(None)
     }
@@ -131,9 +142,25 @@ impl Plugin {
     /// As [`built`](Self::built), and a build ends once it is cancelled, if that can be.
     pub(crate) fn find(&self, cancel: Option<&Cancel>) -> Result<Self, PluginError> {
         match self {
+            Self::File(path) if is_source(&path.to_string_lossy()) => Err(PluginError::Python {
+                object: path.clone(),
+                reason: format!("it names no object; give one as {}:NAME", path.display()),
+            }),
             Self::File(_) | Self::Coded { .. } => Ok(self.clone()),
             Self::Package(folder) => build(folder, cancel).map(Self::File),
             Self::Named(name) => find::by_name(name, &plugin_path()).map(Self::File),
+            Self::Python(python) => {
+                let (file, code) = python.read(cancel)?;
+                Ok(Self::Coded { file, code })
+            }
+        }
+    }
+
+    /// The same plugin, known to be of this kind.
+    pub(crate) fn of_kind(self, kind: PluginKind) -> Self {
+        match self {
+            Self::Python(python) => Self::Python(python.of_kind(kind)),
+            other => other,
         }
     }
 
@@ -141,7 +168,10 @@ impl Plugin {
     pub(crate) fn copy_of(plan: &PluginPlan) -> Self {
         match &plan.code[..] {
             [] => Self::File(plan.library.clone()),
-            code => Self::Coded { file: plan.library.clone(), code: code.to_vec() },
+            code => {
+                let (bytes, name) = (code.to_vec(), Some(plan.name.clone()));
+                Self::Coded { file: plan.library.clone(), code: Code { bytes, name, ..Code::default() } }
+            }
         }
     }
 
@@ -151,13 +181,11 @@ impl Plugin {
         kind: Option<PluginKind>,
         cancel: Option<&Cancel>,
     ) -> Result<PluginFile, PluginError> {
-        let (path, code) = match self.find(cancel)? {
-            Self::Coded { file, code } => (file, code),
-            other => (other.path().to_owned(), Vec::new()),
-        };
-        let mut file = PluginFile::read(path, kind)?;
-        file.code = code;
-        Ok(file)
+        let plugin = kind.map_or_else(|| self.clone(), |kind| self.clone().of_kind(kind));
+        match plugin.find(cancel)? {
+            Self::Coded { file, code } => Ok(PluginFile::read(file, kind)?.with_code(code)),
+            other => PluginFile::read(other.path().to_owned(), kind),
+        }
     }
 }
 

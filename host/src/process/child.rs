@@ -55,13 +55,15 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
-    let config = with_code(plan.config(role.kind()), &plugin.code)?;
+    let config = with_code(&plugin, plan.config(role.kind()))?;
     Ok(Child { plan, plugin, config, logging })
 }
 
 /// A configuration with the plugin's code as the entry `code`.
-fn with_code(config: &[u8], code: &[u8]) -> Result<Vec<u8>, SetupFailure> {
-    if code.is_empty() {
+pub(super) fn with_code(plugin: &PluginPlan, config: &[u8]) -> Result<Vec<u8>, SetupFailure> {
+    let code = &plugin.code[..];
+    // A probe without a configuration asks for the plugin's own declarations alone.
+    if code.is_empty() || config.is_empty() {
         return Ok(config.to_vec());
     }
     let merged = || -> Result<Vec<u8>, CodecError> {

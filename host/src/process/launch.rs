@@ -132,6 +132,16 @@ pub(crate) struct ServerStart {
     pub(crate) output: Option<Arc<OwnedFd>>,
 }
 
+impl ServerStart {
+    /// Takes this command, unless an executable was given. An empty one is none.
+    pub(crate) fn run_by_default(&mut self, command: &[String]) {
+        if let (None, [executable, arguments @ ..]) = (&self.executable, command) {
+            self.executable = Some(executable.into());
+            self.arguments = arguments.iter().map(OsString::from).collect();
+        }
+    }
+}
+
 /// A running fork server. Dropping it kills it and all processes that it started.
 #[derive(Debug)]
 pub(crate) struct ForkServer {

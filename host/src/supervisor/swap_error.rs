@@ -13,6 +13,17 @@ pub enum SwapError {
     /// The new plugin is refused, or its own code failed while it was set up.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The new plugin is Python code, and the run's processes are not those of its interpreter.
+    #[error(
+        "the {kind} {plugin} is Python code, which the processes of this run cannot execute; \
+         start a new run with it"
+    )]
+    ForkServer {
+        /// The plugin's kind.
+        kind: PluginKind,
+        /// The new plugin's name.
+        plugin: String,
+    },
     /// The new producer declares other arrays than the slots were laid out for.
     #[error(
         "the producer {plugin} declares other arrays than the one that runs: {}; \

@@ -47,6 +47,10 @@ pub(crate) struct ChaosArgs {
     /// be repeated.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// The Python interpreter for plugins that are Python code, instead of the pipeline's and that
+    /// of the active environment.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -81,6 +85,10 @@ pub(crate) struct BenchArgs {
     /// be repeated.
     #[arg(long, value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// The Python interpreter for plugins that are Python code, instead of the pipeline's and that
+    /// of the active environment.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,

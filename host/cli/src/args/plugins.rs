@@ -13,6 +13,7 @@ pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:
   cobuf check plugins/digits-producer --pipeline examples/digits.toml
   cobuf check libmine.so --config '{\"batch_size\": 4}' --message '{\"items\": [1, 2]}' --json
+  cobuf check slides.py:Slides --pipeline slides.toml --python .venv/bin/python
   cobuf check libmine.so --config config.toml --set batch_size=8 --time-limit 5
 
 Exit codes:
@@ -22,8 +23,8 @@ Exit codes:
 
 #[derive(Debug, Group)]
 pub(crate) struct InspectArgs {
-    /// The plugin: a .so file, a package's folder, which is built first, or a name that is found in
-    /// the folders of COBUF_PLUGIN_PATH.
+    /// The plugin: a .so file, a package's folder, which is built first, a name that is found in the
+    /// folders of COBUF_PLUGIN_PATH, or a Python object: slides.py:Slides or package.module:Name.
     pub(crate) plugin: PathBuf,
     /// A configuration of the plugin, for which the arrays are shown: JSON, or a file with TOML or
     /// JSON. A file may have @ before its name.
@@ -32,6 +33,10 @@ pub(crate) struct InspectArgs {
     /// Set an entry of the configuration: KEY=VALUE, the value as in TOML. Can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// The Python interpreter for plugins that are Python code, instead of that of
+    /// the active environment.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,
@@ -46,6 +51,9 @@ pub(crate) struct NewArgs {
     pub(crate) name: String,
     /// Its folder, which must not exist. The default is the name, in the current folder.
     pub(crate) folder: Option<PathBuf>,
+    /// Make it in Python: a module for each plugin, tests, and a pipeline.
+    #[arg(long, conflicts_with = "plugin_api")]
+    pub(crate) python: bool,
     /// Depend on the cobuf-plugin-api in this folder. The default is the checkout that this command
     /// was built from, if it is still there, and otherwise crates.io.
     #[arg(long, value_name = "FOLDER")]
@@ -85,7 +93,8 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, Group)]
 pub(crate) struct CheckArgs {
-    /// The plugin: a .so file, or a package's folder, which is built first.
+    /// The plugin: a .so file, a package's folder, which is built first, a name that is found in the
+    /// folders of COBUF_PLUGIN_PATH, or a Python object: slides.py:Slides or package.module:Name.
     pub(crate) plugin: PathBuf,
     /// The plugin's configuration: JSON, or a file with TOML or JSON. A file may have @ before its
     /// name.
@@ -102,6 +111,10 @@ pub(crate) struct CheckArgs {
     /// pipeline's commander.
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
+    /// The Python interpreter for plugins that are Python code, instead of the pipeline's and that
+    /// of the active environment.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python: Option<PathBuf>,
     /// The run's seed that the plugin gets.
     #[arg(long, value_name = "N", value_parser = numbers::whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,

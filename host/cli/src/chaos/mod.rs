@@ -66,7 +66,7 @@ pub(crate) fn chaos(args: &ChaosArgs) -> Result<ExitCode> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = args.seed.unwrap_or(now.as_nanos() as u64);
     let mut chaos = Chaos {
-        pipeline: signals.at_once(|| pipeline::read(&args.pipeline, &args.set))?,
+        pipeline: signals.at_once(|| pipeline::read(&args.pipeline, &args.set, args.python.as_deref()))?,
         batches: args.batches,
         deadline: args.deadline,
         workers: args.workers,

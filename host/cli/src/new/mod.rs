@@ -9,6 +9,8 @@
 //!     README.md  .gitignore                    README.md  .gitignore
 //! ```
 //!
+//! With `--python` the folder has producer.py, commander.py and their tests, and no crate.
+//!
 //! A pipeline needs both kinds of plugin, and a new author has neither. So both come as source, and
 //! `cobuf run noise.toml` needs only cargo. The same two templates serve all of them; `api` says
 //! where the plugins' only dependency comes from.
@@ -18,6 +20,7 @@
 
 mod api;
 mod name;
+mod python;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -41,12 +44,18 @@ struct Crates<'a> {
 type NewFile = (String, String);
 
 pub(crate) fn new(args: &NewArgs) -> Result<()> {
-    name::check(&args.name)?;
-    let api = Api::find(args.plugin_api.as_deref())?;
-    let crates = Crates { kind: args.kind, name: &args.name, api };
-    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    write(&folder, &crates.files()).with_context(|| format!("cannot make {}", folder.display()))?;
-    report(&crates.next_steps(&folder))
+    let NewArgs { kind, name, .. } = args;
+    let folder = args.folder.clone().unwrap_or_else(|| PathBuf::from(name));
+    let (files, next_steps) = if args.python {
+        name::check_form(name)?;
+        (python::files(name), python::next_steps(*kind, name, &folder))
+    } else {
+        name::check(name)?;
+        let crates = Crates { kind: *kind, name, api: Api::find(args.plugin_api.as_deref())? };
+        (crates.files(), crates.next_steps(&folder))
+    };
+    write(&folder, &files).with_context(|| format!("cannot make {}", folder.display()))?;
+    report(&next_steps)
 }
 
 impl Crates<'_> {

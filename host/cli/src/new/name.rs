@@ -71,8 +71,8 @@ const TAKEN: &[&str] = &[
     "cobuf_plugin_api",
 ];
 
-/// Checks that a package may have this name.
-pub(super) fn check(name: &str) -> Result<()> {
+/// Checks that a name has the form that any package's and folder's may have.
+pub(super) fn check_form(name: &str) -> Result<()> {
     let mut characters = name.chars();
     let well_formed = characters.next().is_some_and(|first| first.is_ascii_alphabetic())
         && characters.all(|other| other.is_ascii_alphanumeric() || matches!(other, '-' | '_'))
@@ -82,6 +82,12 @@ pub(super) fn check(name: &str) -> Result<()> {
         "{name:?} cannot be a package's name, expected a letter and then letters, digits, - or _, at most \
          {MAX_CHARACTERS} in all, without accents"
     );
+    Ok(())
+}
+
+/// Checks that a package may have this name.
+pub(super) fn check(name: &str) -> Result<()> {
+    check_form(name)?;
     ensure!(
         !TAKEN.contains(&name),
         "{name:?} cannot be a package's name: Rust or cobuf have it for something else; expected another, such as \

@@ -59,22 +59,25 @@ impl Drop for Watching<'_> {
     }
 }
 
-/// Begins to watch the plugins of a run.
+/// Begins to watch the plugins of a run: each with its kind, what it is made of, and what runs.
 pub(crate) fn start<'scope, 'host: 'scope>(
     scope: &'scope Scope<'scope, '_>,
     host: &'host Host,
-    plugins: Vec<(PluginKind, Plugin)>,
+    plugins: impl IntoIterator<Item = (PluginKind, Plugin, Plugin)>,
     cancel: &Cancel,
 ) -> Result<Watching<'scope>> {
     let (wakes, woken) = channel();
     let changes = wakes.clone();
     // This fails if the watching has ended meanwhile.
     let mut eyes = Eyes::open(move |paths| drop(changes.send(Wake::Changed(paths))));
-    let watch = |(kind, plugin): (PluginKind, Plugin)| -> Result<Watched> {
-        let mut sources = Sources::of(&plugin)?;
+    let watch = |(kind, plugin, runs): (PluginKind, Plugin, Plugin)| -> Result<Watched> {
+        let mut sources = Sources::of(&plugin, &runs)?;
         eyes.watch(&mut sources)?;
-        let (taken, seen) = (digest(&plugin.built_unless(cancel)?), sources.state());
-        Ok(Watched { kind, plugin, sources, seen, taken, building: None, changed: BTreeSet::new() })
+        let (taken, seen) = (digest(&runs), sources.state());
+        // What has changed before it was watched.
+        let now = plugin.built_unless(cancel)?;
+        let changed = if digest(&now) == taken { BTreeSet::new() } else { [plugin.path().to_owned()].into() };
+        Ok(Watched { kind, plugin, sources, seen, taken, building: None, changed })
     };
     let watched = plugins.into_iter().map(watch).collect::<Result<Vec<_>>>()?;
     let until = host
@@ -113,6 +116,9 @@ impl Watcher<'_> {
     fn run(mut self) {
         // The time of the next build, and its latest time.
         let mut due: Option<(Instant, Instant)> = None;
+        if self.watched.iter().any(|watched| !watched.changed.is_empty()) {
+            self.build();
+        }
         loop {
             let until_due = due.map(|(at, _)| at.saturating_duration_since(Instant::now()));
             let until_look = self.eyes.must_look().then_some(LOOK_EVERY);
@@ -203,6 +209,8 @@ impl Watcher<'_> {
         let Some(watched) = self.watched.iter_mut().find(|watched| watched.kind == kind) else { return };
         let Some(began) = watched.building.take() else { return };
         let swapped = built.map_err(anyhow::Error::from).and_then(|file| {
+            watched.sources.follow(&file);
+            self.eyes.watch(&mut watched.sources)?;
             let digest = digest(&file);
             if digest == watched.taken {
                 return Ok(None);
@@ -231,7 +239,11 @@ impl Watcher<'_> {
     }
 }
 
-/// A digest of a plugin's file; `None` if it cannot be read.
+/// A digest of a plugin's file, and of code that is not in it; `None` if it cannot be read.
 fn digest(file: &Plugin) -> Option<u128> {
-    std::fs::read(file.path()).ok().map(|bytes| xxh3_128(&bytes))
+    let mut bytes = std::fs::read(file.path()).ok()?;
+    if let Plugin::Coded { code, .. } = file {
+        bytes.extend_from_slice(code.bytes());
+    }
+    Some(xxh3_128(&bytes))
 }

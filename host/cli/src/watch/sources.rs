@@ -1,5 +1,5 @@
-//! The sources of a plugin: the folders of its package and of local packages that it depends on, or
-//! its `.so` file.
+//! The sources of a plugin: the folders of its package and of local packages that it depends on, the
+//! files of its Python modules, or its `.so` file.
 //!
 //! ```text
 //!   rel/current/lib/libx.so, where current is a link to v1
@@ -33,7 +33,7 @@ pub(super) struct Sources {
 enum What {
     /// The folders of packages; cargo's outputs do not count.
     Packages(BTreeSet<PathBuf>),
-    File(PathBuf),
+    Files(BTreeSet<PathBuf>),
 }
 
 /// The state of each file of the sources, by which a change is found without inotify: device,
@@ -41,16 +41,24 @@ enum What {
 pub(super) type State = BTreeMap<PathBuf, (u64, u64, u64, i64, i64)>;
 
 impl Sources {
-    pub(super) fn of(plugin: &Plugin) -> Result<Self> {
-        let what = match plugin {
-            Plugin::Package(folder) => What::Packages(packages(folder)?),
-            file => {
-                let file = file.built()?;
+    /// Those of a plugin that was built from them.
+    pub(super) fn of(plugin: &Plugin, built: &Plugin) -> Result<Self> {
+        let what = match (plugin, built) {
+            (Plugin::Package(folder), _) => What::Packages(packages(folder)?),
+            (_, Plugin::Coded { code, .. }) => What::Files(code.sources().iter().cloned().collect()),
+            (_, file) => {
                 let path = std::path::absolute(file.path());
-                What::File(path.with_context(|| format!("cannot find {}", file.path().display()))?)
+                What::Files([path.with_context(|| format!("cannot find {}", file.path().display()))?].into())
             }
         };
         Ok(Self { what, places: BTreeSet::new() })
+    }
+
+    /// Goes on with those of the plugin as it was built now: Python code may import other modules.
+    pub(super) fn follow(&mut self, built: &Plugin) {
+        if let (What::Files(files), Plugin::Coded { code, .. }) = (&mut self.what, built) {
+            *files = code.sources().iter().cloned().collect();
+        }
     }
 
     /// Watches all folders that exist now.
@@ -59,7 +67,7 @@ impl Sources {
             watcher.watch(folder, mode).with_context(|| format!("cannot watch {}", folder.display()))
         };
         self.places = match &self.what {
-            What::File(file) => way(file).into_iter().collect(),
+            What::Files(files) => files.iter().flat_map(|file| way(file)).collect(),
             What::Packages(folders) => folders.iter().flat_map(|folder| links(folder)).collect(),
         };
         // The folders, not the file: linkers replace the file, and `cargo clean` even its folder.
@@ -78,7 +86,7 @@ impl Sources {
     pub(super) fn has(&self, path: &Path) -> bool {
         let on_the_way = self.places.iter().any(|place| place == path || place.parent() == Some(path));
         match &self.what {
-            What::File(_) => on_the_way,
+            What::Files(_) => on_the_way,
             What::Packages(folders) => {
                 on_the_way
                     || folders.iter().any(|folder| {
@@ -93,7 +101,7 @@ impl Sources {
     pub(super) fn state(&self) -> State {
         let mut state = State::new();
         match &self.what {
-            What::File(file) => note(file, 0, &mut state),
+            What::Files(files) => files.iter().for_each(|file| note(file, 0, &mut state)),
             What::Packages(folders) => {
                 for folder in folders {
                     let names = fs::read_dir(folder).into_iter().flatten().map_while(Result::ok);
@@ -241,7 +249,7 @@ mod tests {
         }
         symlink("v1", top.join("current")).unwrap();
         let file = top.join("current/libx.so");
-        let sources = Sources { what: What::File(file.clone()), places: BTreeSet::new() };
+        let sources = Sources { what: What::Files([file.clone()].into()), places: BTreeSet::new() };
         let first = sources.state();
         assert_eq!(sources.state(), first);
         fs::remove_file(top.join("current")).unwrap();

@@ -8,6 +8,8 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Becomes the command."""
+    """Becomes the command, which runs Python plugins with this interpreter."""
+    if sys.executable:
+        os.environ["COBUF_PYTHON"] = sys.executable
     command = Path(__file__).parent / "bin" / "cobuf"
     os.execv(command, [str(command), *sys.argv[1:]])

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+__version__: str
+
 class Lease:
     """One array of a batch, by the buffer protocol."""
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 
-from cobuf import _messages
+from cobuf import _carried, _messages
 from cobuf._arrays import as_numpy, declared
 from cobuf._producer import Context, Out
 
@@ -30,6 +30,9 @@ def _object(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if "pickle" in code:
         linecache_of(code.get("sources") or {})
         return pickle.loads(code["pickle"]), arguments
+    if "path" in code and code["path"] not in sys.path:
+        sys.path.insert(0, code["path"])
+    _carried.serve(code.get("modules") or {})
     module, _, name = str(code.get("object", "")).rpartition(":")
     if not module or not name:
         raise ValueError(f"the object is {code.get('object')!r}, expected module:name or file.py:name")
@@ -253,13 +256,17 @@ class Commander:
 
 def explain(error: BaseException) -> tuple[str, str]:
     """An exception in a line with its place, and its traceback without this package's frames."""
-    own = str(Path(__file__).parent)
+    own = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen importlib")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
     short = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if frames:
+    told = traceback.format_list(frames)
+    if isinstance(error, SyntaxError):
+        # The line and the place in it.
+        told += traceback.format_exception_only(error)[:-1]
+    elif frames:
         short += f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})"
-    lines = "".join(traceback.format_list(frames)).rstrip()
+    lines = "".join(told).rstrip()
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
         lines = f"{lines}\ncaused by {explain(cause)[0]}"
-    return short, lines or "no Python frame"
+    return short, lines

@@ -8,7 +8,7 @@ use super::means::{Notes, misplaced, open_commander};
 use super::producer::short;
 use super::soak;
 use crate::plugin::open::{CommanderPlugin, OpenCommander};
-use crate::process::child::Child;
+use crate::process::child::{Child, with_code};
 use crate::protocol::examination::{Given, Note, Step, Task};
 use crate::protocol::fingerprint::digest;
 use crate::protocol::message::SetupFailure;
@@ -35,6 +35,7 @@ pub(super) fn examine(
         }
         Task::Configure { configs } => {
             for config in configs {
+                let config = &with_code(&child.plugin, config)?;
                 let info = cobuf_plugin_api::abi::CommanderInfo {
                     seed: child.plan.seed,
                     stop: super::means::stop_flag(false),

@@ -12,7 +12,7 @@ use super::soak;
 use crate::limits::MAX_REPORT_BYTES;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::process::arena::Arena;
-use crate::process::child::Child;
+use crate::process::child::{Child, with_code};
 use crate::process::worker::checked;
 use crate::protocol::examination::{Assignment, Filled, Guard, Note, Run, Script, Soak, Soaked, Task};
 use crate::protocol::fingerprint::{blocks, digest};
@@ -42,6 +42,7 @@ pub(super) fn examine(
         }
         Task::Configure { configs } => {
             for config in configs {
+                let config = &with_code(&child.plugin, config)?;
                 // A plugin may leave it to its constructor to refuse a configuration.
                 let constructed = plugin.schema(config).and_then(|schema| {
                     plugin.construct(config, worker_info(0, 0, false)).map(|_| Some(schema))
