@@ -54,7 +54,7 @@ fn trace(pid: i32, limit: Duration) -> Result<RawStack, StackError> {
     if stacks.is_empty() {
         return Err(StackError::NotStopped { pid, limit });
     }
-    Ok(RawStack { modules: walker.modules, threads: stacks, left_out })
+    Ok(RawStack { modules: walker.modules, threads: stacks, left_out, trace: String::new() })
 }
 
 fn thread_name(pid: i32, tid: i32) -> String {

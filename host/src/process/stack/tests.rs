@@ -18,7 +18,7 @@ use super::capture::capture;
 use super::error::StackError;
 use super::threads::{Blocked, list_threads};
 use super::unwind::Area;
-use crate::limits::{MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS};
+use crate::limits::{MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS, MAX_TRACE_BYTES};
 use crate::process::stack::names::{Stack, resolve};
 use crate::protocol::channel;
 use crate::record::raw_stack::{RawStack, RawThread};
@@ -252,8 +252,13 @@ fn a_deep_stack_is_cut_at_its_outer_end_and_fits_an_event() {
     assert_eq!(raw.threads[1].frames.len(), MAX_STACK_FRAMES);
     let longest = RawThread { name: "x".repeat(15), frames: vec![(u32::MAX, u64::MAX); MAX_STACK_FRAMES] };
     let names = vec![PathBuf::from("x".repeat(MAX_STACK_NAME_BYTES / 1024)); 1024];
-    let largest = RawStack { modules: names, threads: vec![longest; MAX_STACK_THREADS], left_out: u32::MAX };
-    assert!(rmp_serde::to_vec(&largest).unwrap().len() < MAX_EVENT_BYTES / 2);
+    let largest = RawStack {
+        modules: names,
+        threads: vec![longest; MAX_STACK_THREADS],
+        left_out: u32::MAX,
+        trace: "é".repeat(MAX_TRACE_BYTES / 2),
+    };
+    assert!(rmp_serde::to_vec(&largest).unwrap().len() < MAX_EVENT_BYTES / 4 * 3);
     let sent = rmp_serde::to_vec(&raw).unwrap();
     assert_eq!(rmp_serde::from_slice::<RawStack>(&sent).unwrap(), raw);
 }
