@@ -34,7 +34,7 @@ WRONG = {
     "missing": (dict, "produce returned no array ['x']; declared are ['x']"),
     "none": (lambda: None, "produce returned None and takes no parameter to write into"),
     "objects": (lambda: numpy.array([object()] * 3), "array 'x' holds Python objects, expected numbers"),
-    "ragged": (lambda: [[1, 2], [3]], "inhomogeneous"),
+    "ragged": (lambda: {"x": [[1, 2], [3]]}, "inhomogeneous"),
     "text": (lambda: "abc", "array 'x' has elements of type <U3, expected int64"),
     "count": (lambda: (1, 2), "produce returned 2 arrays, expected 1: ['x']"),
     "device": (meta_tensor, "array 'x' is a tensor on meta, expected the CPU; call .cpu()"),
@@ -200,7 +200,7 @@ def test_threads_that_go_on_do_no_harm():
 
 HOLDS = {
     "sleeps": lambda: time.sleep(1000),
-    "computes": lambda: [None for _ in iter(int, 1)],
+    "computes": lambda: sum(iter(int, 1)),
     "waits in C with the GIL": lambda: ctypes.PyDLL(None).pause(),
     "matches for ever": lambda: re.match(r"(a+)+$", "a" * 64 + "b"),
 }

@@ -57,9 +57,7 @@ fn trace_at_signal(file: RawFd, signal: c_int) {
 }
 
 fn trace_at_crash(file: RawFd) {
-    trace(file, |faulthandler, keywords| {
-        faulthandler.call_method("enable", (), Some(keywords)).map(drop)
-    });
+    trace(file, |faulthandler, keywords| faulthandler.call_method("enable", (), Some(keywords)).map(drop));
 }
 
 fn trace(file: RawFd, begin: impl FnOnce(&Bound<'_, PyModule>, &Bound<'_, PyDict>) -> PyResult<()>) {

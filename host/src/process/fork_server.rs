@@ -244,9 +244,16 @@ impl ForkServer {
         let Some(child) = self.children.iter().find(|child| child.role == role) else {
             return self.events.send(&Event::Stack { role, stack: Err("it has ended".to_owned()) });
         };
-        let trace = child.trace.as_ref().and_then(|pipe| trace::ask(pipe, child.pid));
-        let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT).map_err(|error| error.to_string());
-        let stack = match trace {
+        let trace = child.trace.as_ref().map(trace::Text::of);
+        let asks = trace.as_ref().is_some_and(|trace| !trace.is_complete());
+        let pid = child.pid;
+        let last = move || {
+            if asks {
+                trace::ask(pid);
+            }
+        };
+        let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT, last).map_err(|error| error.to_string());
+        let stack = match trace.and_then(trace::Text::wait) {
             Some(trace) => Ok(RawStack { trace, ..stack.unwrap_or_default() }),
             None => stack,
         };

@@ -5,7 +5,8 @@
 //!   fork server                      process with an interpreter (see `ForkHooks`)
 //!   one pipe a process ── fork ────► SIGNAL has our handler, which writes the end mark;
 //!                                    the interpreter's is put before it, and writes the text
-//!   ask: SIGNAL ───────────────────► text, end mark ──► pipe ──► text, within the limit
+//!   ask: SIGNAL ───────────────────► text, end mark ──► pipe ──► text, within the limit; the
+//!                                    process waits to be killed
 //!   crash:                           text, end mark (`crash`) ──► pipe, before `Event::Crashed`
 //! ```
 //!
@@ -13,7 +14,6 @@
 //! that the process has forked and that shares the pipe.
 #![expect(unsafe_code, reason = "a signal handler, and a signal that has no safe name")]
 
-use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -27,6 +27,8 @@ use super::system;
 use crate::limits::{MAX_TRACE_BYTES, TRACE_LIMIT};
 use crate::protocol::channel::wait;
 
+/// How long a process that was asked waits to be killed, in seconds.
+const PATIENCE_SECONDS: libc::time_t = 1;
 /// Behind a text, in which it does not occur.
 static END: u8 = 0;
 
@@ -68,8 +70,14 @@ pub(super) fn answer_at_crash() {
     }
 }
 
+/// Runs after the interpreter's handler, and keeps the process where it is until it is killed: a
+/// system call that the signal has interrupted would fail, and the process go on.
 extern "C" fn on_signal(_: i32) {
     end();
+    let patience = libc::timespec { tv_sec: PATIENCE_SECONDS, tv_nsec: 0 };
+    // SAFETY: the time is this function's own; the remaining time is not asked for. nanosleep(2) is
+    // safe in a handler.
+    unsafe { libc::nanosleep(&raw const patience, ptr::null_mut()) };
 }
 
 /// Marks the end of a text. May run in a signal handler.
@@ -81,48 +89,66 @@ pub(super) fn end() {
     }
 }
 
-/// The text of a process, which is about to be killed: that of its crash, or else one that it is
-/// asked for now.
-pub(super) fn ask(pipe: &OwnedFd, process: Pid) -> Option<String> {
-    let mut text = Text::default();
-    if !text.read(pipe) {
-        // Without an end it is not this process's.
-        text = Text::default();
-        // SAFETY: kill(2) has no preconditions. A child that is not yet reaped cannot have been
-        // replaced by another process.
-        unsafe { libc::kill(process.as_raw_nonzero().get(), signal()) };
-        let deadline = Instant::now() + TRACE_LIMIT;
-        let more = |pipe: &OwnedFd| -> io::Result<bool> {
-            Ok(wait(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], Some(deadline))? > 0)
-        };
-        while more(pipe).unwrap_or(false) && !text.read(pipe) && Instant::now() < deadline {}
-    }
-    text.bytes.truncate(MAX_TRACE_BYTES);
-    Some(String::from_utf8_lossy(&text.bytes).trim().to_owned()).filter(|text| !text.is_empty())
+/// Asks a process, which has to be a child that is not reaped yet.
+pub(super) fn ask(process: Pid) {
+    // SAFETY: kill(2) has no preconditions.
+    unsafe { libc::kill(process.as_raw_nonzero().get(), signal()) };
 }
 
-#[derive(Default)]
-struct Text {
+/// What a process says, as the fork server reads it.
+pub(super) struct Text<'a> {
+    pipe: &'a OwnedFd,
     bytes: Vec<u8>,
     ended: bool,
 }
 
-impl Text {
-    /// Reads what is in the pipe; whether the text is complete.
-    fn read(&mut self, pipe: &OwnedFd) -> bool {
-        let mut part = [0; 4096];
+impl<'a> Text<'a> {
+    /// What it has said by itself, at a crash.
+    pub(super) fn of(pipe: &'a OwnedFd) -> Self {
+        let mut text = Self { pipe, bytes: Vec::new(), ended: false };
+        text.read();
+        if !text.ended {
+            // Of another process, which it has forked.
+            text.bytes.clear();
+        }
+        text
+    }
+
+    /// Whether there is nothing to ask for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.ended
+    }
+
+    /// The whole text of a process that was asked, if it answers in time; none if it says nothing.
+    pub(super) fn wait(mut self) -> Option<String> {
+        let deadline = Instant::now() + TRACE_LIMIT;
+        let pipe = self.pipe.as_fd();
         while !self.ended
-            && let Ok(length @ 1..) = rustix::io::read(pipe, &mut part)
-        {
-            let part = &part[..length];
-            let end = part.iter().position(|&byte| byte == END);
-            self.ended = end.is_some();
-            if self.bytes.len() < MAX_TRACE_BYTES {
-                self.bytes.extend(&part[..end.unwrap_or(length)]);
+            && let Ok(1..) = wait(&mut [PollFd::from_borrowed_fd(pipe, PollFlags::IN)], Some(deadline))
+            && self.read()
+        {}
+        self.bytes.truncate(MAX_TRACE_BYTES);
+        Some(String::from_utf8_lossy(&self.bytes).trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// Reads what is in the pipe; whether there may be more. A dead process has closed its end.
+    fn read(&mut self) -> bool {
+        let mut part = [0; 4096];
+        while !self.ended {
+            match rustix::io::read(self.pipe, &mut part) {
+                Ok(0) => return false,
+                Ok(length) => {
+                    let part = &part[..length];
+                    let end = part.iter().position(|&byte| byte == END);
+                    self.ended = end.is_some();
+                    if self.bytes.len() < MAX_TRACE_BYTES {
+                        self.bytes.extend(&part[..end.unwrap_or(length)]);
+                    }
+                }
+                Err(error) => return error == rustix::io::Errno::AGAIN,
             }
         }
-        // A process that is dead has closed its end.
-        self.ended
+        true
     }
 }
 
@@ -130,22 +156,35 @@ impl Text {
 mod tests {
     use super::*;
 
-    #[test]
-    fn text_is_complete_with_its_end_mark_and_what_follows_is_left_out() {
-        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
-        let mut text = Text::default();
-        assert!(!text.read(&ours));
-        rustix::io::write(&theirs, b"thread\n").unwrap();
-        assert!(!text.read(&ours));
-        rustix::io::write(&theirs, b"  f\n\0other").unwrap();
-        assert!(text.read(&ours));
-        assert_eq!(text.bytes, b"thread\n  f\n");
+    fn ends() -> (OwnedFd, OwnedFd) {
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap()
     }
 
     #[test]
-    fn process_that_has_ended_before_its_text_is_no_wait() {
-        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+    fn text_is_complete_with_its_end_mark_and_what_follows_is_left_out() {
+        let (ours, theirs) = ends();
+        rustix::io::write(&theirs, b"of another process\n").unwrap();
+        let text = Text::of(&ours);
+        assert!(!text.is_complete());
+        rustix::io::write(&theirs, b"thread\n  f\n\0other").unwrap();
+        assert_eq!(text.wait().unwrap(), "thread\n  f");
+    }
+
+    #[test]
+    fn text_of_a_crash_is_there_already() {
+        let (ours, theirs) = ends();
+        rustix::io::write(&theirs, b"thread\n\0").unwrap();
+        let text = Text::of(&ours);
+        assert!(text.is_complete());
+        assert_eq!(text.wait().unwrap(), "thread");
+    }
+
+    #[test]
+    fn process_that_ends_or_does_not_answer_ends_the_wait() {
+        let (ours, theirs) = ends();
+        rustix::io::write(&theirs, b"half").unwrap();
+        assert_eq!(Text { pipe: &ours, bytes: Vec::new(), ended: false }.wait().unwrap(), "half");
         drop(theirs);
-        assert!(!Text::default().read(&ours));
+        assert_eq!(Text::of(&ours).wait(), None);
     }
 }

@@ -27,9 +27,8 @@ pub fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> anyhow::Result
 pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
     // With its traceback, which the exception itself lacks before Python 3.12.
     let exception = error.into_value(py);
-    let text = || -> PyResult<(String, String)> {
-        worker(py)?.call_method1("explain", (&exception,))?.extract()
-    };
+    let text =
+        || -> PyResult<(String, String)> { worker(py)?.call_method1("explain", (&exception,))?.extract() };
     match text() {
         Ok((short, traceback)) => anyhow::anyhow!(traceback).context(short),
         // Without the package's own code, the exception alone.

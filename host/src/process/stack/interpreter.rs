@@ -83,7 +83,10 @@ Extension modules: numpy._core (total: 1)";
         let threads = threads(CRASH);
         assert_eq!(threads.len(), 2, "{threads:?}");
         assert_eq!(threads[0].name, "0x00007f02, interpreted");
-        let frames = ["string_at at /usr/lib/python3.12/ctypes/__init__.py:519", "read at /home/ann/my \"new\" slides.py:12"];
+        let frames = [
+            "string_at at /usr/lib/python3.12/ctypes/__init__.py:519",
+            "read at /home/ann/my \"new\" slides.py:12",
+        ];
         assert_eq!(threads[0].frames, frames);
         assert_eq!(threads[1].frames, ["wait at /usr/lib/python3.12/threading.py:355"]);
     }
@@ -91,8 +94,14 @@ Extension modules: numpy._core (total: 1)";
     #[test]
     fn place_is_the_innermost_function_outside_of_libraries() {
         assert_eq!(place(CRASH).unwrap(), "read at /home/ann/my \"new\" slides.py:12");
-        assert_eq!(place("Thread 0x1:\n  File \"/lib/python3/a.py\", line 1 in f").unwrap(), "f at /lib/python3/a.py:1");
-        assert_eq!(place("Thread 0x1 (most recent call first):\n  <no Python frame>").unwrap(), "<no Python frame>");
+        assert_eq!(
+            place("Thread 0x1:\n  File \"/lib/python3/a.py\", line 1 in f").unwrap(),
+            "f at /lib/python3/a.py:1"
+        );
+        assert_eq!(
+            place("Thread 0x1 (most recent call first):\n  <no Python frame>").unwrap(),
+            "<no Python frame>"
+        );
         for nothing in ["", "no thread", "\n\n  frame without a thread"] {
             assert_eq!(place(nothing), None, "{nothing:?}");
         }

@@ -63,7 +63,9 @@ pub(crate) use capture::capture;
 pub(crate) fn capture(
     _pid: rustix::process::Pid,
     _limit: std::time::Duration,
+    last: impl FnOnce(),
 ) -> Result<crate::record::raw_stack::RawStack, &'static str> {
+    last();
     Err("the fork server's executable was built without cobuf-host's feature \"stacks\"")
 }
 

@@ -142,7 +142,12 @@ mod tests {
     use super::*;
 
     fn raw(modules: Vec<PathBuf>, frames: Vec<(u32, u64)>) -> RawStack {
-        RawStack { modules, threads: vec![RawThread { name: "main".to_owned(), frames }], left_out: 2, trace: String::new() }
+        RawStack {
+            modules,
+            threads: vec![RawThread { name: "main".to_owned(), frames }],
+            left_out: 2,
+            trace: String::new(),
+        }
     }
 
     #[test]
