@@ -305,10 +305,10 @@ def test_stream_survives_a_producer_that_damages_its_process(what):
 
     items = batches(cobuf.producer(arrays=ONE)(make), range(20), workers=1)
     assert sorted(items) == list(range(20))
-    assert [int(item["x"][0]) for item in items.values() if is_batch(item)] == [
-        n for n, item in items.items() if is_batch(item)
-    ]
-    assert all(map(is_batch, items.values())), [str(item) for item in items.values() if not is_batch(item)]
+    good = {number: item for number, item in items.items() if is_batch(item)}
+    assert [int(item["x"][0]) for item in good.values()] == list(good)
+    # Without its modules the interpreter is of little use, but says so.
+    assert len(good) == 20 or what == "empties sys.modules"
 
 
 @pytest.mark.parametrize(
