@@ -349,7 +349,7 @@ COMMANDERS = {
     "ValueError": (lambda: thrown(ValueError("no slides")), "ValueError: no slides"),
     "SystemExit": (lambda: sys.exit(3), "SystemExit: 3"),
     "a lock": (threading.Lock, "message 3 is <unlocked _thread.lock object"),
-    "megabytes": (lambda: b"x" * 1_000_000, "give the host a message capacity of 10000"),
+    "megabytes": (lambda: b"x" * 1_000_000, "give the host a message capacity of 1000"),
     "exits": (lambda: os._exit(7), "exit code 7"),
     "crashes": (lambda: ctypes.string_at(0), "signal 11 (SIGSEGV), in "),
 }

@@ -81,7 +81,7 @@ def test_slots_do_not_count_as_memory_of_a_worker():
     def make(message, out):
         out["x"][:] = message
 
-    settings = {"workers": 1, "slots": 4, "memory_limit": 60 * MB}
+    settings = {"workers": 1, "slots": 6, "memory_limit": 60 * MB}
     assert all(isinstance(item, cobuf.Batch) for item in batches(make, range(4), **settings).values())
 
 

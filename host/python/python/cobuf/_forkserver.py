@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ def main() -> None:
     """Serves the host whose process number is the last argument; the first one has the options."""
     options = json.loads(sys.argv[1])
     sys.path[:] = options["path"]
+    # Threads of libraries are not to take the news of a child's death.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     for name in options["preload"]:
         try:
             importlib.import_module(name)

@@ -114,7 +114,7 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
-            "fork_server": _python_fork_server(preload) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
+            "fork_server": _python_fork_server(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
         self._preload = preload
@@ -253,12 +253,16 @@ def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
     return str(_PACKAGE / "plugins" / f"libpython_{kind}.so"), _objects.code_of(kind, it)
 
 
-def _python_fork_server(preload: Sequence[str]) -> list[str]:
+def _python_fork_server(preload: Sequence[str], env: Mapping[str, str]) -> list[str]:
     """The command of a fork server that is this interpreter."""
     # The main script's folder is the first entry, and empty in an interactive session.
     path = [os.getcwd() if entry == "" else entry for entry in sys.path]
     options = json.dumps({"path": path, "preload": list(preload)})
-    threads = "".join(f"os.environ.setdefault({name!r}, '1'); " for name in _THREADS)
+    # Libraries that are preloaded read them there.
+    threads = "".join(
+        f"os.environ[{name!r}] = {env[name]!r}; " if name in env else f"os.environ.setdefault({name!r}, '1'); "
+        for name in _THREADS
+    )
     # This package's folder first, for the import of the fork server itself.
     code = f"import os, sys; {threads}sys.path.insert(0, {str(_PACKAGE.parent)!r}); from cobuf._forkserver import main; main()"
     return [sys.executable, "-c", code, options]

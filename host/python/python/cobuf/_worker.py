@@ -18,7 +18,14 @@ from cobuf._arrays import as_numpy, declared
 from cobuf._explain import explain
 from cobuf._producer import Context, Out
 
-__all__ = ["Commander", "Producer", "arrays", "explain", "log_to", "object_of"]
+__all__ = ["Commander", "Producer", "arrays", "explain", "log_to", "object_of", "take_environment"]
+
+def take_environment(variables: list[tuple[str, str]]) -> None:
+    """Makes the process's variables those of `os.environ`."""
+    for name, value in variables:
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
 
 # An object that was made for its arrays, until the producer takes it.
 _made: list[tuple[dict[str, Any], Any]] = []

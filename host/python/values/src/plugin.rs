@@ -1,5 +1,7 @@
 //! What both Python plugins do: call the package's code, and give its log records to the host.
 
+use std::ffi::OsString;
+
 use cobuf_plugin_api::{anyhow, log};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,7 +13,13 @@ use pyo3::sync::PyOnceLock;
 pub fn worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     // Kept, because a plugin's code may empty `sys.modules`.
     static WORKER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    let module = WORKER.get_or_try_init(py, || py.import("cobuf._worker").map(Bound::unbind))?;
+    let module = WORKER.get_or_try_init(py, || -> PyResult<_> {
+        let module = py.import("cobuf._worker")?;
+        // The interpreter has read them before this process was given its own.
+        let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        module.call_method1("take_environment", (variables,))?;
+        Ok(module.unbind())
+    })?;
     Ok(module.bind(py))
 }
 
