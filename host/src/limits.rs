@@ -88,11 +88,19 @@ pub(crate) const MAX_EXCUSES: u32 = 10;
 pub(crate) const SERVER_ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long the fork server may take to capture the stack of one process.
 pub(crate) const STACK_CAPTURE_LIMIT: Duration = Duration::from_secs(1);
+/// How long the fork server waits for what the interpreter of a process that it is to kill says of
+/// its threads. It takes about a millisecond.
+pub(crate) const TRACE_LIMIT: Duration = Duration::from_millis(50);
+/// The most bytes of that text. Together with a stack it fits an event.
+pub(crate) const MAX_TRACE_BYTES: usize = 24 * 1024;
 /// Bytes of stack for the handler that runs when a plugin's process crashes.
 pub(crate) const CRASH_STACK_BYTES: usize = 64 * 1024;
 /// How fast a worker is assumed to fill memory, in bytes a nanosecond. The fork server looks at a
 /// worker's memory no earlier than the worker can reach its limit at this rate.
 pub(crate) const MEMORY_BYTES_A_NANO: u64 = 8;
+/// The part of the fork server's time that it may take to count the pages of one worker which it
+/// shares with other processes: one in this many.
+pub(crate) const MEMORY_COUNT_PART: u32 = 20;
 /// The shortest time between two looks at the workers' memory.
 pub(crate) const MEMORY_LOOK_AT_LEAST: Duration = Duration::from_millis(5);
 /// The longest time between two looks at the workers' memory.

@@ -21,7 +21,7 @@ fn with_one_commander(config: Dictionary) -> HostBuilder {
 
 fn commander_died(error: StreamError) -> (u64, Death) {
     match error {
-        StreamError::CommanderDied { plugin, commanded, death, attempts: 1 }
+        StreamError::CommanderDied { plugin, commanded, death, attempts: 1, .. }
             if plugin == "list-commander" =>
         {
             (commanded, death)

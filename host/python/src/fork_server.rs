@@ -3,11 +3,14 @@
 #![expect(unsafe_code, reason = "the C API around a fork")]
 
 use std::cell::Cell;
+use std::ffi::c_int;
+use std::os::fd::RawFd;
 
 use cobuf_host::ForkHooks;
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 thread_local! {
     /// The state to go back to after a fork.
@@ -16,7 +19,7 @@ thread_local! {
 
 /// The thread that forks is detached from the interpreter; it attaches for the fork alone, on both
 /// sides.
-const HOOKS: ForkHooks = ForkHooks { before, in_parent, in_child };
+const HOOKS: ForkHooks = ForkHooks { before, in_parent, in_child, trace_at_signal, trace_at_crash };
 
 fn before() {
     // SAFETY: the interpreter is initialised: it has imported this module.
@@ -42,6 +45,29 @@ fn detach() {
         // SAFETY: the state is that of `before`, on the same thread.
         unsafe { ffi::PyGILState_Release(state) };
     }
+}
+
+/// `faulthandler` takes no lock, and does not need the interpreter's: it answers also while a C
+/// function holds that for ever.
+fn trace_at_signal(file: RawFd, signal: c_int) {
+    trace(file, |faulthandler, keywords| {
+        keywords.set_item("chain", true)?;
+        faulthandler.call_method("register", (signal,), Some(keywords)).map(drop)
+    });
+}
+
+fn trace_at_crash(file: RawFd) {
+    trace(file, |faulthandler, keywords| faulthandler.call_method("enable", (), Some(keywords)).map(drop));
+}
+
+fn trace(file: RawFd, begin: impl FnOnce(&Bound<'_, PyModule>, &Bound<'_, PyDict>) -> PyResult<()>) {
+    // Without it, stacks lack the frames of scripts.
+    let _ = Python::attach(|py| {
+        let keywords = PyDict::new(py);
+        keywords.set_item("file", file)?;
+        keywords.set_item("all_threads", true)?;
+        begin(&py.import("faulthandler")?, &keywords)
+    });
 }
 
 /// Becomes the fork server of the host with this process number, and returns once its run is over.

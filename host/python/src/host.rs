@@ -188,6 +188,8 @@ fn told(py: Python<'_>, error: StreamError) -> PyResult<Bound<'_, PyDict>> {
         told.set_item("worker", batch.worker())?;
         told.set_item("kind", batch.kind().to_string())?;
         told.set_item("chain", batch.chain())?;
+        let attempts: Vec<String> = batch.attempts().iter().map(ToString::to_string).collect();
+        told.set_item("attempts", attempts)?;
         told.set_item("message", values::dict(py, batch.message())?)?;
     }
     Ok(told)

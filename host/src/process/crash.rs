@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The handler is installed once the plugin is constructed, only in processes that open a plugin.
-//! It calls only send(2), nanosleep(2) and raise(3), which are safe in a handler. If a plugin has
+//! It calls only write(2), send(2), nanosleep(2) and raise(3), which are safe in a handler. If a plugin has
 //! its own handler for a signal, such as a virtual machine that handles SIGSEGV, that handler stays
 //! and its crashes are not reported.
 #![expect(unsafe_code, reason = "signal handlers have no safe wrapper that may run on a crash")]
@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 use std::sync::OnceLock;
 
+use super::trace;
 use crate::limits::CRASH_STACK_BYTES;
 use crate::protocol::channel::{EventSender, encode};
 use crate::protocol::message::Event;
@@ -59,6 +60,7 @@ pub(super) fn report_crashes(events: &EventSender, role: Role) {
         // not read.
         unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
     }
+    trace::answer_at_crash();
 }
 
 /// Whether this signal has no handler yet.
@@ -83,6 +85,8 @@ extern "C" fn on_crash(signal: i32) {
     // SAFETY: getpid has no preconditions, and is safe in a handler.
     let own = unsafe { libc::getpid() };
     if let Some((message, index)) = MESSAGE.get().filter(|message| message.process == own).zip(index) {
+        // An interpreter's handler ran before this one.
+        trace::end();
         let bytes = &message.by_signal[index];
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: the bytes are never freed.

@@ -1,7 +1,7 @@
 //! The first and last steps of every forked process: it binds its life to the fork server's,
 //! prepares, runs its part, and leaves without touching what belongs to its parents.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use cobuf_plugin_api::PluginKind;
 use rustix::process::Pid;
 
 use super::child::{self, Child};
-use super::{commander, crash, examiner, rehearsal, system, worker};
+use super::{commander, crash, examiner, rehearsal, system, trace, worker};
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::open::{CommanderPlugin, ProducerPlugin};
 use crate::protocol::channel::EventSender;
@@ -34,6 +34,8 @@ pub(super) struct Inherited<'a> {
     pub(super) plan: Rc<Plan>,
     pub(super) segment: Option<Segment>,
     pub(super) events: &'a EventSender,
+    /// The process's end of a pipe, see `trace`.
+    pub(super) trace: Option<OwnedFd>,
     pub(super) parent: Pid,
 }
 
@@ -47,7 +49,7 @@ pub(super) fn run(inherited: Inherited<'_>) -> ! {
 }
 
 fn play(inherited: Inherited<'_>) -> i32 {
-    let Inherited { role, beginning, plan, segment, events, .. } = inherited;
+    let Inherited { role, beginning, plan, segment, events, trace, .. } = inherited;
     let events = match events.duplicate() {
         Ok(events) => events,
         Err(error) => {
@@ -57,11 +59,13 @@ fn play(inherited: Inherited<'_>) -> i32 {
             return SETUP_FAILED;
         }
     };
-    system::close_others([events.as_fd()]);
+    let or_twice = trace.as_ref().map_or(events.as_fd(), AsFd::as_fd);
+    system::close_others([events.as_fd(), or_twice]);
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
     // The mapping stays until the process ends, so references to it may stay too.
     let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));
     failpoint::may_fail();
+    trace.into_iter().for_each(trace::answer);
     let events = child::report_as(role, events);
     let failure = match child::prepare(role, plan)
         .and_then(|child| play_role(role, beginning, child, segment, events))

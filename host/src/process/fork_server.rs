@@ -26,7 +26,7 @@ use rustix::process::{
 
 use super::run_clock::RunClock;
 use super::system::{self, Forked};
-use super::{entry, stack, strays};
+use super::{entry, memory, stack, strays, trace};
 use crate::limits::{MEMORY_BYTES_A_NANO, MEMORY_LOOK_AT_LEAST, MEMORY_LOOK_AT_MOST, STACK_CAPTURE_LIMIT};
 use crate::protocol::channel::{EventSender, receive_descriptor, receive_request, wait};
 use crate::protocol::message::{Event, Request};
@@ -34,6 +34,7 @@ use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::record::death::Death;
 use crate::record::death::Exit;
+use crate::record::raw_stack::RawStack;
 use crate::record::state::Beginning;
 use crate::segment::layout::Layout;
 use crate::segment::memory::Segment;
@@ -116,6 +117,9 @@ struct ForkServer {
 struct Child {
     role: Role,
     pid: Pid,
+    /// Where its interpreter, if it has one, says what its threads do.
+    trace: Option<OwnedFd>,
+    memory: memory::Watch,
     /// The limit that it exceeded, if it was killed for that.
     over_limit: Option<Death>,
 }
@@ -216,6 +220,7 @@ impl ForkServer {
     fn start(&mut self, role: Role, beginning: Option<Beginning>) -> io::Result<u32> {
         let plan = self.plan.clone().ok_or_else(|| io::Error::other("the host has not sent a plan"))?;
         let server = getpid();
+        let (ours, theirs) = trace::pipe().unzip();
         match system::fork()? {
             Forked::Child => entry::run(entry::Inherited {
                 role,
@@ -223,10 +228,12 @@ impl ForkServer {
                 plan,
                 segment: self.segment.take(),
                 events: &self.events,
+                trace: theirs,
                 parent: server,
             }),
             Forked::Parent(pid) => {
-                self.children.push(Child { role, pid, over_limit: None });
+                let memory = memory::Watch::of(pid);
+                self.children.push(Child { role, pid, trace: ours, memory, over_limit: None });
                 Ok(pid.as_raw_nonzero().get().unsigned_abs())
             }
         }
@@ -237,7 +244,19 @@ impl ForkServer {
         let Some(child) = self.children.iter().find(|child| child.role == role) else {
             return self.events.send(&Event::Stack { role, stack: Err("it has ended".to_owned()) });
         };
-        let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT).map_err(|error| error.to_string());
+        let trace = child.trace.as_ref().map(trace::Text::of);
+        let asks = trace.as_ref().is_some_and(|trace| !trace.is_complete());
+        let pid = child.pid;
+        let last = move || {
+            if asks {
+                trace::ask(pid);
+            }
+        };
+        let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT, last).map_err(|error| error.to_string());
+        let stack = match trace.and_then(trace::Text::wait) {
+            Some(trace) => Ok(RawStack { trace, ..stack.unwrap_or_default() }),
+            None => stack,
+        };
         self.events.send(&Event::Stack { role, stack })?;
         // A child that is not yet reaped cannot have been replaced by another process.
         let _ = kill_process(child.pid, Signal::KILL);
@@ -253,7 +272,7 @@ impl ForkServer {
             if child.role.kind() != PluginKind::Producer || child.over_limit.is_some() {
                 continue;
             }
-            let used = system::private_memory(child.pid).unwrap_or_default();
+            let used = child.memory.look(limit);
             if used > limit {
                 child.over_limit = Some(Death::MemoryLimit { limit_bytes: limit, used_bytes: used });
                 let _ = kill_process(child.pid, Signal::KILL);

@@ -19,6 +19,8 @@
 //!   arena        memory for a producer's arrays in which stray writes are found
 //!   strays       ends programs that plugins have started and left behind
 //!   stack        captures the stacks of another process's threads, from outside
+//!   trace        what an interpreter in a process says of its threads
+//!   memory       whether a worker exceeds its memory limit
 //!   system       the system calls that need unsafe
 //! ```
 //!
@@ -36,9 +38,11 @@ mod entry;
 mod examiner;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
+mod memory;
 mod rehearsal;
 pub(crate) mod run_clock;
 pub(crate) mod stack;
 mod strays;
 pub(crate) mod system;
+mod trace;
 mod worker;

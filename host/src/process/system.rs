@@ -26,6 +26,13 @@ pub struct ForkHooks {
     pub in_parent: fn(),
     /// After it, in the new process.
     pub in_child: fn(),
+    /// In a new process: from now on, have the stacks of the interpreter's threads written to a
+    /// descriptor at a signal, and then call the handler that the signal has had. The text may come
+    /// while any code runs, so writing it must be safe in a signal handler. It is lines of text: one
+    /// for each thread, and below it, indented, one for each function, innermost first.
+    pub trace_at_signal: fn(RawFd, libc::c_int),
+    /// The same at the signals of a crash.
+    pub trace_at_crash: fn(RawFd),
 }
 
 /// This process's hooks, if it has an interpreter.
@@ -36,6 +43,11 @@ pub(crate) fn set_fork_hooks(hooks: ForkHooks) {
     let _ = FORK_HOOKS.set(hooks);
 }
 
+/// The hooks, if this process has an interpreter.
+pub(crate) fn fork_hooks() -> Option<&'static ForkHooks> {
+    FORK_HOOKS.get()
+}
+
 /// fork(2), between the hooks.
 ///
 /// The child has only this thread. It must not unwind or return beyond its caller, and it must
@@ -43,7 +55,7 @@ pub(crate) fn set_fork_hooks(hooks: ForkHooks) {
 /// several threads, the child must also take no lock that another thread may have held. With glibc,
 /// the C library's allocator is safe to use.
 pub(crate) fn fork() -> io::Result<Forked> {
-    let hooks = FORK_HOOKS.get();
+    let hooks = fork_hooks();
     let call = |hook: fn(&ForkHooks) -> fn()| hooks.into_iter().for_each(|hooks| hook(hooks)());
     call(|hooks| hooks.before);
     // SAFETY: the callers, `ForkServer::start` and `launch::fork`, follow the rules above.
@@ -219,8 +231,8 @@ pub(crate) fn die_with(parent: Pid) {
 }
 
 /// The memory that a process has touched and does not share with a file or segment, in bytes;
-/// `None` if the process has ended.
-pub(crate) fn private_memory(pid: Pid) -> Option<u64> {
+/// `None` if the process has ended. What a fork shares with its parent is included.
+pub(crate) fn anonymous_memory(pid: Pid) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
     // Pages: size resident shared text lib data dirty (proc_pid_statm(5)).
     let mut pages = statm.split(' ').skip(1).map_while(|field| field.parse::<u64>().ok());

@@ -40,7 +40,7 @@ pub struct ProcessSetup {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerLimits {
     /// The most private memory, in bytes: memory that the worker has allocated and touched, without
-    /// the slots. The fork server looks at it repeatedly and kills a worker that exceeds it; this
+    /// the slots, and without what it shares with the fork server since its start. The fork server looks at it repeatedly and kills a worker that exceeds it; this
     /// counts as an attempt at its message.
     pub memory_bytes: Option<u64>,
     /// The most processor time for one message, in whole seconds, all threads together. A worker

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The stacks of a process's threads, as addresses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RawStack {
     /// The files that frames are in, named as the process has them mapped: `/lib/libfoo.so`,
     /// `/gone.so (deleted)`, `[vdso]`.
@@ -16,6 +16,8 @@ pub(crate) struct RawStack {
     /// How many threads are missing: there were too many, or they could not be stopped and were not
     /// blocked either.
     pub(crate) left_out: u32,
+    /// What the process's interpreter says of its threads; empty if it has none.
+    pub(crate) trace: String,
 }
 
 /// One thread's stack.

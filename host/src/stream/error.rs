@@ -28,7 +28,7 @@ pub enum StreamError {
     },
     /// The commander's process died as often as it may at one message. All batches of its messages
     /// were delivered before; this is the last item.
-    #[error("the commander {plugin} was ended after {commanded} messages by {death}{}", attempts_at(*attempts))]
+    #[error("the commander {plugin} was ended after {commanded} messages by {death}{}{}", attempts_at(*attempts), in_place(place.as_deref()))]
     CommanderDied {
         /// The commander's name.
         plugin: String,
@@ -38,6 +38,9 @@ pub enum StreamError {
         death: Death,
         /// The number of attempts at that message.
         attempts: u32,
+        /// The function of a script that it was in, with file and line, if it runs one and its
+        /// stack was captured.
+        place: Option<String>,
     },
     /// No worker can be kept alive. This is the last item.
     #[error("all workers are lost; the last one: {reason}")]
@@ -90,6 +93,10 @@ impl StreamError {
 
 fn attempts_at(attempts: u32) -> String {
     if attempts > 1 { format!(", at each of {attempts} attempts") } else { String::new() }
+}
+
+fn in_place(place: Option<&str>) -> String {
+    place.map_or_else(String::new, |place| format!(", in {place}"))
 }
 
 /// One batch that could not be produced.

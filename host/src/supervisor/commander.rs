@@ -12,10 +12,12 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 use super::run::{Run, count};
 use super::worker::backoff;
+use crate::process::stack::interpreter;
 use crate::protocol::message::{Request, SetupFailure};
 use crate::protocol::role::Role;
 use crate::record::death::{Death, Exit};
 use crate::record::policy::OnCommanderFailure;
+use crate::record::raw_stack::RawStack;
 use crate::stream::error::StreamError;
 
 /// Where the commander is in its life.
@@ -36,6 +38,7 @@ pub(super) enum CommanderLife {
 pub(super) struct CommanderLoss {
     pub(super) failure: Option<SetupFailure>,
     pub(super) death: Death,
+    stack: Option<RawStack>,
 }
 
 /// The commander, in all of its incarnations.
@@ -46,6 +49,8 @@ pub(super) struct Commander {
     failure: Option<SetupFailure>,
     /// Why it was killed, or crashed.
     verdict: Option<Death>,
+    /// Its stack when it was killed, or had crashed.
+    stack: Option<RawStack>,
     /// How often it was started.
     starts: u32,
     /// How often it failed in a row, and at which message.
@@ -56,7 +61,7 @@ impl Commander {
     /// A commander that is to be started now.
     pub(super) fn due(now: Instant) -> Self {
         let life = CommanderLife::Due(now);
-        Self { life, failure: None, verdict: None, starts: 0, failures: (0, 0) }
+        Self { life, failure: None, verdict: None, stack: None, starts: 0, failures: (0, 0) }
     }
 
     pub(super) fn life(&self) -> CommanderLife {
@@ -88,6 +93,7 @@ impl Commander {
         let due = self.start_at().is_some_and(|at| at <= now);
         if due {
             self.life = CommanderLife::Starting(now);
+            self.stack = None;
             self.starts += 1;
             let beginning = run.stream.history.beginning_at(run.stream.table().commanded());
             run.link.ask(Request::Start(Role::Commander, Some(beginning)), now);
@@ -111,7 +117,7 @@ impl Commander {
     /// The plugin's error or panic; its process ends by itself.
     pub(super) fn failed(&mut self, run: &Run, report: Report) {
         if run.care.on_commander_failure.of(report.kind) == OnCommanderFailure::End {
-            self.end_with(run, Some(report), Death::Exit(Exit::Code(0)), 1);
+            self.end_with(run, Some(report), Death::Exit(Exit::Code(0)), None, 1);
         } else {
             self.failure = Some(SetupFailure::Plugin(report));
         }
@@ -136,6 +142,11 @@ impl Commander {
         run.link.ask(Request::Kill(Role::Commander), now);
     }
 
+    /// Its process was looked at before it was killed.
+    pub(super) fn note_stack(&mut self, stack: RawStack) {
+        self.stack = Some(stack);
+    }
+
     // Deaths.
 
     /// Takes back its slot, once it was reaped. Gives the loss, unless its work is done.
@@ -148,13 +159,13 @@ impl Commander {
             self.life = CommanderLife::Done;
             return None;
         }
-        Some(CommanderLoss { failure, death: verdict.unwrap_or(how) })
+        Some(CommanderLoss { failure, death: verdict.unwrap_or(how), stack: self.stack.take() })
     }
 
     /// It was lost in the middle of its work: another one is started, or the stream ends, as the
     /// policy has it.
     pub(super) fn lost(&mut self, run: &mut Run, loss: CommanderLoss, now: Instant) {
-        let CommanderLoss { failure, death } = loss;
+        let CommanderLoss { failure, death, stack } = loss;
         let failure = failure.map(SetupFailure::into_report);
         let kind = failure.as_ref().map_or(death.kind(), |report| report.kind);
         let sequence = run.stream.table().commanded();
@@ -165,7 +176,7 @@ impl Commander {
         self.failures = (failures, sequence);
         let restart = excused || run.care.on_commander_failure.of(kind) == OnCommanderFailure::Restart;
         if !restart || failures >= run.care.max_attempts {
-            return self.end_with(run, failure, death, failures);
+            return self.end_with(run, failure, death, stack, failures);
         }
         let plugin = run.name(Role::Commander);
         match &failure {
@@ -191,12 +202,22 @@ impl Commander {
     }
 
     /// Ends the stream after the messages that were commanded before.
-    fn end_with(&mut self, run: &Run, failure: Option<Report>, death: Death, attempts: u32) {
+    fn end_with(
+        &mut self,
+        run: &Run,
+        failure: Option<Report>,
+        death: Death,
+        stack: Option<RawStack>,
+        attempts: u32,
+    ) {
         self.life = CommanderLife::Done;
         let (plugin, commanded) = (run.name(Role::Commander).to_owned(), run.stream.table().commanded());
         run.stream.fail_after_commanded(match failure {
             Some(source) => StreamError::Commander { plugin, commanded, source },
-            None => StreamError::CommanderDied { plugin, commanded, death, attempts },
+            None => {
+                let place = stack.and_then(|stack| interpreter::place(&stack.trace));
+                StreamError::CommanderDied { plugin, commanded, death, attempts, place }
+            }
         });
     }
 }

@@ -7,6 +7,7 @@ use cobuf_plugin_api::{PluginKind, Report};
 
 use super::run::{Run, count};
 use super::worker::{Verdict, Worker};
+use crate::process::stack::interpreter;
 use crate::record::death::Death;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::failpoint::Failpoint;
@@ -76,7 +77,8 @@ fn commit_failure(
 }
 
 /// A summary of all attempts at a message: `the worker was ended at each of 3 attempts, by exit
-/// code 3, exit code 3 and signal 9 (SIGKILL)`, with the last line of the log.
+/// code 3, exit code 3 and signal 9 (SIGKILL)`, with the place in a script and the last line of the
+/// log at the last one.
 fn summary(number: u32, attempts: &[NotedAttempt]) -> String {
     let deaths: Vec<String> = attempts.iter().map(|attempt| attempt.death.to_string()).collect();
     let more = if number as usize > deaths.len() { "among others " } else { "" };
@@ -91,7 +93,10 @@ fn summary(number: u32, attempts: &[NotedAttempt]) -> String {
             format!("the worker was ended at each of {number} attempts, {more}by {others} and {last}")
         }
     };
-    match attempts.last().and_then(|attempt| attempt.log.last()) {
+    let last = attempts.last();
+    let place = last.and_then(|last| interpreter::place(&last.stack.as_ref()?.trace));
+    let text = place.map_or(text.clone(), |place| format!("{text}, in {place}"));
+    match last.and_then(|attempt| attempt.log.last()) {
         Some(line) => format!("{text}; its last log line: {line}"),
         None => text,
     }
@@ -103,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::record::death::Exit;
+    use crate::record::raw_stack::RawStack;
 
     fn attempt(exit: Exit, log: &[&str]) -> NotedAttempt {
         let log = log.iter().map(|&line| line.to_owned()).collect();
@@ -126,6 +132,15 @@ mod tests {
             summary(40, &[code, killed]),
             "the worker was ended at each of 40 attempts, among others by exit code 3 and signal 9 (SIGKILL)"
         );
+    }
+
+    #[test]
+    fn summary_names_the_place_in_a_script() {
+        let trace = "Thread 0x1:\n  File \"/slides.py\", line 12 in read".to_owned();
+        let mut hung = attempt(Exit::Signal(9), &["opening"]);
+        hung.stack = Some(RawStack { trace, ..RawStack::default() });
+        let text = summary(1, slice::from_ref(&hung));
+        assert!(text.ends_with("(SIGKILL), in read at /slides.py:12; its last log line: opening"), "{text}");
     }
 
     #[test]

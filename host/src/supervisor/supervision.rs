@@ -283,7 +283,12 @@ impl Supervision {
         let plugin = self.run.name(role);
         match (role, stack) {
             (Role::Worker { place, .. }, Ok(stack)) => self.workforce.worker_mut(place).note_stack(stack),
-            (_, Ok(stack)) => tracing::warn!(plugin, "the {role} is at\n{}", names::resolve(&stack)),
+            (role, Ok(stack)) => {
+                tracing::warn!(plugin, "the {role} is at\n{}", names::resolve(&stack));
+                if role == Role::Commander {
+                    self.commander.note_stack(stack);
+                }
+            }
             (_, Err(reason)) => tracing::debug!(plugin, %reason, "the stack of the {role} is not known"),
         }
     }

@@ -265,7 +265,7 @@ impl Swap {
         match self.stage {
             Stage::Relieving => self.begin(commanded, now),
             Stage::Beginning { .. } => {
-                let CommanderLoss { failure, death } = loss;
+                let CommanderLoss { failure, death, .. } = loss;
                 self.abandon(self.refusal(failure.unwrap_or(SetupFailure::Died(death))))
             }
             _ => Vec::new(),

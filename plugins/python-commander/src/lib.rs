@@ -12,7 +12,7 @@
 
 use cobuf_plugin_api::Value;
 use cobuf_plugin_api::prelude::*;
-use cobuf_python_values::{self as values, WORKER, log_to_host, python};
+use cobuf_python_values::{self as values, log_to_host, python, worker};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -33,7 +33,7 @@ impl Commander for PythonCommander {
     fn new(config: Dictionary, context: &CommanderContext) -> Result<Self> {
         python(|py| {
             log_to_host(py)?;
-            let class = py.import(WORKER)?.getattr("Commander")?;
+            let class = worker(py)?.getattr("Commander")?;
             let object = class.call1((values::dict(py, &config)?, context.seed(), context.sequence()))?;
             let total = object.call_method0("total")?.extract()?;
             Ok(Self { object: object.unbind(), total })

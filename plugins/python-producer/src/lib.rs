@@ -20,7 +20,7 @@
 mod memory;
 
 use cobuf_plugin_api::prelude::*;
-use cobuf_python_values::{self as values, WORKER, log_to_host, python};
+use cobuf_python_values::{self as values, log_to_host, python, worker};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -39,7 +39,7 @@ impl Producer for PythonProducer {
 
     fn schema(config: &Dictionary) -> Result<Schema> {
         let declared: Vec<Declared> =
-            python(|py| py.import(WORKER)?.call_method1("arrays", (values::dict(py, config)?,))?.extract())?;
+            python(|py| worker(py)?.call_method1("arrays", (values::dict(py, config)?,))?.extract())?;
         let array = |(name, dtype, shape): Declared| {
             let known = DType::ALL.iter().find(|known| known.name() == dtype);
             let dtype =
@@ -52,9 +52,8 @@ impl Producer for PythonProducer {
     fn new(config: Dictionary, context: &WorkerContext) -> Result<Self> {
         python(|py| {
             log_to_host(py)?;
-            let worker = (context.worker(), context.workers(), context.incarnation());
-            let object =
-                py.import(WORKER)?.getattr("Producer")?.call1((values::dict(py, &config)?, worker))?;
+            let this = (context.worker(), context.workers(), context.incarnation());
+            let object = worker(py)?.getattr("Producer")?.call1((values::dict(py, &config)?, this))?;
             Ok(Self { object: object.unbind() })
         })
     }

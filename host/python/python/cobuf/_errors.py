@@ -17,6 +17,8 @@ class BatchError(CobufError):
     kind: ``"error"``, ``"panic"``, ``"crash"`` or ``"timeout"``.
     chain: the error and its causes. Of a Python producer, the exception with its place, then the
         traceback as it was in the worker.
+    attempts: those that ended with a worker's death: what ended it, its last log lines, and the stacks
+        of its threads, Python's first, innermost function first.
     message: what the batch was to be made from.
     """
 
@@ -26,6 +28,7 @@ class BatchError(CobufError):
         self.worker: int = told["worker"]
         self.kind: str = told["kind"]
         self.chain: list[str] = told["chain"]
+        self.attempts: list[str] = told["attempts"]
         self.message: Any = message
 
 

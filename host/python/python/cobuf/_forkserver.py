@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import json
 import os
+import signal
 import sys
+import warnings
+from collections.abc import Sequence
+
+_ = faulthandler  # Its processes use it, and may not find it any more.
 
 
 def main() -> None:
     """Serves the host whose process number is the last argument; the first one has the options."""
     options = json.loads(sys.argv[1])
     sys.path[:] = options["path"]
+    # Threads of libraries are not to take the news of a child's death.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     for name in options["preload"]:
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            print(f"cobuf: cannot preload {name}: {error}", file=sys.stderr)
-    threads = len(os.listdir("/proc/self/task"))
-    if threads > 1:
-        print(
-            f"cobuf: the fork server has {threads} threads after it has loaded {', '.join(options['preload'])}; "
-            "its workers may wait for a lock that one of them held. Pass preload=[] to load nothing early.",
-            file=sys.stderr,
-        )
+        except Exception as error:
+            print(f"cobuf: cannot preload {name}: {type(error).__name__}: {error}", file=sys.stderr)
     from cobuf import _native, _worker
 
     _ = _worker
@@ -38,3 +39,35 @@ def main() -> None:
         code = 1
     sys.stderr.flush()
     os._exit(code)
+
+
+def preloadable(names: Sequence[str]) -> list[str]:
+    """The libraries among these modules. A user's own module is read in each worker, so that a swap
+    can replace it."""
+    from cobuf import _own
+
+    own = [name for name in names if _own.is_own(name)]
+    if own:
+        warnings.warn(
+            f"preload names {', '.join(own)}, which is no installed library: it is loaded in each worker "
+            "instead, so that a swap takes edited code in",
+            UserWarning,
+            stacklevel=3,
+        )
+    return [name for name in names if name not in own]
+
+
+def warn_of_threads(fork_server: int, preloaded: Sequence[str]) -> None:
+    """Warns if the fork server, which has just begun, has threads: forks do not have them."""
+    try:
+        threads = len(os.listdir(f"/proc/{fork_server}/task"))
+    except OSError:
+        return
+    if threads > 1:
+        warnings.warn(
+            f"the process that forks the workers has {threads} threads after it has loaded {', '.join(preloaded)}: "
+            "workers do not have them, and may wait for ever for a lock that one of them held; load less early "
+            "(preload=[] loads nothing)",
+            RuntimeWarning,
+            stacklevel=3,
+        )

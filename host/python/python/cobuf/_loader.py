@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cobuf import _messages, _native, _objects
+from cobuf import _forkserver, _messages, _native, _objects
 from cobuf._batch import Batch
 from cobuf._errors import BatchError, StreamError
 
@@ -46,7 +45,7 @@ class Loader:
     memory_limit, cpu_limit, open_files_limit: of a worker: bytes, seconds a message, files.
     env, working_directory, nice, pin_workers: how the processes are set up.
     preload: libraries that the fork server loads once for all workers; ``["numpy"]`` by default.
-        Used with Python plugins only.
+        Used with Python plugins only. Your own modules are never loaded early.
 
     Start errors are `RuntimeError`, wrong settings `TypeError` or `ValueError`. A batch's error is
     raised in its place as `BatchError`, and the loader goes on with the next one.
@@ -85,6 +84,7 @@ class Loader:
         preload: Sequence[str] = ("numpy",),
     ) -> None:
         commander, producer = _plugin("commander", commander), _plugin("producer", producer)
+        preload = _forkserver.preloadable(preload)
         is_python = isinstance(commander, tuple) or isinstance(producer, tuple)
         self._settings: dict[str, Any] = {
             "commander": commander,
@@ -114,9 +114,10 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
-            "fork_server": _python_fork_server(preload) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
+            "fork_server": _python_fork_server(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
+        self._preload = preload
         self._host: _native.Host | None = None
         self._closed = False
         self._finalizer: weakref.finalize[[_native.Host], Loader] | None = None
@@ -127,6 +128,8 @@ class Loader:
             raise RuntimeError("the loader is closed")
         if self._host is None:
             self._host = _native.Host.start(self._settings)
+            if self._is_python:
+                _forkserver.warn_of_threads(self._host.statistics()["fork_server"], self._preload)
             # Also at the exit of the interpreter.
             self._finalizer = weakref.finalize(self, _native.Host.stop, self._host)
         return self
@@ -247,36 +250,19 @@ def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
     """A compiled plugin's path or name; or the plugin for Python code, and the code."""
     if isinstance(it, os.PathLike) or isinstance(it, str) and ":" not in it:
         return os.fspath(it)
-    library = str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
-    if isinstance(it, str):
-        return library, {"object": it}
-    return library, {"pickle": _pickled(kind, it), "sources": _sources(it)}
+    return str(_PACKAGE / "plugins" / f"libpython_{kind}.so"), _objects.code_of(kind, it)
 
 
-def _pickled(kind: str, it: Any) -> bytes:
-    try:
-        return _objects.dumps(it)
-    except Exception as error:
-        raise TypeError(f"the {kind} {it!r} cannot be sent to other processes: {error}") from error
-
-
-def _sources(it: Any) -> dict[str, str]:
-    """The source of an object whose file other processes cannot read, for tracebacks."""
-    try:
-        name = inspect.getsourcefile(it) or ""
-        if name and not os.path.exists(name):
-            return {name: "".join(inspect.findsource(it)[0])}
-    except (OSError, TypeError):
-        pass
-    return {}
-
-
-def _python_fork_server(preload: Sequence[str]) -> list[str]:
+def _python_fork_server(preload: Sequence[str], env: Mapping[str, str]) -> list[str]:
     """The command of a fork server that is this interpreter."""
     # The main script's folder is the first entry, and empty in an interactive session.
     path = [os.getcwd() if entry == "" else entry for entry in sys.path]
     options = json.dumps({"path": path, "preload": list(preload)})
-    threads = "".join(f"os.environ.setdefault({name!r}, '1'); " for name in _THREADS)
+    # Libraries that are preloaded read them there.
+    threads = "".join(
+        f"os.environ[{name!r}] = {env[name]!r}; " if name in env else f"os.environ.setdefault({name!r}, '1'); "
+        for name in _THREADS
+    )
     # This package's folder first, for the import of the fork server itself.
     code = f"import os, sys; {threads}sys.path.insert(0, {str(_PACKAGE.parent)!r}); from cobuf._forkserver import main; main()"
     return [sys.executable, "-c", code, options]

@@ -14,20 +14,24 @@ _TEXT = "/text"
 _LONGEST_TEXT = 200
 
 
-def packed(message: Any) -> dict[str, Any]:
-    """A message as a plain dictionary."""
+def packed(message: Any, sequence: int) -> dict[str, Any]:
+    """The message with this number as a plain dictionary."""
     if _is_plain_dict(message):
         plain: dict[str, Any] = message
         return plain
-    text = repr(message)
-    if len(text) > _LONGEST_TEXT:
-        text = text[:_LONGEST_TEXT] + "…"
+    text = _text(message)
     try:
         pickled = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception:
         from cobuf import _objects
 
-        pickled = _objects.dumps(message)
+        try:
+            pickled = _objects.dumps(message)
+        except Exception as error:
+            raise TypeError(
+                f"message {sequence} is {text} of type {type(message).__qualname__}, which cannot be sent to "
+                f"another process: {error}"
+            ) from None
     return {_PICKLE: pickled, _TEXT: text}
 
 
@@ -35,6 +39,14 @@ def unpacked(message: dict[str, Any]) -> Any:
     """The message that was given to `packed`."""
     pickled = message.get(_PICKLE)
     return message if pickled is None else pickle.loads(pickled)
+
+
+def _text(message: Any) -> str:
+    try:
+        text = repr(message)
+    except Exception as error:
+        text = f"an object whose repr raises {type(error).__name__}"
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
 
 
 def _is_plain(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import linecache
 import logging
@@ -11,48 +10,50 @@ import os
 import pickle
 import random
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-
-import numpy
 
 from cobuf import _carried, _messages
 from cobuf._arrays import as_numpy, declared
+from cobuf._explain import explain
 from cobuf._producer import Context, Out
 
+__all__ = ["Commander", "Producer", "arrays", "explain", "log_to", "object_of", "take_environment"]
 
-def _object(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The object of a configuration's code, and the arguments in the rest of it."""
+
+def take_environment(variables: list[tuple[str, str]]) -> None:
+    """Makes the process's variables those of `os.environ`."""
+    for name, value in variables:
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+# An object that was made for its arrays, until the producer takes it.
+_made: list[tuple[dict[str, Any], Any]] = []
+
+
+def object_of(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The object of a configuration's code, see `cobuf._objects`, and the arguments in the rest of it."""
     arguments = dict(config)
     code = arguments.pop("code", {})
-    if "pickle" in code:
-        linecache_of(code.get("sources") or {})
-        return pickle.loads(code["pickle"]), arguments
+    for made_of, it in _made:
+        if made_of == code:
+            _made.clear()
+            return it, arguments
     if "path" in code and code["path"] not in sys.path:
         sys.path.insert(0, code["path"])
     _carried.serve(code.get("modules") or {})
+    for name, text in (code.get("sources") or {}).items():
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    if "pickle" in code:
+        return pickle.loads(code["pickle"]), arguments
     module, _, name = str(code.get("object", "")).rpartition(":")
     if not module or not name:
         raise ValueError(f"the object is {code.get('object')!r}, expected module:name or file.py:name")
-    loaded: Any = _from_file(module) if module.endswith(".py") else importlib.import_module(module)
+    loaded: Any = importlib.import_module(module)
     for part in name.split("."):
         loaded = getattr(loaded, part)
     return loaded, arguments
-
-
-def _from_file(path: str) -> Any:
-    file = Path(path).resolve()
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
-    return importlib.import_module(file.stem)
-
-
-def linecache_of(sources: dict[str, str]) -> None:
-    """Makes sources known for tracebacks whose files are not there, such as a notebook's cells."""
-    for name, text in sources.items():
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
 
 def _arrays_of(it: Any, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +70,9 @@ def _arrays_of(it: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
     """The arrays that the producer declares."""
-    return declared(_arrays_of(*_object(config)))
+    it, arguments = object_of(config)
+    _made[:] = [(config.get("code", {}), it)]
+    return declared(_arrays_of(it, arguments))
 
 
 # The host's levels, from 0, none at all.
@@ -103,7 +106,7 @@ class Producer:
     """The producer of one worker."""
 
     def __init__(self, config: dict[str, Any], worker: tuple[int, int, int]) -> None:
-        it, arguments = _object(config)
+        it, arguments = object_of(config)
         self._arrays = [(name, dtype) for name, dtype, _ in declared(_arrays_of(it, arguments))]
         self._worker = worker[0]
         self._process = os.getpid()
@@ -111,6 +114,7 @@ class Producer:
             it = it(**arguments)
         self._it = it
         self._function = it.produce if hasattr(it, "produce") else it
+        self._place = _place(self._function)
         self._arguments = _positional(self._function)
         self._mine = [name for name, _ in self._arrays]
 
@@ -120,10 +124,7 @@ class Producer:
         """Fills the arrays; gives the number of rows and the metadata."""
         sequence, seed, attempt = job
         context = Context(sequence, seed, attempt, self._worker)
-        random.seed(seed)
-        numpy.random.seed(seed & 0xFFFFFFFF)
-        if "torch" in sys.modules:
-            sys.modules["torch"].manual_seed(seed)
+        _seed(seed)
         out = {}
         for (name, dtype), view in zip(self._arrays, views, strict=True):
             # Not by frombuffer, which forgets that the memory is in use.
@@ -133,15 +134,27 @@ class Producer:
         if os.getpid() != self._process:
             # A fork of the worker has come back; the slot is not its own.
             os._exit(1)
-        if said is None:
-            if self._arguments < 2:
-                raise TypeError(
-                    "produce returned None and takes no parameter to write into; return the arrays, or "
-                    "take `out` as second parameter"
-                )
-        else:
-            self._store(said, out, context)
+        try:
+            self._take(said, out, context)
+        except Exception as error:
+            # It was raised here, and is about the function.
+            error.cobuf_place = self._place  # type: ignore[attr-defined]
+            raise
         return context.rows, context.metadata
+
+    def _take(self, said: Any, out: dict[str, Any], context: Context) -> None:
+        if said is not None:
+            self._store(said, out, context)
+        elif self._arguments < 2:
+            raise TypeError(
+                "produce returned None and takes no parameter to write into; return the arrays, or "
+                "take `out` as second parameter"
+            )
+        if not isinstance(context.rows, (int, type(None))):
+            raise TypeError(f"context.rows is {context.rows!r}, expected a number of rows")
+        if not isinstance(context.metadata, (dict, type(None))):
+            kind = type(context.metadata).__name__
+            raise TypeError(f"context.metadata is of type {kind}, expected a dictionary with text keys")
 
     def _store(self, said: Any, out: dict[str, Any], context: Context) -> None:
         if isinstance(said, dict):
@@ -155,9 +168,9 @@ class Producer:
         else:
             raise TypeError(f"produce returned {type(said).__name__}, expected a dict or tuple of {self._mine}")
         if unknown := [name for name in values if name not in out]:
-            raise KeyError(f"produce returned arrays that are not declared: {unknown}; declared are {self._mine}")
+            raise ValueError(f"produce returned arrays that are not declared: {unknown}; declared are {self._mine}")
         if missing := [name for name in self._mine if name not in values]:
-            raise KeyError(f"produce returned no array {missing}; declared are {self._mine}")
+            raise ValueError(f"produce returned no array {missing}; declared are {self._mine}")
         for name, value in values.items():
             self._copy(name, _as_array(name, value), out[name], context)
 
@@ -180,7 +193,24 @@ class Producer:
             close()
 
 
+def _seed(seed: int) -> None:
+    """Seeds the global generators of Python, NumPy and torch, as far as they are loaded."""
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed & 0xFFFFFFFF)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
+def _place(function: Any) -> str:
+    """Where a function is defined, if it is known."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno} in {code.co_qualname}" if code else ""
+
+
 def _as_array(name: str, value: Any) -> Any:
+    import numpy
+
     device = getattr(value, "device", None)
     if "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor):
         if device is not None and device.type != "cpu":
@@ -211,12 +241,15 @@ class Commander:
     """The commander: any iterable, or anything with lengths and indices."""
 
     def __init__(self, config: dict[str, Any], seed: int, sequence: int) -> None:
-        it, arguments = _object(config)
-        if isinstance(it, type) or inspect.isgeneratorfunction(it) or inspect.isfunction(it):
+        it, arguments = object_of(config)
+        _seed(seed)
+        if callable(it) and (isinstance(it, type) or not _gives(it)):
             it = it(**arguments)
+        if not _gives(it):
+            raise TypeError(f"the commander {it!r} is no iterable and no sequence, expected one of messages")
         self._it = it
         # A sequence can be read at any place.
-        self._indexed = hasattr(it, "__getitem__") and hasattr(it, "__len__") and not isinstance(it, dict)
+        self._indexed = hasattr(it, "__getitem__") and hasattr(it, "__len__") and not isinstance(it, Mapping)
         self._iterator: Iterator[Any] | None = None if self._indexed else iter(it)
 
     def total(self) -> int | None:
@@ -231,9 +264,9 @@ class Commander:
         if self._iterator is None:
             if sequence >= len(self._it):
                 return None
-            return _messages.packed(self._it[sequence])
+            return _messages.packed(self._it[sequence], sequence)
         for message in self._iterator:
-            return _messages.packed(message)
+            return _messages.packed(message, sequence)
         return None
 
     def skip(self, sequence: int, to: int) -> None:
@@ -254,19 +287,6 @@ class Commander:
             self._iterator = iter(self._it)
 
 
-def explain(error: BaseException) -> tuple[str, str]:
-    """An exception in a line with its place, and its traceback without this package's frames."""
-    own = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen importlib")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
-    short = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    told = traceback.format_list(frames)
-    if isinstance(error, SyntaxError):
-        # The line and the place in it.
-        told += traceback.format_exception_only(error)[:-1]
-    elif frames:
-        short += f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})"
-    lines = "".join(told).rstrip()
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        lines = f"{lines}\ncaused by {explain(cause)[0]}"
-    return short, lines
+def _gives(it: Any) -> bool:
+    """Whether it gives messages."""
+    return hasattr(it, "__iter__") or hasattr(it, "__getitem__")

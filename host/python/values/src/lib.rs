@@ -27,7 +27,7 @@ mod layout;
 mod plugin;
 
 pub use layout::Layout;
-pub use plugin::{WORKER, error, log_to_host, python};
+pub use plugin::{error, log_to_host, python, worker};
 
 use cobuf_plugin_api::{Dictionary, Value};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};

@@ -1,10 +1,27 @@
 //! What both Python plugins do: call the package's code, and give its log records to the host.
 
+use std::ffi::OsString;
+
 use cobuf_plugin_api::{anyhow, log};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 /// The module that does a plugin's work.
-pub const WORKER: &str = "cobuf._worker";
+///
+/// # Errors
+/// If the package is not there.
+pub fn worker(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    // Kept, because a plugin's code may empty `sys.modules`.
+    static WORKER: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module = WORKER.get_or_try_init(py, || -> PyResult<_> {
+        let module = py.import("cobuf._worker")?;
+        // The interpreter has read them before this process was given its own.
+        let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        module.call_method1("take_environment", (variables,))?;
+        Ok(module.unbind())
+    })?;
+    Ok(module.bind(py))
+}
 
 /// Runs Python code; an exception becomes an error, see [`error`].
 ///
@@ -18,9 +35,8 @@ pub fn python<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> anyhow::Result
 pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
     // With its traceback, which the exception itself lacks before Python 3.12.
     let exception = error.into_value(py);
-    let text = || -> PyResult<(String, String)> {
-        py.import(WORKER)?.call_method1("explain", (&exception,))?.extract()
-    };
+    let text =
+        || -> PyResult<(String, String)> { worker(py)?.call_method1("explain", (&exception,))?.extract() };
     match text() {
         Ok((short, traceback)) if traceback.is_empty() => anyhow::anyhow!(short),
         Ok((short, traceback)) => anyhow::anyhow!(traceback).context(short),
@@ -35,7 +51,7 @@ pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
 /// If the package's code is not there.
 pub fn log_to_host(py: Python<'_>) -> PyResult<()> {
     let emit = wrap_pyfunction!(emit, py)?;
-    py.import(WORKER)?.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
+    worker(py)?.call_method1("log_to", (emit, log::max_level() as u8)).map(drop)
 }
 
 /// Python's `logging` gives its records here.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cobuf_plugin_api::Report;
 use rustix::process::getpid;
 
-use crate::process::system::private_memory;
+use crate::process::system::anonymous_memory;
 use crate::protocol::examination::{Mark, Soak, Soaked};
 
 /// The number of windows after the warm-up.
@@ -49,7 +49,7 @@ pub(super) fn soak(task: &Soak, mut once: impl FnMut() -> Result<(), Report>) ->
 fn mark() -> Mark {
     let entries = |folder: &str| fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
     Mark {
-        memory: private_memory(getpid()).unwrap_or_default(),
+        memory: anonymous_memory(getpid()).unwrap_or_default(),
         descriptors: entries("/proc/self/fd"),
         threads: entries("/proc/self/task"),
     }

@@ -18,6 +18,7 @@
 //! | `threads` | stops a process's threads, reads their registers, resumes them |
 //! | `unwind` | the process's memory, the files mapped in it, and the walk from frame to frame |
 //! | `error` | why a stack cannot be captured |
+//! | `interpreter` | the frames of scripts, from what an interpreter says
 //! | `names` | a stack for people: names of functions and lines, in the host |
 //! | `symbols` | a file's symbols and debug info, from which the names come |
 //!
@@ -45,6 +46,7 @@
 mod capture;
 #[cfg(feature = "stacks")]
 mod error;
+pub(crate) mod interpreter;
 pub(crate) mod names;
 #[cfg(feature = "stacks")]
 mod symbols;
@@ -61,7 +63,9 @@ pub(crate) use capture::capture;
 pub(crate) fn capture(
     _pid: rustix::process::Pid,
     _limit: std::time::Duration,
+    last: impl FnOnce(),
 ) -> Result<crate::record::raw_stack::RawStack, &'static str> {
+    last();
     Err("the fork server's executable was built without cobuf-host's feature \"stacks\"")
 }
 

@@ -17,6 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::interpreter;
 #[cfg(feature = "stacks")]
 use super::symbols::Module;
 use crate::limits::MAX_STACK_FRAMES;
@@ -27,7 +28,7 @@ use crate::record::raw_stack::{RawStack, RawThread};
 /// Its text has one line for each thread, and under it one line for each function, innermost first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stack {
-    /// The main thread comes first.
+    /// Those of an interpreter in the process come first, if it has one; then the main thread.
     pub threads: Vec<StackThread>,
     /// How many threads are missing: there were too many, or they ran and could not be stopped.
     pub left_out: u32,
@@ -39,7 +40,7 @@ pub struct StackThread {
     /// Its name, of which the kernel keeps 15 bytes.
     pub name: String,
     /// Innermost first: `foo::inner at src/lib.rs:12`, `clock_nanosleep in libc.so.6` or
-    /// `libfoo.so+0x1234`.
+    /// `libfoo.so+0x1234`. An interpreter's: `read at slides.py:12`.
     pub frames: Vec<String>,
 }
 
@@ -61,7 +62,8 @@ impl fmt::Display for Stack {
 pub(crate) fn resolve(raw: &RawStack) -> Stack {
     let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
     let plugin: Vec<bool> = raw.modules.iter().map(|path| is_plugin(path)).collect();
-    let threads = raw.threads.iter().map(|thread| resolve_thread(thread, &modules, &plugin)).collect();
+    let native = raw.threads.iter().map(|thread| resolve_thread(thread, &modules, &plugin));
+    let threads = interpreter::threads(&raw.trace).into_iter().chain(native).collect();
     Stack { threads, left_out: raw.left_out }
 }
 
@@ -140,7 +142,12 @@ mod tests {
     use super::*;
 
     fn raw(modules: Vec<PathBuf>, frames: Vec<(u32, u64)>) -> RawStack {
-        RawStack { modules, threads: vec![RawThread { name: "main".to_owned(), frames }], left_out: 2 }
+        RawStack {
+            modules,
+            threads: vec![RawThread { name: "main".to_owned(), frames }],
+            left_out: 2,
+            trace: String::new(),
+        }
     }
 
     #[test]

@@ -18,7 +18,9 @@ use super::capture::capture;
 use super::error::StackError;
 use super::threads::{Blocked, list_threads};
 use super::unwind::Area;
-use crate::limits::{MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS};
+use crate::limits::{
+    MAX_EVENT_BYTES, MAX_STACK_FRAMES, MAX_STACK_NAME_BYTES, MAX_STACK_THREADS, MAX_TRACE_BYTES,
+};
 use crate::process::stack::names::{Stack, resolve};
 use crate::protocol::channel;
 use crate::record::raw_stack::{RawStack, RawThread};
@@ -63,7 +65,7 @@ impl Killed {
     }
 
     fn stack(&self) -> Stack {
-        resolve(&capture(self.pid(), LIMIT).unwrap())
+        resolve(&capture(self.pid(), LIMIT, || {}).unwrap())
     }
 
     /// The main thread's state (`S` sleeping, `T` stopped by a signal, `t` stopped by a tracer, and
@@ -219,7 +221,7 @@ fn a_deleted_file_is_walked_through_without_names() {
 fn a_limit_that_is_too_short_leaves_the_process_running() {
     let child = Killed::spawn(Command::new("sleep").arg("1000"));
     until(&child, |stack| has(stack, 0, "nanosleep"));
-    let error = capture(child.pid(), Duration::ZERO).unwrap_err();
+    let error = capture(child.pid(), Duration::ZERO, || {}).unwrap_err();
     assert!(matches!(error, StackError::TookTooLong { .. } | StackError::NotStopped { .. }), "{error:?}");
     child.comes_to('S');
 }
@@ -248,12 +250,17 @@ fn a_deep_stack_is_cut_at_its_outer_end_and_fits_an_event() {
     let (child, _output) = Killed::that("recurse");
     let stack = until(&child, |stack| has(stack, 1, "hang_here"));
     assert_eq!(stack.threads[1].frames.last().unwrap(), "and more");
-    let raw = capture(child.pid(), LIMIT).unwrap();
+    let raw = capture(child.pid(), LIMIT, || {}).unwrap();
     assert_eq!(raw.threads[1].frames.len(), MAX_STACK_FRAMES);
     let longest = RawThread { name: "x".repeat(15), frames: vec![(u32::MAX, u64::MAX); MAX_STACK_FRAMES] };
     let names = vec![PathBuf::from("x".repeat(MAX_STACK_NAME_BYTES / 1024)); 1024];
-    let largest = RawStack { modules: names, threads: vec![longest; MAX_STACK_THREADS], left_out: u32::MAX };
-    assert!(rmp_serde::to_vec(&largest).unwrap().len() < MAX_EVENT_BYTES / 2);
+    let largest = RawStack {
+        modules: names,
+        threads: vec![longest; MAX_STACK_THREADS],
+        left_out: u32::MAX,
+        trace: "é".repeat(MAX_TRACE_BYTES / 2),
+    };
+    assert!(rmp_serde::to_vec(&largest).unwrap().len() < MAX_EVENT_BYTES / 4 * 3);
     let sent = rmp_serde::to_vec(&raw).unwrap();
     assert_eq!(rmp_serde::from_slice::<RawStack>(&sent).unwrap(), raw);
 }
@@ -268,7 +275,7 @@ fn a_thread_that_cannot_stop_shows_where_it_is_blocked_and_its_process_can_be_re
         thread::yield_now();
     }
     let start = Instant::now();
-    let stack = resolve(&capture(child.pid(), Duration::from_millis(400)).unwrap());
+    let stack = resolve(&capture(child.pid(), Duration::from_millis(400), || {}).unwrap());
     assert!(start.elapsed() < Duration::from_millis(1500), "resolving included");
     assert!(has(&stack, 1, "hang_here"), "{stack}");
     assert_eq!((stack.threads.len(), stack.left_out), (3, 0));
@@ -299,7 +306,7 @@ fn a_signal_that_comes_meanwhile_still_arrives() {
         let pid = Pid::from_child(&child);
         let sender = thread::spawn(move || kill_process(pid, Signal::TERM).unwrap());
         // It may die before, during or after the capture, but it dies of that signal.
-        let _ = capture(pid, LIMIT);
+        let _ = capture(pid, LIMIT, || {});
         sender.join().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
     }
@@ -310,7 +317,7 @@ fn a_process_that_does_not_exist_is_an_error_with_its_cause() {
     let mut child = Command::new("true").spawn().unwrap();
     let pid = Pid::from_child(&child);
     child.wait().unwrap();
-    let error = capture(pid, LIMIT).unwrap_err();
+    let error = capture(pid, LIMIT, || {}).unwrap_err();
     assert!(matches!(error, StackError::Threads { .. }), "{error:?}");
     assert!(std::error::Error::source(&error).is_some());
 }
@@ -321,7 +328,7 @@ fn an_unreaped_dead_process_is_an_error_and_can_still_be_reaped() {
     let pid = Pid::from_child(&child);
     let exited = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), exited).unwrap();
-    let error = capture(pid, LIMIT).unwrap_err();
+    let error = capture(pid, LIMIT, || {}).unwrap_err();
     assert!(matches!(error, StackError::Trace { .. }), "{error:?}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
