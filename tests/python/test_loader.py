@@ -8,12 +8,11 @@ import pickle
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import numpy
 import pytest
-from conftest import REPOSITORY, children, wait_until
+from conftest import REPOSITORY, children, run_script, wait_for_end
 
 import cobuf
 
@@ -303,18 +302,6 @@ def test_forked_copy_is_inert():
         assert seen + values(forked) == list(range(100))
 
 
-def run_script(text, **options):
-    """Starts a Python script in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(text)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        **options,
-    )
-
-
 MAIN = """
     import sys, time, cobuf
 
@@ -406,11 +393,11 @@ def test_killed_application_takes_its_processes_with_it():
     time.sleep(1000)
     """
     )
-    pids = [int(pid) for pid in script.stdout.readline().split()]
+    pids = {int(pid) for pid in script.stdout.readline().split()}
     assert len(pids) == 4
     script.kill()
     script.communicate(timeout=120)
-    wait_until("all processes end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    wait_for_end(pids)
 
 
 def test_records_of_plugins_and_host_reach_logging():

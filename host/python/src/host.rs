@@ -249,24 +249,21 @@ impl Host {
     }
 
     /// Ends all processes, with another grace than the loader's if one is given, in seconds. Batches
-    /// that are held stay valid.
+    /// that are held stay valid. A signal's exception comes once they are killed.
     #[pyo3(signature = (grace=None))]
     fn stop(&self, py: Python<'_>, grace: Option<f64>) -> PyResult<()> {
         let grace = grace.map(|grace| settings::duration("grace", grace)).transpose()?;
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
         let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
-        py.detach(|| {
-            match (&host, grace) {
-                (Some(host), Some(grace)) => host.stop_within(grace),
-                (Some(host), None) => host.stop(),
-                (None, _) => {}
-            }
-            drop(host);
-            waiter.map(Waiter::join);
+        let stopped = host.map_or(Ok(()), |host| {
+            let stopping = host.clone();
+            let stop = move || grace.map_or_else(|| stopping.stop(), |grace| stopping.stop_within(grace));
+            interruptible(py, "cobuf-stop", stop, |_| host.stop_within(Duration::ZERO))
         });
+        py.detach(|| waiter.map(Waiter::join));
         // At the exit of the interpreter there may be no logging any more.
         let _ = logs::drain(py);
-        Ok(())
+        stopped
     }
 }
 

@@ -29,9 +29,8 @@ pub(crate) struct Waiter {
 impl Waiter {
     pub(crate) fn start(batches: Batches) -> io::Result<Self> {
         let (asked, calls) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("cobuf-wait".to_owned())
-            .spawn(move || serve(&batches, &calls))?;
+        let thread =
+            thread::Builder::new().name("cobuf-wait".to_owned()).spawn(move || serve(&batches, &calls))?;
         Ok(Self { asked, thread, process: std::process::id() })
     }
 

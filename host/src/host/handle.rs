@@ -284,22 +284,22 @@ impl Host {
     /// the builder's [`stop_grace`](HostBuilder::stop_grace).
     ///
     /// Waiting consumers see the end of the stream; a swap in progress ends with
-    /// [`SwapError::Ended`]. A second call waits for the first one, and does nothing.
+    /// [`SwapError::Ended`]. A second call waits for the first one.
     pub fn stop(&self) {
         self.stop_within(self.stop_grace);
     }
 
-    /// [`stop`](Self::stop) with a grace of its own. None at all kills the processes at once, for
-    /// an application that is interrupted.
+    /// [`stop`](Self::stop) with a grace of its own, which also holds for a stop that is under way.
+    /// None at all kills the processes at once, for an application that is interrupted.
     pub fn stop_within(&self, grace: Duration) {
         if self.stream.is_foreign() {
             return;
         }
-        let mut running = self.supervisor.lock();
-        let Some(supervisor) = running.take() else { return };
         self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
         self.mailbox.send(Wish::Stop(grace));
+        let mut running = self.supervisor.lock();
+        let Some(supervisor) = running.take() else { return };
         if supervisor.join().is_err() {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
