@@ -84,21 +84,30 @@ def wait_for_end(pids: set[int]) -> None:
     wait_until("all processes end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
 
-def run_script(text: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+def run_script(text: str, *arguments: str) -> subprocess.Popen[str]:
     """Starts a Python script in a process of its own."""
-    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-c", textwrap.dedent(text), *arguments],
+    return python("-c", textwrap.dedent(text), *arguments)
+
+
+def python(*arguments: str) -> subprocess.Popen[str]:
+    """Starts an interpreter that finds what this one finds."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        **options,
     )
 
 
-def output_of(text: str, *arguments: str, **options: object) -> str:
+def output_of(text: str, *arguments: str) -> str:
     """What a script prints, which must end well and say nothing on its standard error."""
-    script = run_script(text, *arguments, **options)
+    return output_of_file("-c", textwrap.dedent(text), *arguments)
+
+
+def output_of_file(file: str | Path, *arguments: str) -> str:
+    """What a script in a file prints, for which the same holds."""
+    script = python(str(file), *arguments)
     out, err = script.communicate(timeout=300)
     assert (script.returncode, err) == (0, ""), err
     return out

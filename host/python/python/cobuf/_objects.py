@@ -4,6 +4,7 @@ script, of a notebook, or inside of functions travel by value."""
 from __future__ import annotations
 
 import io
+import sys
 import types
 from collections import ChainMap
 from collections.abc import Callable
@@ -28,6 +29,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 def dumps(it: Any) -> bytes:
     """The object as bytes, which `pickle.loads` reads."""
+    # The main script in a process that multiprocessing has spawned; no other process has it.
+    if main := sys.modules.get("__mp_main__"):
+        cloudpickle.register_pickle_by_value(main)
     file = io.BytesIO()
     _Pickler(file).dump(it)
     return file.getvalue()
