@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
+import subprocess
+import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +18,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
-def children() -> set[int]:
-    """The processes that descend from this one."""
+def children(of: int | None = None) -> set[int]:
+    """The processes that descend from one, this one by default."""
     found: set[int] = set()
-    left = [os.getpid()]
+    left = [of or os.getpid()]
     while left:
         for task in Path(f"/proc/{left.pop()}/task").glob("*/children"):
             try:
@@ -73,3 +77,43 @@ def wait_until(what: str, condition: object, limit: float = 120.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, f"never happened: {what}"
         time.sleep(0.005)
+
+
+def wait_for_end(pids: set[int]) -> None:
+    """Waits until none of these processes is left."""
+    wait_until("all processes end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+
+
+def run_script(text: str, *arguments: str) -> subprocess.Popen[str]:
+    """Starts a Python script in a process of its own."""
+    return python("-c", textwrap.dedent(text), *arguments)
+
+
+def python(*arguments: str) -> subprocess.Popen[str]:
+    """Starts an interpreter that finds what this one finds."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def output_of(text: str, *arguments: str) -> str:
+    """What a script prints, which must end well and say nothing on its standard error."""
+    return output_of_file("-c", textwrap.dedent(text), *arguments)
+
+
+def output_of_file(file: str | Path, *arguments: str) -> str:
+    """What a script in a file prints, for which the same holds."""
+    script = python(str(file), *arguments)
+    out, err = script.communicate(timeout=300)
+    assert (script.returncode, err) == (0, ""), err
+    return out
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    """Skips a test, with a word about it, where a package is not installed."""
+    missing = importlib.util.find_spec(package) is None
+    return pytest.mark.skipif(missing, reason=f"{package} is not installed")

@@ -8,12 +8,13 @@ import pickle
 import signal
 import subprocess
 import sys
-import textwrap
+import threading
 import time
+import warnings
 
 import numpy
 import pytest
-from conftest import REPOSITORY, children, wait_until
+from conftest import REPOSITORY, children, run_script, wait_for_end
 
 import cobuf
 
@@ -177,7 +178,7 @@ def test_skipped_failures_are_left_out():
         assert skipping.statistics()["skipped"] == 5
 
 
-def test_loop_goes_on_after_an_error():
+def test_error_of_a_worker_reaches_the_loop_which_goes_on():
     @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
     def one_fails(message, out):
         if message == 1:
@@ -200,6 +201,76 @@ def test_failing_commander_ends_the_stream_after_its_messages():
         assert values(next(ended) for _ in range(3)) == [0, 1, 2]
         with pytest.raises(cobuf.StreamError, match="LookupError: no more slides"):
             next(ended)
+
+
+def test_loop_that_waits_while_it_holds_all_slots_is_warned_once():
+    told = []
+
+    def show(message, category, filename, line, file=None, text=None):
+        told.append((category, str(message), filename))
+        kept.clear()
+
+    with loader(slots=2) as held, warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        kept = [next(held), next(held)]
+        assert int(next(held)["x"][0]) == 2
+        [(category, text, filename)] = told
+        assert category is RuntimeWarning and filename == __file__, "the line that waits"
+        assert "holds the batches or arrays of all 2 slots, so nothing can be made: drop some (del), keep copies" in text
+        # Once a loader.
+        kept += [next(held), next(held)]
+        timer = threading.Timer(1.5, kept.clear)
+        timer.start()
+        assert int(next(held)["x"][0]) == 5 and len(told) == 1
+        timer.join()
+
+
+def test_warning_that_is_an_error_loses_no_batch():
+    with loader(slots=2) as held:
+        kept = [next(held), next(held)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(RuntimeWarning):
+                next(held)
+        kept.clear()
+        assert values(held) == list(range(2, 50))
+
+
+def test_errors_come_as_values_beside_batches():
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (2,))})
+    def odd_ones_fail(message, out):
+        if message % 2:
+            raise ValueError("odd")
+        out["x"][:] = message
+
+    with loader(range(6)) as good:
+        assert values(good.results()) == list(range(6))
+    with cobuf.Loader(commander=range(6), producer=odd_ones_fail, workers=2) as mixed:
+        items = list(mixed.results())
+        assert [isinstance(item, cobuf.BatchError) for item in items] == [False, True] * 3
+        assert [item.message for item in items] == list(range(6))
+
+
+def test_numbers_of_a_run_and_its_stall_report_tell_what_happened():
+    with loader(range(20), slots=4) as counted:
+        kept = next(counted)
+        assert "slot" in counted.stall_report()
+        seen = values(counted)
+        numbers = counted.statistics()
+    assert seen == list(range(1, 20)) and int(kept["x"][0]) == 0
+    assert (numbers["delivered"], numbers["errors"], numbers["workers"]) == (20, 0, 2)
+    assert all(f"``{name}``" in cobuf.Loader.statistics.__doc__ for name in numbers), numbers
+
+
+def test_every_setting_is_documented():
+    import inspect
+
+    documented = cobuf.Loader.__doc__
+    settings = inspect.signature(cobuf.Loader).parameters
+    assert [name for name in settings if f"{name}:" not in documented and f"{name}," not in documented] == []
+    members = [member for name, member in vars(cobuf.Loader).items() if not name.startswith("_")]
+    assert all(member.__doc__ for member in members)
 
 
 def test_wrong_settings_are_named():
@@ -288,48 +359,12 @@ def test_exception_in_the_loop_ends_the_processes():
     assert children() == set()
 
 
-def test_forked_copy_is_inert():
-    with loader(range(100)) as forked:
-        seen = values(next(forked) for _ in range(10))
-        child = os.fork()
-        if child == 0:
-            try:
-                next(forked)
-            except cobuf.StreamError:
-                forked.close()
-                os._exit(0)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert seen + values(forked) == list(range(100))
-
-
-def run_script(text, **options):
-    """Starts a Python script in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(text)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        **options,
-    )
-
-
 MAIN = """
     import sys, time, cobuf
 
     @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
     def make(message, out):
-        while message == 5 and "hang" in sys.argv:
-            time.sleep(1)
         out["x"][:] = message
-
-    class Stuck:
-        arrays = {"x": cobuf.Array("int64", (1,))}
-        def produce(self, message, out):
-            while message == 5:
-                time.sleep(1000)
-            out["x"][:] = message
 """
 
 
@@ -347,41 +382,6 @@ def test_producer_of_the_main_script_works_and_an_exit_without_close_leaves_noth
     assert total == 45 and not os.path.exists(f"/proc/{fork_server}")
 
 
-def test_ctrl_c_ends_a_wait_for_hung_workers_at_once():
-    script = run_script(
-        MAIN
-        + """
-    with cobuf.Loader(commander=range(1000), producer=Stuck, workers=1, stop_grace=0.1) as loader:
-        for batch in loader:
-            print(batch.sequence, flush=True)
-    """
-    )
-    assert [script.stdout.readline() for _ in range(5)] == [f"{n}\n" for n in range(5)]
-    script.send_signal(signal.SIGINT)
-    _, err = script.communicate(timeout=120)
-    assert "KeyboardInterrupt" in err and err.count("Traceback") == 1, err
-    assert script.returncode == -signal.SIGINT
-
-
-def test_interrupted_start_leaves_nothing():
-    script = run_script(
-        """
-    import time, sys, cobuf
-
-    class Slow:
-        arrays = {"x": cobuf.Array("int64", (1,))}
-        def __init__(self):
-            print("starting", file=sys.stderr, flush=True)
-            time.sleep(1000)
-        def produce(self, message): ...
-
-    cobuf.Loader(commander=range(3), producer=Slow, workers=1, stop_grace=0.1).start()
-    """
-    )
-    assert script.stderr.readline() == "starting\n"
-    script.send_signal(signal.SIGINT)
-    _, err = script.communicate(timeout=120)
-    assert "KeyboardInterrupt" in err, err
 
 
 def test_killed_application_takes_its_processes_with_it():
@@ -394,11 +394,11 @@ def test_killed_application_takes_its_processes_with_it():
     time.sleep(1000)
     """
     )
-    pids = [int(pid) for pid in script.stdout.readline().split()]
+    pids = {int(pid) for pid in script.stdout.readline().split()}
     assert len(pids) == 4
     script.kill()
     script.communicate(timeout=120)
-    wait_until("all processes end", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    wait_for_end(pids)
 
 
 def test_records_of_plugins_and_host_reach_logging():
@@ -430,8 +430,6 @@ def test_records_of_plugins_and_host_reach_logging():
 
 
 def test_waiting_lets_other_threads_run():
-    import threading
-
     @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
     def slow(message, out):
         time.sleep(0.5)

@@ -1,145 +1,289 @@
-"""The processes of a run: what they load, what they may use, and what they are told."""
+"""Loaders beside other processes, and at the end of their own: forks, multiprocessing, torch's workers,
+exits and Ctrl-C at each stage."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import textwrap
+import signal
+import time
 
-import numpy
 import pytest
-from runs import ONE, batches
+from conftest import children, needs, output_of, output_of_file, run_script, wait_for_end
 
 import cobuf
 
-MB = 1_000_000
+
+@cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+def numbers(message, out):
+    out["x"][:] = message
 
 
-def run_script(text, *arguments, **environment):
-    """Runs a Python script; what it printed."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "always", *(arguments or ("-c", textwrap.dedent(text)))],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        timeout=120,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran
+def loader(count=100, **settings):
+    return cobuf.Loader(commander=range(count), producer=numbers, **{"workers": 2, **settings})
 
 
-@pytest.fixture
-def library(tmp_path):
-    """A folder with an installed library, which takes 200 MB, and another one with a thread."""
-    folder = tmp_path / "site-packages"
-    folder.mkdir()
-    (folder / "large.py").write_text("data = bytearray(b'x') * 200_000_000\n")
-    (folder / "threaded.py").write_text(
-        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-    )
-    return str(folder)
+def values(batches):
+    return [int(batch["x"][0]) for batch in batches]
 
 
-def test_memory_that_a_worker_shares_with_the_fork_server_does_not_count(library, monkeypatch):
-    monkeypatch.syspath_prepend(library)
+def in_fork(function):
+    """The exit status of a fork of this process that calls a function."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+            os._exit(0)
+        except BaseException:
+            import traceback
 
-    def make(message):
-        import large
-
-        kept = numpy.ones(80 * MB, "uint8") if message == 1 else numpy.ones(10 * MB, "uint8")
-        return numpy.array([len(large.data), kept[-1], message])
-
-    producer = cobuf.producer(arrays=ONE)(make)
-    items = batches(producer, preload=["numpy", "large"], memory_limit=60 * MB, max_attempts=1)
-    error = items.pop(1)
-    assert error.kind == "crash" and "its memory limit of 60 MB (it had " in str(error), error
-    assert [items[n]["x"].tolist() for n in (0, 2, 3)] == [[200 * MB, 1, n] for n in (0, 2, 3)]
-
-
-def test_writing_to_shared_memory_counts(library, monkeypatch):
-    monkeypatch.syspath_prepend(library)
-
-    def make(message):
-        import large
-
-        while message == 1:
-            # Touches pages that the fork server has, until the limit.
-            for at in range(0, len(large.data), 4096):
-                large.data[at] = 1
-        return numpy.array([0, 0, message])
-
-    producer = cobuf.producer(arrays=ONE)(make)
-    items = batches(producer, preload=["numpy", "large"], memory_limit=100 * MB, max_attempts=1)
-    assert "its memory limit of 100 MB" in str(items.pop(1))
-    assert all(isinstance(item, cobuf.Batch) for item in items.values())
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_slots_do_not_count_as_memory_of_a_worker():
-    @cobuf.producer(arrays={"x": cobuf.Array("uint8", (20 * MB,))})
-    def make(message, out):
+def test_copy_of_a_running_loader_in_a_fork_is_inert():
+    with loader() as running:
+        seen = values(next(running) for _ in range(10))
+        held = next(running)
+
+        def child():
+            assert int(held["x"][0]) == 10
+            with pytest.raises(cobuf.StreamError):
+                next(running)
+            with pytest.raises(RuntimeError):
+                running.swap_producer(numbers)
+            running.set_workers(1)
+            running.close()
+
+        assert in_fork(child) == 0
+        assert running.workers == 2
+        assert seen + [10] + values(running) == list(range(100))
+
+
+def test_copy_that_is_collected_or_exits_in_a_fork_is_inert():
+    script = """
+    import cobuf, gc, os, sys
+
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+    def numbers(message, out):
         out["x"][:] = message
 
-    settings = {"workers": 1, "slots": 6, "memory_limit": 60 * MB}
-    assert all(isinstance(item, cobuf.Batch) for item in batches(make, range(4), **settings).values())
+    loader = cobuf.Loader(commander=range(100), producer=numbers, workers=2)
+    seen = [int(next(loader)["x"][0]) for _ in range(10)]
+    child = os.fork()
+    if child == 0:
+        if "collected" in sys.argv:
+            del loader
+            gc.collect()
+        sys.exit(0)  # With the exit functions, as multiprocessing has none.
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    print(seen + [int(batch["x"][0]) for batch in loader] == list(range(100)))
+    """
+    assert output_of(script, "collected") == output_of(script) == "True\n"
 
 
-@cobuf.producer(arrays={"x": cobuf.Array("int64", (3,))})
-def environment(message, out, context):
-    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
-    context.metadata = {name: os.environ.get(name) for name in names}
-    context.metadata["loaded"] = sorted(name for name in ("numpy", "decimal") if name in sys.modules)
-    out["x"][:] = 0
+def test_copy_of_a_loader_with_waiting_coroutines_is_inert_in_a_fork():
+    import asyncio
+
+    async def main():
+        async with loader() as running:
+            seen = [int((await anext(running))["x"][0]) for _ in range(10)]
+            assert in_fork(running.close) == 0
+            return seen + [int(batch["x"][0]) async for batch in running]
+
+    assert asyncio.run(main()) == list(range(100))
 
 
-def test_workers_have_one_thread_each_unless_told_otherwise(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert batches(environment)[0].metadata["OMP_NUM_THREADS"] == "1"
-    assert batches(environment, env={"OMP_NUM_THREADS": "3"})[0].metadata["OMP_NUM_THREADS"] == "3"
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    told = batches(environment)[0].metadata
-    assert (told["OMP_NUM_THREADS"], told["MKL_NUM_THREADS"]) == ("2", "1")
+def test_fork_may_use_a_loader_of_its_own_beside_the_one_it_left():
+    def child():
+        with loader(50) as own:
+            assert values(own) == list(range(50))
+        assert children() == set()
+
+    with loader() as running:
+        seen = values(next(running) for _ in range(10))
+        assert in_fork(child) == 0
+        assert seen + values(running) == list(range(100))
 
 
-LOADED = """
-import os, sys, cobuf
+PROCESSES = """
+    import multiprocessing, os, sys
+    import cobuf
 
-class Loaded:
-    arrays = {"x": cobuf.Array("int64", (1,))}
-    def __init__(self):
-        self.loaded = ["numpy" in sys.modules, "decimal" in sys.modules]
-    def produce(self, message, out, context):
-        context.metadata = {"loaded": self.loaded}
-        out["x"][:] = 0
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+    def numbers(message, out):
+        out["x"][:] = message
 
-import json
-with cobuf.Loader(commander=range(1), producer=Loaded, workers=1, preload=json.loads(sys.argv[1])) as loader:
-    print(next(loader).metadata["loaded"])
+    def read(queue):
+        with cobuf.Loader(commander=range(50), producer=numbers, workers=2) as loader:
+            queue.put([int(batch["x"][0]) for batch in loader])
+
+    def leave(queue):
+        # Without a close: multiprocessing ends its processes by os._exit.
+        loader = cobuf.Loader(commander=range(50), producer=numbers, workers=2)
+        queue.put(int(next(loader)["x"][0]))
+        queue.put(loader.statistics()["processes"])
+
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(sys.argv[1])
+        queue = context.Queue()
+        with cobuf.Loader(commander=range(100), producer=numbers, workers=2) as outer:
+            seen = [int(next(outer)["x"][0]) for _ in range(10)]
+            child = context.Process(target=read, args=(queue,))
+            child.start()
+            print(queue.get(timeout=200) == list(range(50)))
+            child.join()
+            print(child.exitcode)
+            child = context.Process(target=leave, args=(queue,))
+            child.start()
+            print(queue.get(timeout=200))
+            pids = queue.get(timeout=200)
+            child.join()
+            print(*pids)
+            print(seen + [int(batch["x"][0]) for batch in outer] == list(range(100)))
 """
 
 
-@pytest.mark.parametrize(("preload", "loaded"), [([], [False, False]), (["numpy", "decimal"], [True, True])])
-def test_what_is_preloaded_is_there_and_nothing_else(preload, loaded):
-    ran = run_script("", "-c", LOADED, json.dumps(preload))
-    assert ran.stdout == f"{loaded}\n" and ran.stderr == ""
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_process_of_multiprocessing_may_use_a_loader(method, tmp_path):
+    # A file: spawn and forkserver import the main module again.
+    script = tmp_path / "processes.py"
+    script.write_text("\n".join(line[4:] for line in PROCESSES.splitlines()))
+    out = output_of_file(script, method)
+    read, code, first, pids, outer = out.splitlines()
+    assert (read, code, first, outer) == ("True", "0", "0", "True")
+    # They end by themselves once the process that left them is gone.
+    wait_for_end({int(pid) for pid in pids.split()})
 
 
-def test_threads_of_a_preloaded_library_are_a_warning(library):
-    path = os.pathsep.join([library, *sys.path])
-    ran = run_script("", "-c", LOADED, '["threaded"]', PYTHONPATH=path)
-    assert "RuntimeWarning: the process that forks the workers has 2 threads after it has loaded threaded" in ran.stderr
+@needs("torch")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_worker_of_torchs_data_loader_may_use_a_loader(method, tmp_path):
+    script = tmp_path / "torchs.py"
+    script.write_text(
+        """
+import sys
+import torch
+import cobuf
+
+@cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+def numbers(message, out):
+    out["x"][:] = message
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        worker = torch.utils.data.get_worker_info()
+        mine = range(worker.id, 100, worker.num_workers)
+        with cobuf.Loader(commander=mine, producer=numbers, workers=1) as loader:
+            for batch in loader:
+                yield batch.torch()["x"].clone()
+
+if __name__ == "__main__":
+    with cobuf.Loader(commander=range(100), producer=numbers, workers=1) as outer:
+        seen = [int(next(outer)["x"][0]) for _ in range(10)]
+        data = torch.utils.data.DataLoader(Stream(), batch_size=None, num_workers=2, multiprocessing_context=sys.argv[1])
+        print(sorted(int(x) for x in data) == list(range(100)))
+        print(seen + [int(batch["x"][0]) for batch in outer] == list(range(100)))
+"""
+    )
+    assert output_of_file(script, method) == "True\nTrue\n"
 
 
-def test_own_module_is_never_preloaded(tmp_path):
-    (tmp_path / "mine.py").write_text("import decimal\n")
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    ran = run_script("", "-c", LOADED, '["mine"]', PYTHONPATH=path)
-    assert "UserWarning: preload names mine, which is no installed library" in ran.stderr
-    assert ran.stdout == "[False, False]\n"
+def test_exit_without_close_leaves_nothing():
+    script = """
+    import cobuf, sys, threading
+
+    @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
+    def numbers(message, out):
+        out["x"][:] = message
+
+    loader = cobuf.Loader(commander=range(100), producer=numbers, workers=2)
+    batch = next(loader)
+    print(*loader.statistics()["processes"], flush=True)
+    if "exception" in sys.argv:
+        sys.excepthook = lambda *error: None
+        raise LookupError
+    if "exit" in sys.argv:
+        sys.exit(1)
+    if "cycle" in sys.argv:
+        loader.itself = loader
+    if "thread" in sys.argv:
+        threading.Thread(target=lambda: list(loader), daemon=True).start()
+    """
+    for how in ["end", "exception", "exit", "cycle", "thread"]:
+        left = run_script(script, how)
+        out, err = left.communicate(timeout=120)
+        assert left.returncode == int(how in ("exception", "exit")) and err == "", (how, err)
+        # Gone before the program is.
+        assert not any(os.path.exists(f"/proc/{pid}") for pid in out.split()), how
 
 
-def test_library_that_cannot_be_preloaded_is_named():
-    ran = run_script("", "-c", LOADED, '["a_module_that_is_missing"]')
-    assert "cobuf: cannot preload a_module_that_is_missing: ModuleNotFoundError" in ran.stderr
-    assert ran.stdout == "[False, False]\n"
+INTERRUPTED = """
+    import os, sys, time
+    import cobuf
+
+    def reached():
+        # Once only: plugins are made again and again.
+        try:
+            os.close(os.open(sys.argv[2], os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        os.write(2, b"reached\\n")
+
+    class Slow:
+        arrays = {"x": cobuf.Array("int64", (1,))}
+        def __init__(self, stage, file):
+            sys.argv = ["", stage, file]
+            if stage == "start":
+                reached()
+                time.sleep(1000)
+        def produce(self, message, out):
+            if message == 5 and sys.argv[1] in ("wait", "close"):
+                reached()
+                time.sleep(1000)
+            out["x"][:] = message
+
+    class Hung(Slow):
+        def produce(self, message, out):
+            reached()
+            time.sleep(1000)
+
+    stage, file = sys.argv[1:]
+    producer = f"{os.path.dirname(file)}/slow_module.py:Slow" if stage == "import" else Slow
+    config = {"stage": stage, "file": file}
+    loader = cobuf.Loader(commander=range(1000), producer=producer, producer_config=config, workers=1)
+    with loader:
+        for batch in loader:
+            if stage == "iteration":
+                reached()
+                time.sleep(1000)
+            if stage == "swap":
+                loader.swap_producer(Hung)
+            if stage == "close" and batch.sequence == 4:
+                while not os.path.exists(file):
+                    time.sleep(0.001)
+                loader.close()
+"""
+
+
+@pytest.mark.parametrize("stage", ["import", "start", "wait", "iteration", "swap", "close"])
+def test_ctrl_c_ends_everything_quietly_at_each_stage(stage, tmp_path):
+    (tmp_path / "slow_module.py").write_text(
+        "import os, time\nos.write(2, b'reached\\n')\ntime.sleep(1000)\n"
+    )
+    script = run_script(INTERRUPTED, stage, str(tmp_path / "reached"))
+    assert script.stderr.readline() == "reached\n"
+    if stage == "close":
+        time.sleep(0.1)  # From the file to the call that is interrupted; either side of it will do.
+    processes = children(script.pid)
+    assert processes
+    script.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, err = script.communicate(timeout=120)
+    print(f"{stage}: {1000 * (time.monotonic() - began):.0f} ms from Ctrl-C to the end of the program")
+    assert script.returncode == -signal.SIGINT, err
+    assert err.count("Traceback") == 1 and err.endswith("KeyboardInterrupt\n"), err
+    wait_for_end(processes)
+    # The grace for workers that hang is 2 seconds, and nobody has waited for it: on a machine that
+    # has nothing else to do it takes less than 100 ms.
+    assert time.monotonic() - began < 60

@@ -105,6 +105,46 @@ fn wait_ends_with_its_timeout() {
 }
 
 #[test]
+fn wait_that_takes_nothing_ends_once_there_is_something_to_take() {
+    let _leaks = isolated!();
+    for ordered in [true, false] {
+        let gate = Gate::new();
+        let host = filling([gated(0, "it waits", &gate)], &small()).workers(1).ordered(ordered);
+        let host = host.start().unwrap();
+        let batches = host.batches();
+        assert_eq!(batches.wait_timeout(Duration::from_millis(30)), Err(WaitingFor::Producers));
+        thread::scope(|scope| {
+            // A wake may reach one that takes and two that do not: none may sleep on.
+            let waiting: Vec<_> = (0..2).map(|_| scope.spawn(|| host.batches().wait_timeout(LONG))).collect();
+            let taking = scope.spawn(|| host.batches().next_timeout(LONG));
+            gate.open();
+            assert!(matches!(taking.join().unwrap(), Next::Item(Ok(batch)) if batch.sequence() == 0));
+            // The end is there to take too.
+            assert!(waiting.into_iter().all(|thread| thread.join().unwrap() == Ok(())));
+        });
+        assert_eq!(batches.wait_timeout(LONG), Ok(()));
+        assert!(matches!(batches.try_next(), Next::Ended));
+        assert_eq!(batches.wait_timeout(LONG), Ok(()));
+    }
+}
+
+#[test]
+fn wait_that_takes_nothing_leaves_batches_and_errors_there() {
+    let _leaks = isolated!();
+    let failing = index(1).with("error", "this one");
+    let host = filling([index(0), failing], &small()).workers(1).start().unwrap();
+    let batches = host.batches();
+    for _ in 0..3 {
+        assert_eq!(batches.wait_timeout(LONG), Ok(()));
+    }
+    assert_eq!(next_batch(&batches).sequence(), 0);
+    for _ in 0..3 {
+        assert_eq!(batches.wait_timeout(LONG), Ok(()));
+    }
+    assert!(matches!(batches.try_next(), Next::Item(Err(_))));
+}
+
+#[test]
 fn wait_for_the_commander_is_named() {
     let _leaks = isolated!();
     let host = host()

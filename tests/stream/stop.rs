@@ -97,6 +97,27 @@ fn worker_that_never_ends_is_killed_after_the_grace() {
 }
 
 #[test]
+fn second_stop_shortens_the_grace_of_the_first() {
+    let _leaks = isolated!();
+    let logs = Logs::collect();
+    logs.clear();
+    let looping = index(0).with("log", "for ever").with("loop_forever", true);
+    let host = endless(looping).start().unwrap();
+    logs.wait_for_many("for ever", 2);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| host.stop());
+        // Then the first one is under way.
+        while !matches!(host.batches().try_next(), Next::Ended) {
+            thread::yield_now();
+        }
+        host.stop_within(Duration::ZERO);
+    });
+    assert!(start.elapsed() < GENEROUS, "{:?}", start.elapsed());
+    assert_stopped(&host);
+}
+
+#[test]
 fn frozen_processes_are_killed_after_the_grace() {
     let leaks = isolated!();
     for freeze_fork_server in [false, true] {

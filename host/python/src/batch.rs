@@ -59,9 +59,10 @@ impl Batch {
         Ok(self.0.schema().arrays()[self.index(name)?].dtype().name())
     }
 
-    /// An array, by the buffer protocol.
-    fn lease(&self, name: &str) -> PyResult<Lease> {
-        Ok(Lease::new(self.0.clone(), self.index(name)?))
+    /// An array, by the buffer protocol and DLPack; by its form before 1.0 only if `trusting`.
+    #[pyo3(signature = (name, *, trusting=false))]
+    fn lease(&self, name: &str, trusting: bool) -> PyResult<Lease> {
+        Ok(Lease::new(self.0.clone(), self.index(name)?, trusting))
     }
 
     /// The message that the batch was made from.

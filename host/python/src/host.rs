@@ -3,19 +3,22 @@
 use std::error::Error;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cobuf_host::{self as host, Batches, Next, PluginKind, StreamError};
+use cobuf_host::{self as host, Batches, Next, PluginKind, StreamError, WaitingFor};
 use cobuf_python_values as values;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::Batch;
+use crate::waiter::Waiter;
 use crate::{logs, settings};
 
 /// The time between two looks for signals.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
+/// How long a consumer waits while the application's own batches hold every slot, until it is told.
+pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 
 /// An error of the host, with its causes.
 fn failed(error: &dyn Error) -> PyErr {
@@ -32,12 +35,59 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
+/// Does this on another thread, and looks for signals meanwhile. A signal's exception ends the wait,
+/// after `interrupted`; the work goes on.
+fn interruptible<T: Send + 'static>(
+    py: Python<'_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+    interrupted: impl FnOnce(&mpsc::Receiver<T>) + Send,
+) -> PyResult<T> {
+    let (done, result) = mpsc::channel();
+    let work = move || drop(done.send(work()));
+    std::thread::Builder::new().name(name.to_owned()).spawn(work)?;
+    py.detach(move || {
+        loop {
+            match result.recv_timeout(LOOK_AROUND) {
+                Ok(result) => return Ok(result),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PyRuntimeError::new_err("cobuf panicked; please report this as a bug"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Err(error) = Python::attach(|py| py.check_signals()) {
+                interrupted(&result);
+                return Err(error);
+            }
+        }
+    })
+}
+
+/// Gives up a start from another thread.
+#[pyclass(frozen, module = "cobuf._native")]
+pub(crate) struct Cancel(host::Cancel);
+
+#[pymethods]
+impl Cancel {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(Self(host::Cancel::new()?))
+    }
+
+    /// Gives up what was begun with it, and what will be.
+    fn cancel(&self) {
+        self.0.cancel();
+    }
+}
+
 /// A host; `cobuf.Loader` wraps it.
 #[pyclass(frozen, module = "cobuf._native")]
 pub(crate) struct Host {
     /// `None` after `stop`.
     host: Mutex<Option<Arc<host::Host>>>,
     batches: Batches,
+    /// From the first wait of a coroutine until `stop`.
+    waiter: Mutex<Option<Waiter>>,
 }
 
 impl Host {
@@ -45,54 +95,82 @@ impl Host {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).clone();
         host.ok_or_else(|| PyRuntimeError::new_err("the loader is closed"))
     }
+
+    /// What was found, for Python: a batch, the error in the place of one as a dict, `None` at the
+    /// end, or the reason why there is nothing yet.
+    fn found<'py>(py: Python<'py>, next: Next) -> PyResult<Result<Bound<'py, PyAny>, WaitingFor>> {
+        logs::drain(py)?;
+        Ok(match next {
+            Next::Item(Ok(batch)) => Ok(Bound::new(py, Batch(Arc::new(batch)))?.into_any()),
+            Next::Item(Err(error)) => Ok(told(py, error)?.into_any()),
+            Next::Ended => Ok(py.None().into_bound(py)),
+            Next::Pending(reason) => Err(reason),
+        })
+    }
 }
 
 #[pymethods]
 impl Host {
     /// Starts a host with these settings.
     #[staticmethod]
-    fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn start(py: Python<'_>, settings: &Bound<'_, PyDict>, cancel: &Bound<'_, Cancel>) -> PyResult<Self> {
         logs::collect(py)?;
-        let cancel = host::Cancel::new()?;
+        let cancel = cancel.get().0.clone();
         let builder = settings::builder(settings)?.cancelled_by(&cancel);
-        let (done, started) = mpsc::channel();
-        let starting = move || drop(done.send(builder.start()));
-        std::thread::Builder::new().name("cobuf-start".to_owned()).spawn(starting)?;
-        let started = py.detach(move || {
-            loop {
-                match started.recv_timeout(LOOK_AROUND) {
-                    Ok(started) => return started.map_err(|error| failed(&error)),
-                    Err(RecvTimeoutError::Disconnected) => {
-                        return Err(PyRuntimeError::new_err("the start panicked"));
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                }
-                if let Err(error) = Python::attach(|py| py.check_signals()) {
-                    cancel.cancel();
-                    // Until nothing of the run is left.
-                    drop(started.recv());
-                    return Err(error);
-                }
-            }
-        })?;
+        let give_up = |starting: &mpsc::Receiver<_>| {
+            cancel.cancel();
+            // Until nothing of the run is left.
+            drop(starting.recv());
+        };
+        let started = interruptible(py, "cobuf-start", move || builder.start(), give_up)?;
+        let started = started.map_err(|error| failed(&error))?;
         let batches = started.batches();
-        Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches })
+        Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches, waiter: Mutex::default() })
     }
 
-    /// The next batch, the error in the place of one as a dict, or `None` at the end.
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// The next batch, the error in the place of one as a dict, or `None` at the end. Once the
+    /// application has held all slots for a second, their number instead, if `warn` is set.
+    fn next<'py>(&self, py: Python<'py>, warn: bool) -> PyResult<Bound<'py, PyAny>> {
         let mut next = self.batches.try_next();
+        let mut held_since = None;
         loop {
-            logs::drain(py)?;
-            match next {
-                Next::Item(Ok(batch)) => return Ok(Bound::new(py, Batch(Arc::new(batch)))?.into_any()),
-                Next::Item(Err(error)) => return Ok(told(py, error)?.into_any()),
-                Next::Ended => return Ok(py.None().into_bound(py)),
-                Next::Pending(_) => {}
+            match Self::found(py, next)? {
+                Ok(found) => return Ok(found),
+                Err(WaitingFor::HeldBatches { held }) => {
+                    let since: &Instant = held_since.get_or_insert_with(Instant::now);
+                    if warn && since.elapsed() >= HELD_WARNING_AFTER {
+                        return Ok(held.into_pyobject(py)?.into_any());
+                    }
+                }
+                Err(WaitingFor::Producers | WaitingFor::Commander) => held_since = None,
             }
             next = py.detach(|| self.batches.next_timeout(LOOK_AROUND));
             py.check_signals()?;
         }
+    }
+
+    /// As `next`, and 0 if there is nothing yet.
+    fn try_next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match Self::found(py, self.batches.try_next())? {
+            Ok(found) => Ok(found),
+            Err(_) => Ok(0_u8.into_pyobject(py)?.into_any()),
+        }
+    }
+
+    /// Has the callback called, from a thread of its own, once `try_next` finds something: with 0;
+    /// or with the number of slots if the application holds them all for a second.
+    fn when_ready(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
+        if self.running().is_err() {
+            // The end of the stream is there.
+            return callback.call1(py, (0,)).map(drop);
+        }
+        let mut waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiter = match &mut *waiter {
+            Some(waiter) => waiter,
+            none => none.insert(Waiter::start(self.batches.clone())?),
+        };
+        waiter.ask(callback);
+        Ok(())
     }
 
     /// The number of batches in the stream, if it is known.
@@ -111,18 +189,19 @@ impl Host {
     /// Replaces a plugin; the first batch of the new one.
     fn swap(&self, py: Python<'_>, kind: &str, plugin: &Bound<'_, PyAny>) -> PyResult<u64> {
         let (host, plugin) = (self.running()?, settings::plugin(kind, plugin)?);
-        let swap = || match kind {
-            "commander" => host.swap_commander(&plugin),
-            _ => host.swap_producer(&plugin),
+        let is_commander = kind == "commander";
+        let swap = move || match is_commander {
+            true => host.swap_commander(&plugin),
+            false => host.swap_producer(&plugin),
         };
-        py.detach(swap).map_err(|error| failed(&error))
+        interruptible(py, "cobuf-swap", swap, |_| ())?.map_err(|error| failed(&error))
     }
 
     /// Brings the plugin before the last swap back.
     fn roll_back(&self, py: Python<'_>, kind: &str) -> PyResult<u64> {
         let host = self.running()?;
         let kind = if kind == "commander" { PluginKind::Commander } else { PluginKind::Producer };
-        py.detach(|| host.roll_back(kind)).map_err(|error| failed(&error))
+        interruptible(py, "cobuf-swap", move || host.roll_back(kind), |_| ())?.map_err(|error| failed(&error))
     }
 
     /// The messages delivered so far, as JSON.
@@ -169,12 +248,22 @@ impl Host {
         Ok(numbers)
     }
 
-    /// Ends all processes. Batches that are held stay valid.
-    fn stop(&self, py: Python<'_>) {
+    /// Ends all processes, with another grace than the loader's if one is given, in seconds. Batches
+    /// that are held stay valid. A signal's exception comes once they are killed.
+    #[pyo3(signature = (grace=None))]
+    fn stop(&self, py: Python<'_>, grace: Option<f64>) -> PyResult<()> {
+        let grace = grace.map(|grace| settings::duration("grace", grace)).transpose()?;
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
-        py.detach(|| drop(host.inspect(|host| host.stop())));
+        let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stopped = host.map_or(Ok(()), |host| {
+            let stopping = host.clone();
+            let stop = move || grace.map_or_else(|| stopping.stop(), |grace| stopping.stop_within(grace));
+            interruptible(py, "cobuf-stop", stop, |_| host.stop_within(Duration::ZERO))
+        });
+        py.detach(|| waiter.map(Waiter::join));
         // At the exit of the interpreter there may be no logging any more.
         let _ = logs::drain(py);
+        stopped
     }
 }
 

@@ -4,7 +4,8 @@
 //!   python/cobuf   what users see: Loader, errors, the worker's side
 //!   settings       a dict of settings as a host builder
 //!   host           a running host: start, next, stop, checkpoints
-//!   batch          a batch; lease: an array of it by the buffer protocol
+//!   waiter         the thread that waits for coroutines
+//!   batch          a batch; lease: an array of it by the buffer protocol and DLPack
 //!   logs           records for Python's logging
 //!   fork_server    the fork server that is an interpreter
 //! ```
@@ -16,6 +17,7 @@ mod host;
 mod lease;
 mod logs;
 mod settings;
+mod waiter;
 
 use pyo3::prelude::*;
 
@@ -23,6 +25,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<host::Cancel>()?;
     module.add_class::<host::Host>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<lease::Lease>()?;

@@ -103,7 +103,8 @@ pub(crate) fn plugin(what: &str, given: &Bound<'_, PyAny>) -> PyResult<Plugin> {
     Plugin::with_code(file, &code).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
+/// A number of seconds.
+pub(crate) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| {
         PyValueError::new_err(format!("{name} is {seconds}, expected a number of seconds from 0"))
     })

@@ -46,7 +46,7 @@ use crate::supervisor::swap_error::SwapError;
 /// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
 /// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
 /// | what happens | [`statistics`](Self::statistics), [`stall_report`](Self::stall_report), [`processes`](Self::processes), [`fork_server_pid`](Self::fork_server_pid) |
-/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop) |
+/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop), [`stop_within`](Self::stop_within) |
 ///
 /// ```no_run
 /// # use cobuf_host::{Host, Plugin};
@@ -285,16 +285,22 @@ impl Host {
     /// the builder's [`stop_grace`](HostBuilder::stop_grace).
     ///
     /// Waiting consumers see the end of the stream; a swap in progress ends with
-    /// [`SwapError::Ended`]. A second call waits for the first one, and does nothing.
+    /// [`SwapError::Ended`]. A second call waits for the first one.
     pub fn stop(&self) {
+        self.stop_within(self.stop_grace);
+    }
+
+    /// [`stop`](Self::stop) with a grace of its own, which also holds for a stop that is under way.
+    /// None at all kills the processes at once, for an application that is interrupted.
+    pub fn stop_within(&self, grace: Duration) {
         if self.stream.is_foreign() {
             return;
         }
-        let mut running = self.supervisor.lock();
-        let Some(supervisor) = running.take() else { return };
         self.stream.table().control.armed.disarm();
         self.stream.table().request_stop();
-        self.mailbox.send(Wish::Stop(self.stop_grace));
+        self.mailbox.send(Wish::Stop(grace));
+        let mut running = self.supervisor.lock();
+        let Some(supervisor) = running.take() else { return };
         if supervisor.join().is_err() {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }

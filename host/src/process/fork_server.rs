@@ -139,11 +139,12 @@ impl ForkServer {
         let mut deadline: Option<Instant> = None;
         let mut clock = RunClock::new();
         let mut stopping = false;
+        let mut hears_host = true;
         while !(stopping && self.children.is_empty()) {
             let look = self.watch_memory();
             clock.begin();
             let wake_by = clock.wake_by(deadline);
-            let wake = self.next_wake(stopping, wake_by.into_iter().chain(look).min())?;
+            let wake = self.next_wake(hears_host, wake_by.into_iter().chain(look).min())?;
             clock.woke(wake_by);
             match wake {
                 Wake::Deaths => self.reap_dead(),
@@ -154,11 +155,15 @@ impl ForkServer {
                 Wake::Deadline => {}
                 Wake::HostGone => return Ok(Served::HostGone),
                 Wake::Request => match receive_request(&self.control)? {
+                    // The host closes its end once it has finished.
+                    None if stopping => hears_host = false,
                     None => return Ok(Served::HostGone),
+                    // A second one shortens the grace.
                     Some(Request::Stop { grace }) => {
                         stopping = true;
                         deadline = Some(clock.now() + grace);
                     }
+                    Some(_) if stopping => {}
                     Some(request) => self.answer(request)?,
                 },
             }
@@ -167,10 +172,8 @@ impl ForkServer {
     }
 
     /// Sleeps until there is something to do. Deaths come first, so that a stop sees them.
-    fn next_wake(&self, stopping: bool, deadline: Option<Instant>) -> io::Result<Wake> {
-        // After a stop the host sends no more requests. If it closes its end then, it has only
-        // finished.
-        let control = (!stopping).then_some(PollFd::new(&self.control, PollFlags::IN));
+    fn next_wake(&self, hears_host: bool, deadline: Option<Instant>) -> io::Result<Wake> {
+        let control = hears_host.then_some(PollFd::new(&self.control, PollFlags::IN));
         let others = [&self.deaths, &self.host_alive].map(|fd| PollFd::new(fd, PollFlags::IN));
         let mut fds: ArrayVec<_, 3> = others.into_iter().chain(control).collect();
         loop {

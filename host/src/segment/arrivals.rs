@@ -38,16 +38,29 @@ impl Arrivals {
     /// Takes a ready batch.
     pub(crate) fn take(&mut self, table: Table<'_>, wanted: Wanted) -> Option<Claim<Reading>> {
         loop {
+            let (index, seen) = self.find(table, wanted)?;
+            self.0.pop();
+            let slot = &table.slots[index];
+            if let Some(snapshot) = slot.word.transition_to_reading(seen) {
+                slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+                return Some(Claim { index, snapshot, role: Reading });
+            }
+        }
+    }
+
+    /// Whether there is a batch to take.
+    pub(crate) fn has(&mut self, table: Table<'_>, wanted: Wanted) -> bool {
+        self.find(table, wanted).is_some()
+    }
+
+    /// The slot of the batch that is wanted, and its word; its entry is then the first one.
+    fn find(&mut self, table: Table<'_>, wanted: Wanted) -> Option<(usize, Snapshot)> {
+        loop {
             match self.oldest(table) {
                 Some((sequence, index, seen))
                     if wanted == Wanted::Any || wanted == Wanted::Sequence(sequence) =>
                 {
-                    self.0.pop();
-                    let slot = &table.slots[index];
-                    if let Some(snapshot) = slot.word.transition_to_reading(seen) {
-                        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-                        return Some(Claim { index, snapshot, role: Reading });
-                    }
+                    return Some((index, seen));
                 }
                 _ if self.collect(table) => {}
                 _ => return None,

@@ -70,6 +70,17 @@ impl Batches {
         self.next_of(self.stream.next(Instant::now().checked_add(timeout)))
     }
 
+    /// Waits at most this long until [`try_next`](Self::try_next) has something to give, and leaves
+    /// it there: for an event loop, whose tasks may be cancelled between the wait and the taking.
+    ///
+    /// Another consumer may be faster; then `try_next` says that it waits.
+    ///
+    /// # Errors
+    /// The cause of the wait, if nothing came.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitingFor> {
+        self.stream.wait(Instant::now().checked_add(timeout))
+    }
+
     /// Which process holds each slot, and since when: to find out why no batch comes.
     pub fn stall_report(&self) -> StallReport {
         StallReport::of(&self.stream)

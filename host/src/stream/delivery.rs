@@ -93,6 +93,13 @@ struct Position {
     ended: bool,
 }
 
+impl Position {
+    /// Whether the stream ends with a failure, whatever is still in production.
+    fn is_lost(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| !failure.after_commanded)
+    }
+}
+
 #[derive(Debug)]
 struct Failure {
     error: StreamError,
@@ -142,10 +149,27 @@ impl Stream {
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
         let ready = &self.table().control.ready;
         let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
+        self.note_wait(waited);
+        found.ok_or_else(|| self.waiting_for())
+    }
+
+    /// Waits until the deadline for something that [`poll`](Self::poll) would give, and leaves it
+    /// there. If nothing comes, returns the cause of the wait.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<(), WaitingFor> {
+        let ready = &self.table().control.ready;
+        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.has_next().then_some(()));
+        self.note_wait(waited);
+        if found.is_some() {
+            // The wake was perhaps meant for a consumer that would have taken the item.
+            ready.wake_sleepers_if(|| true);
+        }
+        found.ok_or_else(|| self.waiting_for())
+    }
+
+    fn note_wait(&self, waited: Duration) {
         if waited > Duration::ZERO {
             self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         }
-        found.ok_or_else(|| self.waiting_for())
     }
 
     /// The next item, if there is one.
@@ -180,9 +204,8 @@ impl Stream {
             return Taken::End;
         }
         // Read before the slots: batches that were ready when the stream failed are then found.
-        let lost = position.failure.as_ref().is_some_and(|failure| !failure.after_commanded);
-        let wanted = if self.ordered { Wanted::Sequence(position.next) } else { Wanted::Any };
-        if let Some(claim) = position.arrivals.take(table, wanted) {
+        let lost = position.is_lost();
+        if let Some(claim) = position.arrivals.take(table, self.wanted_of(position)) {
             position.taken += 1;
             if self.ordered {
                 position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
@@ -192,13 +215,37 @@ impl Stream {
             position.ended = self.stops(&claim);
             return Taken::Claim(claim);
         }
-        let all = table.end().map(|end| end - self.history.earlier().count_below(end));
-        // `taken` can exceed `all` if a plugin wrote over the end.
-        if lost || all.is_some_and(|all| all <= position.taken) {
+        if lost || self.is_all(position.taken) {
             position.ended = true;
             return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
         }
         Taken::Nothing
+    }
+
+    /// Whether [`look`](Self::look) would find something. A failure that the policy skips counts:
+    /// the look frees its slot.
+    fn has_next(&self) -> bool {
+        if self.is_foreign() {
+            return true;
+        }
+        let position = &mut *self.position.lock();
+        let (table, wanted) = (self.table(), self.wanted_of(position));
+        table.stop_requested()
+            || position.ended
+            || position.is_lost()
+            || position.arrivals.has(table, wanted)
+            || self.is_all(position.taken)
+    }
+
+    fn wanted_of(&self, position: &Position) -> Wanted {
+        if self.ordered { Wanted::Sequence(position.next) } else { Wanted::Any }
+    }
+
+    /// Whether the stream ends after so many slots. A plugin that wrote over the end may have made
+    /// it less.
+    fn is_all(&self, taken: u64) -> bool {
+        let all = self.table().end().map(|end| end - self.history.earlier().count_below(end));
+        all.is_some_and(|all| all <= taken)
     }
 
     /// Ends the stream with an error, after all messages of the commander so far.

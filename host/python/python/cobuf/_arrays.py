@@ -64,6 +64,8 @@ def declared(arrays: Mapping[str, Any]) -> list[tuple[str, str, list[int]]]:
                 raise TypeError(
                     f"array {name!r} is declared as {array!r}, expected cobuf.Array(dtype, shape)"
                 ) from None
+        if array.host_dtype == "bf16":
+            _bfloat16()  # Before the first batch.
         shape = (array.shape,) if isinstance(array.shape, int) else array.shape
         told.append((name, array.host_dtype, [int(length) for length in shape]))
     return told
@@ -75,15 +77,20 @@ def numpy_name(host_dtype: str) -> str:
 
 
 def as_numpy(buffer: Any, host_dtype: str) -> Any:
-    """A buffer as an array that shares its memory. For bf16, ml_dtypes has the type; without it the
-    bits are given as uint16."""
+    """A buffer as an array that shares its memory."""
     import numpy
 
     array = numpy.asarray(buffer)
-    if host_dtype != "bf16":
-        return array
+    return array.view(_bfloat16()) if host_dtype == "bf16" else array
+
+
+def _bfloat16() -> Any:
+    """NumPy's type for bf16, whose bits are of no use to anyone: an array of other numbers would be
+    wrong without an error."""
     try:
         import ml_dtypes
     except ImportError:
-        return array
-    return array.view(ml_dtypes.bfloat16)
+        raise ImportError(
+            "NumPy has the element type bfloat16 with the package ml_dtypes only: pip install 'cobuf[bf16]'"
+        ) from None
+    return ml_dtypes.bfloat16

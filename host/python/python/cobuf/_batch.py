@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cobuf import _messages
-from cobuf._arrays import as_numpy, numpy_name
+from cobuf._arrays import as_numpy
 
 if TYPE_CHECKING:
     from cobuf import _native
@@ -81,27 +81,20 @@ class Batch(Mapping[str, Any]):
         return {name: array.copy() for name, array in self.items()}
 
     def torch(self) -> dict[str, Any]:
-        """The arrays as torch tensors that share their memory. Do not write to them."""
-        import warnings
+        """The arrays as torch tensors that share their memory. Do not write to them: torch has no
+        read-only tensors, and a write would change the slot. `tensor.clone()` is yours."""
+        from torch.utils.dlpack import from_dlpack
 
-        import torch
-
-        tensors = {}
-        for name in self:
-            lease = self._batch.lease(name)
-            # torch calls its element types as NumPy does.
-            kind = getattr(torch, numpy_name(self._batch.dtype(name)))
-            shape = memoryview(lease).shape or ()
-            with warnings.catch_warnings():
-                # That the memory is read-only is said above.
-                warnings.filterwarnings("ignore", message=".*not writable.*")
-                flat = torch.frombuffer(lease, dtype=kind) if 0 not in shape else torch.empty(0, dtype=kind)
-            tensors[name] = flat.reshape(shape)
-        return tensors
+        return {name: from_dlpack(self._lease(name)) for name in self}
 
     def jax(self) -> dict[str, Any]:
-        """The arrays as arrays of JAX, on its default device."""
-        import jax
+        """The arrays as arrays of JAX on the CPU that share their memory. `jax.device_put` moves them
+        to another device."""
+        from jax.dlpack import from_dlpack
 
-        return {name: jax.numpy.asarray(array) for name, array in self.items()}
+        return {name: from_dlpack(self._lease(name)) for name in self}
 
+    def _lease(self, name: str) -> _native.Lease:
+        """For consumers without read-only arrays, who may know no DLPack of today either: they never
+        write to what they are given here."""
+        return self._batch.lease(name, trusting=True)

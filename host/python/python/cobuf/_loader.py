@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,9 +21,24 @@ _PACKAGE = Path(__file__).parent
 # One thread for each worker, unless the user says otherwise: workers are the parallelism.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+# Seconds for the processes to end by themselves after Ctrl-C.
+_INTERRUPTED_GRACE = 0.05
+
 
 class Loader:
     """Starts a commander and workers, and gives their batches.
+
+    ::
+
+        with cobuf.Loader(commander=range(1000), producer=squares, workers=4) as loader:
+            for batch in loader:
+                batch["square"]
+
+    It is an iterator: ``for`` and ``next`` go on where the last one stopped, in any thread. The first
+    of them starts the processes, as do ``with``, `start` and ``len``; the end of the ``with`` block or
+    `close` ends them, and so does the end of the program.
+
+    **What to make**
 
     commander: what to make: an iterable of messages, a function or class that gives one, or the path
         or name of a compiled plugin. A sequence (``range``, a list, a dataset with lengths and
@@ -29,26 +46,49 @@ class Loader:
     producer: what makes the batches: see `cobuf.producer`; or a compiled plugin.
     commander_config, producer_config: dictionaries: the arguments of a class or function, or the
         configuration of a compiled plugin.
-    workers: processes, 1 to 1024; one for each CPU by default.
-    slots: batches that can be under way or held at a time, 1 to 16384; 4 for each worker by default.
-    ordered: whether batches come in order (the default) or as they are ready. Content is the same.
     seed: of the run, from which all random numbers come; 0 by default.
     limit: the most messages.
+
+    **Size and order**
+
+    workers: processes, 1 to 1024; one for each CPU by default.
+    slots: batches that can be under way or held at a time, 1 to 16384; 4 for each worker by default.
+        If the program holds them all and waits, a `RuntimeWarning` says so.
+    ordered: whether batches come in order (the default) or as they are ready. Content is the same.
+    message_capacity, metadata_capacity: bytes; 64 KiB by default.
+
+    **Failures**
+
     message_timeout, commander_timeout: seconds after which a worker or commander counts as hung.
-    start_timeout, stop_grace: seconds; 120 and 2 by default.
     max_attempts: how often a message is tried whose worker dies; 3 by default.
     on_failure: what happens to a batch, by kind of failure (``"error"``, ``"panic"``, ``"crash"``,
         ``"timeout"``): ``"raise"`` (the default), ``"skip"`` or ``"stop"``.
     on_commander_failure: by kind as well: ``"restart"`` or ``"end"``.
     dead_letters: a file for messages that were given up; replay: such a file to make again.
-    message_capacity, metadata_capacity: bytes; 64 KiB by default.
+
+    A batch's error is raised in its place as `BatchError`. It ends a ``for`` loop, but not the
+    stream: a new loop or ``next(loader)`` goes on with the next batch, and `results` gives errors as
+    values. `StreamError` is the end of the stream. Start errors are `RuntimeError`, wrong settings
+    `TypeError` or `ValueError`.
+
+    **Processes**
+
+    start_timeout, stop_grace: seconds; 120 and 2 by default. Ctrl-C ends the processes at once.
     memory_limit, cpu_limit, open_files_limit: of a worker: bytes, seconds a message, files.
     env, working_directory, nice, pin_workers: how the processes are set up.
     preload: libraries that the fork server loads once for all workers; ``["numpy"]`` by default.
         Used with Python plugins only. Your own modules are never loaded early.
 
-    Start errors are `RuntimeError`, wrong settings `TypeError` or `ValueError`. A batch's error is
-    raised in its place as `BatchError`, and the loader goes on with the next one.
+    **asyncio**
+
+    ::
+
+        async with cobuf.Loader(commander=..., producer=...) as loader:
+            async for batch in loader:
+                ...
+
+    Other tasks run while a task waits, and once before each batch. A task that is cancelled or timed
+    out takes no batch with it: the next one gets it.
     """
 
     def __init__(
@@ -119,31 +159,50 @@ class Loader:
         self._is_python = is_python
         self._preload = preload
         self._host: _native.Host | None = None
+        self._starting = threading.Lock()
         self._closed = False
-        self._finalizer: weakref.finalize[[_native.Host], Loader] | None = None
+        self._has_warned = False
+        self._finalizer: weakref.finalize[[float | None], Loader] | None = None
 
     def start(self) -> Loader:
         """Starts the processes, and waits until all plugins are made. A loop does it by itself."""
-        if self._closed:
-            raise RuntimeError("the loader is closed")
-        if self._host is None:
-            self._host = _native.Host.start(self._settings)
-            if self._is_python:
-                _forkserver.warn_of_threads(self._host.statistics()["fork_server"], self._preload)
-            # Also at the exit of the interpreter.
-            self._finalizer = weakref.finalize(self, _native.Host.stop, self._host)
+        self._started(_native.Cancel())
         return self
 
-    def _running(self) -> _native.Host:
-        self.start()
+    def _started(self, cancel: _native.Cancel) -> _native.Host:
+        with self._starting:
+            if self._host is None and not self._closed:
+                host = _native.Host.start(self._settings, cancel)
+                if self._is_python:
+                    _forkserver.warn_of_threads(host.statistics()["fork_server"], self._preload)
+                # Also at the exit of the interpreter.
+                self._finalizer = weakref.finalize(self, host.stop, None)
+                self._host = host
+        if self._closed:
+            self.close()  # Again, for a start that it has overtaken.
+            raise RuntimeError("the loader is closed")
         assert self._host is not None
+        return self._host
+
+    def _running(self) -> _native.Host:
+        if self._host is None or self._closed:
+            return self._started(_native.Cancel())
         return self._host
 
     def close(self) -> None:
         """Ends all processes. Arrays that are held stay valid. A second call does nothing."""
+        self._close(None)
+
+    def _close(self, kind: type[BaseException] | None) -> None:
         self._closed = True
-        if self._finalizer is not None:
-            self._finalizer()
+        finalizer = self._finalizer
+        if finalizer is None or finalizer.detach() is None:
+            return
+        assert self._host is not None
+        grace = self._settings["stop_grace"]
+        if kind is KeyboardInterrupt:
+            grace = _INTERRUPTED_GRACE if grace is None else min(grace, _INTERRUPTED_GRACE)
+        self._host.stop(grace)
 
     def __enter__(self) -> Loader:
         return self.start()
@@ -151,7 +210,7 @@ class Loader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(kind)
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -172,16 +231,62 @@ class Loader:
             yield item
 
     def _next(self) -> Batch | BatchError | StreamError | None:
-        said = self._running().next()
-        if said is None:
-            return None
-        if not isinstance(said, dict):
-            return Batch(said)
-        if "sequence" not in said:
-            return StreamError(said["text"])
-        return BatchError(said["text"], said, _messages.unpacked(said["message"]))
+        host = self._running()
+        while isinstance(found := host.next(not self._has_warned), int):
+            self._warn_of_held(found, 4)
+        return _item(found)
+
+    def _warn_of_held(self, held: int, stacklevel: int) -> None:
+        self._has_warned = True
+        warnings.warn(
+            f"the loop waits, but this program holds the batches or arrays of all {held} slots, so nothing "
+            "can be made: drop some (del), keep copies instead (batch.copy()), or use more slots",
+            RuntimeWarning,
+            stacklevel,
+        )
+
+    # asyncio is loaded by programs that use it.
+
+    async def __aenter__(self) -> Loader:
+        from cobuf import _asyncio
+
+        try:
+            await _asyncio.start(self._started)
+        except BaseException:
+            self.close()  # It may have started all the same.
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
+    ) -> None:
+        from asyncio import to_thread
+
+        await to_thread(self._close, kind)
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        from cobuf import _asyncio
+
+        host = self._host
+        if host is None or self._closed:
+            host = await _asyncio.start(self._started)
+        await _asyncio.yield_to_others()
+        while isinstance(found := host.try_next(), int):
+            held = await _asyncio.ready(host)
+            if held and not self._has_warned:
+                self._warn_of_held(held, 3)
+        item = _item(found)
+        if item is None:
+            raise StopAsyncIteration
+        if isinstance(item, Exception):
+            raise item
+        return item
 
     def __len__(self) -> int:
+        """The number of batches in the whole stream; `TypeError` if the commander does not know it."""
         total = self._running().total()
         if total is None:
             raise TypeError("the commander does not know how many messages it gives")
@@ -220,11 +325,19 @@ class Loader:
         return self._running().swap(kind, plugin)
 
     def statistics(self) -> dict[str, Any]:
-        """Numbers of the run: batches, errors, restarts, times, processes, and what limits it."""
+        """Numbers of the run so far, by name.
+
+        ``delivered``, ``errors``, ``skipped``, ``retries``, ``timeouts`` and ``swaps`` are counts of
+        batches and swaps; ``worker_restarts``, ``commander_restarts`` and ``fork_server_restarts`` of
+        processes that died; ``workers`` is their number now. ``elapsed_seconds`` is the run's time,
+        ``consumer_wait_seconds`` what this program waited, ``worker_wait_seconds`` and
+        ``worker_busy_seconds`` the workers' times in sum, ``limited_by`` what that says.
+        ``processes`` and ``fork_server`` are process numbers.
+        """
         return self._running().statistics()
 
     def stall_report(self) -> str:
-        """Which process holds each slot, and since when."""
+        """Which process holds each slot, and since when, as a text: for a run that stands still."""
         return self._running().stall_report()
 
     def state_dict(self) -> dict[str, Any]:
@@ -244,6 +357,16 @@ class Loader:
         raise TypeError(
             "a loader has processes of its own and cannot be pickled; make it in the process that reads it"
         )
+
+
+def _item(found: _native.Batch | dict[str, Any] | None) -> Batch | BatchError | StreamError | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        return Batch(found)
+    if "sequence" not in found:
+        return StreamError(found["text"])
+    return BatchError(found["text"], found, _messages.unpacked(found["message"]))
 
 
 def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:

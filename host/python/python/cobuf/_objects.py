@@ -51,6 +51,9 @@ def code_of(kind: str, it: Any) -> dict[str, Any]:
 
 def dumps(it: Any) -> bytes:
     """The object as bytes, which `pickle.loads` reads."""
+    # The main script in a process that multiprocessing has spawned; no other process has it.
+    if main := sys.modules.get("__mp_main__"):
+        cloudpickle.register_pickle_by_value(main)
     file = io.BytesIO()
     _Pickler(file).dump(it)
     return file.getvalue()

@@ -30,6 +30,11 @@ impl Layout {
         Self { item, format: format(spec.dtype()), shape, strides }
     }
 
+    /// The lengths of the axes.
+    pub fn shape(&self) -> &[isize] {
+        &self.shape
+    }
+
     /// The view of an array that begins at `start` and has so many bytes. `owner` is a new reference
     /// to the object that keeps both the memory and this layout, at its present address.
     pub fn view(
