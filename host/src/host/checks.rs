@@ -11,6 +11,7 @@ use super::launch::Launch;
 use crate::limits;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::file::PluginFile;
+use crate::process::launch::ServerStart;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
@@ -103,7 +104,11 @@ impl HostBuilder {
 
     /// How the fork server is started.
     pub(crate) fn launch(&self) -> Launch {
-        Launch { server: self.server.clone(), start_timeout: self.start_timeout, cancel: self.cancel.clone() }
+        Launch { server: self.server(), start_timeout: self.start_timeout, cancel: self.cancel.clone() }
+    }
+
+    fn server(&self) -> ServerStart {
+        ServerStart { keep_descriptors: self.process_setup.keep_descriptors, ..self.server.clone() }
     }
 
     /// The checked settings for failures and deadlines.
@@ -130,7 +135,7 @@ impl HostBuilder {
             commander_timeout: self.commander_timeout,
             start_timeout: self.start_timeout,
             on_commander_failure: self.on_commander_failure,
-            server: self.server.clone(),
+            server: self.server(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The first and last steps of every forked process: it binds its life to the fork server's,
 //! prepares, runs its part, and leaves without touching what belongs to its parents.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
@@ -34,6 +34,8 @@ pub(super) struct Inherited<'a> {
     pub(super) plan: Rc<Plan>,
     pub(super) segment: Option<Segment>,
     pub(super) events: &'a EventSender,
+    /// The other descriptors of the fork server.
+    pub(super) of_server: [BorrowedFd<'a>; 3],
     pub(super) parent: Pid,
 }
 
@@ -47,17 +49,22 @@ pub(super) fn run(inherited: Inherited<'_>) -> ! {
 }
 
 fn play(inherited: Inherited<'_>) -> i32 {
-    let Inherited { role, beginning, plan, segment, events, .. } = inherited;
-    let events = match events.duplicate() {
+    let Inherited { role, beginning, plan, segment, events: of_parent, of_server, .. } = inherited;
+    let events = match of_parent.duplicate() {
         Ok(events) => events,
         Err(error) => {
             let failure =
                 SetupFailure::Init(format!("cannot have a descriptor of its own for the host: {error}"));
-            let _ = events.send(&Event::SetupFailed { role, failure });
+            let _ = of_parent.send(&Event::SetupFailed { role, failure });
             return SETUP_FAILED;
         }
     };
-    system::close_others([events.as_fd()]);
+    if plan.init.keep_descriptors {
+        system::close(of_server);
+        system::close([of_parent.as_fd()]);
+    } else {
+        system::close_others([events.as_fd()]);
+    }
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
     // The mapping stays until the process ends, so references to it may stay too.
     let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));

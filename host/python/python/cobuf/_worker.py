@@ -107,6 +107,8 @@ class Producer:
         if isinstance(it, type):
             it = it(**arguments)
         self._it = it
+        # Those of `cobuf.concurrentbuffer` have generators of their own.
+        self._seeded = getattr(it, "seeded", True)
         self._function = it.produce if hasattr(it, "produce") else it
         self._arguments = _positional(self._function)
         self._mine = [name for name, _ in self._arrays]
@@ -117,10 +119,11 @@ class Producer:
         """Fills the arrays; gives the number of rows and the metadata."""
         sequence, seed, attempt = job
         context = Context(sequence, seed, attempt, self._worker)
-        random.seed(seed)
-        numpy.random.seed(seed & 0xFFFFFFFF)
-        if "torch" in sys.modules:
-            sys.modules["torch"].manual_seed(seed)
+        if self._seeded:
+            random.seed(seed)
+            numpy.random.seed(seed & 0xFFFFFFFF)
+            if "torch" in sys.modules:
+                sys.modules["torch"].manual_seed(seed)
         out = {}
         for (name, dtype), view in zip(self._arrays, views, strict=True):
             # Not by frombuffer, which forgets that the memory is in use.
