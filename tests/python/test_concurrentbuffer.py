@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.resource_tracker as resource_tracker
 import os
 import subprocess
 import sys
@@ -27,6 +28,15 @@ from cobuf.concurrentbuffer.system import BufferSystem
 # Two arrays, 3.9 MB together as bytes.
 SHAPES = ((12, 284, 284, 3), (12, 284, 284))
 CONTEXTS = ["fork", "spawn"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_multiprocessing_keeps() -> Iterator[None]:
+    """`multiprocessing` keeps these as long as the process lives: no leak of a test."""
+    resource_tracker.ensure_running()
+    value = multiprocessing.Value("i", 0)
+    yield
+    del value
 
 
 class Numbers(Commander):
@@ -189,7 +199,7 @@ def test_data_is_cast_and_broadcast(context: str) -> None:
         return [
             # Lists of arrays, casts that lose something, rows, a scalar's broadcast.
             ([np.array([1.9, 2.1, 3.5]), np.array([4, 5, 6], np.int64)], np.array([7.0])),
-            (np.array([[300, 1, 2]]), [[9, 8, 7]]),
+            (np.array([[300, 1, 2]]), np.array([[9, 8, 7]])),
             {0: np.zeros(1, bool), 1: np.arange(3, dtype=np.float32), "more": 1},
         ][message["number"]]
 
@@ -373,21 +383,36 @@ def test_queues_pipes_and_locks_of_multiprocessing_reach_the_processes(context: 
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_what_a_commander_has_put_into_a_queue_comes_before_its_end(context: str) -> None:
+def test_what_a_commander_has_put_into_a_queue_can_be_read_after_its_end(context: str) -> None:
     it = multiprocessing.get_context(context)
     told, asked = it.Queue(), it.Queue()
-    for _ in range(3):
-        # More than a pipe takes.
-        asked.put("y" * 200_000)
+    # More than a pipe takes.
+    words = ["x" * 150_000, "y" * 150_000, "z" * 150_000]
+    for word in words:
+        asked.put(word)
     with iterator_of(Telling(told, asked, last=3), Painter(((1,),)), ((1,),), context) as iterator:
-        iterator._buffer_factory._commander.message_capacity = 0  # The application's copy.
-        with pytest.raises(cobuf.CobufError, match="message"):
-            for _ in range(4):
-                next(iterator)
-        assert len(told.get()["word"]) == 200_000
+        assert [painted(data) for data in iterator] == [[0], [1], [2]]
+        assert [told.get()["word"] for _ in words] == words
     for queue in (told, asked):
-        queue.cancel_join_thread()
         queue.close()
+        queue.join_thread()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_message_that_is_too_large_names_its_limit(context: str) -> None:
+    class Large(Commander):
+        def __init__(self, capacity: int) -> None:
+            self.message_capacity = capacity
+
+        def create_message(self) -> dict[str, Any]:
+            return {"text": "x" * 300_000}
+
+    make = Scripted(lambda message: [[len(message["text"]) // 10_000]])
+    with iterator_of(Large(400_000), make, ((1,),), context) as iterator:
+        assert painted(next(iterator)) == [30]
+    with iterator_of(Large(200_000), make, ((1,),), context) as iterator:
+        with pytest.raises(cobuf.StreamError, match="a message capacity of 3"):
+            next(iterator)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)

@@ -253,6 +253,12 @@ class Commander:
         if self._iterator is not None:
             self._iterator = iter(self._it)
 
+    def close(self) -> None:
+        """At the end, which the host knows of already."""
+        close = getattr(self._it, "close", None)
+        if close is not None:
+            close()
+
 
 def explain(error: BaseException) -> tuple[str, str]:
     """An exception in a line with its place, and its traceback without this package's frames."""

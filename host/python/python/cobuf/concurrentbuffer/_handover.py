@@ -9,11 +9,14 @@ Either is of use until the loader has started.
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import pickle
+from collections import ChainMap
 from multiprocessing import context, process, resource_tracker
 from multiprocessing.popen_spawn_posix import _DupFd
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from cobuf import _objects
@@ -60,6 +63,14 @@ class _Spawning:
         return own
 
 
+class _Pickler(_objects._Pickler):
+    """Also with what `multiprocessing` knows of connections, sockets and shared arrays."""
+
+    dispatch_table = ChainMap(
+        _objects._Pickler.dispatch_table, getattr(ForkingPickler, "_extra_reducers")
+    )
+
+
 class BySpawn:
     """An object that goes into a new process."""
 
@@ -71,7 +82,7 @@ class BySpawn:
         before = context.get_spawning_popen()
         context.set_spawning_popen(spawning)  # type: ignore[arg-type]
         try:
-            pickled = _objects.dumps(it)
+            _Pickler(file := io.BytesIO()).dump(it)
         except BaseException:
             self.close()
             raise
@@ -83,7 +94,7 @@ class BySpawn:
             "authkey": bytes(process.current_process().authkey),
             # With one of its own, a process would take the application's shared memory for leaked.
             "tracker": None if tracker is None else spawning.duplicate_for_child(tracker),
-            "object": pickled,
+            "object": file.getvalue(),
         }
         self._reference = pickle.dumps(given)
 

@@ -25,21 +25,22 @@ class Commands:
         self._commander.build()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        try:
-            for number in count():
-                try:
-                    message = self._commander.create_message()
-                except StopIteration:
-                    return
-                if message is None:
-                    return
-                if not isinstance(message, dict):
-                    kind = type(message).__name__
-                    raise TypeError(f"create_message returned {kind}: {message!r}, expected a dict or None")
-                message[BUFFER_ID_KEY] = number % self._buffers
-                yield message
-        finally:
-            _handover.left()
+        for number in count():
+            try:
+                message = self._commander.create_message()
+            except StopIteration:
+                return
+            if message is None:
+                return
+            if not isinstance(message, dict):
+                kind = type(message).__name__
+                raise TypeError(f"create_message returned {kind}: {message!r}, expected a dict or None")
+            message[BUFFER_ID_KEY] = number % self._buffers
+            yield message
+
+    def close(self) -> None:
+        """Once the stream has ended. What is in queues may wait for the application to read it."""
+        _handover.left()
 
 
 class Work:
