@@ -4,7 +4,8 @@ use crate::common::{
     Delivered, Gate, LONG, Logs, Process, all_items, assert_undisturbed, filling, gated, index, isolated,
     list, next_batch, next_item, random_stream, small, wait_for_ready, wait_until,
 };
-use cobuf_host::{ProcessRole, StartMethod, StreamError};
+use cobuf_host::{ProcessRole, ProcessSetup, StartMethod, StreamError};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
@@ -122,6 +123,41 @@ fn processes_of_a_run_are_known_by_their_roles() {
         processes.iter().map(|process| Process::get(process.pid as i32).unwrap().name).collect();
     assert_eq!(names, ["cobuf-fork", "cobuf-command", "cobuf-work-0", "cobuf-work-1"]);
     gate.open();
+}
+
+#[test]
+fn processes_keep_the_descriptors_of_the_application_only_if_they_are_to() {
+    let _leaks = isolated!();
+    // Not marked close-on-exec.
+    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    let target = |pid: u32, fd: &str| std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    let number = reader.as_raw_fd().to_string();
+    let pipe = target(std::process::id(), &number).unwrap();
+    for (method, keep) in [
+        (StartMethod::ForkServer, false),
+        (StartMethod::Fork, false),
+        (StartMethod::ForkServer, true),
+        (StartMethod::Fork, true),
+    ] {
+        let setup = ProcessSetup { keep_descriptors: keep, ..ProcessSetup::default() };
+        let host = random_stream(60).workers(2).start_method(method).process_setup(setup).start().unwrap();
+        let (server, others): (Vec<_>, Vec<_>) =
+            host.processes().into_iter().partition(|process| process.role == ProcessRole::ForkServer);
+        assert_eq!((server.len(), others.len()), (1, 3));
+        for process in others {
+            let kept = target(process.pid, &number).is_ok_and(|found| found == pipe);
+            assert_eq!(kept, keep, "{method:?}, {:?}", process.role);
+            // None of the fork server's own is kept, such as that by which it hears of deaths.
+            let open = std::fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap();
+            let targets: Vec<PathBuf> =
+                open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect();
+            let of_server =
+                |name: &str| targets.iter().filter(|path| path.to_string_lossy().contains(name)).count();
+            assert_eq!(of_server("[signalfd]"), 0, "{targets:?}");
+        }
+        assert_eq!(all_items(&host.batches()).filter(Result::is_ok).count(), 60);
+        host.stop();
+    }
 }
 
 /// A fork server's executable that can be taken away, so that there is no other one after the

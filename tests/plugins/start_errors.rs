@@ -212,6 +212,7 @@ fn process_setup_reaches_the_plugin() {
         env: BTreeMap::from([("COBUF_TEST_THREADS".to_owned(), "three = 3".to_owned())]),
         working_directory: Some(folder.path().to_owned()),
         nice: Some(7),
+        ..ProcessSetup::default()
     };
     let host = good()
         .producer(odd_producer())

@@ -1,5 +1,5 @@
 //! The fork server of a run with Python plugins: an interpreter, whose forks are the run's
-//! processes.
+//! processes. It is a new one, or a fork of the application.
 #![expect(unsafe_code, reason = "the C API around a fork")]
 
 use std::cell::Cell;
@@ -19,7 +19,7 @@ thread_local! {
 
 /// The thread that forks is detached from the interpreter; it attaches for the fork alone, on both
 /// sides.
-const HOOKS: ForkHooks = ForkHooks { before, in_parent, in_child, trace_at_signal, trace_at_crash };
+pub(crate) const HOOKS: ForkHooks = ForkHooks { before, in_parent, in_child, trace_at_signal, trace_at_crash };
 
 fn before() {
     // SAFETY: the interpreter is initialised: it has imported this module.
@@ -31,20 +31,20 @@ fn before() {
 fn in_parent() {
     // SAFETY: this thread is attached, since `before`.
     unsafe { ffi::PyOS_AfterFork_Parent() };
-    detach();
+    if let Some(state) = STATE.take() {
+        // SAFETY: the state is that of `before`, on the same thread.
+        unsafe { ffi::PyGILState_Release(state) };
+    }
 }
 
 fn in_child() {
     // SAFETY: this is the only thread of the new process, and it is attached, since `before`.
     unsafe { ffi::PyOS_AfterFork_Child() };
-    detach();
-}
-
-fn detach() {
-    if let Some(state) = STATE.take() {
-        // SAFETY: the state is that of `before`, on the same thread.
-        unsafe { ffi::PyGILState_Release(state) };
-    }
+    STATE.take();
+    // It detaches but keeps its Python thread, which `before` may have made: this is the interpreter's
+    // only one, and Python 3.11 cannot make another once it has none.
+    // SAFETY: this thread is attached, since `before`.
+    unsafe { ffi::PyEval_SaveThread() };
 }
 
 /// `faulthandler` takes no lock, and does not need the interpreter's: it answers also while a C

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use cobuf_host::{
     Checkpoint, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup, ReportKind, Source,
-    WorkerLimits,
+    StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+
+use crate::fork_server::HOOKS;
 
 /// Reads the settings. A value of `None` is one that is not given.
 pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
@@ -72,6 +74,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
                     )
                 })?
             }
+            "start_method" => start_method(builder, given!())?,
             "fork_server" => {
                 let mut command: Vec<String> = given!();
                 let executable = if command.is_empty() { String::new() } else { command.remove(0) };
@@ -82,6 +85,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
                     "env" => setup.env = given!(),
                     "working_directory" => setup.working_directory = Some(given!()),
                     "nice" => setup.nice = Some(given!()),
+                    "keep_descriptors" => setup.keep_descriptors = given!(),
                     "memory_limit" => limits.memory_bytes = Some(given!()),
                     "cpu_limit" => limits.cpu_seconds = Some(given!()),
                     "open_files_limit" => limits.open_files = Some(given!()),
@@ -101,6 +105,15 @@ pub(crate) fn plugin(what: &str, given: &Bound<'_, PyAny>) -> PyResult<Plugin> {
     };
     let code = values::dictionary(what, &code)?;
     Plugin::with_code(file, &code).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// How the processes start. Both are of `cobuf.concurrentbuffer`, as is `keep_descriptors`.
+fn start_method(builder: HostBuilder, name: &str) -> PyResult<HostBuilder> {
+    match name {
+        "fork_server" => Ok(builder),
+        "fork" => Ok(builder.start_method(StartMethod::Fork).fork_hooks(HOOKS)),
+        _ => Err(PyValueError::new_err(format!("start_method is {name:?}, expected fork_server or fork"))),
+    }
 }
 
 /// A number of seconds.

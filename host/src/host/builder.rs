@@ -17,6 +17,7 @@ use crate::cancel::Cancel;
 use crate::limits;
 use crate::plugin::Plugin;
 use crate::process::launch::{ServerStart, StartMethod};
+use crate::process::system::ForkHooks;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
 use crate::record::checkpoint::Checkpoint;
 use crate::record::policy::{OnCommanderFailure, OnFailure, PerKind};
@@ -536,6 +537,20 @@ impl HostBuilder {
         self
     }
 
+    /// What an interpreter in this process has to do around a fork of it, with
+    /// [`StartMethod::Fork`]. The first hooks that a process is given are those of all its hosts.
+    /// Default: nothing.
+    ///
+    /// ```
+    /// # use cobuf_host::{ForkHooks, Host, StartMethod};
+    /// let hooks = ForkHooks { before: || {}, in_parent: || {}, in_child: || {} };
+    /// let builder = Host::builder().start_method(StartMethod::Fork).fork_hooks(hooks);
+    /// ```
+    pub fn fork_hooks(mut self, hooks: ForkHooks) -> Self {
+        self.server.hooks = Some(hooks);
+        self
+    }
+
     /// The fork server's executable: the `cobuf` command, or any executable that this library is
     /// linked into.
     ///
@@ -591,7 +606,7 @@ impl HostBuilder {
     }
 
     /// What commander and workers do before they open their plugin: environment variables, working
-    /// directory, niceness (-20 to 19, otherwise
+    /// directory, descriptors, niceness (-20 to 19, otherwise
     /// [`StartError::OutOfRange`](crate::StartError::OutOfRange)). Default: nothing.
     ///
     /// ```

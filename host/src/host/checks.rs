@@ -107,6 +107,7 @@ impl HostBuilder {
     /// in Python is read.
     pub(crate) fn launch(&mut self) -> Result<Launch, StartError> {
         let (mut server, cancel) = (self.server.clone(), self.cancel.clone());
+        server.keep_descriptors = self.process_setup.keep_descriptors;
         let mut needed_before = None;
         let chosen =
             [(PluginKind::Commander, &mut self.commander), (PluginKind::Producer, &mut self.producer)];
@@ -159,7 +160,7 @@ impl HostBuilder {
             commander_timeout: self.commander_timeout,
             start_timeout: self.start_timeout,
             on_commander_failure: self.on_commander_failure,
-            server: self.server.clone(),
+            server: self.server(),
         })
     }
 

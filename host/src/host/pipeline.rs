@@ -338,6 +338,7 @@ impl Pipeline {
             env: run.env.clone(),
             working_directory: Some(self.folder.clone()),
             nice: run.nice,
+            ..ProcessSetup::default()
         };
         let limits = WorkerLimits {
             memory_bytes: run.memory_limit_bytes,

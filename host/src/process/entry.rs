@@ -1,7 +1,7 @@
 //! The first and last steps of every forked process: it binds its life to the fork server's,
 //! prepares, runs its part, and leaves without touching what belongs to its parents.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
@@ -36,6 +36,8 @@ pub(super) struct Inherited<'a> {
     pub(super) events: &'a EventSender,
     /// The process's end of a pipe, see `trace`.
     pub(super) trace: Option<OwnedFd>,
+    /// The other descriptors of the fork server.
+    pub(super) of_server: [BorrowedFd<'a>; 3],
     pub(super) parent: Pid,
 }
 
@@ -49,18 +51,23 @@ pub(super) fn run(inherited: Inherited<'_>) -> ! {
 }
 
 fn play(inherited: Inherited<'_>) -> i32 {
-    let Inherited { role, beginning, plan, segment, events, trace, .. } = inherited;
-    let events = match events.duplicate() {
+    let Inherited { role, beginning, plan, segment, events: of_parent, trace, of_server, .. } = inherited;
+    let events = match of_parent.duplicate() {
         Ok(events) => events,
         Err(error) => {
             let failure =
                 SetupFailure::Init(format!("cannot have a descriptor of its own for the host: {error}"));
-            let _ = events.send(&Event::SetupFailed { role, failure });
+            let _ = of_parent.send(&Event::SetupFailed { role, failure });
             return SETUP_FAILED;
         }
     };
-    let or_twice = trace.as_ref().map_or(events.as_fd(), AsFd::as_fd);
-    system::close_others([events.as_fd(), or_twice]);
+    if plan.init.keep_descriptors {
+        system::close(of_server);
+        system::close([of_parent.as_fd()]);
+    } else {
+        let or_twice = trace.as_ref().map_or(events.as_fd(), AsFd::as_fd);
+        system::close_others([events.as_fd(), or_twice]);
+    }
     let _ = rustix::thread::set_name(process_name(role).as_c_str());
     // The mapping stays until the process ends, so references to it may stay too.
     let segment = segment.map(|segment| &*Box::leak(Box::new(segment)));

@@ -11,7 +11,7 @@
 //! order. What plugins have started and left behind becomes its own, see `strays`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -232,6 +232,7 @@ impl ForkServer {
                 segment: self.segment.take(),
                 events: &self.events,
                 trace: theirs,
+                of_server: [self.control.as_fd(), self.host_alive.as_fd(), self.deaths.as_fd()],
                 parent: server,
             }),
             Forked::Parent(pid) => {

@@ -127,6 +127,10 @@ pub(crate) struct ServerStart {
     pub(crate) executable: Option<PathBuf>,
     /// The arguments of a given executable, before those of the fork server.
     pub(crate) arguments: Vec<OsString>,
+    /// What an interpreter in the application does around each fork of it, and of its forks.
+    pub(crate) hooks: Option<ForkHooks>,
+    /// Whether a fork of the application keeps the application's descriptors.
+    pub(crate) keep_descriptors: bool,
     /// Where it and all processes that it starts write what they print; the application's standard
     /// error, if it is not given.
     pub(crate) output: Option<Arc<OwnedFd>>,
@@ -162,7 +166,10 @@ impl ForkServer {
         let token = next_token();
         let pid = match start.method {
             StartMethod::ForkServer => exec(find(start)?, &token, output, theirs, sender)?,
-            StartMethod::Fork => fork(&token, output, theirs, sender).map_err(LaunchError::Fork)?,
+            StartMethod::Fork => {
+                let of_host = [control.as_fd(), receiver.as_fd()];
+                fork(start, &token, theirs, sender, of_host).map_err(LaunchError::Fork)?
+            }
         };
         let alive = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
             // Shutting our end down closes its control socket, so it ends by itself.
@@ -270,14 +277,27 @@ fn exec(
         .ok_or_else(|| LaunchError::Fork(io::Error::other("a child has no number")))
 }
 
-fn fork(token: &str, output: Option<&OwnedFd>, control: UnixStream, events: EventSender) -> io::Result<Pid> {
+/// `of_host` are the other ends of the two sockets.
+fn fork(
+    start: &ServerStart,
+    token: &str,
+    control: UnixStream,
+    events: EventSender,
+    of_host: [BorrowedFd<'_>; 2],
+) -> io::Result<Pid> {
     let host = getpid();
+    start.hooks.into_iter().for_each(system::set_fork_hooks);
     match system::fork()? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => {
             // If it fails, output goes where the application's goes.
-            let _ = output.map(rustix::stdio::dup2_stderr);
-            system::close_others([control.as_fd(), events.as_fd()]);
+            let _ = start.output.as_deref().map(rustix::stdio::dup2_stderr);
+            if start.keep_descriptors {
+                // Otherwise it would hold its own sockets open, and not see that the host closes them.
+                system::close(of_host);
+            } else {
+                system::close_others([control.as_fd(), events.as_fd()]);
+            }
             system::set_environment([(strays::SERVER, token)]);
             let served = use_plain_standard_streams().and_then(|()| {
                 if getppid() == Some(host) { fork_server::serve(control, events, host) } else { Ok(()) }

@@ -201,9 +201,16 @@ pub(crate) fn close_others<const N: usize>(kept: [BorrowedFd<'_>; N]) {
     close_range(first, RawFd::MAX);
 }
 
+/// Closes these descriptors, whose owners must never be dropped in this process.
+pub(crate) fn close<const N: usize>(descriptors: [BorrowedFd<'_>; N]) {
+    for fd in descriptors.map(|fd| fd.as_raw_fd()) {
+        close_range(fd, fd);
+    }
+}
+
 fn close_range(first: RawFd, last: RawFd) {
     if first <= last {
-        // SAFETY: called in a fresh fork, which never uses the application's descriptors again.
+        // SAFETY: called in a fresh fork, which never uses these descriptors of its parent's again.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     }
 }

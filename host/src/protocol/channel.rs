@@ -165,6 +165,12 @@ pub(crate) struct Watched<'a> {
     pub(crate) mail: Option<BorrowedFd<'a>>,
 }
 
+impl AsFd for EventReceiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl EventReceiver {
     /// Waits for the next event, until the deadline or until a watched descriptor is readable.
     ///

@@ -25,6 +25,12 @@ pub struct ProcessSetup {
     /// A number from -20 to 19 that is added to the process's niceness. A positive one makes the
     /// process give way to others.
     pub nice: Option<i32>,
+    /// Whether the processes keep the descriptors that they inherit: with
+    /// [`StartMethod::Fork`](crate::StartMethod::Fork) all of the application's, otherwise those that
+    /// are not marked close-on-exec. The default closes them. A plugin that is code of the
+    /// application may use its pipes; it may then also keep one open whose end somebody waits for.
+    #[serde(default)]
+    pub keep_descriptors: bool,
 }
 
 /// The limits of one worker. By default there are none beyond the system's.

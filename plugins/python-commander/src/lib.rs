@@ -74,4 +74,12 @@ impl Commander for PythonCommander {
     }
 }
 
+impl Drop for PythonCommander {
+    fn drop(&mut self) {
+        if let Err(error) = python(|py| self.object.call_method0(py, "close")) {
+            log::error!("the commander cannot be closed: {error:#}");
+        }
+    }
+}
+
 cobuf_plugin_api::export_commander!(PythonCommander);

@@ -113,6 +113,8 @@ class Producer:
         if isinstance(it, type):
             it = it(**arguments)
         self._it = it
+        # Those of `cobuf.concurrentbuffer` have generators of their own.
+        self._seeded = getattr(it, "seeded", True)
         self._function = it.produce if hasattr(it, "produce") else it
         self._place = _place(self._function)
         self._arguments = _positional(self._function)
@@ -124,7 +126,8 @@ class Producer:
         """Fills the arrays; gives the number of rows and the metadata."""
         sequence, seed, attempt = job
         context = Context(sequence, seed, attempt, self._worker)
-        _seed(seed)
+        if self._seeded:
+            _seed(seed)
         out = {}
         for (name, dtype), view in zip(self._arrays, views, strict=True):
             # Not by frombuffer, which forgets that the memory is in use.
@@ -285,6 +288,12 @@ class Commander:
         self._it.load_state_dict(pickle.loads(saved["pickle"]))
         if self._iterator is not None:
             self._iterator = iter(self._it)
+
+    def close(self) -> None:
+        """At the end, which the host knows of already."""
+        close = getattr(self._it, "close", None)
+        if close is not None:
+            close()
 
 
 def _gives(it: Any) -> bool:
