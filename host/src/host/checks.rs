@@ -103,10 +103,10 @@ impl HostBuilder {
         })
     }
 
-    /// How the fork server is started: as was set, or as plugins need it. For that the code of plugins
-    /// in Python is read.
+    /// How the fork server is started: as was set, or as plugins need it, which is a setting from then
+    /// on. For that the code of plugins in Python is read.
     pub(crate) fn launch(&mut self) -> Result<Launch, StartError> {
-        let (mut server, cancel) = (self.server.clone(), self.cancel.clone());
+        let (server, cancel) = (&mut self.server, self.cancel.clone());
         server.keep_descriptors = self.process_setup.keep_descriptors;
         let mut needed_before = None;
         let chosen =
@@ -133,7 +133,7 @@ impl HostBuilder {
             }
             server.run_by_default(needed);
         }
-        Ok(Launch { server, start_timeout: self.start_timeout, cancel })
+        Ok(Launch { server: server.clone(), start_timeout: self.start_timeout, cancel })
     }
 
     /// The checked settings for failures and deadlines.
@@ -160,7 +160,7 @@ impl HostBuilder {
             commander_timeout: self.commander_timeout,
             start_timeout: self.start_timeout,
             on_commander_failure: self.on_commander_failure,
-            server: self.server(),
+            server: self.server.clone(),
         })
     }
 

@@ -66,9 +66,10 @@ impl HostBuilder {
 }
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
-    let (numbers, care) = (builder.numbers()?, builder.care()?);
+    builder.check()?;
     run_folder::parent()?;
     let launch = builder.launch()?;
+    let (numbers, care) = (builder.numbers()?, builder.care()?);
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose(PluginKind::Commander)?;
