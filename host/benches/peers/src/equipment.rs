@@ -11,11 +11,13 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use crate::photos;
+use crate::work::Work;
 
-/// The plugins that cobuf runs here: packages in `plugins/`.
-const PLUGINS: [&str; 4] = ["list-commander", "fill-producer", "image-commander", "image-producer"];
+/// The plugins that cobuf runs here, packages in `plugins/`; and those for pictures.
+const PLUGINS: [&str; 2] = ["list-commander", "fill-producer"];
+const PICTURE_PLUGINS: [&str; 2] = ["image-commander", "image-producer"];
 const SEED: u64 = 0;
-/// How many times a producer sleeps in a measurement of [`Work::Uneven`](crate::work::Work::Uneven), and how long on average.
+/// How many times a producer sleeps in a measurement of [`Work::Uneven`], and how long on average.
 const SLEEPS: usize = 400;
 const MEAN_SLEEP_SECONDS: f64 = 0.010;
 
@@ -23,9 +25,9 @@ const MEAN_SLEEP_SECONDS: f64 = 0.010;
 pub(crate) struct Equipment {
     /// A JSON list of seconds.
     pub(crate) times: PathBuf,
-    /// A folder with a folder of JPEG files.
+    /// A folder with a folder of JPEG files, if there is work for them.
     pub(crate) photos: PathBuf,
-    /// The mean size of these files, in bytes.
+    /// The mean size of these files, in bytes; 0 if there are none.
     pub(crate) photo_bytes: u64,
     /// Built files by name.
     pub(crate) plugins: BTreeMap<String, PathBuf>,
@@ -33,20 +35,24 @@ pub(crate) struct Equipment {
 }
 
 impl Equipment {
-    /// Makes it; builds the plugins as this program was built.
+    /// Makes what these works need; builds the plugins as this program was built.
     ///
     /// # Errors
     /// Where a file cannot be written or a plugin cannot be built.
-    pub(crate) fn make() -> Result<Self> {
+    pub(crate) fn make(works: &[Work]) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("cobuf-peers-").tempdir().context("cannot make a folder")?;
         let times = folder.path().join("times.json");
         let text = serde_json::to_string(&exponential_times(SLEEPS, MEAN_SLEEP_SECONDS))?;
         fs::write(&times, text).with_context(|| format!("cannot write {}", times.display()))?;
         let photos = folder.path().join("photos");
-        let photo_bytes = photos::write(&photos).context("cannot write the photos")?;
+        let (mut photo_bytes, mut names) = (0, PLUGINS.to_vec());
+        if works.contains(&Work::Images) {
+            photo_bytes = photos::write(&photos).context("cannot write the photos")?;
+            names.extend(PICTURE_PLUGINS);
+        }
         let plugins =
-            PLUGINS.into_iter().map(|name| Ok((name.to_owned(), built(name)?))).collect::<Result<_>>()?;
+            names.into_iter().map(|name| Ok((name.to_owned(), built(name)?))).collect::<Result<_>>()?;
         Ok(Self { times, photos, photo_bytes, plugins, _folder: folder })
     }
 }

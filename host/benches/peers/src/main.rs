@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 /// Measures everyone and writes the report.
 fn compare(args: &RunArgs) -> Result<()> {
     args.check(&Peers::names())?;
-    let equipment = Equipment::make()?;
+    let equipment = Equipment::make(&args.works())?;
     let peers = Peers::find(args);
     for missing in &peers.missing {
         eprintln!("{} is left out, missing: {}", missing.name, missing.why);

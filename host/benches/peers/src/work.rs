@@ -37,7 +37,7 @@ pub(crate) enum Work {
     Uneven,
     /// JPEG files to batches of pictures.
     Images,
-    /// What a second worker costs.
+    /// What a third worker costs.
     Memory,
     /// From Ctrl-C to the end of all processes.
     Interrupt,
@@ -83,7 +83,7 @@ impl Work {
                  {PHOTO_SIDE}, 3): decoded, the centre square cropped, resized with a bilinear filter that widens where it makes \
                  smaller (antialiasing)."
             ),
-            Self::Memory => "The private memory of a second worker, of tiny batches: that of all processes with it, less \
+            Self::Memory => "The private memory of a third worker, of tiny batches: that of all processes with it, less \
                 that without it. Shared mappings do not count. In Python, application and producer have loaded numpy and torch."
                 .to_owned(),
             Self::Interrupt => "From SIGINT to all processes, as a terminal sends it, in a running loop, until the stream is stopped and \

@@ -145,7 +145,8 @@ fn uneven(request: &Request) -> Result<f64> {
     Ok(super::share_of_ideal(&times, request.workers, started.elapsed()))
 }
 
-/// What a second worker costs, in megabytes.
+/// What a third worker costs, in megabytes. What a second one shares with the first is no longer the first one's own, so
+/// it would cost too little.
 fn memory(request: &Request) -> Result<f64> {
     let private = |workers: usize| -> Result<u64> {
         let host = counting(request)?.workers(workers).start()?;
@@ -153,8 +154,8 @@ fn memory(request: &Request) -> Result<f64> {
         (0..64 * workers).try_for_each(|_| take(&mut batches))?;
         host.processes().iter().map(|process| private_bytes(process.pid)).sum()
     };
-    let without = private(1)?;
-    Ok((private(2)? as f64 - without as f64) / 1e6)
+    let without = private(2)?;
+    Ok((private(3)? as f64 - without as f64) / 1e6)
 }
 
 fn images(request: &Request) -> Result<f64> {
