@@ -153,7 +153,7 @@ def _loaded(code: dict[str, Any]) -> dict[str, Any]:
     from cobuf import _worker
 
     try:
-        it, _ = _worker._object({"code": code})
+        it, _ = _worker.object_of({"code": code})
         is_producer = hasattr(it, "produce") or hasattr(it, "arrays")
         # The arguments of a function that produces are its message and its arrays.
         takes_arguments = isinstance(it, type) or callable(it) and not is_producer

@@ -23,7 +23,7 @@ from cobuf._arrays import as_numpy, declared
 from cobuf._producer import Context, Out
 
 
-def _object(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def object_of(config: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The object of a configuration's code, and the arguments in the rest of it."""
     arguments = dict(config)
     code = arguments.pop("code", {})
@@ -69,7 +69,7 @@ def _arrays_of(it: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
     """The arrays that the producer declares."""
-    return declared(_arrays_of(*_object(config)))
+    return declared(_arrays_of(*object_of(config)))
 
 
 # The host's levels, from 0, none at all.
@@ -103,7 +103,7 @@ class Producer:
     """The producer of one worker."""
 
     def __init__(self, config: dict[str, Any], worker: tuple[int, int, int]) -> None:
-        it, arguments = _object(config)
+        it, arguments = object_of(config)
         self._arrays = [(name, dtype) for name, dtype, _ in declared(_arrays_of(it, arguments))]
         self._worker = worker[0]
         self._process = os.getpid()
@@ -211,7 +211,7 @@ class Commander:
     """The commander: any iterable, or anything with lengths and indices."""
 
     def __init__(self, config: dict[str, Any], seed: int, sequence: int) -> None:
-        it, arguments = _object(config)
+        it, arguments = object_of(config)
         if isinstance(it, type) or inspect.isgeneratorfunction(it) or inspect.isfunction(it):
             it = it(**arguments)
         self._it = it
