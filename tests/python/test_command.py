@@ -309,6 +309,13 @@ def test_interpreter_is_chosen_by_option_key_and_script(folder: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+def test_forks_of_the_command_are_refused(folder: Path) -> None:
+    pipeline(folder, more='start_method = "fork"\n')
+    ended = cobuf_(folder, "run", "slides.toml")
+    assert ended.returncode == 2
+    assert "the commander is Python code, which forks of this application cannot run" in ended.stderr, ended.stderr
+
+
 def test_module_that_cannot_be_preloaded_is_said(folder: Path) -> None:
     pipeline(folder, more='[python]\npreload = ["nothing_of_this_name"]\n')
     ended = cobuf_(folder, "run", "slides.toml")

@@ -146,11 +146,17 @@ impl PythonPlugin {
         let folder = std::env::current_dir().unwrap_or_default().join(&self.folder);
         let found = interpreter::find(self.interpreter.as_deref(), &folder, |name| std::env::var_os(name));
         let interpreter = found.map_err(|looked| {
-            failed(format!("there is no Python interpreter: {looked}; activate an environment with the package cobuf, or give its interpreter with --python or the key `interpreter`"))
+            failed(format!(
+                "there is no Python interpreter: {looked}; activate an environment with the package cobuf, or \
+                 give its interpreter with --python or the key `interpreter`"
+            ))
         })?;
+        let in_text = folder.to_str();
+        let in_text =
+            in_text.ok_or_else(|| failed(format!("its folder {} is not UTF-8", folder.display())))?;
         let request = serde_json::json!({
             "object": self.object,
-            "folder": folder,
+            "folder": in_text,
             "kind": self.kind.map(|kind| kind.to_string()),
             "preload": self.preload,
         });
@@ -159,7 +165,7 @@ impl PythonPlugin {
         // A terminal's Ctrl-C is the application's, which gives this up.
         command.process_group(0);
         let ran = Tool::start(&mut command, read)
-            .map_err(|error| failed(format!("cannot run {} ({error})", interpreter.shown())))?;
+            .map_err(|error| failed(format!("cannot run {}: {error}", interpreter.shown())))?;
         let Finished { said, status, cancelled } = ran.finish(cancel);
         if cancelled {
             return Err(PluginError::Cancelled);
@@ -244,6 +250,9 @@ fn is_dotted_name(text: &str) -> bool {
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::time::Duration;
 
     #[test]
     fn text_names_an_object_by_file_or_module() {
@@ -268,6 +277,47 @@ mod tests {
         for other in others {
             assert_eq!(parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn folder_that_is_not_utf8_is_an_error() {
+        let folder = Path::new(OsStr::from_bytes(b"/p\xff"));
+        let plugin = PythonPlugin::parse(folder, Path::new("slides.py:Slides")).unwrap();
+        let error = plugin.interpreter("/bin/false").read(None).unwrap_err().to_string();
+        assert!(error.ends_with("its folder /p\u{fffd} is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn interpreter_that_says_nothing_is_an_error() {
+        let read = |interpreter: &str| {
+            let plugin = PythonPlugin::parse(Path::new("/"), Path::new("slides.py:Slides")).unwrap();
+            plugin.interpreter(interpreter).read(None).unwrap_err().to_string()
+        };
+        let error = read("/bin/false");
+        assert!(error.contains("/bin/false (it was given) gave no answer, exit status: 1"), "{error}");
+        let error = read("/gone/python");
+        assert!(error.contains("cannot run /gone/python (it was given): No such file"), "{error}");
+    }
+
+    #[test]
+    fn interpreter_that_hangs_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (hang, began) = (folder.path().join("hang"), folder.path().join("began"));
+        // By another process: a file that this one has open for writing, or a fork of it, cannot be run.
+        let write = r#"printf '#!/bin/sh\n: > %s\nsleep 1000\n' "$2" > "$1"; chmod +x "$1""#;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", write, "sh"]).args([&hang, &began]).status().unwrap();
+        let cancel = Cancel::new().unwrap();
+        let wish = cancel.clone();
+        let asked = thread::spawn(move || {
+            let plugin = PythonPlugin::parse(Path::new("/"), Path::new("slides.py:Slides")).unwrap();
+            plugin.interpreter(hang).read(Some(&cancel))
+        });
+        while !began.exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        wish.cancel();
+        assert!(matches!(asked.join().unwrap(), Err(PluginError::Cancelled)));
     }
 
     fn checked(answer: &str) -> String {

@@ -52,7 +52,8 @@ def _described(request: dict[str, Any]) -> dict[str, Any]:
     server = _loader._python_fork_server(request["preload"])
     code, sources = _code(request["object"], Path(request["folder"]))
     described = {} if request["kind"] else _loaded(code)
-    file, _ = _loader._plugin(request["kind"] or described["kind"], request["object"])
+    # The first of the plugin and its code.
+    file = _loader._plugin(request["kind"] or described["kind"], request["object"])[0]
     name = request["object"].rpartition("/")[2]
     return described | {"file": file, "code": code, "name": name, "sources": sources, "server": server}
 
