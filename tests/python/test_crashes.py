@@ -25,6 +25,7 @@ CRASHES = {
     "segmentation fault": (lambda: ctypes.string_at(0), "signal 11 (SIGSEGV)"),
     "segmentation fault without the GIL": (overflow_the_stack, "signal 11 (SIGSEGV)"),
     "abort": (os.abort, "signal 6 (SIGABRT)"),
+    "fatal error": (lambda: ctypes.pythonapi.Py_FatalError(b"broken"), "signal 6 (SIGABRT)"),
     "bus error": (lambda: signal.raise_signal(signal.SIGBUS), "signal 7 (SIGBUS)"),
     "arithmetic": (lambda: signal.raise_signal(signal.SIGFPE), "signal 8 (SIGFPE)"),
 }

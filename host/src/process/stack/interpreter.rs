@@ -8,18 +8,23 @@
 //!
 //! The text is that of CPython's `faulthandler`. A line that is written otherwise is kept as it is.
 
-use super::names::StackThread;
-
 /// Where frames begin that are the same in every worker.
 const OWN: &str = "/cobuf/_worker.py";
 /// Parts of the paths of libraries: the author's code is rarely there.
 const LIBRARIES: [&str; 4] = ["/site-packages/", "/dist-packages/", "/lib/python", "<frozen "];
 
+/// A thread of an interpreter, and its frames, innermost first.
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub(super) name: String,
+    pub(super) frames: Vec<String>,
+}
+
 /// The threads of a trace that have frames, the one that was asked first.
-pub(super) fn threads(trace: &str) -> Vec<StackThread> {
-    let mut threads: Vec<StackThread> = Vec::new();
+pub(super) fn threads(trace: &str) -> Vec<Thread> {
+    let mut threads: Vec<Thread> = Vec::new();
     let mut current = 0;
-    for line in trace.lines() {
+    for line in trace.lines().filter(|line| !line.trim().is_empty()) {
         if let Some(frame) = line.strip_prefix(' ') {
             if let Some(thread) = threads.last_mut() {
                 thread.frames.push(frame_of(frame.trim()));
@@ -30,13 +35,13 @@ pub(super) fn threads(trace: &str) -> Vec<StackThread> {
             current = threads.len();
         }
         let number = line.split_ascii_whitespace().find(|word| word.starts_with("0x")).unwrap_or(line);
-        threads.push(StackThread { name: format!("{number}, interpreted"), frames: Vec::new() });
+        threads.push(Thread { name: format!("{number}, interpreted"), frames: Vec::new() });
     }
     if current < threads.len() {
         threads[..=current].rotate_right(1);
     }
     threads.retain(|thread| !thread.frames.is_empty());
-    for StackThread { frames, .. } in &mut threads {
+    for Thread { frames, .. } in &mut threads {
         if let Some(boundary @ 1..) = frames.iter().position(|frame| frame.contains(OWN)) {
             frames.truncate(boundary);
         }

@@ -63,7 +63,9 @@ pub(crate) fn resolve(raw: &RawStack) -> Stack {
     let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
     let plugin: Vec<bool> = raw.modules.iter().map(|path| is_plugin(path)).collect();
     let native = raw.threads.iter().map(|thread| resolve_thread(thread, &modules, &plugin));
-    let threads = interpreter::threads(&raw.trace).into_iter().chain(native).collect();
+    let scripts = interpreter::threads(&raw.trace).into_iter();
+    let scripts = scripts.map(|thread| StackThread { name: thread.name, frames: thread.frames });
+    let threads = scripts.chain(native).collect();
     Stack { threads, left_out: raw.left_out }
 }
 
