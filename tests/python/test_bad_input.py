@@ -137,6 +137,19 @@ def test_causes_and_notes_of_an_exception_are_told():
     assert error.chain[0].startswith("ValueError: cannot read (") and "caused by FileNotFoundError" in error.chain[1]
 
 
+def test_place_of_an_exception_in_a_library_is_where_it_was_called():
+    import json
+
+    def make(message):
+        if message == 1:
+            json.loads("{no json")
+        return GOOD
+
+    error = only_error(batches(cobuf.producer(arrays=ONE)(make)))
+    assert error.chain[0].startswith("JSONDecodeError: ") and " in make)" in error.chain[0], error.chain
+    assert "json/decoder.py" in error.chain[1]
+
+
 def test_huge_text_of_an_exception_is_shortened():
     def make(message):
         if message == 1:

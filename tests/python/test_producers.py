@@ -123,6 +123,15 @@ def test_metadata_may_have_numpy_s_scalars_and_arrays():
     assert {name: type(value) for name, value in told.items()}["is_tumor"] is bool
 
 
+def test_number_of_rows_may_be_numpy_s():
+    @cobuf.producer(arrays=ONE)
+    def make(message, out, context):
+        out["x"][:] = message
+        context.rows = numpy.int32(2)
+
+    assert batches(make)[3]["x"].tolist() == [3, 3]
+
+
 def test_ready_made_object_is_another_one_in_each_worker():
     class Counting:
         arrays = ONE

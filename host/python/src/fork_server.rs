@@ -52,6 +52,9 @@ fn detach() {
 /// function holds that for ever.
 fn trace_at_signal(file: RawFd, signal: c_int) {
     trace(file, |faulthandler, keywords| {
+        // One that is enabled, as by PYTHONFAULTHANDLER, is without its handlers since the fork, and would
+        // not get them back.
+        faulthandler.call_method0("disable")?;
         keywords.set_item("chain", true)?;
         faulthandler.call_method("register", (signal,), Some(keywords)).map(drop)
     });

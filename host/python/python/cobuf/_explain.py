@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from cobuf import _own
+
 _PACKAGE = str(Path(__file__).parent) + "/"
 # An exception may hold megabytes, and the error of a batch has room for some kilobytes.
 _LONGEST_TEXT = 2000
@@ -18,7 +20,9 @@ def explain(error: BaseException) -> tuple[str, str]:
     text = _text(error)
     short = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if frames:
-        short += f" ({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})"
+        # A library's frames are in the traceback.
+        at = next((frame for frame in reversed(frames) if not _is_library(frame)), frames[-1])
+        short += f" ({at.filename}:{at.lineno} in {at.name})"
     elif place := getattr(error, "cobuf_place", ""):
         short += f" ({place})"
     lines = _shortened("".join(traceback.format_list(frames)).rstrip(), _LONGEST_TRACEBACK)
@@ -35,6 +39,10 @@ def explain(error: BaseException) -> tuple[str, str]:
 
 def _is_own(frame: traceback.FrameSummary) -> bool:
     return frame.filename.startswith(_PACKAGE)
+
+
+def _is_library(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith("<frozen ") or _own.is_installed(Path(frame.filename))
 
 
 def _text(error: BaseException) -> str:

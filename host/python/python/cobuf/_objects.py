@@ -41,7 +41,8 @@ def code_of(kind: str, it: Any) -> dict[str, Any]:
     except Exception as error:
         hint = ""
         if isinstance(it, types.GeneratorType):
-            hint = f"; give the function that makes it: {kind}={it.__name__}, with {kind}_config for its arguments"
+            name = it.__name__ if it.__name__.isidentifier() else "lambda: (…)"
+            hint = f"; give the function that makes it: {kind}={name}, with {kind}_config for its arguments"
         raise TypeError(f"the {kind} {it!r} cannot be sent to other processes: {error}{hint}") from error
     modules = _own.carried(pickler.modules)
     files = pickler.files - {module["file"] for module in modules.values()}

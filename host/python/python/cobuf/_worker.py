@@ -6,6 +6,7 @@ import importlib
 import inspect
 import linecache
 import logging
+import operator
 import os
 import pickle
 import random
@@ -19,6 +20,7 @@ from cobuf._explain import explain
 from cobuf._producer import Context, Out
 
 __all__ = ["Commander", "Producer", "arrays", "explain", "log_to", "object_of", "take_environment"]
+
 
 def take_environment(variables: list[tuple[str, str]]) -> None:
     """Makes the process's variables those of `os.environ`."""
@@ -149,8 +151,11 @@ class Producer:
                 "produce returned None and takes no parameter to write into; return the arrays, or "
                 "take `out` as second parameter"
             )
-        if not isinstance(context.rows, (int, type(None))):
-            raise TypeError(f"context.rows is {context.rows!r}, expected a number of rows")
+        if context.rows is not None:
+            try:
+                context.rows = operator.index(context.rows)
+            except TypeError:
+                raise TypeError(f"context.rows is {context.rows!r}, expected a number of rows") from None
         if not isinstance(context.metadata, (dict, type(None))):
             kind = type(context.metadata).__name__
             raise TypeError(f"context.metadata is of type {kind}, expected a dictionary with text keys")
