@@ -24,7 +24,7 @@ import types
 from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 
@@ -86,7 +86,7 @@ def _named(make: Callable[..., types.CodeType], arguments: tuple[Any, ...], name
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's, which also notes the modules that the object needs, and where its code is."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self.modules: set[str] = set()
         self.files: set[str] = set()
         # It is looked up in here.

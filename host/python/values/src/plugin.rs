@@ -38,6 +38,7 @@ pub fn error(py: Python<'_>, error: PyErr) -> anyhow::Error {
     let text =
         || -> PyResult<(String, String)> { worker(py)?.call_method1("explain", (&exception,))?.extract() };
     match text() {
+        Ok((short, traceback)) if traceback.is_empty() => anyhow::anyhow!(short),
         Ok((short, traceback)) => anyhow::anyhow!(traceback).context(short),
         // Without the package's own code, the exception alone.
         Err(_) => anyhow::anyhow!("{exception}"),
