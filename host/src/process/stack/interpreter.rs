@@ -20,6 +20,16 @@ pub(super) struct Thread {
     pub(super) frames: Vec<String>,
 }
 
+/// The function of the interpreter that runs scripts.
+const RUNS_SCRIPTS: &str = "_PyEval_EvalFrameDefault";
+
+/// Cuts a captured stack where the interpreter begins, whose trace says the rest.
+pub(super) fn cut_outside(frames: &mut Vec<String>) {
+    if let Some(begins) = frames.iter().position(|frame| frame.starts_with(RUNS_SCRIPTS)) {
+        frames.truncate(begins.max(1));
+    }
+}
+
 /// The threads of a trace that have frames, the one that was asked first.
 pub(super) fn threads(trace: &str) -> Vec<Thread> {
     let mut threads: Vec<Thread> = Vec::new();
@@ -94,6 +104,22 @@ Extension modules: numpy._core (total: 1)";
         ];
         assert_eq!(threads[0].frames, frames);
         assert_eq!(threads[1].frames, ["wait at /usr/lib/python3.12/threading.py:355"]);
+    }
+
+    #[test]
+    fn captured_stack_ends_where_the_interpreter_begins() {
+        let cut = |frames: &[&str]| {
+            let mut frames = frames.iter().map(ToString::to_string).collect();
+            cut_outside(&mut frames);
+            frames
+        };
+        let eval = "_PyEval_EvalFrameDefault at Python/ceval.c:4769";
+        assert_eq!(
+            cut(&["pause in libc.so.6", "ffi_call", eval, "call1", eval]),
+            ["pause in libc.so.6", "ffi_call"]
+        );
+        assert_eq!(cut(&[eval, "call1"]), [eval]);
+        assert_eq!(cut(&["read", "main"]), ["read", "main"]);
     }
 
     #[test]
