@@ -137,6 +137,31 @@ def test_causes_and_notes_of_an_exception_are_told():
     assert error.chain[0].startswith("ValueError: cannot read (") and "caused by FileNotFoundError" in error.chain[1]
 
 
+def test_causes_in_a_circle_come_to_an_end():
+    def make(message):
+        if message == 1:
+            first, second = ValueError("first"), ValueError("second")
+            first.__cause__, second.__cause__ = second, first
+            raise first
+        return GOOD
+
+    error = only_error(batches(cobuf.producer(arrays=ONE)(make)))
+    assert error.chain[1].count("caused by") == 1, error.chain
+
+
+def test_place_of_an_exception_in_a_library_is_where_it_was_called():
+    import json
+
+    def make(message):
+        if message == 1:
+            json.loads("{no json")
+        return GOOD
+
+    error = only_error(batches(cobuf.producer(arrays=ONE)(make)))
+    assert error.chain[0].startswith("JSONDecodeError: ") and " in make)" in error.chain[0], error.chain
+    assert "json/decoder.py" in error.chain[1]
+
+
 def test_huge_text_of_an_exception_is_shortened():
     def make(message):
         if message == 1:
@@ -213,7 +238,8 @@ def test_hang_misses_its_deadline_and_the_error_names_the_place(how):
             HOLDS[how]()
         return GOOD
 
-    settings = {"message_timeout": 1.0, "max_attempts": 1}
+    # Two attempts, because a busy machine may make another message late.
+    settings = {"message_timeout": 1.0, "max_attempts": 2}
     error = only_error(batches(cobuf.producer(arrays=ONE)(make), **settings))
     assert error.kind == "timeout"
     place = here(HOLDS[how])
@@ -374,8 +400,8 @@ def test_hung_commander_misses_its_deadline_and_the_error_names_the_place():
         yield from range(3)
         ctypes.PyDLL(None).pause()
 
-    seen, error = ended(messages, commander_timeout=1.0, max_attempts=1)
-    assert seen == [0, 1, 2] and "its deadline of 1 s, in messages at " + __file__ in error, error
+    seen, error = ended(messages, commander_timeout=1.0, max_attempts=2)
+    assert seen == [0, 1, 2] and f"its deadline of 1 s, at each of 2 attempts, in messages at {__file__}" in error, error
 
 
 @pytest.mark.parametrize(

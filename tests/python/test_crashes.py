@@ -25,6 +25,7 @@ CRASHES = {
     "segmentation fault": (lambda: ctypes.string_at(0), "signal 11 (SIGSEGV)"),
     "segmentation fault without the GIL": (overflow_the_stack, "signal 11 (SIGSEGV)"),
     "abort": (os.abort, "signal 6 (SIGABRT)"),
+    "fatal error": (lambda: ctypes.pythonapi.Py_FatalError(b"broken"), "signal 6 (SIGABRT)"),
     "bus error": (lambda: signal.raise_signal(signal.SIGBUS), "signal 7 (SIGBUS)"),
     "arithmetic": (lambda: signal.raise_signal(signal.SIGFPE), "signal 8 (SIGFPE)"),
 }
@@ -87,26 +88,39 @@ def test_crash_of_a_process_that_a_producer_has_forked_is_not_its_own():
     assert all(isinstance(item, cobuf.Batch) for item in batches(cobuf.producer(arrays=ONE)(make)).values())
 
 
-def test_program_that_uses_faulthandler_itself_still_has_its_own_output():
-    script = """
-import ctypes, faulthandler, numpy, cobuf
+SCRIPT = """
+import ctypes, faulthandler, sys, numpy, cobuf
 
 @cobuf.producer(arrays={"x": cobuf.Array("int64", (1,))})
 def make(message):
-    faulthandler.enable()
+    if "enable" in sys.argv:
+        faulthandler.enable()
     if message == 1:
         ctypes.string_at(0)
     return numpy.zeros(1, "int64")
 
 with cobuf.Loader(commander=range(3), producer=make, workers=1, max_attempts=1) as loader:
-    print(*(type(item).__name__ for item in loader.results()))
+    print(*(item.chain[0] if isinstance(item, cobuf.BatchError) else "batch" for item in loader.results()))
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", script],
+
+
+def run_script(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT.replace("sys.argv", repr(arguments))],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
         timeout=120,
         check=True,
     )
-    assert ran.stdout == "Batch BatchError Batch\n" and "Fatal Python error: Segmentation fault" in ran.stderr
+
+
+def test_program_that_uses_faulthandler_itself_still_has_its_own_output():
+    ran = run_script("enable")
+    assert ran.stdout == "batch the worker was ended by signal 11 (SIGSEGV) batch\n"
+    assert "Fatal Python error: Segmentation fault" in ran.stderr
+
+
+def test_interpreter_that_begins_with_faulthandler_is_no_hindrance():
+    ran = run_script(PYTHONFAULTHANDLER="1")
+    assert "(SIGSEGV), in make at <string>:" in ran.stdout, ran

@@ -96,3 +96,65 @@ def test_threads_of_a_producer_work():
         return found[0]
 
     assert int(batches(cobuf.producer(arrays=ONE)(make))[3]["x"][0]) == 3
+
+
+def test_metadata_may_have_numpy_s_scalars_and_arrays():
+    @cobuf.producer(arrays=ONE)
+    def make(message, out, context):
+        out["x"][:] = message
+        context.metadata = {
+            "label": numpy.int64(message),
+            "area": numpy.float32(0.5),
+            "is_tumor": numpy.bool_(True),
+            "name": numpy.str_("slide"),
+            "corner": numpy.array([1, 2]),
+            "all": (numpy.uint8(3), {"deep": numpy.float64(0.25)}),
+        }
+
+    told = batches(make)[2].metadata
+    assert told == {
+        "label": 2,
+        "area": 0.5,
+        "is_tumor": True,
+        "name": "slide",
+        "corner": [1, 2],
+        "all": [3, {"deep": 0.25}],
+    }
+    assert {name: type(value) for name, value in told.items()}["is_tumor"] is bool
+
+
+def test_number_of_rows_may_be_numpy_s():
+    @cobuf.producer(arrays=ONE)
+    def make(message, out, context):
+        out["x"][:] = message
+        context.rows = numpy.int32(2)
+
+    assert batches(make)[3]["x"].tolist() == [3, 3]
+
+
+def test_ready_made_object_is_another_one_in_each_worker():
+    class Counting:
+        arrays = ONE
+
+        def __init__(self):
+            self.made = 0
+
+        def produce(self, message):
+            self.made += 1
+            return numpy.array([self.made, 0, 0])
+
+    counting = Counting()
+    counting.made = 10
+    items = batches(counting, range(6), workers=1)
+    assert [int(items[n]["x"][0]) for n in range(6)] == list(range(11, 17)) and counting.made == 10
+
+
+def test_generators_of_torch_are_seeded_if_it_is_loaded():
+    torch = pytest.importorskip("torch")
+
+    @cobuf.producer(arrays={"x": cobuf.Array("float32", (3,))})
+    def drawn(message):
+        return torch.rand(3)
+
+    first = [batches(drawn, range(4), workers=workers)[3]["x"].tolist() for workers in (1, 3)]
+    assert first[0] == first[1]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy
 import pytest
@@ -49,6 +50,8 @@ def test_memory_that_a_worker_shares_with_the_fork_server_does_not_count(library
         import large
 
         kept = numpy.ones(80 * MB, "uint8") if message == 1 else numpy.ones(10 * MB, "uint8")
+        while message == 1:
+            time.sleep(1)
         return numpy.array([len(large.data), kept[-1], message])
 
     producer = cobuf.producer(arrays=ONE)(make)

@@ -19,7 +19,8 @@ thread_local! {
 
 /// The thread that forks is detached from the interpreter; it attaches for the fork alone, on both
 /// sides.
-pub(crate) const HOOKS: ForkHooks = ForkHooks { before, in_parent, in_child, trace_at_signal, trace_at_crash };
+pub(crate) const HOOKS: ForkHooks =
+    ForkHooks { before, in_parent, in_child, trace_at_signal, trace_at_crash, trace_now };
 
 fn before() {
     // SAFETY: the interpreter is initialised: it has imported this module.
@@ -51,6 +52,9 @@ fn in_child() {
 /// function holds that for ever.
 fn trace_at_signal(file: RawFd, signal: c_int) {
     trace(file, |faulthandler, keywords| {
+        // One that is enabled, as by PYTHONFAULTHANDLER, is without its handlers since the fork, and would
+        // not get them back.
+        faulthandler.call_method0("disable")?;
         keywords.set_item("chain", true)?;
         faulthandler.call_method("register", (signal,), Some(keywords)).map(drop)
     });
@@ -58,6 +62,16 @@ fn trace_at_signal(file: RawFd, signal: c_int) {
 
 fn trace_at_crash(file: RawFd) {
     trace(file, |faulthandler, keywords| faulthandler.call_method("enable", (), Some(keywords)).map(drop));
+}
+
+/// For a fatal error of the interpreter, which ends `faulthandler` first.
+fn trace_now(file: RawFd) {
+    // SAFETY: it may be called without the interpreter, and then gives nothing.
+    if !unsafe { ffi::PyThreadState_GetDict() }.is_null() {
+        trace(file, |faulthandler, keywords| {
+            faulthandler.call_method("dump_traceback", (), Some(keywords)).map(drop)
+        });
+    }
 }
 
 fn trace(file: RawFd, begin: impl FnOnce(&Bound<'_, PyModule>, &Bound<'_, PyDict>) -> PyResult<()>) {

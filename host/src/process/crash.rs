@@ -85,7 +85,10 @@ extern "C" fn on_crash(signal: i32) {
     // SAFETY: getpid has no preconditions, and is safe in a handler.
     let own = unsafe { libc::getpid() };
     if let Some((message, index)) = MESSAGE.get().filter(|message| message.process == own).zip(index) {
-        // An interpreter's handler ran before this one.
+        // An interpreter's handler ran before this one, unless it ends itself.
+        if signal == libc::SIGABRT {
+            trace::say_at_abort();
+        }
         trace::end();
         let bytes = &message.by_signal[index];
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;

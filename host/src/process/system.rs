@@ -33,6 +33,9 @@ pub struct ForkHooks {
     pub trace_at_signal: fn(RawFd, libc::c_int),
     /// The same at the signals of a crash.
     pub trace_at_crash: fn(RawFd),
+    /// Write them now, if this thread has the interpreter: it ends itself by abort(3) and has taken
+    /// its handlers back. The process is ended if this takes longer than a second.
+    pub trace_now: fn(RawFd),
 }
 
 /// This process's hooks, if it has an interpreter.

@@ -27,7 +27,8 @@ use super::system;
 use crate::limits::{MAX_TRACE_BYTES, TRACE_LIMIT};
 use crate::protocol::channel::wait;
 
-/// How long a process that was asked waits to be killed, in seconds.
+/// How long a process that was asked waits to be killed, and one that aborts for its interpreter, in
+/// seconds.
 const PATIENCE_SECONDS: libc::time_t = 1;
 /// Behind a text, in which it does not occur.
 static END: u8 = 0;
@@ -78,6 +79,25 @@ extern "C" fn on_signal(_: i32) {
     // SAFETY: the time is this function's own; the remaining time is not asked for. nanosleep(2) is
     // safe in a handler.
     unsafe { libc::nanosleep(&raw const patience, ptr::null_mut()) };
+}
+
+/// At an abort(3) of this process: has an interpreter that has said nothing say it now.
+pub(super) fn say_at_abort() {
+    let output = OUTPUT.load(Ordering::Acquire);
+    let Some(hooks) = system::fork_hooks().filter(|_| output >= 0) else { return };
+    let mut said: libc::c_int = 0;
+    // SAFETY: the place for the answer is this function's own.
+    let known = unsafe { libc::ioctl(output, libc::FIONREAD, &raw mut said) } == 0;
+    if known && said == 0 {
+        // It calls more than is safe in a handler. If it hangs, the process ends all the same.
+        // SAFETY: neither call has preconditions.
+        unsafe { libc::signal(libc::SIGALRM, libc::SIG_DFL) };
+        // SAFETY: as above.
+        unsafe { libc::alarm(PATIENCE_SECONDS as libc::c_uint) };
+        (hooks.trace_now)(output);
+        // SAFETY: as above.
+        unsafe { libc::alarm(0) };
+    }
 }
 
 /// Marks the end of a text. May run in a signal handler.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::limits::{
     KEPT_LOG_LINE_BYTES, KEPT_LOG_LINES, MAX_FAILED_STARTS, MAX_RESTART_BACKOFF, RESTART_BACKOFF,
 };
+use crate::process::stack::interpreter;
 use crate::protocol::message::SetupFailure;
 use crate::protocol::role::Role;
 use crate::record::death::Death;
@@ -200,6 +201,11 @@ impl Worker {
 
     pub(super) fn note_stack(&mut self, stack: RawStack) {
         self.stack = Some(stack);
+    }
+
+    /// The function of a script that it was in when its stack was captured.
+    pub(super) fn place_in_script(&self) -> Option<String> {
+        self.stack.as_ref().and_then(|stack| interpreter::place(&stack.trace))
     }
 
     pub(super) fn keep_log(&mut self, line: &str) {

@@ -206,7 +206,7 @@ impl Workforce {
         if matches!(worker.life, Life::Retiring { .. }) && how == Death::Exit(Exit::Code(0)) {
             tracing::info!(plugin, worker = number, "a worker has retired");
         } else {
-            tracing::warn!(plugin, worker = number, how = %death, "a worker died");
+            tracing::warn!(plugin, worker = number, how = %death, at = worker.place_in_script(), "a worker died");
         }
         reclaim::after_death(run, place, worker, death, verdict);
         run.stream.table().restore();

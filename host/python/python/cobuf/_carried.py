@@ -54,7 +54,8 @@ def serve(modules: dict[str, dict[str, Any]]) -> None:
         return
     sys.meta_path.insert(0, _Finder(modules))
     for name, carried in modules.items():
-        # The fork server may have loaded another state of it.
-        sys.modules.pop(name, None)
+        # Python's module of the same name gives way; in a fork of the program its own is loaded already.
+        if name in sys.modules and getattr(sys.modules[name], "__file__", None) != carried["file"]:
+            del sys.modules[name]
         text = carried["text"]
         linecache.cache[carried["file"]] = (len(text), None, text.splitlines(keepends=True), carried["file"])

@@ -24,7 +24,7 @@ import types
 from collections import ChainMap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cloudpickle
 
@@ -41,7 +41,8 @@ def code_of(kind: str, it: Any) -> dict[str, Any]:
     except Exception as error:
         hint = ""
         if isinstance(it, types.GeneratorType):
-            hint = f"; give the function that makes it: {kind}={it.__name__}, with {kind}_config for its arguments"
+            name = it.__name__ if it.__name__.isidentifier() else "lambda: (…)"
+            hint = f"; give the function that makes it: {kind}={name}, with {kind}_config for its arguments"
         raise TypeError(f"the {kind} {it!r} cannot be sent to other processes: {error}{hint}") from error
     modules = _own.carried(pickler.modules)
     files = pickler.files - {module["file"] for module in modules.values()}
@@ -88,7 +89,7 @@ def _named(make: Callable[..., types.CodeType], arguments: tuple[Any, ...], name
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle's, which also notes the modules that the object needs, and where its code is."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self.modules: set[str] = set()
         self.files: set[str] = set()
         # It is looked up in here.

@@ -81,10 +81,11 @@ def _file_of(name: str, path: Sequence[str]) -> Path | None:
     if origin is None or not origin.endswith(".py"):
         return None
     file = Path(os.path.abspath(origin))
-    return None if _is_installed(file) or not file.is_file() else file
+    return None if is_installed(file) or not file.is_file() else file
 
 
-def _is_installed(file: Path) -> bool:
+def is_installed(file: Path) -> bool:
+    """Whether a file is part of Python, or of an installed package."""
     if not {"site-packages", "dist-packages"}.isdisjoint(file.parts):
         return True
     return any(place.is_relative_to(folder) for place in (file, file.resolve()) for folder in _installed())

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import linecache
 import logging
+import operator
 import os
 import pickle
 import random
@@ -153,8 +154,11 @@ class Producer:
                 "produce returned None and takes no parameter to write into; return the arrays, or "
                 "take `out` as second parameter"
             )
-        if not isinstance(context.rows, (int, type(None))):
-            raise TypeError(f"context.rows is {context.rows!r}, expected a number of rows")
+        if context.rows is not None:
+            try:
+                context.rows = operator.index(context.rows)
+            except TypeError:
+                raise TypeError(f"context.rows is {context.rows!r}, expected a number of rows") from None
         if not isinstance(context.metadata, (dict, type(None))):
             kind = type(context.metadata).__name__
             raise TypeError(f"context.metadata is of type {kind}, expected a dictionary with text keys")

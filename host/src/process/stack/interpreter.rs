@@ -8,18 +8,33 @@
 //!
 //! The text is that of CPython's `faulthandler`. A line that is written otherwise is kept as it is.
 
-use super::names::StackThread;
-
 /// Where frames begin that are the same in every worker.
 const OWN: &str = "/cobuf/_worker.py";
 /// Parts of the paths of libraries: the author's code is rarely there.
 const LIBRARIES: [&str; 4] = ["/site-packages/", "/dist-packages/", "/lib/python", "<frozen "];
 
+/// A thread of an interpreter, and its frames, innermost first.
+#[derive(Debug)]
+pub(super) struct Thread {
+    pub(super) name: String,
+    pub(super) frames: Vec<String>,
+}
+
+/// The function of the interpreter that runs scripts.
+const RUNS_SCRIPTS: &str = "_PyEval_EvalFrameDefault";
+
+/// Cuts a captured stack where the interpreter begins, whose trace says the rest.
+pub(super) fn cut_outside(frames: &mut Vec<String>) {
+    if let Some(begins) = frames.iter().position(|frame| frame.starts_with(RUNS_SCRIPTS)) {
+        frames.truncate(begins.max(1));
+    }
+}
+
 /// The threads of a trace that have frames, the one that was asked first.
-pub(super) fn threads(trace: &str) -> Vec<StackThread> {
-    let mut threads: Vec<StackThread> = Vec::new();
+pub(super) fn threads(trace: &str) -> Vec<Thread> {
+    let mut threads: Vec<Thread> = Vec::new();
     let mut current = 0;
-    for line in trace.lines() {
+    for line in trace.lines().filter(|line| !line.trim().is_empty()) {
         if let Some(frame) = line.strip_prefix(' ') {
             if let Some(thread) = threads.last_mut() {
                 thread.frames.push(frame_of(frame.trim()));
@@ -30,13 +45,13 @@ pub(super) fn threads(trace: &str) -> Vec<StackThread> {
             current = threads.len();
         }
         let number = line.split_ascii_whitespace().find(|word| word.starts_with("0x")).unwrap_or(line);
-        threads.push(StackThread { name: format!("{number}, interpreted"), frames: Vec::new() });
+        threads.push(Thread { name: format!("{number}, interpreted"), frames: Vec::new() });
     }
     if current < threads.len() {
         threads[..=current].rotate_right(1);
     }
     threads.retain(|thread| !thread.frames.is_empty());
-    for StackThread { frames, .. } in &mut threads {
+    for Thread { frames, .. } in &mut threads {
         if let Some(boundary @ 1..) = frames.iter().position(|frame| frame.contains(OWN)) {
             frames.truncate(boundary);
         }
@@ -89,6 +104,22 @@ Extension modules: numpy._core (total: 1)";
         ];
         assert_eq!(threads[0].frames, frames);
         assert_eq!(threads[1].frames, ["wait at /usr/lib/python3.12/threading.py:355"]);
+    }
+
+    #[test]
+    fn captured_stack_ends_where_the_interpreter_begins() {
+        let cut = |frames: &[&str]| {
+            let mut frames = frames.iter().map(ToString::to_string).collect();
+            cut_outside(&mut frames);
+            frames
+        };
+        let eval = "_PyEval_EvalFrameDefault at Python/ceval.c:4769";
+        assert_eq!(
+            cut(&["pause in libc.so.6", "ffi_call", eval, "call1", eval]),
+            ["pause in libc.so.6", "ffi_call"]
+        );
+        assert_eq!(cut(&[eval, "call1"]), [eval]);
+        assert_eq!(cut(&["read", "main"]), ["read", "main"]);
     }
 
     #[test]

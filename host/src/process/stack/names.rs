@@ -62,8 +62,16 @@ impl fmt::Display for Stack {
 pub(crate) fn resolve(raw: &RawStack) -> Stack {
     let modules: Vec<Module> = raw.modules.iter().map(|path| Module::open(path)).collect();
     let plugin: Vec<bool> = raw.modules.iter().map(|path| is_plugin(path)).collect();
-    let native = raw.threads.iter().map(|thread| resolve_thread(thread, &modules, &plugin));
-    let threads = interpreter::threads(&raw.trace).into_iter().chain(native).collect();
+    let native = raw.threads.iter().map(|thread| {
+        let mut thread = resolve_thread(thread, &modules, &plugin);
+        if !raw.trace.is_empty() {
+            interpreter::cut_outside(&mut thread.frames);
+        }
+        thread
+    });
+    let scripts = interpreter::threads(&raw.trace).into_iter();
+    let scripts = scripts.map(|thread| StackThread { name: thread.name, frames: thread.frames });
+    let threads = scripts.chain(native).collect();
     Stack { threads, left_out: raw.left_out }
 }
 

@@ -6,6 +6,7 @@ use crate::protocol::message::{Event, SetupFailure};
 use crate::protocol::role::Role;
 use crate::record::death::{Death, Exit};
 use crate::record::policy::{OnCommanderFailure, PerKind};
+use crate::record::raw_stack::RawStack;
 use crate::segment::sync::Ordering;
 use crate::stream::delivery::Item;
 use crate::stream::error::StreamError;
@@ -184,12 +185,17 @@ fn start_of_a_commander_that_is_late_is_killed_and_tried_again() {
 }
 
 #[test]
-fn signal_of_a_commanders_crash_is_what_is_told() {
+fn signal_of_a_commanders_crash_is_what_is_told_with_the_place_in_its_script() {
     let mut play = Play::with(1, crate::supervisor::run::Care { max_attempts: 1, ..care() });
     play.says(Event::Crashed { role: COMMANDER, signal: 6 });
     assert_eq!(play.killed, [COMMANDER]);
+    let trace =
+        "Current thread 0x1 (most recent call first):\n  File \"/slides.py\", line 12 in read".to_owned();
+    play.says(Event::Stack { role: COMMANDER, stack: Ok(RawStack { trace, ..RawStack::default() }) });
     play.dies(COMMANDER, KILLED);
-    let StreamError::CommanderDied { death, .. } = play.error() else { panic!("it died") };
+    let error = play.error();
+    assert!(error.to_string().ends_with(" by signal 6 (SIGABRT), in read at /slides.py:12"), "{error}");
+    let StreamError::CommanderDied { death, .. } = error else { panic!("it died") };
     assert_eq!(death, Death::Exit(Exit::Signal(6)));
 }
 
