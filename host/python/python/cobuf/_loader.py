@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import linecache
 import os
 import sys
 import threading
@@ -384,14 +385,12 @@ def _pickled(kind: str, it: Any) -> bytes:
 
 
 def _sources(it: Any) -> dict[str, str]:
-    """The source of an object whose file other processes cannot read, for tracebacks."""
-    try:
-        name = inspect.getsourcefile(it) or ""
-        if name and not os.path.exists(name):
-            return {name: "".join(inspect.findsource(it)[0])}
-    except (OSError, TypeError):
-        pass
-    return {}
+    """The sources of an object's functions whose files other processes cannot read, such as a
+    notebook's cells: for tracebacks."""
+    members = [it, *vars(it if isinstance(it, type) else type(it)).values()]
+    names = {member.__code__.co_filename for member in members if inspect.isfunction(member)}
+    lines = {name: linecache.getlines(name) for name in names if not os.path.exists(name)}
+    return {name: "".join(text) for name, text in lines.items() if text}
 
 
 def _python_fork_server(preload: Sequence[str]) -> list[str]:
