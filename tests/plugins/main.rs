@@ -18,4 +18,5 @@ mod new_crate;
 mod output;
 mod packages;
 mod producer_errors;
+mod python;
 mod start_errors;

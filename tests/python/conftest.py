@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Scripts can be interrupted even if the tests were started with the signal ignored, as jobs in the
+# background of a shell are.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -108,7 +113,10 @@ def output_of(text: str, *arguments: str) -> str:
 def output_of_file(file: str | Path, *arguments: str) -> str:
     """What a script in a file prints, for which the same holds."""
     script = python(str(file), *arguments)
-    out, err = script.communicate(timeout=300)
+    try:
+        out, err = script.communicate(timeout=300)
+    finally:
+        script.kill()
     assert (script.returncode, err) == (0, ""), err
     return out
 

@@ -12,13 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::Batch;
-use crate::waiter::Waiter;
+use crate::waiter::{HELD_WARNING_AFTER, Waiter};
 use crate::{logs, settings};
 
 /// The time between two looks for signals.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
-/// How long a consumer waits while the application's own batches hold every slot, until it is told.
-pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 
 /// An error of the host, with its causes.
 fn failed(error: &dyn Error) -> PyErr {

@@ -12,11 +12,13 @@
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use cobuf_host::{Batches, WaitingFor};
 use pyo3::prelude::*;
 
-use crate::host::HELD_WARNING_AFTER;
+/// How long a consumer waits while the application's own batches hold every slot, until it is told.
+pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
 
 /// The waiting thread.
 pub(crate) struct Waiter {

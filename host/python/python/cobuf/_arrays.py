@@ -30,7 +30,7 @@ class Array:
     """One array of a batch.
 
     dtype: the element type: a name such as ``"uint8"`` or ``"bfloat16"``, a NumPy or torch dtype, or
-        a type such as ``float``.
+        a type such as ``float``. In NumPy, ``"bfloat16"`` needs ``pip install 'cobuf[bf16]'``.
     shape: the lengths of the axes, outermost first.
     """
 

@@ -196,13 +196,14 @@ class Loader:
     def _close(self, kind: type[BaseException] | None) -> None:
         self._closed = True
         finalizer = self._finalizer
-        if finalizer is None or finalizer.detach() is None:
+        if finalizer is None or not finalizer.alive:
             return
         assert self._host is not None
         grace = self._settings["stop_grace"]
         if kind is KeyboardInterrupt:
             grace = _INTERRUPTED_GRACE if grace is None else min(grace, _INTERRUPTED_GRACE)
         self._host.stop(grace)
+        finalizer.detach()
 
     def __enter__(self) -> Loader:
         return self.start()

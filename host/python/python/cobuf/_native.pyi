@@ -1,8 +1,12 @@
 """The extension module: the host, its batches, and the fork server."""
 
+import sys
 from collections.abc import Callable
-from types import CapsuleType
 from typing import Any, final
+
+from typing_extensions import CapsuleType
+
+__all__ = ["Batch", "Cancel", "Host", "Lease", "__version__", "serve_fork_server"]
 
 __version__: str
 
@@ -10,7 +14,9 @@ __version__: str
 class Lease:
     """One array of a batch, by the buffer protocol and DLPack."""
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
     def __dlpack__(
         self,
         *,
