@@ -71,7 +71,7 @@ class Painter(Producer):
         assert self.built == 1
         number = message["number"]
         assert message["pair"] == (number + 1, {number + 1})
-        return [np.full(shape, number % 100 + index) for index, shape in enumerate(self._shapes)]
+        return [np.full(shape, number % 100 + index, np.uint8) for index, shape in enumerate(self._shapes)]
 
 
 def painted(data: list[Any]) -> list[int]:
@@ -473,6 +473,20 @@ def test_two_iterators_do_not_disturb_each_other() -> None:
                 assert painted(next(validation)) == [49 + number]
         for number in range(20, 40):
             assert painted(next(training)) == [number]
+
+
+def test_copy_of_an_iterator_in_a_fork_does_nothing() -> None:
+    with iterator_of(Numbers(), Painter(((1,),)), ((1,),), "fork") as first:
+
+        def make(message: dict[str, Any]) -> Any:
+            with pytest.raises((cobuf.StreamError, RuntimeError), match="forked|closed"):
+                next(first)
+            first.stop()
+            return [[7]]
+
+        with iterator_of(Numbers(last=4), Scripted(make), ((1,),), "fork") as second:
+            assert [painted(data) for data in second] == [[7]] * 4
+        assert [painted(next(first)) for _ in range(30)] == [[number] for number in range(30)]
 
 
 SCRIPT = """

@@ -28,6 +28,10 @@ Otherwise than there:
   a message that as many others have overtaken shares it with one of them.
 - The pickle of a message has at most 256 KiB, or as many bytes as the commander's attribute
   ``message_capacity`` says.
+- With ``spawn`` the main script does not run again in the processes, so it needs no guard. What an
+  import of it would register there has to be in a module of the commander's or producer's classes.
+- With ``fork`` it is another thread than the caller's that goes on in the processes: they have none of
+  the caller's thread-local values.
 - There is no process of `multiprocessing`: `BufferFactory` has no ``sender`` and ``receiver``,
   `BufferStateMemory` only what an iterator needs, and the process classes only hand objects over.
 """

@@ -14,7 +14,7 @@ import itertools
 import os
 import pickle
 from collections import ChainMap
-from multiprocessing import context, process, resource_tracker
+from multiprocessing import context, process, resource_tracker, util
 from multiprocessing.popen_spawn_posix import _DupFd
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -115,8 +115,6 @@ def taken(reference: int | bytes) -> Any:
 
 
 def _inherited(key: int) -> Any:
-    from multiprocessing import util
-
     # What `multiprocessing` does in a fork of its own. The application's children are none of this
     # process's, and its ends of queues have locks and threads that the fork does not have.
     getattr(process, "_children").clear()
@@ -141,6 +139,4 @@ def _unpickled(pickled: bytes) -> Any:
 
 def left() -> None:
     """At the end of a process: what was put into queues is written, as `multiprocessing` does."""
-    from multiprocessing import util
-
     getattr(util, "_exit_function")()
