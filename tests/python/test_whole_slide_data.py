@@ -89,6 +89,64 @@ SCRIPT = """
         {"patches": patches, "batches": batches}[what](context)
 """
 
+SCENARIO = """
+    import hashlib
+    import sys
+
+    import numpy as np
+    from concurrentbuffer.commander import Commander
+    from concurrentbuffer.iterator import buffer_iterator_factory
+    from concurrentbuffer.producer import Producer
+
+    SHAPES = ((4, 60, 60, 3), (4, 60, 60))
+    COUNT = 40
+
+
+    class Numbers(Commander):
+        def build(self):
+            self._generator = np.random.RandomState(5)
+            self._number = 0
+
+        def create_message(self):
+            self._number += 1
+            return {"number": self._number, "seed": self._generator.randint(1000), "pair": (1, {2})}
+
+
+    class Noise(Producer):
+        def build(self):
+            self._scale = 70_000.5
+
+        def create_data(self, message):
+            assert message["pair"] == (1, {2}) and 0 <= message["/buffer_id"] < 12
+            generator = np.random.RandomState(message["seed"])
+            image = generator.random_sample(SHAPES[0]) * self._scale
+            # Casts, a list of arrays, and an axis that is broadcast.
+            return [list(image), image[:1, :, :, 0].astype(np.int64) + message["number"]]
+
+
+    def main():
+        context, dtype, deterministic = sys.argv[1], sys.argv[2], sys.argv[3] == "ordered"
+        iterator = buffer_iterator_factory(
+            3, SHAPES, Numbers(), Noise(), context, deterministic, buffer_dtype=np.dtype(dtype)
+        )
+        digests = []
+        for _ in range(COUNT):
+            arrays = next(iterator)
+            assert isinstance(arrays, list)
+            assert all(array.flags.writeable and array.flags.owndata for array in arrays)
+            texts = [f"{array.shape} {array.dtype} {array.flags.c_contiguous}" for array in arrays]
+            digests.append((hashlib.sha256(b"".join(map(bytes, arrays))).hexdigest(), *texts))
+        iterator.stop()
+        # In any order, it is not settled which ones are the first.
+        if deterministic:
+            print(*digests, sep="\\n")
+        print(len(set(digests)), "of", len(digests))
+
+
+    if __name__ == "__main__":
+        main()
+"""
+
 USER = """
     wholeslidedata:
       default:
@@ -160,7 +218,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slides")
     write_slide(folder / "slide.tif")
     (folder / "slide.xml").write_text(annotations())
-    files = {"script.py": SCRIPT, "handed.py": HANDED, "sitecustomize.py": SITE, "user.yml": USER, "data.yml": DATA}
+    files = {"script.py": SCRIPT, "scenario.py": SCENARIO, "handed.py": HANDED, "sitecustomize.py": SITE, "user.yml": USER, "data.yml": DATA}
     for name, text in files.items():
         (folder / name).write_text(textwrap.dedent(text))
     return folder
@@ -185,3 +243,14 @@ def test_whole_slide_data_gives_the_same_bytes_as_with_upstream(
     assert upstream.splitlines()[0] == str(count)
     assert len(set(upstream.splitlines())) == 1 + count
     assert said(folder, "-m", "cobuf.concurrentbuffer", "script.py", what, context) == upstream
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+@pytest.mark.parametrize(("dtype", "order"), [("uint16", "ordered"), ("<f4", "ordered"), ("uint8", "any order")])
+def test_scenario_gives_the_same_bytes_as_with_upstream(
+    folder: Path, dtype: str, order: str, context: str
+) -> None:
+    upstream = said(folder, "scenario.py", context, dtype, order)
+    assert upstream.splitlines()[-1] == "40 of 40"
+    assert len(upstream.splitlines()) == (41 if order == "ordered" else 1)
+    assert said(folder, "-m", "cobuf.concurrentbuffer", "scenario.py", context, dtype, order) == upstream
