@@ -11,7 +11,6 @@ use super::launch::Launch;
 use crate::limits;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::file::PluginFile;
-use crate::process::launch::ServerStart;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
@@ -104,11 +103,7 @@ impl HostBuilder {
 
     /// How the fork server is started.
     pub(crate) fn launch(&self) -> Launch {
-        Launch { server: self.server(), start_timeout: self.start_timeout, cancel: self.cancel.clone() }
-    }
-
-    fn server(&self) -> ServerStart {
-        ServerStart { keep_descriptors: self.process_setup.keep_descriptors, ..self.server.clone() }
+        Launch { server: self.server.clone(), start_timeout: self.start_timeout, cancel: self.cancel.clone() }
     }
 
     /// The checked settings for failures and deadlines.
@@ -135,7 +130,7 @@ impl HostBuilder {
             commander_timeout: self.commander_timeout,
             start_timeout: self.start_timeout,
             on_commander_failure: self.on_commander_failure,
-            server: self.server(),
+            server: self.server.clone(),
         })
     }
 

@@ -13,7 +13,6 @@ import io
 import itertools
 import os
 import pickle
-from collections import ChainMap
 from multiprocessing import context, process, resource_tracker, util
 from multiprocessing.popen_spawn_posix import _DupFd
 from multiprocessing.reduction import ForkingPickler
@@ -66,9 +65,9 @@ class _Spawning:
 class _Pickler(_objects._Pickler):
     """Also with what `multiprocessing` knows of connections, sockets and shared arrays."""
 
-    dispatch_table = ChainMap(
-        _objects._Pickler.dispatch_table, getattr(ForkingPickler, "_extra_reducers")
-    )
+    def reducer_override(self, it: Any) -> Any:
+        reduce = getattr(ForkingPickler, "_extra_reducers").get(type(it))
+        return super().reducer_override(it) if reduce is None else reduce(it)
 
 
 class BySpawn:
