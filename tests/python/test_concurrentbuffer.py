@@ -16,17 +16,16 @@ from typing import Any
 import cobuf
 import numpy as np
 import pytest
+from buffers import SHAPES, Broken, Ends, Numbers, Painter, Scripted, Telling
 from cobuf.concurrentbuffer.commander import Commander, get_commander_process_class_object
 from cobuf.concurrentbuffer.factory import BufferFactory, create_buffer_factory
 from cobuf.concurrentbuffer.info import BufferInfo
 from cobuf.concurrentbuffer.iterator import BufferIterator, buffer_iterator_factory
 from cobuf.concurrentbuffer.manager import SharedBufferManager, SharedBufferManagerNotStarted
-from cobuf.concurrentbuffer.producer import Producer, get_producer_process_class_object
+from cobuf.concurrentbuffer.producer import get_producer_process_class_object
 from cobuf.concurrentbuffer.state import BufferState
 from cobuf.concurrentbuffer.system import BufferSystem
 
-# Two arrays, 3.9 MB together as bytes.
-SHAPES = ((12, 284, 284, 3), (12, 284, 284))
 CONTEXTS = ["fork", "spawn"]
 
 
@@ -37,41 +36,6 @@ def what_multiprocessing_keeps() -> Iterator[None]:
     value = multiprocessing.Value("i", 0)
     yield
     del value
-
-
-class Numbers(Commander):
-    """Numbers, and a text for each that a plain dictionary cannot hold."""
-
-    def __init__(self, first: int = 0, last: int | None = None) -> None:
-        self._next, self._last = first, last
-        self.built = 0
-
-    def build(self) -> None:
-        self.built += 1
-
-    def create_message(self) -> dict[str, Any] | None:
-        assert self.built == 1
-        if self._next == self._last:
-            return None
-        self._next += 1
-        return {"number": self._next - 1, "pair": (self._next, {self._next})}
-
-
-class Painter(Producer):
-    """Paints each array with a number of its own."""
-
-    def __init__(self, shapes: Any = SHAPES) -> None:
-        self._shapes = shapes
-        self.built = 0
-
-    def build(self) -> None:
-        self.built += 1
-
-    def create_data(self, message: dict[str, Any]) -> Any:
-        assert self.built == 1
-        number = message["number"]
-        assert message["pair"] == (number + 1, {number + 1})
-        return [np.full(shape, number % 100 + index) for index, shape in enumerate(self._shapes)]
 
 
 def painted(data: list[Any]) -> list[int]:
@@ -174,21 +138,11 @@ def test_there_is_no_producer_of_another_context() -> None:
 # Beyond the scenarios of upstream's own tests.
 
 
-def iterator_of(commander: Commander, producer: Producer, shapes: Any, context: str, **options: Any) -> Any:
+def iterator_of(commander: Commander, producer: Any, shapes: Any, context: str, **options: Any) -> Any:
     settings = {"cpus": 2, "deterministic": True, "buffer_dtype": np.uint8} | options
     return buffer_iterator_factory(
         commander=commander, producer=producer, buffer_shapes=shapes, context=context, **settings
     )
-
-
-class Scripted(Producer):
-    """Gives what a function makes of the message."""
-
-    def __init__(self, make: Any) -> None:
-        self._make = make
-
-    def create_data(self, message: dict[str, Any]) -> Any:
-        return self._make(message)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -249,21 +203,6 @@ def test_message_names_its_buffer(context: str) -> None:
     assert numbers == [number % 8 for number in range(20)]
 
 
-class Ends(Commander):
-    def __init__(self, how: str) -> None:
-        self._how, self._left = how, 3
-
-    def create_message(self) -> dict[str, Any] | None:
-        self._left -= 1
-        if self._left >= 0:
-            return {"number": 2 - self._left}
-        if self._how == "stop":
-            raise StopIteration
-        if self._how == "raise":
-            raise ZeroDivisionError("no more")
-        return None if self._how == "none" else [self._how]  # type: ignore[return-value]
-
-
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("how", ["none", "stop"])
 def test_commander_ends_the_stream(context: str, how: str) -> None:
@@ -315,11 +254,6 @@ def test_producer_that_dies_is_replaced(context: str, tmp_path: Path) -> None:
         assert [int(data[0][0]) for data in iterator] == [0, 1, 2, 3, 4]
 
 
-class Broken(Numbers):
-    def build(self) -> None:
-        raise OSError("no such folder")
-
-
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_error_in_build_is_raised_by_the_factory(context: str) -> None:
     with pytest.raises(RuntimeError, match="OSError: no such folder"):
@@ -335,21 +269,6 @@ def test_object_that_cannot_be_pickled_is_an_error_of_spawn_only() -> None:
         iterator_of(Numbers(), make, ((1,),), "spawn")
     with iterator_of(Numbers(last=1), make, ((1,),), "fork") as iterator:
         assert [int(data[0][0]) for data in iterator] == [1]
-
-
-class Telling(Numbers):
-    """Puts each message into a queue, and waits for a word in another one first."""
-
-    def __init__(self, told: Any, asked: Any, last: int) -> None:
-        super().__init__(last=last)
-        self._told, self._asked = told, asked
-
-    def create_message(self) -> dict[str, Any] | None:
-        message = super().create_message()
-        if message is not None:
-            message["word"] = self._asked.get()
-            self._told.put(dict(message))
-        return message
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -473,6 +392,20 @@ def test_two_iterators_do_not_disturb_each_other() -> None:
                 assert painted(next(validation)) == [49 + number]
         for number in range(20, 40):
             assert painted(next(training)) == [number]
+
+
+def test_copy_of_an_iterator_in_a_fork_does_nothing() -> None:
+    with iterator_of(Numbers(), Painter(((1,),)), ((1,),), "fork") as first:
+
+        def make(message: dict[str, Any]) -> Any:
+            with pytest.raises((cobuf.StreamError, RuntimeError), match="a fork|closed"):
+                next(first)
+            first.stop()
+            return [[7]]
+
+        with iterator_of(Numbers(last=4), Scripted(make), ((1,),), "fork") as second:
+            assert [painted(data) for data in second] == [[7]] * 4
+        assert [painted(next(first)) for _ in range(30)] == [[number] for number in range(30)]
 
 
 SCRIPT = """

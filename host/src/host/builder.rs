@@ -543,8 +543,9 @@ impl HostBuilder {
     ///
     /// ```
     /// # use cobuf_host::{ForkHooks, Host, StartMethod};
-    /// let hooks = ForkHooks { before: || {}, in_parent: || {}, in_child: || {} };
+    /// # fn of(hooks: ForkHooks) {
     /// let builder = Host::builder().start_method(StartMethod::Fork).fork_hooks(hooks);
+    /// # }
     /// ```
     pub fn fork_hooks(mut self, hooks: ForkHooks) -> Self {
         self.server.hooks = Some(hooks);
@@ -616,6 +617,7 @@ impl HostBuilder {
     /// let builder = Host::builder().process_setup(setup);
     /// ```
     pub fn process_setup(mut self, setup: ProcessSetup) -> Self {
+        self.server.keep_descriptors = setup.keep_descriptors;
         self.process_setup = setup;
         self
     }

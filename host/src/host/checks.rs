@@ -107,7 +107,6 @@ impl HostBuilder {
     /// on. For that the code of plugins in Python is read.
     pub(crate) fn launch(&mut self) -> Result<Launch, StartError> {
         let (server, cancel) = (&mut self.server, self.cancel.clone());
-        server.keep_descriptors = self.process_setup.keep_descriptors;
         let mut needed_before = None;
         let chosen =
             [(PluginKind::Commander, &mut self.commander), (PluginKind::Producer, &mut self.producer)];

@@ -28,11 +28,16 @@ Otherwise than there:
   a message that as many others have overtaken shares it with one of them.
 - The pickle of a message has at most 256 KiB, or as many bytes as the commander's attribute
   ``message_capacity`` says.
+- With ``spawn`` the main script does not run again in the processes, so it needs no guard. What an
+  import of it would register there has to be in a module of the commander's or producer's classes.
+- With ``fork`` it is another thread than the caller's that goes on in the processes. They have none of
+  the caller's thread-local values, and a module that makes a factory while it is imported must not be
+  imported there.
 - There is no process of `multiprocessing`: `BufferFactory` has no ``sender`` and ``receiver``,
   `BufferStateMemory` only what an iterator needs, and the process classes only hand objects over.
 """
 
 from cobuf.concurrentbuffer._install import install
+from cobuf.concurrentbuffer._version import __version__
 
-__version__ = "0.0.8"
-__all__ = ["install"]
+__all__ = ["__version__", "install"]

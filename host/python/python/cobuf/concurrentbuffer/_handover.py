@@ -9,12 +9,10 @@ Either is of use until the loader has started.
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
 import pickle
-from collections import ChainMap
-from multiprocessing import context, process, resource_tracker
+from multiprocessing import context, process, resource_tracker, util
 from multiprocessing.popen_spawn_posix import _DupFd
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -37,9 +35,9 @@ class ByFork:
         _LEFT[self._key] = it
 
     @property
-    def reference(self) -> int:
-        """What the process finds it by."""
-        return self._key
+    def reference(self) -> dict[str, int]:
+        """Where the process finds it."""
+        return {"left": self._key}
 
     def close(self) -> None:
         """Once the loader has started."""
@@ -66,42 +64,38 @@ class _Spawning:
 class _Pickler(_objects._Pickler):
     """Also with what `multiprocessing` knows of connections, sockets and shared arrays."""
 
-    dispatch_table = ChainMap(
-        _objects._Pickler.dispatch_table, getattr(ForkingPickler, "_extra_reducers")
-    )
+    def reducer_override(self, it: Any) -> Any:
+        reduce = getattr(ForkingPickler, "_extra_reducers").get(type(it))
+        return super().reducer_override(it) if reduce is None else reduce(it)
 
 
 class BySpawn:
-    """An object that goes into a new process."""
+    """An object that goes into a new process: in memory of its own, which each process inherits."""
 
     start_method = "fork_server"
 
     def __init__(self, it: Any) -> None:
         spawning = _Spawning()
+        # It is inherited.
+        self._memory = os.memfd_create("cobuf-object", 0)
         self._descriptors = spawning.descriptors
+        self._descriptors.append(self._memory)
         before = context.get_spawning_popen()
         context.set_spawning_popen(spawning)  # type: ignore[arg-type]
         try:
-            _Pickler(file := io.BytesIO()).dump(it)
+            with open(self._memory, "wb", closefd=False) as file:
+                pickle.dump(_of_this_process(spawning), file)
+                _Pickler(file).dump(it)
         except BaseException:
             self.close()
             raise
         finally:
             context.set_spawning_popen(before)
-        tracker = getattr(resource_tracker, "_resource_tracker")._fd
-        given = {
-            "alias": _install.installed(),
-            "authkey": bytes(process.current_process().authkey),
-            # With one of its own, a process would take the application's shared memory for leaked.
-            "tracker": None if tracker is None else spawning.duplicate_for_child(tracker),
-            "object": file.getvalue(),
-        }
-        self._reference = pickle.dumps(given)
 
     @property
-    def reference(self) -> bytes:
-        """What the process makes it of."""
-        return self._reference
+    def reference(self) -> dict[str, int]:
+        """Where the process finds it."""
+        return {"memory": self._memory}
 
     def close(self) -> None:
         """Once the loader has started."""
@@ -109,14 +103,23 @@ class BySpawn:
             os.close(self._descriptors.pop())
 
 
-def taken(reference: int | bytes) -> Any:
+def _of_this_process(spawning: _Spawning) -> dict[str, Any]:
+    """What a new process has to know of this one."""
+    tracker = getattr(resource_tracker, "_resource_tracker")._fd
+    return {
+        "alias": _install.installed(),
+        "authkey": bytes(process.current_process().authkey),
+        # With one of its own, a process would take the application's shared memory for leaked.
+        "tracker": None if tracker is None else spawning.duplicate_for_child(tracker),
+    }
+
+
+def taken(reference: dict[str, int]) -> Any:
     """The object, in a process of the run. Called once there."""
-    return _inherited(reference) if isinstance(reference, int) else _unpickled(reference)
+    return _inherited(reference["left"]) if "left" in reference else _unpickled(reference["memory"])
 
 
 def _inherited(key: int) -> Any:
-    from multiprocessing import util
-
     # What `multiprocessing` does in a fork of its own. The application's children are none of this
     # process's, and its ends of queues have locks and threads that the fork does not have.
     getattr(process, "_children").clear()
@@ -125,22 +128,22 @@ def _inherited(key: int) -> Any:
     return _LEFT[key]
 
 
-def _unpickled(pickled: bytes) -> Any:
+def _unpickled(memory: int) -> Any:
     import numpy
 
-    given = pickle.loads(pickled)
-    if given["alias"]:
-        _install.install()
-    process.current_process().authkey = given["authkey"]
-    if given["tracker"] is not None:
-        getattr(resource_tracker, "_resource_tracker")._fd = given["tracker"]
-    # A fork of the fork server has its generator, as all others have.
-    numpy.random.seed()
-    return pickle.loads(given["object"])
+    # Opened anew, because all processes share the place in the file that is inherited.
+    with open(f"/proc/self/fd/{memory}", "rb") as file:
+        of_application = pickle.load(file)
+        if of_application["alias"]:
+            _install.install()
+        process.current_process().authkey = of_application["authkey"]
+        if of_application["tracker"] is not None:
+            getattr(resource_tracker, "_resource_tracker")._fd = of_application["tracker"]
+        # A fork of the fork server has its generator, as all others have.
+        numpy.random.seed()
+        return pickle.load(file)
 
 
 def left() -> None:
     """At the end of a process: what was put into queues is written, as `multiprocessing` does."""
-    from multiprocessing import util
-
     getattr(util, "_exit_function")()

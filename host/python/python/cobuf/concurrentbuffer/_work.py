@@ -19,7 +19,7 @@ class Commands:
     commander: what hands it over. buffers: their number.
     """
 
-    def __init__(self, commander: int | bytes, buffers: int) -> None:
+    def __init__(self, commander: dict[str, int], buffers: int) -> None:
         self._commander = _handover.taken(commander)
         self._buffers = buffers
         self._commander.build()
@@ -56,11 +56,11 @@ class Work:
     seeded = False
 
     @staticmethod
-    def arrays(producer: int | bytes, sizes: Sequence[int]) -> dict[str, Array]:
+    def arrays(producer: dict[str, int], sizes: Sequence[int]) -> dict[str, Array]:
         """One for each buffer."""
         return {str(index): Array("uint8", (size,)) for index, size in enumerate(sizes)}
 
-    def __init__(self, producer: int | bytes, sizes: Sequence[int]) -> None:
+    def __init__(self, producer: dict[str, int], sizes: Sequence[int]) -> None:
         self._producer, self._shapes, self._dtype = _handover.taken(producer)
         self._producer.build()
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from collections.abc import Sequence
 from contextlib import closing
+from multiprocessing import util
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -72,12 +72,10 @@ class BufferFactory:
                 on_commander_failure={"error": "end", "panic": "end", "crash": "end", "timeout": "end"},
                 preload=["numpy", _WORK],
             )
-            # Not for everybody: with fork, threads and locks of the application are the user's problem.
+            # No parameters, because a fork has the locks of the application's threads.
             loader._settings.update(start_method=commander.start_method, keep_descriptors=True)
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    # A fork would have what is not written yet, too.
-                    stream.flush()
+            # A fork would have what is not written yet, too.
+            getattr(util, "_flush_std_streams")()
             self._shared_buffer_manager.start(loader)
 
     @property
