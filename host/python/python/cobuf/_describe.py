@@ -4,27 +4,21 @@
     answer    {"file": …, "code": {…}, "name": …, "sources": […], "server": […], "version": …, "python": …}
               and "config_schema", if the kind was to be found out; or "error"
 
-`code` carries the sources of the object's own modules, those beside it, so that every process of a run
-has the same ones: `cobuf._carried` serves them there.
+`code` is that of `cobuf._objects`; `sources` are the files that were read for it.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import inspect
 import json
 import os
-import re
 import sys
-import sysconfig
-import tokenize
 import typing
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from cobuf import _loader, _native
+from cobuf import _forkserver, _loader, _native, _objects
 
 
 def main() -> None:
@@ -49,103 +43,27 @@ class _Wrong(Exception):
 
 
 def _described(request: dict[str, Any]) -> dict[str, Any]:
-    server = _loader._python_fork_server(request["preload"])
-    code, sources = _code(request["object"], Path(request["folder"]))
+    server = _loader._python_fork_server(_forkserver.preloadable(request["preload"]), {})
+    code = _code(request["object"], Path(request["folder"]))
+    sources = [module["file"] for module in code["modules"].values()]
     described = {} if request["kind"] else _loaded(code)
-    # The first of the plugin and its code.
-    file = _loader._plugin(request["kind"] or described["kind"], request["object"])[0]
+    file = _loader.plugin_file(request["kind"] or described["kind"])
     name = request["object"].rpartition("/")[2]
     return described | {"file": file, "code": code, "name": name, "sources": sources, "server": server}
 
 
-def _code(object: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """The object with the sources of its modules, and their files."""
-    place, _, name = object.rpartition(":")
-    if place.endswith(".py"):
-        file = folder / place
-        root, module = file.parent, re.sub(r"\W", "_", file.stem)
-    else:
-        found = _own_file(place, folder)
-        if found is None:
-            return {"object": object, "path": str(folder)}, []
-        file, root = found
-        module = place
-    modules = _carried(module, file, root)
-    code = {"object": f"{module}:{name}", "path": str(root), "modules": modules}
-    return code, [carried["file"] for carried in modules.values()]
-
-
-def _own_file(module: str, folder: Path) -> tuple[Path, Path] | None:
-    """The file of a module, and the folder in which its name begins; none if it is installed."""
+def _code(object: str, folder: Path) -> dict[str, Any]:
+    """The object with the sources of its modules. None is run."""
+    os.chdir(folder)
     sys.path.insert(0, str(folder))
-    first, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(first)
-        name = first
-        for part in rest:
-            name = f"{name}.{part}"
-            # Not by the function above, which would run the package.
-            spec = spec and PathFinder.find_spec(name, spec.submodule_search_locations)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None:
+    module = object.rpartition(":")[0]
+    first = module.partition(".")[0]
+    if not module.endswith(".py") and importlib.util.find_spec(first) is None:
         raise _Wrong(f"there is no module {module}; looked in {folder}, and where {sys.executable} looks")
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    file = Path(spec.origin)
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    if any(file.is_relative_to(place) for place in installed):
-        return None
-    depth = len(rest) + (file.name == "__init__.py")
-    return file, file.parents[depth]
-
-
-def _carried(module: str, file: Path, root: Path) -> dict[str, dict[str, Any]]:
-    """A module and all modules below the same folder that it imports, read without running them."""
-    modules: dict[str, dict[str, Any]] = {}
-    left = [(module, file)]
-    while left:
-        name, file = left.pop()
-        if name not in modules:
-            package = file.name == "__init__.py"
-            modules[name] = {"file": str(file), "text": (text := _text(file)), "package": package}
-            for imported in _imported(text, name if package else name.rpartition(".")[0]):
-                if found := _file_of(imported, root):
-                    left.append((imported, found))
-    return modules
-
-
-def _imported(text: str, package: str) -> set[str]:
-    """The modules that a source may import, and those that these are in."""
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        # The processes that run it say what is wrong.
-        return set()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            names.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
-    parts = (name.split(".") for name in names if all(name.split(".")))
-    return {".".join(part[: depth + 1]) for part in parts for depth in range(len(part))}
-
-
-def _file_of(module: str, root: Path) -> Path | None:
-    place = root.joinpath(*module.split("."))
-    files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
-    return next((file for file in files if file.is_file()), None)
-
-
-def _text(file: Path) -> str:
-    try:
-        with tokenize.open(file) as source:
-            return source.read()
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        raise _Wrong(f"cannot read {file}: {error}") from None
+        return {"path": str(folder), **_objects.code_of("plugin", object)}
+    except ValueError as error:
+        raise _Wrong(str(error)) from None
 
 
 def _loaded(code: dict[str, Any]) -> dict[str, Any]:

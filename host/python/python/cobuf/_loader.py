@@ -374,7 +374,12 @@ def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
     """A compiled plugin's path or name; or the plugin for Python code, and the code."""
     if isinstance(it, os.PathLike) or isinstance(it, str) and ":" not in it:
         return os.fspath(it)
-    return str(_PACKAGE / "plugins" / f"libpython_{kind}.so"), _objects.code_of(kind, it)
+    return plugin_file(kind), _objects.code_of(kind, it)
+
+
+def plugin_file(kind: str) -> str:
+    """The compiled plugin that runs Python code of this kind."""
+    return str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
 
 
 def _python_fork_server(preload: Sequence[str], env: Mapping[str, str]) -> list[str]:

@@ -65,9 +65,10 @@ def _named_by_text(kind: str, text: str) -> dict[str, Any]:
     if not place.endswith(".py"):
         return {"object": text, "modules": _own.carried([place])}
     file = Path(os.path.abspath(place))
-    source = _own.read(file)
-    if source is None:
-        raise ValueError(f"the {kind} is {text!r}, and {file} is no Python file that can be read")
+    try:
+        source = _own.read(file)
+    except ValueError as error:
+        raise ValueError(f"the {kind} is {text!r}: {error}") from error
     module, folder = re.sub(r"\W", "_", file.stem), str(file.parent)
     modules = _own.carried(_own.imported(source, ""), [folder, *sys.path])
     modules[module] = {"file": str(file), "text": source, "package": False}

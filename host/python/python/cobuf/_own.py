@@ -34,7 +34,7 @@ def carried(names: Iterable[str], path: Sequence[str] | None = None) -> dict[str
         name = left.pop()
         seen.add(name)
         file = _file_of(name, path)
-        text = None if file is None else read(file)
+        text = None if file is None else _read_if_there(file)
         if file is None or text is None:
             continue
         package = file.name == "__init__.py"
@@ -43,11 +43,22 @@ def carried(names: Iterable[str], path: Sequence[str] | None = None) -> dict[str
     return modules
 
 
-def read(file: Path) -> str | None:
-    """The source in a file; none if there is none that can be read."""
+def read(file: Path) -> str:
+    """The source in a file.
+
+    Raises ValueError if there is none that can be read.
+    """
     try:
         return importlib.util.decode_source(file.read_bytes())
-    except (OSError, SyntaxError, UnicodeDecodeError):
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {file}: {error}") from error
+
+
+def _read_if_there(file: Path) -> str | None:
+    try:
+        return read(file)
+    except ValueError:
+        # The process that imports it says what is wrong.
         return None
 
 
