@@ -26,8 +26,8 @@ const SCRIPTS: [(&str, &str); 5] = [
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a peer may take for a measurement, beside the seconds that are measured.
 const MEASUREMENT_LIMIT: Duration = Duration::from_secs(20);
-/// The same of [`Work::Memory`], for which each process may load torch by itself.
-const MEMORY_LIMIT: Duration = Duration::from_secs(90);
+/// The same of works for which each process may load torch by itself.
+const LOADING_LIMIT: Duration = Duration::from_secs(90);
 
 /// Somebody who can be measured.
 #[derive(Debug)]
@@ -128,7 +128,10 @@ impl Peers {
     pub(crate) fn measure(&self, contender: Contender, request: Request) -> Result<f64> {
         let peer = &self.there[contender.peer];
         let variant = peer.probe.variants[contender.variant].name.clone();
-        let limit = if request.work == Work::Memory { MEMORY_LIMIT } else { MEASUREMENT_LIMIT };
+        let limit = match request.work {
+            Work::First | Work::Memory => LOADING_LIMIT,
+            _ => MEASUREMENT_LIMIT,
+        };
         let limit = limit + Duration::from_secs_f64(request.seconds);
         let request = serde_json::to_string(&Request { variant, ..request })?;
         let mut command = peer.program.command()?;
