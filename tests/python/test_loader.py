@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -226,6 +227,21 @@ def test_loop_that_waits_while_it_holds_all_slots_is_warned_once():
         timer.start()
         assert int(next(held)["x"][0]) == 5 and len(told) == 1
         timer.join()
+
+
+def test_arrays_in_cycles_do_not_hold_their_slots_for_ever():
+    gc.disable()
+    try:
+        with loader(range(8), slots=2) as cyclic, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            seen = []
+            for batch in cyclic:
+                cycle = [batch["x"]]
+                cycle.append(cycle)
+                seen.append(int(cycle[0][0]))
+            assert seen == list(range(8))
+    finally:
+        gc.enable()
 
 
 def test_warning_that_is_an_error_loses_no_batch():

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::Batch;
-use crate::waiter::{HELD_WARNING_AFTER, Waiter};
+use crate::waiter::{ALL_HELD_FOR, Waiter};
 use crate::{logs, settings};
 
 /// The time between two looks for signals.
@@ -128,7 +128,7 @@ impl Host {
 
     /// The next batch, the error in the place of one as a dict, or `None` at the end. Once the
     /// application has held all slots for a second, their number instead, if `warn` is set.
-    fn next<'py>(&self, py: Python<'py>, warn: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut next = self.batches.try_next();
         let mut held_since = None;
         loop {
@@ -136,7 +136,7 @@ impl Host {
                 Ok(found) => return Ok(found),
                 Err(WaitingFor::HeldBatches { held }) => {
                     let since: &Instant = held_since.get_or_insert_with(Instant::now);
-                    if warn && since.elapsed() >= HELD_WARNING_AFTER {
+                    if since.elapsed() >= ALL_HELD_FOR {
                         return Ok(held.into_pyobject(py)?.into_any());
                     }
                 }
@@ -156,7 +156,7 @@ impl Host {
     }
 
     /// Has the callback called, from a thread of its own, once `try_next` finds something: with 0;
-    /// or with the number of slots if the application holds them all for a second.
+    /// or with the number of slots if the application holds them all for a tenth of a second.
     fn when_ready(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
         if self.running().is_err() {
             // The end of the stream is there.

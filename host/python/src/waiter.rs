@@ -18,7 +18,7 @@ use cobuf_host::{Batches, WaitingFor};
 use pyo3::prelude::*;
 
 /// How long a consumer waits while the application's own batches hold every slot, until it is told.
-pub(crate) const HELD_WARNING_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const ALL_HELD_FOR: Duration = Duration::from_millis(100);
 
 /// The waiting thread.
 pub(crate) struct Waiter {
@@ -37,7 +37,7 @@ impl Waiter {
     }
 
     /// Has the callback called once there is something to take: with 0, or with the number of slots
-    /// if the application holds them all for a second.
+    /// if the application holds them all for a tenth of a second.
     pub(crate) fn ask(&self, callback: Py<PyAny>) {
         // The thread ends after the sender only.
         let _ = self.asked.send(callback);
@@ -57,7 +57,7 @@ impl Waiter {
 fn serve(batches: &Batches, calls: &Receiver<Py<PyAny>>) {
     for callback in calls {
         let held = loop {
-            match batches.wait_timeout(HELD_WARNING_AFTER) {
+            match batches.wait_timeout(ALL_HELD_FOR) {
                 Ok(()) => break 0,
                 Err(WaitingFor::HeldBatches { held }) => break held,
                 Err(WaitingFor::Producers | WaitingFor::Commander) => {}

@@ -27,7 +27,7 @@ async def yield_to_others() -> None:
 
 async def ready(host: _native.Host) -> int:
     """Waits until `try_next` is worth a call: gives 0; or the number of slots, if this program holds
-    them all for a second. Nothing is taken, so a wait that is cancelled loses nothing."""
+    them all for a tenth of a second. Nothing is taken, so a wait that is cancelled loses nothing."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[int] = loop.create_future()
 

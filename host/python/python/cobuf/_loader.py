@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -20,7 +21,8 @@ from cobuf._errors import BatchError, StreamError
 _PACKAGE = Path(__file__).parent
 # One thread for each worker, unless the user says otherwise: workers are the parallelism.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
+# How many tenths of a second all slots are held before that is a warning, once a loader.
+_WARN_AT = 10
 # Seconds for the processes to end by themselves after Ctrl-C.
 _INTERRUPTED_GRACE = 0.05
 
@@ -161,6 +163,7 @@ class Loader:
         self._host: _native.Host | None = None
         self._starting = threading.Lock()
         self._closed = False
+        self._all_held = 0
         self._has_warned = False
         self._finalizer: weakref.finalize[[float | None], Loader] | None = None
 
@@ -233,11 +236,18 @@ class Loader:
 
     def _next(self) -> Batch | BatchError | StreamError | None:
         host = self._running()
-        while isinstance(found := host.next(not self._has_warned), int):
-            self._warn_of_held(found, 4)
+        while isinstance(found := host.next(), int):
+            self._free_or_warn(found, 4)
+        self._all_held = 0
         return _item(found)
 
-    def _warn_of_held(self, held: int, stacklevel: int) -> None:
+    def _free_or_warn(self, held: int, stacklevel: int) -> None:
+        """Called each tenth of a second in which this program holds all slots."""
+        # Arrays in cycles hold slots until then, and arrays of JAX that nothing else looks at.
+        gc.collect()
+        self._all_held += 1
+        if self._all_held < _WARN_AT or self._has_warned:
+            return
         self._has_warned = True
         warnings.warn(
             f"the loop waits, but this program holds the batches or arrays of all {held} slots, so nothing "
@@ -277,8 +287,9 @@ class Loader:
         await _asyncio.yield_to_others()
         while isinstance(found := host.try_next(), int):
             held = await _asyncio.ready(host)
-            if held and not self._has_warned:
-                self._warn_of_held(held, 3)
+            if held:
+                self._free_or_warn(held, 3)
+        self._all_held = 0
         item = _item(found)
         if item is None:
             raise StopAsyncIteration
