@@ -231,6 +231,8 @@ def test_all_waits_share_one_thread(tmp_path):
             await anext(it), await anext(it)
             waiting = [asyncio.create_task(anext(it)) for _ in range(20)]
             await turns()
+            while not waiters():  # The thread gives itself its name.
+                await asyncio.sleep(0.001)
             assert len(waiters()) == 1
             (tmp_path / "gate").touch()
             return [value(batch) for batch in await asyncio.gather(*waiting)]
