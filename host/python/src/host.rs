@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cobuf_host::{self as host, Batches, Next, PluginKind, StreamError, WaitingFor};
 use cobuf_python_values as values;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -115,6 +115,7 @@ impl Host {
         logs::collect(py)?;
         let cancel = cancel.get().0.clone();
         let builder = settings::builder(settings)?.cancelled_by(&cancel);
+        builder.check().map_err(|error| PyValueError::new_err(with_causes(&error)))?;
         let give_up = |starting: &mpsc::Receiver<_>| {
             cancel.cancel();
             // Until nothing of the run is left.

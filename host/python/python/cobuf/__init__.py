@@ -19,6 +19,7 @@ from cobuf._arrays import Array
 from cobuf._batch import Batch
 from cobuf._errors import BatchError, CobufError, StreamError
 from cobuf._loader import Loader
+from cobuf._native import __version__
 from cobuf._producer import Context, Out, producer
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "Loader",
     "Out",
     "StreamError",
+    "__version__",
     "producer",
 ]
