@@ -249,7 +249,8 @@ class Commander:
 
     def __init__(self, config: dict[str, Any], seed: int, sequence: int) -> None:
         it, arguments = object_of(config)
-        _seed(seed)
+        if getattr(it, "seeded", True):
+            _seed(seed)
         if callable(it) and (isinstance(it, type) or not _gives(it)):
             it = it(**arguments)
         if not _gives(it):
