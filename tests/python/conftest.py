@@ -12,6 +12,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def children(of: int | None = None) -> set[int]:
-    """The processes that descend from one, this one by default."""
+    """The processes that descend from one, this one by default. Not `multiprocessing`'s tracker of
+    resources, which stays as long as its process."""
     found: set[int] = set()
     left = [of or os.getpid()]
     while left:
@@ -35,7 +37,7 @@ def children(of: int | None = None) -> set[int]:
                 continue
             found.update(pids)
             left.extend(pids)
-    return found
+    return found - {resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
 
 
 def names() -> set[str]:

@@ -179,10 +179,15 @@ impl Supervision {
         }
     }
 
+    /// Of several stops, whose wishes may come in any order, the one that ends first counts.
     fn stop(&mut self, grace: Duration, now: Instant) {
+        let by = now + grace + SERVER_MARGIN;
+        if self.stop_by.is_some_and(|earlier| earlier <= by) {
+            return;
+        }
         self.swapping.forget();
         self.run.link.tell(Request::Stop { grace });
-        self.stop_by = Some(now + grace + SERVER_MARGIN);
+        self.stop_by = Some(by);
     }
 
     // Events of the processes.

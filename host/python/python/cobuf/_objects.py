@@ -52,9 +52,6 @@ def code_of(kind: str, it: Any) -> dict[str, Any]:
 
 def dumps(it: Any) -> bytes:
     """The object as bytes, which `pickle.loads` reads."""
-    # The main script in a process that multiprocessing has spawned; no other process has it.
-    if main := sys.modules.get("__mp_main__"):
-        cloudpickle.register_pickle_by_value(main)
     file = io.BytesIO()
     _Pickler(file).dump(it)
     return file.getvalue()
@@ -93,6 +90,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: IO[bytes]) -> None:
         self.modules: set[str] = set()
         self.files: set[str] = set()
+        # The main script in a process that multiprocessing has spawned; no other process has it.
+        if main := sys.modules.get("__mp_main__"):
+            cloudpickle.register_pickle_by_value(main)
         # It is looked up in here.
         self.dispatch_table = ChainMap({types.CodeType: self._code}, cloudpickle.Pickler.dispatch_table)
         super().__init__(file)
