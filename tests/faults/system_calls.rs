@@ -70,7 +70,7 @@ const CALLS: &[(&str, c_long, &[i32])] = &[
     ("sched_getaffinity", libc::SYS_sched_getaffinity, &[ENOSYS, EPERM]),
     ("sendmsg", libc::SYS_sendmsg, &[EINTR, ENOBUFS, ENOMEM, EPIPE]),
     ("sendto", libc::SYS_sendto, &[EINTR, ENOBUFS, ENOMEM, EPIPE]),
-    ("setsid", libc::SYS_setsid, &[EPERM]),
+    ("setpgid", libc::SYS_setpgid, &[EACCES, EPERM]),
     ("sigaltstack", libc::SYS_sigaltstack, &[ENOMEM]),
     ("signalfd4", libc::SYS_signalfd4, &[EMFILE, ENFILE, ENODEV, ENOMEM]),
     ("socketpair", libc::SYS_socketpair, &[EMFILE, ENFILE, ENOTSUP]),

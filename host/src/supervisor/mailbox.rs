@@ -9,11 +9,15 @@ use std::time::Duration;
 use cobuf_plugin_api::PluginKind;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
 
 use super::swap_error::SwapError;
 use crate::own;
 use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
+
+/// How often the flag is raised at most: a signal may interrupt that, and a sandbox refuse it once.
+const RAISES: u32 = 3;
 
 /// A request of the application to a running host.
 #[derive(Debug)]
@@ -67,11 +71,15 @@ impl Mailbox {
         if self.owner != own::process() {
             return;
         }
-        if let Some(wishes) = self.wishes.lock().as_mut() {
-            wishes.push_back(wish);
+        let mut wishes = self.wishes.lock();
+        let Some(wishes) = wishes.as_mut() else { return };
+        wishes.push_back(wish);
+        for _ in 0..RAISES {
+            // If the counter is full, the flag is up.
+            if let Ok(_) | Err(Errno::AGAIN) = rustix::io::write(&self.flag, &1_u64.to_ne_bytes()) {
+                return;
+            }
         }
-        // It fails only if the counter is full: then the flag is up.
-        let _ = rustix::io::write(&self.flag, &1_u64.to_ne_bytes());
     }
 
     /// Takes all wishes, oldest first.
