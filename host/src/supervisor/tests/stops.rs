@@ -36,7 +36,7 @@ fn assert_stops(mut play: Play) {
 fn of_two_stops_the_shorter_one_counts_in_either_order() {
     for graces in [[GRACE, Duration::ZERO], [Duration::ZERO, GRACE]] {
         let mut play = Play::of(2);
-        graces.map(|grace| play.stops(grace));
+        graces.into_iter().for_each(|grace| play.stops(grace));
         assert_eq!(play.stopped, Some(Duration::ZERO), "{graces:?}");
         play.passes(SERVER_MARGIN);
         assert!(play.parts.is_over(play.now.at), "{graces:?}");
