@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import children, wait_until
 
 import cobuf
 
@@ -109,6 +109,11 @@ def log(folder: Path) -> list[tuple[int, int, int]]:
         return []
     found = [tuple(map(int, line.split())) for line in lines if line.endswith("\n")]
     return [(sequence, number, pid) for sequence, number, pid in found]
+
+
+def parent(pid: int) -> int:
+    """The parent of a process."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 class Running:
@@ -372,6 +377,19 @@ def test_restarted_worker_has_the_code_of_the_start(folder: Path, running) -> No
     code, out = run.interrupt()
     told = json.loads(out)
     assert (code, told["errors"]) == (130, 0) and told["worker_restarts"] >= 2, told
+
+
+def test_killed_fork_server_is_replaced_by_one_of_the_same_interpreter(folder: Path, running) -> None:
+    pipeline(folder, length=1_000_000_000)
+    run = running("run", "slides.toml", "--json")
+    wait_until("some batches", lambda: len(log(folder)) > 20)
+    before = {pid for _, _, pid in log(folder)}
+    [fork_server] = (pid for pid in children(run.process.pid) if parent(pid) == run.process.pid)
+    os.kill(fork_server, signal.SIGKILL)
+    wait_until("batches of new workers", lambda: len({pid for _, _, pid in log(folder)} - before) == 2)
+    code, out = run.interrupt()
+    told = json.loads(out)
+    assert (code, told["errors"], told["fork_server_restarts"]) == (130, 0, 1), told
 
 
 def test_run_resumes_from_its_checkpoint(folder: Path, running) -> None:
