@@ -5,8 +5,8 @@ use crate::common::{
     list, random_stream, small, wait_for_ready, wait_until,
 };
 use cobuf_host::{
-    Death, Dictionary, Exit, Failpoint, Fault, HostBuilder, Next, OnCommanderFailure, ReportKind,
-    StreamError, WaitingFor,
+    Death, Dictionary, Exit, Failpoint, Fault, Holder, Host, HostBuilder, Next, OnCommanderFailure,
+    ReportKind, StreamError, WaitingFor,
 };
 use std::collections::BTreeSet;
 use std::thread;
@@ -17,6 +17,11 @@ const KILLED: Death = Death::Exit(Exit::Signal(9));
 fn with_one_commander(config: Dictionary) -> HostBuilder {
     let builder = filling([], &small()).commander_config(config);
     builder.on_commander_failure(ReportKind::Crash, OnCommanderFailure::End)
+}
+
+/// How many slots the commander has claimed.
+fn held_by_commander(host: &Host) -> usize {
+    host.stall_report().slots.iter().filter(|slot| slot.holder == Holder::Commander).count()
 }
 
 fn commander_died(error: StreamError) -> (u64, Death) {
@@ -131,11 +136,13 @@ fn messages_of_a_killed_commander_are_still_produced() {
         logs.wait_for("at the gate");
         let commander = Process::commander(host.fork_server_pid());
         commander.freeze();
-        // Asleep before its next message, it has claimed a slot; that is given back once the host
-        // knows of its death.
-        let free = host.statistics().slots.free;
-        assert!(commander.kill());
-        wait_until("its slot is free again", || host.statistics().slots.free == free + 1);
+        // Asleep before its next message, it has claimed a slot, unless it was frozen between two, or
+        // all slots have messages already. That is given back once the host knows of its death.
+        let (free, held) = (host.statistics().slots.free, held_by_commander(&host));
+        assert!(commander.kill() && commander.wait_for_end(LONG));
+        wait_until("its slot is free again", || {
+            host.statistics().slots.free == free + held && held_by_commander(&host) == 0
+        });
         assert!(matches!(host.batches().try_next(), Next::Pending(WaitingFor::Producers)));
         gate.open();
         let mut items: Vec<_> =
