@@ -103,8 +103,22 @@ def python(*arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
     )
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """In which an interpreter finds what this one finds, with changes."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **changes}
+
+
+def ran(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """An interpreter that finds what this one finds, in an environment with changes; it must end well."""
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment(**changes), timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def output_of(text: str, *arguments: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
-import sys
 
 import numpy
 import pytest
+from conftest import ran
 from runs import ONE, batches
 
 import cobuf
@@ -104,23 +103,16 @@ with cobuf.Loader(commander=range(3), producer=make, workers=1, max_attempts=1) 
 """
 
 
-def run_script(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("sys.argv", repr(arguments))],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        timeout=120,
-        check=True,
-    )
+def run_script(*arguments, **changes):
+    return ran("-c", SCRIPT.replace("sys.argv", repr(arguments)), **changes)
 
 
 def test_program_that_uses_faulthandler_itself_still_has_its_own_output():
-    ran = run_script("enable")
-    assert ran.stdout == "batch the worker was ended by signal 11 (SIGSEGV) batch\n"
-    assert "Fatal Python error: Segmentation fault" in ran.stderr
+    done = run_script("enable")
+    assert done.stdout == "batch the worker was ended by signal 11 (SIGSEGV) batch\n"
+    assert "Fatal Python error: Segmentation fault" in done.stderr
 
 
 def test_interpreter_that_begins_with_faulthandler_is_no_hindrance():
-    ran = run_script(PYTHONFAULTHANDLER="1")
-    assert "(SIGSEGV), in make at <string>:" in ran.stdout, ran
+    done = run_script(PYTHONFAULTHANDLER="1")
+    assert "(SIGSEGV), in make at <string>:" in done.stdout, done

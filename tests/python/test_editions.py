@@ -11,6 +11,7 @@ import textwrap
 
 import numpy
 import pytest
+from conftest import environment
 from runs import ONE, batches
 
 import cobuf
@@ -163,7 +164,7 @@ def run(arguments, text="", **options):
         input=textwrap.dedent(text),
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
         timeout=120,
         **options,
     )

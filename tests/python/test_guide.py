@@ -4,7 +4,6 @@ of its own, and prints what the text block behind it says."""
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, environment
 
 FILES = [REPOSITORY / "host" / "python" / name for name in ("README.md", "guide.md")]
 # A block, and the output behind it if there is one.
@@ -53,7 +52,7 @@ def test_block_runs(place, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
         timeout=300,
     )
     assert ran.returncode == 0, ran.stderr

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import textwrap
 import time
 
 import numpy
 import pytest
+from conftest import ran
 from runs import ONE, batches
 
 import cobuf
@@ -18,17 +17,8 @@ import cobuf
 MB = 1_000_000
 
 
-def run_script(text, *arguments, **environment):
-    """Runs a Python script; what it printed."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "always", *(arguments or ("-c", textwrap.dedent(text)))],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        timeout=120,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran
+def run_script(*arguments, **changes):
+    return ran("-W", "always", *arguments, **changes)
 
 
 @pytest.fixture
@@ -124,25 +114,25 @@ with cobuf.Loader(commander=range(1), producer=Loaded, workers=1, preload=json.l
 
 @pytest.mark.parametrize(("preload", "loaded"), [([], [False, False]), (["numpy", "decimal"], [True, True])])
 def test_what_is_preloaded_is_there_and_nothing_else(preload, loaded):
-    ran = run_script("", "-c", LOADED, json.dumps(preload))
-    assert ran.stdout == f"{loaded}\n" and ran.stderr == ""
+    done = run_script("-c", LOADED, json.dumps(preload))
+    assert done.stdout == f"{loaded}\n" and done.stderr == ""
 
 
 def test_threads_of_a_preloaded_library_are_a_warning(library):
     path = os.pathsep.join([library, *sys.path])
-    ran = run_script("", "-c", LOADED, '["threaded"]', PYTHONPATH=path)
-    assert "RuntimeWarning: the process that forks the workers has 2 threads after it has loaded threaded" in ran.stderr
+    done = run_script("-c", LOADED, '["threaded"]', PYTHONPATH=path)
+    assert "RuntimeWarning: the process that forks the workers has 2 threads after it has loaded threaded" in done.stderr
 
 
 def test_own_module_is_never_preloaded(tmp_path):
     (tmp_path / "mine.py").write_text("import decimal\n")
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    ran = run_script("", "-c", LOADED, '["mine"]', PYTHONPATH=path)
-    assert "UserWarning: preload names mine, which is no installed library" in ran.stderr
-    assert ran.stdout == "[False, False]\n"
+    done = run_script("-c", LOADED, '["mine"]', PYTHONPATH=path)
+    assert "UserWarning: preload names mine, which is no installed library" in done.stderr
+    assert done.stdout == "[False, False]\n"
 
 
 def test_library_that_cannot_be_preloaded_is_named():
-    ran = run_script("", "-c", LOADED, '["a_module_that_is_missing"]')
-    assert "cobuf: cannot preload a_module_that_is_missing: ModuleNotFoundError" in ran.stderr
-    assert ran.stdout == "[False, False]\n"
+    done = run_script("-c", LOADED, '["a_module_that_is_missing"]')
+    assert "cobuf: cannot preload a_module_that_is_missing: ModuleNotFoundError" in done.stderr
+    assert done.stdout == "[False, False]\n"

@@ -215,7 +215,7 @@ impl Commander {
         run.stream.fail_after_commanded(match failure {
             Some(source) => StreamError::Commander { plugin, commanded, source },
             None => {
-                let place = stack.and_then(|stack| interpreter::place(&stack.trace));
+                let place = interpreter::place_in(stack.as_ref());
                 StreamError::CommanderDied { plugin, commanded, death, attempts, place }
             }
         });

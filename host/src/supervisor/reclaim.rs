@@ -94,7 +94,7 @@ fn summary(number: u32, attempts: &[NotedAttempt]) -> String {
         }
     };
     let last = attempts.last();
-    let place = last.and_then(|last| interpreter::place(&last.stack.as_ref()?.trace));
+    let place = interpreter::place_in(last.and_then(|last| last.stack.as_ref()));
     let text = place.map_or(text.clone(), |place| format!("{text}, in {place}"));
     match last.and_then(|attempt| attempt.log.last()) {
         Some(line) => format!("{text}; its last log line: {line}"),

@@ -205,7 +205,7 @@ impl Worker {
 
     /// The function of a script that it was in when its stack was captured.
     pub(super) fn place_in_script(&self) -> Option<String> {
-        self.stack.as_ref().and_then(|stack| interpreter::place(&stack.trace))
+        interpreter::place_in(self.stack.as_ref())
     }
 
     pub(super) fn keep_log(&mut self, line: &str) {

@@ -18,7 +18,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from cobuf import _forkserver, _loader, _native, _objects
+from cobuf import _forkserver, _native, _objects
 
 
 def main() -> None:
@@ -43,11 +43,11 @@ class _Wrong(Exception):
 
 
 def _described(request: dict[str, Any]) -> dict[str, Any]:
-    server = _loader._python_fork_server(_forkserver.preloadable(request["preload"]), {})
+    server = _forkserver.command(_forkserver.preloadable(request["preload"]), {})
     code = _code(request["object"], Path(request["folder"]))
     sources = [module["file"] for module in code["modules"].values()]
     described = {} if request["kind"] else _loaded(code)
-    file = _loader.plugin_file(request["kind"] or described["kind"])
+    file = _objects.plugin_file(request["kind"] or described["kind"])
     name = request["object"].rpartition("/")[2]
     return described | {"file": file, "code": code, "name": name, "sources": sources, "server": server}
 

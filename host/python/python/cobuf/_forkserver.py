@@ -10,7 +10,12 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+# One thread for each worker, unless the user says otherwise: workers are the parallelism.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _ = faulthandler  # Its processes use it, and may not find it any more.
 
@@ -39,6 +44,21 @@ def main() -> None:
         code = 1
     sys.stderr.flush()
     os._exit(code)
+
+
+def command(preload: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    """The command of a fork server that is this interpreter."""
+    # The main script's folder is the first entry, and empty in an interactive session.
+    path = [os.getcwd() if entry == "" else entry for entry in sys.path]
+    options = json.dumps({"path": path, "preload": list(preload)})
+    # Libraries that are preloaded read them there.
+    threads = "".join(
+        f"os.environ[{name!r}] = {env[name]!r}; " if name in env else f"os.environ.setdefault({name!r}, '1'); "
+        for name in _THREADS
+    )
+    # This package's folder first, for the import of the fork server itself.
+    code = f"import os, sys; {threads}sys.path.insert(0, {str(_PACKAGE.parent)!r}); from cobuf._forkserver import main; main()"
+    return [sys.executable, "-c", code, options]
 
 
 def preloadable(names: Sequence[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import sys
 import threading
 import warnings
 import weakref
@@ -19,8 +18,6 @@ from cobuf._batch import Batch
 from cobuf._errors import BatchError, StreamError
 
 _PACKAGE = Path(__file__).parent
-# One thread for each worker, unless the user says otherwise: workers are the parallelism.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # How many tenths of a second all slots are held before that is a warning, once a loader.
 _WARN_AT = 10
 # Seconds for the processes to end by themselves after Ctrl-C.
@@ -125,7 +122,7 @@ class Loader:
         pin_workers: bool | None = None,
         preload: Sequence[str] = ("numpy",),
     ) -> None:
-        commander, producer = _plugin("commander", commander), _plugin("producer", producer)
+        commander, producer = _objects.plugin("commander", commander), _objects.plugin("producer", producer)
         preload = _forkserver.preloadable(preload)
         is_python = isinstance(commander, tuple) or isinstance(producer, tuple)
         self._settings: dict[str, Any] = {
@@ -156,7 +153,7 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
-            "fork_server": _python_fork_server(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
+            "fork_server": _forkserver.command(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
         self._preload = preload
@@ -328,7 +325,7 @@ class Loader:
         return self._running().roll_back(kind)
 
     def _swap(self, kind: str, it: Any) -> int:
-        plugin = _plugin(kind, it)
+        plugin = _objects.plugin(kind, it)
         if isinstance(plugin, tuple) and not self._is_python:
             raise RuntimeError(
                 f"the {kind} is Python code, and the loader was started with compiled plugins only: its "
@@ -379,30 +376,3 @@ def _item(found: _native.Batch | dict[str, Any] | None) -> Batch | BatchError | 
     if "sequence" not in found:
         return StreamError(found["text"])
     return BatchError(found["text"], found, _messages.unpacked(found["message"]))
-
-
-def _plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
-    """A compiled plugin's path or name; or the plugin for Python code, and the code."""
-    if isinstance(it, os.PathLike) or isinstance(it, str) and ":" not in it:
-        return os.fspath(it)
-    return plugin_file(kind), _objects.code_of(kind, it)
-
-
-def plugin_file(kind: str) -> str:
-    """The compiled plugin that runs Python code of this kind."""
-    return str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
-
-
-def _python_fork_server(preload: Sequence[str], env: Mapping[str, str]) -> list[str]:
-    """The command of a fork server that is this interpreter."""
-    # The main script's folder is the first entry, and empty in an interactive session.
-    path = [os.getcwd() if entry == "" else entry for entry in sys.path]
-    options = json.dumps({"path": path, "preload": list(preload)})
-    # Libraries that are preloaded read them there.
-    threads = "".join(
-        f"os.environ[{name!r}] = {env[name]!r}; " if name in env else f"os.environ.setdefault({name!r}, '1'); "
-        for name in _THREADS
-    )
-    # This package's folder first, for the import of the fork server itself.
-    code = f"import os, sys; {threads}sys.path.insert(0, {str(_PACKAGE.parent)!r}); from cobuf._forkserver import main; main()"
-    return [sys.executable, "-c", code, options]

@@ -30,6 +30,20 @@ import cloudpickle
 
 from cobuf import _own
 
+_PACKAGE = Path(__file__).parent
+
+
+def plugin(kind: str, it: Any) -> str | tuple[str, dict[str, Any]]:
+    """A compiled plugin's path or name; or the plugin for Python code, and the code."""
+    if isinstance(it, os.PathLike) or isinstance(it, str) and ":" not in it:
+        return os.fspath(it)
+    return plugin_file(kind), code_of(kind, it)
+
+
+def plugin_file(kind: str) -> str:
+    """The compiled plugin that runs Python code of this kind."""
+    return str(_PACKAGE / "plugins" / f"libpython_{kind}.so")
+
 
 def code_of(kind: str, it: Any) -> dict[str, Any]:
     """The code of a producer or commander: an object, or text that names one."""

@@ -8,6 +8,8 @@
 //!
 //! The text is that of CPython's `faulthandler`. A line that is written otherwise is kept as it is.
 
+use crate::record::raw_stack::RawStack;
+
 /// Where frames begin that are the same in every worker.
 const OWN: &str = "/cobuf/_worker.py";
 /// Parts of the paths of libraries: the author's code is rarely there.
@@ -69,8 +71,12 @@ fn frame_of(line: &str) -> String {
     parse().unwrap_or_else(|| line.to_owned())
 }
 
-/// The innermost function of the author, if a trace has one.
-pub(crate) fn place(trace: &str) -> Option<String> {
+/// The innermost function of the author, if a captured stack has an interpreter's trace with one.
+pub(crate) fn place_in(stack: Option<&RawStack>) -> Option<String> {
+    place(&stack?.trace)
+}
+
+fn place(trace: &str) -> Option<String> {
     let mut frames = threads(trace).into_iter().next()?.frames;
     let authors = |frame: &String| !LIBRARIES.iter().any(|part| frame.contains(part));
     Some(frames.swap_remove(frames.iter().position(authors).unwrap_or(0)))

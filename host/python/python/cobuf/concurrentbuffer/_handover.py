@@ -13,9 +13,10 @@ import itertools
 import os
 import pickle
 from multiprocessing import context, process, resource_tracker, util
+from multiprocessing.context import BaseContext, ForkContext, SpawnContext
 from multiprocessing.popen_spawn_posix import _DupFd
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, TypeVar
 
 from cobuf import _objects
 from cobuf.concurrentbuffer import _install
@@ -42,6 +43,19 @@ class ByFork:
     def close(self) -> None:
         """Once the loader has started."""
         del _LEFT[self._key]
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def of_context(what: str, context: BaseContext, fork: type[T], spawn: type[U]) -> type[T] | type[U]:
+    """The class for a context of `multiprocessing`; `ValueError` if that is neither fork nor spawn."""
+    if isinstance(context, ForkContext):
+        return fork
+    if isinstance(context, SpawnContext):
+        return spawn
+    raise ValueError(f"there is no {what} process for the context {context!r}, expected fork or spawn")
 
 
 class _Spawning:

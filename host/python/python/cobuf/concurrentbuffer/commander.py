@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from multiprocessing.context import BaseContext, ForkContext, SpawnContext
+from multiprocessing.context import BaseContext
 from typing import Any
 
-from cobuf.concurrentbuffer._handover import ByFork, BySpawn
+from cobuf.concurrentbuffer._handover import ByFork, BySpawn, of_context
 from cobuf.concurrentbuffer.process import SubProcessObject
 
 STOP_MESSAGE = "/stop"
@@ -37,8 +37,4 @@ def get_commander_process_class_object(
     context: BaseContext,
 ) -> type[CommanderForkProcess] | type[CommanderSpawnProcess]:
     """The class for a context of `multiprocessing`; `ValueError` if that is neither fork nor spawn."""
-    if isinstance(context, ForkContext):
-        return CommanderForkProcess
-    if isinstance(context, SpawnContext):
-        return CommanderSpawnProcess
-    raise ValueError(f"there is no commander process for the context {context!r}, expected fork or spawn")
+    return of_context("commander", context, CommanderForkProcess, CommanderSpawnProcess)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from multiprocessing.context import BaseContext, ForkContext, SpawnContext
+from multiprocessing.context import BaseContext
 from typing import Any
 
-from cobuf.concurrentbuffer._handover import ByFork, BySpawn
+from cobuf.concurrentbuffer._handover import ByFork, BySpawn, of_context
 from cobuf.concurrentbuffer.process import SubProcessObject
 
 
@@ -35,8 +35,4 @@ def get_producer_process_class_object(
     context: BaseContext,
 ) -> type[ProducerForkProcess] | type[ProducerSpawnProcess]:
     """The class for a context of `multiprocessing`; `ValueError` if that is neither fork nor spawn."""
-    if isinstance(context, ForkContext):
-        return ProducerForkProcess
-    if isinstance(context, SpawnContext):
-        return ProducerSpawnProcess
-    raise ValueError(f"there is no producer process for the context {context!r}, expected fork or spawn")
+    return of_context("producer", context, ProducerForkProcess, ProducerSpawnProcess)
