@@ -137,7 +137,7 @@ def test_bfloat16_without_its_package_is_an_error_that_names_it(tmp_path):
     import sys
     sys.path.insert(0, {str(tmp_path)!r})
     import cobuf
-    from cobuf._batch import as_numpy
+    from cobuf._arrays import as_numpy
 
     @cobuf.producer(arrays={{"x": cobuf.Array("bfloat16", (4,))}})
     def numbers(message, out): ...

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use cobuf_host::{self as host, Dictionary};
+use cobuf_host::{self as host, DType, Dictionary};
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::lease::Lease;
@@ -54,9 +55,15 @@ impl Batch {
         self.0.schema().arrays().iter().map(|array| array.name().to_owned()).collect()
     }
 
-    /// The element type of an array, such as `f32`.
-    fn dtype(&self, name: &str) -> PyResult<&'static str> {
-        Ok(self.0.schema().arrays()[self.index(name)?].dtype().name())
+    /// An array as NumPy's, which shares the slot's memory. It is made in one call from Python, which
+    /// is most of what a tiny batch costs there.
+    fn array<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let lease = self.lease(name, false)?;
+        if lease.dtype() == DType::Bf16 {
+            return py.import("cobuf._arrays")?.call_method1("as_numpy", (lease, DType::Bf16.name()));
+        }
+        ASARRAY.import(py, "numpy", "asarray")?.call1((lease,))
     }
 
     /// An array, by the buffer protocol and DLPack; by its form before 1.0 only if `trusting`.

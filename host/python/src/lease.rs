@@ -47,7 +47,7 @@ impl Lease {
         let refused = |error: dlpark::metadata::Error| PyBufferError::new_err(error.to_string());
         let shape = Dynamic::compact(self.layout.shape()).prepare_as::<M>().map_err(refused)?;
         let mut tensor = shape.initialize(self.batch.clone());
-        tensor.set_data(start).set_device(DLDevice::CPU).set_dtype(dtype(self.spec_dtype()));
+        tensor.set_data(start).set_device(DLDevice::CPU).set_dtype(dl_dtype(self.dtype()));
         tensor
             .set_flags(DlpackFlags::READ_ONLY)
             .map_err(|error| PyBufferError::new_err(error.to_string()))?;
@@ -56,7 +56,7 @@ impl Lease {
         Ok(unsafe { tensor.finish() })
     }
 
-    fn spec_dtype(&self) -> DType {
+    pub(crate) fn dtype(&self) -> DType {
         self.batch.schema().arrays()[self.index].dtype()
     }
 }
@@ -141,7 +141,7 @@ impl DlpackExporter for Lease {
 }
 
 /// DLPack's element type.
-fn dtype(dtype: DType) -> DLDataType {
+fn dl_dtype(dtype: DType) -> DLDataType {
     match dtype {
         DType::Bool => DLDataType::BOOL,
         DType::U8 => DLDataType::U8,

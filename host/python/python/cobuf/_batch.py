@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cobuf import _messages
-from cobuf._arrays import as_numpy
 
 if TYPE_CHECKING:
     from cobuf import _native
@@ -25,7 +24,7 @@ class Batch(Mapping[str, Any]):
         self._batch = batch
 
     def __getitem__(self, name: str) -> Any:
-        return as_numpy(self._batch.lease(name), self._batch.dtype(name))
+        return self._batch.array(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._batch.names)
