@@ -1,6 +1,6 @@
 """whole-slide-data from PyPI, unmodified, on `cobuf.concurrentbuffer`: the same bytes as with upstream.
 
-`requirements-slides.txt` has it, with upstream's concurrentbuffer and what both need. Each script runs
+`requirements-large.txt` has it, with upstream's concurrentbuffer and what both need. Each script runs
 twice, in processes of its own: with upstream, and by ``python -m cobuf.concurrentbuffer``. Python 3.10
 and later lack a name that whole-slide-data 0.0.16 imports; a `sitecustomize` puts it back for both.
 """
@@ -23,7 +23,7 @@ MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if MISSING:
     pytest.skip(
         f"left out, for want of {', '.join(MISSING)}: whole-slide-data on cobuf.concurrentbuffer; "
-        "pip install --no-deps -r tests/python/requirements-slides.txt",
+        "pip install --no-deps -r tests/python/requirements-large.txt",
         allow_module_level=True,
     )
 
