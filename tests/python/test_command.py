@@ -327,6 +327,15 @@ def test_module_that_cannot_be_preloaded_is_said(folder: Path) -> None:
     assert ended.returncode == 0 and "cannot preload nothing_of_this_name" in ended.stderr, ended.stderr
 
 
+def test_preloaded_module_reads_the_variables_of_the_pipeline(folder: Path) -> None:
+    library = folder / "site-packages"
+    library.mkdir()
+    (library / "told.py").write_text("import os, sys\nprint('threads', os.environ['OMP_NUM_THREADS'], file=sys.stderr)\n")
+    pipeline(folder, more='env = { OMP_NUM_THREADS = "3" }\n[python]\npreload = ["told"]\n')
+    ended = cobuf_(folder, "run", "slides.toml", PYTHONPATH=os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")]))
+    assert ended.returncode == 0 and "threads 3\n" in ended.stderr, ended.stderr
+
+
 @pytest.mark.parametrize("changed", ["slides.py", "helper.py"])
 def test_edited_code_is_swapped_in_at_an_exact_batch(folder: Path, running, changed: str) -> None:
     pipeline(folder, length=1_000_000_000)

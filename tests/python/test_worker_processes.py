@@ -124,6 +124,26 @@ def test_threads_of_a_preloaded_library_are_a_warning(library):
     assert "RuntimeWarning: the process that forks the workers has 2 threads after it has loaded threaded" in done.stderr
 
 
+@pytest.mark.parametrize(("name", "warned"), [("other", 1), ("cobuf-stack", 0)])
+def test_thread_that_captures_a_stack_is_no_warning(name, warned):
+    script = """
+import sys, threading
+from cobuf import _forkserver
+named, done = threading.Event(), threading.Event()
+def run():
+    with open(f"/proc/self/task/{threading.get_native_id()}/comm", "w") as comm:
+        comm.write(sys.argv[1])
+    named.set()
+    done.wait()
+threading.Thread(target=run).start()
+named.wait()
+import os
+_forkserver.warn_of_threads(os.getpid(), ["it"])
+done.set()
+"""
+    assert run_script("-c", script, name).stderr.count("has 2 threads after it has loaded it") == warned
+
+
 def test_own_module_is_never_preloaded(tmp_path):
     (tmp_path / "mine.py").write_text("import decimal\n")
     path = os.pathsep.join([str(tmp_path), *sys.path])

@@ -112,7 +112,8 @@ impl HostBuilder {
             [(PluginKind::Commander, &mut self.commander), (PluginKind::Producer, &mut self.producer)];
         for (kind, PluginChoice { plugin, .. }) in chosen {
             if let Some(python @ Plugin::Python(_)) = plugin {
-                *plugin = Some(python.clone().of_kind(kind).find(cancel.as_ref())?);
+                let python = python.clone().of_kind(kind).with_env(&self.process_setup.env);
+                *plugin = Some(python.find(cancel.as_ref())?);
             }
             let Some(Plugin::Coded { code, .. }) = plugin else { continue };
             let needed = &code.server;

@@ -254,9 +254,11 @@ impl Pipeline {
             .unwrap_or_else(|| self.prepared(Plugin::relative_to(&self.folder, plugin).of_kind(kind)))
     }
 
-    /// The same plugin, with the file's interpreter and modules to preload if it is a Python object.
+    /// The same plugin, with the file's interpreter, modules to preload and environment variables if it
+    /// is a Python object.
     pub fn prepared(&self, plugin: Plugin) -> Plugin {
-        let Plugin::Python(mut python) = plugin else { return plugin };
+        let Plugin::Python(python) = plugin else { return plugin };
+        let mut python = python.env(&self.run.env);
         if let Some(interpreter) = &self.python.interpreter {
             python = python.interpreter(interpreter);
         }

@@ -8,6 +8,7 @@
 //!
 //! The sources are read then, and never again: a worker that starts later runs the same code.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ pub struct PythonPlugin {
     kind: Option<PluginKind>,
     interpreter: Option<PathBuf>,
     preload: Vec<String>,
+    /// The variables of the plugins' processes, which the preloaded modules may read as well.
+    env: BTreeMap<String, String>,
 }
 
 /// What the interpreter says of a plugin.
@@ -89,6 +92,7 @@ impl PythonPlugin {
             kind: None,
             interpreter: None,
             preload: vec!["numpy".to_owned()],
+            env: BTreeMap::new(),
         })
     }
 
@@ -107,6 +111,13 @@ impl PythonPlugin {
     #[must_use]
     pub fn preload(mut self, modules: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.preload = modules.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The environment variables of the plugins' processes, see
+    /// [`ProcessSetup::env`](crate::ProcessSetup::env).
+    pub(crate) fn env(mut self, env: &BTreeMap<String, String>) -> Self {
+        self.env.clone_from(env);
         self
     }
 
@@ -159,6 +170,7 @@ impl PythonPlugin {
             "folder": in_text,
             "kind": self.kind.map(|kind| kind.to_string()),
             "preload": self.preload,
+            "env": self.env,
         });
         let mut command = Command::new(&interpreter.path);
         command.arg("-c").arg(ASK).arg(request.to_string());

@@ -1,6 +1,7 @@
 """Tells the host about a plugin that is a Python object: the host asks this interpreter once.
 
-    request   {"object": "slides.py:Slides", "folder": …, "kind": "producer" or null, "preload": […]}
+    request   {"object": "slides.py:Slides", "folder": …, "kind": "producer" or null, "preload": […],
+               "env": {…}}
     answer    {"file": …, "code": {…}, "name": …, "sources": […], "server": […], "version": …, "python": …}
               and "config_schema", if the kind was to be found out; or "error"
 
@@ -43,7 +44,7 @@ class _Wrong(Exception):
 
 
 def _described(request: dict[str, Any]) -> dict[str, Any]:
-    server = _forkserver.command(_forkserver.preloadable(request["preload"]), {})
+    server = _forkserver.command(_forkserver.preloadable(request["preload"]), request["env"])
     code = _code(request["object"], Path(request["folder"]))
     sources = [module["file"] for module in code["modules"].values()]
     described = {} if request["kind"] else _loaded(code)

@@ -17,6 +17,9 @@ _PACKAGE = Path(__file__).parent
 # One thread for each worker, unless the user says otherwise: workers are the parallelism.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+# The name of the thread that captures stacks.
+_CAPTURES = "cobuf-stack"
+
 _ = faulthandler  # Its processes use it, and may not find it any more.
 
 
@@ -78,11 +81,13 @@ def preloadable(names: Sequence[str]) -> list[str]:
 
 
 def warn_of_threads(fork_server: int, preloaded: Sequence[str]) -> None:
-    """Warns if the fork server, which has just begun, has threads: forks do not have them."""
+    """Warns if the fork server, which has just begun, has threads: forks do not have them. Its own one,
+    which captures the stack of a process that crashes, holds no lock."""
     try:
-        threads = len(os.listdir(f"/proc/{fork_server}/task"))
+        names = [name.read_text().strip() for name in Path(f"/proc/{fork_server}/task").glob("*/comm")]
     except OSError:
         return
+    threads = len([name for name in names if name != _CAPTURES])
     if threads > 1:
         warnings.warn(
             f"the process that forks the workers has {threads} threads after it has loaded {', '.join(preloaded)}: "
