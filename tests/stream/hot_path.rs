@@ -3,6 +3,7 @@
 use crate::common::{isolated, next_batch, repeating};
 use cobuf_host::ndarray::Ix1;
 use std::hint::black_box;
+use std::task::{Context, Poll, Waker};
 
 const BATCHES: usize = 1000;
 
@@ -36,5 +37,25 @@ fn consumer_that_holds_batches_allocates_nothing() {
     };
     (0..BATCHES).for_each(|_| turn());
     let allocated = allocation_counter::measure(|| (0..BATCHES).for_each(|_| turn()));
+    assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0));
+}
+
+#[test]
+fn task_allocates_nothing_for_a_batch() {
+    let _leaks = isolated!();
+    let host = repeating().slots(8).start().unwrap();
+    let mut stream = host.batches().stream().unwrap();
+    let mut next = || loop {
+        match stream.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(item) => break item.unwrap().unwrap(),
+            Poll::Pending => std::thread::yield_now(),
+        }
+    };
+    (0..BATCHES).for_each(|_| drop(next()));
+    let allocated = allocation_counter::measure(|| {
+        for _ in 0..BATCHES {
+            black_box(next().array::<u32, Ix1>("x").unwrap()[0]);
+        }
+    });
     assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0));
 }
