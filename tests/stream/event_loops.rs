@@ -418,8 +418,8 @@ fn descriptors_and_tasks_in_a_fork_find_an_error() {
     let gate = Gate::new();
     let host = second_waits_for(&gate);
     let batches = host.batches();
-    let (readiness, mut stream) = (batches.readiness().unwrap(), batches.stream().unwrap());
     drop(next_batch(&batches));
+    let (readiness, mut stream) = (batches.readiness().unwrap(), batches.stream().unwrap());
     assert!(poll_once(&mut stream).is_pending());
     wait_until_watched();
     let handles = (host, batches, readiness, stream);

@@ -63,6 +63,9 @@ struct State {
 
 type Tasks = Vec<(u64, Waker)>;
 
+/// So many tasks wait without an allocation.
+const FEW: usize = 8;
+
 impl Watch {
     pub(crate) fn new() -> Self {
         Self { state: Mutex::new(State::default()), lowered: Condvar::new() }
@@ -83,7 +86,7 @@ impl Watch {
     /// over, and takes nothing.
     pub(crate) fn serve(&self, wait: impl Fn()) {
         // Both lists keep their memory.
-        let mut woken = Tasks::new();
+        let mut woken = Tasks::with_capacity(FEW);
         while self.wait_for_question() {
             wait();
             let mut state = self.lock();
@@ -138,6 +141,7 @@ impl Watch {
     /// The number of a new task.
     pub(crate) fn new_task(&self) -> u64 {
         let mut state = self.lock();
+        state.tasks.reserve(FEW);
         state.next_task += 1;
         state.next_task
     }
