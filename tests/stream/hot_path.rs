@@ -51,11 +51,16 @@ fn task_allocates_nothing_for_a_batch() {
             Poll::Pending => std::thread::yield_now(),
         }
     };
-    (0..BATCHES).for_each(|_| drop(next()));
-    let allocated = allocation_counter::measure(|| {
-        for _ in 0..BATCHES {
-            black_box(next().array::<u32, Ix1>("x").unwrap()[0]);
-        }
-    });
-    assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0));
+    let mut allocated = || {
+        allocation_counter::measure(|| {
+            for _ in 0..BATCHES {
+                black_box(next().array::<u32, Ix1>("x").unwrap()[0]);
+            }
+        })
+    };
+    // The first time that this thread waits for a lock, which the watch may hold, parking_lot
+    // allocates what it needs for the thread. That happens once, and not always in the first round.
+    let allocated: Vec<u64> = (0..4).map(|_| allocated().count_total).collect();
+    let rounds = allocated.iter().filter(|count| **count > 0).count();
+    assert!(rounds <= 1 && allocated.iter().sum::<u64>() < 10, "{allocated:?}");
 }
