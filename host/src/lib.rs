@@ -56,7 +56,8 @@
 //! # Batches
 //! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, which can be cloned for
 //! several threads. A [`Batch`] is a lease on its slot: views by name, number, message, metadata
-//! and rows. [`guide::embedding`] shows the loop.
+//! and rows. [`guide::embedding`] shows the loop. A task takes batches from [`Batches::stream`], and
+//! an event loop waits for the descriptor of [`Batches::readiness`].
 //!
 //! # Processes
 //! The processes are the fork server, one commander, and workers. An application with threads is
@@ -85,8 +86,8 @@
 //!
 //! # Features
 //! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers
-//! that crash or miss a deadline. `pipeline`: pipeline files. `failpoints`: processes that fail on
-//! purpose, for tests.
+//! that crash or miss a deadline. `pipeline`: pipeline files. `stream`: [`BatchStream`] is a
+//! `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
 
 pub mod conformance;
 pub mod guide;
@@ -134,12 +135,14 @@ pub use record::policy::{OnCommanderFailure, OnFailure};
 #[cfg(feature = "failpoints")]
 pub use segment::failpoint::{Failpoint, Fault};
 pub use stream::batch::{ArrayError, Batch};
+pub use stream::batch_stream::BatchStream;
 pub use stream::batches::{Batches, Next};
 pub use stream::dead_letters::DeadLettersError;
 pub use stream::delivery::WaitingFor;
 pub use stream::digest::ContentDigest;
 pub use stream::error::{BatchError, StreamError};
 pub use stream::failure::Attempt;
+pub use stream::readiness::{Readiness, ReadinessError};
 pub use stream::roster::{ProcessInfo, ProcessRole};
 pub use stream::stall::{Holder, SlotReport, StallReport};
 pub use stream::statistics::{LimitedBy, Occupancy, Statistics};

@@ -154,6 +154,9 @@ pub(crate) const SPIN_LIMIT: Duration = Duration::from_micros(20);
 /// A process looks repeatedly only if its recent waits took less than this, including the time to
 /// be woken.
 pub(crate) const SPIN_BELOW: Duration = Duration::from_micros(50);
+/// How long a task may take batches that are ready before it lets other tasks of its thread run: as
+/// long as some hundred tiny batches take.
+pub(crate) const TASK_TURN: Duration = Duration::from_micros(100);
 /// A commander that sleeps because no slot is free is woken once at most one in this many slots
 /// holds a queued message. With the default number of slots, one in four is one for each worker.
 pub(crate) const LOW_BACKLOG_PART: usize = 4;

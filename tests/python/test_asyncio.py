@@ -6,10 +6,11 @@ import asyncio
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import children
+from conftest import children, descriptors
 
 import cobuf
 
@@ -39,8 +40,8 @@ def value(batch):
     return int(batch["x"][0])
 
 
-def waiters():
-    """The threads that wait for batches."""
+def watches():
+    """The threads that wait for batches in place of event loops."""
 
     def name(thread):
         try:
@@ -48,7 +49,12 @@ def waiters():
         except OSError:
             return ""
 
-    return [thread for thread in Path("/proc/self/task").iterdir() if name(thread) == "cobuf-wait"]
+    return [thread for thread in Path("/proc/self/task").iterdir() if name(thread) == "cobuf-watch"]
+
+
+def threads():
+    """The number of threads of this process, those that Python does not know included."""
+    return len(os.listdir("/proc/self/task"))
 
 
 async def turns():
@@ -196,7 +202,7 @@ def test_loop_that_ends_with_a_wait_leaves_nothing(tmp_path):
 
     assert run(rest()) == list(range(2, 100))
     it.close()
-    assert waiters() == []
+    assert watches() == []
 
 
 def test_cancelled_start_leaves_nothing(tmp_path):
@@ -225,21 +231,88 @@ def test_cancelled_start_leaves_nothing(tmp_path):
     run(main())
 
 
-def test_all_waits_share_one_thread(tmp_path):
+def test_waits_share_one_descriptor_and_have_no_thread_of_their_own(tmp_path):
     async def main():
         async with loader(gated(tmp_path / "gate"), slots=32) as it:
             await anext(it), await anext(it)
-            waiting = [asyncio.create_task(anext(it)) for _ in range(20)]
+            waiting = [asyncio.create_task(anext(it))]
             await turns()
-            while not waiters():  # The thread gives itself its name.
+            before = (threads(), len(descriptors()))
+            waiting += [asyncio.create_task(anext(it)) for _ in range(20)]
+            await turns()
+            assert (threads(), len(descriptors())) == before
+            while not watches():  # The thread gives itself its name.
                 await asyncio.sleep(0.001)
-            assert len(waiters()) == 1
+            assert len(watches()) == 1
+            waiting.pop().cancel()
             (tmp_path / "gate").touch()
             return [value(batch) for batch in await asyncio.gather(*waiting)]
 
     before = threading.active_count()
     assert sorted(run(main())) == list(range(2, 22))
-    assert waiters() == [] and threading.active_count() == before
+    assert watches() == [] and threading.active_count() == before
+
+
+def test_several_loaders_and_event_loops_wait_side_by_side(tmp_path):
+    gates = [tmp_path / "first", tmp_path / "second"]
+    with loader(gated(gates[0])) as first, loader(gated(gates[1])) as second:
+
+        async def read(it):
+            return [value(batch) async for batch in it]
+
+        async def main():
+            both = [asyncio.create_task(read(it)) for it in (first, second, first, second)]
+            await turns()
+            for gate in reversed(gates):
+                gate.touch()
+            return await asyncio.gather(*both)
+
+        def elsewhere():
+            return run(main())
+
+        others = ThreadPoolExecutor(1)
+        other = others.submit(elsewhere)
+        shares = [*run(main()), *other.result()]
+        others.shutdown()
+    for shared in (shares[::2], shares[1::2]):
+        assert sorted(sum(shared, [])) == list(range(100))
+
+
+def test_loop_without_add_reader_waits_in_its_executor(tmp_path):
+    class Plain(asyncio.SelectorEventLoop):
+        def add_reader(self, *_):
+            raise NotImplementedError
+
+    async def main():
+        async with loader(gated(tmp_path / "gate")) as it:
+            seen = [value(await anext(it)), value(await anext(it))]
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(anext(it), 0.01)
+            (tmp_path / "gate").touch()
+            return seen + [value(batch) async for batch in it]
+
+    with asyncio.Runner(loop_factory=Plain) as runner:
+        assert runner.run(asyncio.wait_for(main(), 120)) == list(range(100))
+
+
+def test_closed_loader_and_loop_leave_no_descriptor(tmp_path):
+    def flags():
+        return {it for it in descriptors() if "eventfd" in it[1]}
+
+    before = flags()
+    it = loader(gated(tmp_path / "gate"), stop_grace=0.05)
+
+    async def main():
+        await anext(it), await anext(it)
+        waiting = asyncio.create_task(anext(it))
+        await turns()
+        await asyncio.to_thread(it.close)
+        with pytest.raises(StopAsyncIteration):
+            await waiting
+
+    run(main())
+    assert flags() == before
 
 
 def test_task_that_holds_all_slots_is_warned():

@@ -68,12 +68,13 @@ fn threads(count: usize) -> Vec<Process> {
 fn named_threads() -> Vec<Process> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().file_name());
     let threads = tasks.filter_map(|name| Process::get(name.to_str()?.parse().ok()?));
-    threads.filter(|thread| [SUPERVISOR, CONSUMER].contains(&thread.name.as_str())).collect()
+    threads.filter(|thread| [SUPERVISOR, CONSUMER, WATCH].contains(&thread.name.as_str())).collect()
 }
 
 /// How the kernel calls the threads.
 const SUPERVISOR: &str = "cobuf-supervise";
 const CONSUMER: &str = "the-consumer";
+const WATCH: &str = "cobuf-watch";
 
 /// Runs a consumer on a thread of that name.
 fn consume<'scope, T: Send + 'scope>(
@@ -158,4 +159,16 @@ fn waiting_for_a_slow_producer_uses_no_cpu() {
         assert_eq!(waiting.join().unwrap(), 3);
         assert_eq!(busy, NOBODY);
     });
+}
+
+#[test]
+fn batches_that_an_event_loop_does_not_take_use_no_cpu() {
+    let _leaks = isolated!();
+    let host = endless(2).slots(4).start().unwrap();
+    let readiness = host.batches().readiness().unwrap();
+    wait_for_ready(&host, 4);
+    let mut all = processes(&host, 2);
+    all.extend(threads(2));
+    assert_eq!(busy(&all), NOBODY);
+    drop(readiness);
 }

@@ -7,6 +7,7 @@ mod harness;
 
 mod determinism;
 mod elastic;
+mod event_loops;
 mod hot_path;
 mod idle;
 mod order;

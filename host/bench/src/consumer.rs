@@ -3,8 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{Batch, Batches, Host, HostBuilder, Next};
+
+use crate::task;
 
 /// How many batches are taken between two readings of the clock if batches come within
 /// microseconds: a reading costs some 30 ns.
@@ -97,6 +99,25 @@ impl Consumer {
         mut look: impl FnMut(&Batch),
     ) -> Result<Pace> {
         Pace::of(time, at_a_time, |count| self.take(count, &mut look).map(drop))
+    }
+
+    /// As [`take_for`](Self::take_for), by a task instead of the iterator.
+    pub(crate) fn take_as_task_for(
+        &mut self,
+        time: Duration,
+        at_a_time: usize,
+        mut look: impl FnMut(&Batch),
+    ) -> Result<Pace> {
+        let mut stream = self.batches.stream()?;
+        Pace::of(time, at_a_time, |count| {
+            task::run(async {
+                for _ in 0..count {
+                    let item = stream.next().await;
+                    look(&item.context("the stream ended, though its commander has no end")??);
+                }
+                Ok(())
+            })
+        })
     }
 
     /// Waits until every slot has a batch.

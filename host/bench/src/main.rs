@@ -13,6 +13,7 @@
 //!   report      the output
 //!
 //!   Needed only by some cases:
+//!   task        the least runtime of a task
 //!   memory      shared memory of the same kind as a host's segment
 //!   partner     starts other processes of this executable; serve: runs in them; relay: their roles
 //!   processes   processor time and memory of processes, from /proc
@@ -37,6 +38,7 @@ mod relay;
 mod report;
 mod serve;
 mod simulation;
+mod task;
 
 use std::process::ExitCode;
 

@@ -12,11 +12,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::Batch;
-use crate::waiter::{ALL_HELD_FOR, Waiter};
+use crate::readiness::Readiness;
 use crate::{logs, settings};
 
 /// The time between two looks for signals.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
+/// How long a consumer waits while the application's own batches hold every slot, until it is told.
+const ALL_HELD_FOR: Duration = Duration::from_millis(100);
 
 /// An error of the host, with its causes.
 fn failed(error: &dyn Error) -> PyErr {
@@ -84,8 +86,6 @@ pub(crate) struct Host {
     /// `None` after `stop`.
     host: Mutex<Option<Arc<host::Host>>>,
     batches: Batches,
-    /// From the first wait of a coroutine until `stop`.
-    waiter: Mutex<Option<Waiter>>,
 }
 
 impl Host {
@@ -124,7 +124,7 @@ impl Host {
         let started = interruptible(py, "cobuf-start", move || builder.start(), give_up)?;
         let started = started.map_err(|error| failed(&error))?;
         let batches = started.batches();
-        Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches, waiter: Mutex::default() })
+        Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches })
     }
 
     /// The next batch, the error in the place of one as a dict, or `None` at the end. Once the
@@ -148,28 +148,25 @@ impl Host {
         }
     }
 
-    /// As `next`, and 0 if there is nothing yet.
+    /// As `next`, and does not wait: 0 if there is nothing yet, or the number of slots if the
+    /// application holds them all now.
     fn try_next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match Self::found(py, self.batches.try_next())? {
             Ok(found) => Ok(found),
-            Err(_) => Ok(0_u8.into_pyobject(py)?.into_any()),
+            Err(WaitingFor::HeldBatches { held }) => Ok(held.into_pyobject(py)?.into_any()),
+            Err(WaitingFor::Producers | WaitingFor::Commander) => Ok(0_u8.into_pyobject(py)?.into_any()),
         }
     }
 
-    /// Has the callback called, from a thread of its own, once `try_next` finds something: with 0;
-    /// or with the number of slots if the application holds them all for a tenth of a second.
-    fn when_ready(&self, py: Python<'_>, callback: Py<PyAny>) -> PyResult<()> {
-        if self.running().is_err() {
-            // The end of the stream is there.
-            return callback.call1(py, (0,)).map(drop);
-        }
-        let mut waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiter = match &mut *waiter {
-            Some(waiter) => waiter,
-            none => none.insert(Waiter::start(self.batches.clone())?),
-        };
-        waiter.ask(callback);
-        Ok(())
+    /// A descriptor that is readable once `try_next` may find something.
+    fn readiness(&self) -> PyResult<Readiness> {
+        self.batches.readiness().map(Readiness).map_err(|error| failed(&error))
+    }
+
+    /// Waits for at most a tenth of a second until `try_next` may find something; whether it may.
+    /// For event loops that watch no descriptors.
+    fn wait(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.batches.wait_timeout(ALL_HELD_FOR)).is_ok()
     }
 
     /// The number of batches in the stream, if it is known.
@@ -253,13 +250,11 @@ impl Host {
     fn stop(&self, py: Python<'_>, grace: Option<f64>) -> PyResult<()> {
         let grace = grace.map(|grace| settings::duration("grace", grace)).transpose()?;
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let waiter = self.waiter.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stopped = host.map_or(Ok(()), |host| {
             let stopping = host.clone();
             let stop = move || grace.map_or_else(|| stopping.stop(), |grace| stopping.stop_within(grace));
             interruptible(py, "cobuf-stop", stop, |_| host.stop_within(Duration::ZERO))
         });
-        py.detach(|| waiter.map(Waiter::join));
         // At the exit of the interpreter there may be no logging any more.
         let _ = logs::drain(py);
         stopped

@@ -4,7 +4,7 @@
 //!   python/cobuf   what users see: Loader, errors, the worker's side
 //!   settings       a dict of settings as a host builder
 //!   host           a running host: start, next, stop, checkpoints
-//!   waiter         the thread that waits for coroutines
+//!   readiness      the descriptor that event loops wait for
 //!   batch          a batch; lease: an array of it by the buffer protocol and DLPack
 //!   logs           records for Python's logging
 //!   fork_server    the fork server that is an interpreter
@@ -16,8 +16,8 @@ mod fork_server;
 mod host;
 mod lease;
 mod logs;
+mod readiness;
 mod settings;
-mod waiter;
 
 use pyo3::prelude::*;
 
@@ -29,5 +29,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<host::Host>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<lease::Lease>()?;
+    module.add_class::<readiness::Readiness>()?;
     module.add_function(wrap_pyfunction!(fork_server::serve_fork_server, module)?)
 }

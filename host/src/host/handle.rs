@@ -284,7 +284,7 @@ impl Host {
     /// Stops the run and waits until all of its processes are gone, at most a little longer than
     /// the builder's [`stop_grace`](HostBuilder::stop_grace).
     ///
-    /// Waiting consumers see the end of the stream; a swap in progress ends with
+    /// Waiting consumers and tasks see the end of the stream; a swap in progress ends with
     /// [`SwapError::Ended`]. A second call waits for the first one.
     pub fn stop(&self) {
         self.stop_within(self.stop_grace);
@@ -305,6 +305,9 @@ impl Host {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
         *self.folder.lock() = None;
+        // A waker that the watch calls may stop the host, too.
+        drop(running);
+        self.stream.watch.close();
     }
 }
 

@@ -33,7 +33,7 @@ impl Patience {
     /// Looks again and again while other processes may run. Returns whether it saw what it looks
     /// for; if not, it is time to sleep.
     pub(super) fn lasts_until(&self, since: Instant, mut seen: impl FnMut() -> bool) -> bool {
-        if cfg!(cobuf_loom) || self.typical_nanos.load(Ordering::Relaxed) > SPIN_BELOW.as_nanos() as u64 {
+        if !self.is_worth_it() {
             return false;
         }
         loop {
@@ -47,8 +47,22 @@ impl Patience {
         }
     }
 
+    /// Yields once, for a process that looks again by itself; whether it did. If not, it is time to
+    /// sleep.
+    pub(crate) fn yields(&self, since: Instant) -> bool {
+        let patient = self.is_worth_it() && since.elapsed() <= SPIN_LIMIT;
+        if patient {
+            rustix::thread::sched_yield();
+        }
+        patient
+    }
+
+    fn is_worth_it(&self) -> bool {
+        !cfg!(cobuf_loom) && self.typical_nanos.load(Ordering::Relaxed) <= SPIN_BELOW.as_nanos() as u64
+    }
+
     /// Records how long a wait was.
-    pub(super) fn learn(&self, lasted: Duration) {
+    pub(crate) fn learn(&self, lasted: Duration) {
         let nanos = lasted.as_nanos().min(u128::from(u32::MAX)) as u64;
         let typical = self.typical_nanos.load(Ordering::Relaxed);
         self.typical_nanos.store(typical - typical / WEIGHT + nanos / WEIGHT, Ordering::Relaxed);
@@ -70,12 +84,16 @@ mod tests {
         assert!(patience.lasts_until(Instant::now() + Duration::from_secs(3600), &mut third_look));
         (0..100).for_each(|_| patience.learn(20 * SPIN_BELOW));
         assert!(!patience.lasts_until(Instant::now(), || unreachable!("it sleeps at once")));
+        assert!(!patience.yields(Instant::now()));
         (0..100).for_each(|_| patience.learn(SPIN_BELOW / 2));
         assert!(patience.lasts_until(Instant::now(), || true), "they are short again");
+        assert!(patience.yields(Instant::now() + Duration::from_secs(3600)));
     }
 
     #[test]
     fn patience_ends() {
         assert!(!Patience::default().lasts_until(Instant::now(), || false));
+        let started = Instant::now();
+        while Patience::default().yields(started) {}
     }
 }

@@ -41,7 +41,7 @@ pub enum Next {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Batches {
-    stream: Arc<Stream>,
+    pub(super) stream: Arc<Stream>,
 }
 
 impl Batches {
@@ -51,16 +51,26 @@ impl Batches {
 
     fn next_of(&self, given: Result<Item, WaitingFor>) -> Next {
         match given {
-            Ok(Item::Batch(claim, outcome)) => {
-                Next::Item(Ok(Batch::new(self.stream.clone(), claim, outcome)))
+            Ok(item) => self.given(item).map_or(Next::Ended, Next::Item),
+            Err(waiting_for) => {
+                // A descriptor becomes readable by what comes from now on.
+                self.stream.watch.ask();
+                Next::Pending(waiting_for)
             }
-            Ok(Item::Error(error)) => Next::Item(Err(error)),
-            Ok(Item::End) => Next::Ended,
-            Err(waiting_for) => Next::Pending(waiting_for),
         }
     }
 
-    /// The next item if there is one; never waits.
+    /// An item as applications get it; `None` is the end.
+    pub(super) fn given(&self, item: Item) -> Option<Result<Batch, StreamError>> {
+        match item {
+            Item::Batch(claim, outcome) => Some(Ok(Batch::new(self.stream.clone(), claim, outcome))),
+            Item::Error(error) => Some(Err(error)),
+            Item::End => None,
+        }
+    }
+
+    /// The next item if there is one; never waits. [`readiness`](Self::readiness) says when there
+    /// may be one.
     pub fn try_next(&self) -> Next {
         self.next_of(self.stream.poll())
     }
@@ -71,7 +81,8 @@ impl Batches {
     }
 
     /// Waits at most this long until [`try_next`](Self::try_next) has something to give, and leaves
-    /// it there: for an event loop, whose tasks may be cancelled between the wait and the taking.
+    /// it there: for a thread that waits in place of others. Event loops and tasks have
+    /// [`readiness`](Self::readiness) and [`stream`](Self::stream).
     ///
     /// Another consumer may be faster; then `try_next` says that it waits.
     ///
@@ -117,7 +128,7 @@ impl Iterator for Batches {
 
 /// A wait that may never end must not be silent: without a subscriber the warning goes to standard
 /// error.
-fn warn_of_held(held: usize) {
+pub(super) fn warn_of_held(held: usize) {
     if tracing::dispatcher::has_been_set() {
         tracing::warn!(
             held,

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use super::error::{BatchError, StreamError};
 use super::history::History;
 use super::roster::Roster;
+use super::watch::Watch;
+use crate::limits::SPIN_LIMIT;
 use crate::own;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::segment::arrivals::{Arrivals, Wanted};
@@ -49,6 +51,8 @@ pub(crate) struct Stream {
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
+    /// Waits for consumers that cannot.
+    pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
     /// Whether a fork of the owner was told that the stream is not its.
@@ -130,6 +134,7 @@ impl Stream {
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
+            watch: Watch::new(),
             owner: own::process(),
             told: AtomicBool::new(false),
         }
@@ -166,6 +171,20 @@ impl Stream {
         found.ok_or_else(|| self.waiting_for())
     }
 
+    /// Lets other processes run for a moment, for a consumer that has waited since then and cannot
+    /// sleep. Whether it did; if not, a longer wait is to be expected.
+    pub(crate) fn yields(&self, since: Instant) -> bool {
+        self.patience.yields(since)
+    }
+
+    /// Notes a wait of a consumer that only yielded. If it did other things meanwhile, these are no
+    /// part of the wait.
+    pub(crate) fn note_yields(&self, since: Instant) {
+        let lasted = since.elapsed().min(SPIN_LIMIT);
+        self.patience.learn(lasted);
+        self.note_wait(lasted);
+    }
+
     fn note_wait(&self, waited: Duration) {
         if waited > Duration::ZERO {
             self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
@@ -178,7 +197,7 @@ impl Stream {
     }
 
     /// The next item, or the end, if there is one.
-    fn look(&self) -> Option<Item> {
+    pub(crate) fn look(&self) -> Option<Item> {
         if self.is_foreign() {
             let told = self.told.swap(true, Ordering::Relaxed);
             return Some(if told { Item::End } else { Item::Error(StreamError::Forked) });

@@ -3,6 +3,8 @@
 //! ```text
 //!   delivery      which batch is next; whether the stream is over, and why
 //!   batches       the application's iterator; batch: one lease on a slot
+//!   watch         the thread that waits in place of event loops and tasks
+//!   readiness     its descriptor; batch_stream: batches for a task
 //!   error         the errors in the place of a batch; failure: the failed attempts before
 //!   history       delivered messages, failed attempts, saved states
 //!   dead_letters  messages that were given up, as a file
@@ -12,6 +14,7 @@
 //! ```
 
 pub(crate) mod batch;
+pub(crate) mod batch_stream;
 pub(crate) mod batches;
 pub(crate) mod dead_letters;
 pub(crate) mod delivery;
@@ -19,6 +22,8 @@ pub(crate) mod digest;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod history;
+pub(crate) mod readiness;
 pub(crate) mod roster;
 pub(crate) mod stall;
 pub(crate) mod statistics;
+pub(crate) mod watch;

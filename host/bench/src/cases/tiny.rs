@@ -27,14 +27,16 @@ const SLOTS: usize = 32;
 enum Thing {
     InOrder,
     AnyOrder,
+    Task,
     Relay,
 }
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let things = [Thing::InOrder, Thing::AnyOrder, Thing::Relay];
-    let [ordered, any, relay] = plan.samples(things, |thing, window| match thing {
+    let things = [Thing::InOrder, Thing::AnyOrder, Thing::Task, Thing::Relay];
+    let [ordered, any, task, relay] = plan.samples(things, |thing, window| match thing {
         Thing::InOrder => by_host(plugins, true, window),
         Thing::AnyOrder => by_host(plugins, false, window),
+        Thing::Task => by_task(plugins, window),
         Thing::Relay => relay::micros_a_batch(SLOTS, window, &plan.signals),
     })?;
     Ok(vec![
@@ -42,14 +44,26 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
             .beside("a bare relay of processes, without messages", relay)
             .should_be(Bound::AtMost(1.0)),
         Figure::new("any order", "µs a batch", any)
-            .beside("in order", ordered)
+            .beside("in order", ordered.clone())
             .ratio_should_be(Bound::AtMost(1.0)),
+        Figure::new("in order, by a task", "µs a batch", task)
+            .beside("in order, by the iterator", ordered)
+            .ratio_should_be(Bound::AtMost(1.5)),
     ])
 }
 
 fn by_host(plugins: &Plugins, ordered: bool, window: Duration) -> Result<f64> {
-    let builder = plugins.tiny();
-    let builder = builder.workers(WORKERS).slots(SLOTS).ordered(ordered);
-    let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
-    Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
+    Ok(consumer(plugins, ordered)?.take_for(window, MANY, look)?.micros_a_batch())
+}
+
+fn by_task(plugins: &Plugins, window: Duration) -> Result<f64> {
+    Ok(consumer(plugins, true)?.take_as_task_for(window, MANY, look)?.micros_a_batch())
+}
+
+fn consumer(plugins: &Plugins, ordered: bool) -> Result<Consumer> {
+    Consumer::warm(plugins.tiny().workers(WORKERS).slots(SLOTS).ordered(ordered))
+}
+
+fn look(batch: &Batch) {
+    drop(black_box(batch.bytes_at(0)));
 }

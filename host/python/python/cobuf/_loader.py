@@ -11,11 +11,16 @@ import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cobuf import _forkserver, _messages, _native, _objects
 from cobuf._batch import Batch
 from cobuf._errors import BatchError, StreamError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from cobuf._asyncio import Waiting
 
 _PACKAGE = Path(__file__).parent
 # How many tenths of a second all slots are held before that is a warning, once a loader.
@@ -87,7 +92,8 @@ class Loader:
                 ...
 
     Other tasks run while a task waits, and once before each batch. A task that is cancelled or timed
-    out takes no batch with it: the next one gets it.
+    out takes no batch with it: the next one gets it. The event loop watches a descriptor, so that no
+    thread waits for a task; in a loop that has no ``add_reader``, a thread of its executor does.
     """
 
     def __init__(
@@ -160,6 +166,7 @@ class Loader:
         self._host: _native.Host | None = None
         self._starting = threading.Lock()
         self._closed = False
+        self._waits: dict[AbstractEventLoop, Waiting] = {}
         self._all_held = 0
         self._has_warned = False
         self._finalizer: weakref.finalize[[float | None], Loader] | None = None
@@ -283,9 +290,8 @@ class Loader:
             host = await _asyncio.start(self._started)
         await _asyncio.yield_to_others()
         while isinstance(found := host.try_next(), int):
-            held = await _asyncio.ready(host)
-            if held:
-                self._free_or_warn(held, 3)
+            if not await _asyncio.ready(host, self._waits, bool(found)) and found:
+                self._free_or_warn(found, 3)
         self._all_held = 0
         item = _item(found)
         if item is None:
