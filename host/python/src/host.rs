@@ -141,7 +141,9 @@ impl Host {
                         return Ok(held.into_pyobject(py)?.into_any());
                     }
                 }
-                Err(WaitingFor::Producers | WaitingFor::Commander) => held_since = None,
+                Err(WaitingFor::Producers | WaitingFor::Commander | WaitingFor::Submissions) => {
+                    held_since = None;
+                }
             }
             next = py.detach(|| self.batches.next_timeout(LOOK_AROUND));
             py.check_signals()?;

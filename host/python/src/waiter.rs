@@ -60,7 +60,7 @@ fn serve(batches: &Batches, calls: &Receiver<Py<PyAny>>) {
             match batches.wait_timeout(ALL_HELD_FOR) {
                 Ok(()) => break 0,
                 Err(WaitingFor::HeldBatches { held }) => break held,
-                Err(WaitingFor::Producers | WaitingFor::Commander) => {}
+                Err(WaitingFor::Producers | WaitingFor::Commander | WaitingFor::Submissions) => {}
             }
         };
         // Not once the interpreter ends: then nobody waits any more.
