@@ -9,6 +9,7 @@
 //! | [`embedding`] | How does an application use the host, step by step? |
 //! | [`command`] | Which verbs, exit codes and reports does `cobuf` have? |
 //! | [`tuning`] | How many workers and slots, and what limits a run? |
+//! | [`submitting`] | How does an application say itself what is produced? |
 //!
 //! The guide for authors of plugins is `cobuf_plugin_api::guide`. The Rust programs on these pages
 //! are compiled with the tests of this crate. The pages are files in `guide/`, too.
@@ -31,6 +32,7 @@ pages! {
     embedding "05-embedding.md"
     command "06-command.md"
     tuning "07-tuning.md"
+    submitting "08-submitting.md"
 }
 
 #[cfg(all(test, feature = "pipeline", not(cobuf_loom)))]

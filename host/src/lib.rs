@@ -49,9 +49,10 @@
 //!    stay: checkpoints and dead letters. Batches that it holds stay valid.
 //!
 //! # Settings
-//! A commander and a producer are required, each a [`Plugin`]. [`HostBuilder`] groups all settings,
-//! each with default, range, errors and an example. A pipeline file holds the same settings; see
-//! [`guide::pipeline_files`].
+//! A commander and a producer are required, each a [`Plugin`]; or the application itself is the
+//! [`Commander`], and submits messages by a [`Submitter`], see [`guide::submitting`].
+//! [`HostBuilder`] groups all settings, each with default, range, errors and an example. A pipeline
+//! file holds the same settings; see [`guide::pipeline_files`].
 //!
 //! # Batches
 //! [`Host::batches`] is an iterator over `Result<Batch, StreamError>`, which can be cloned for
@@ -115,7 +116,7 @@ mod text;
 mod ulimit;
 
 pub use cancel::Cancel;
-pub use host::builder::{HostBuilder, Source, Workers};
+pub use host::builder::{Commander, HostBuilder, Source, Workers};
 pub use host::error::{OutOfRange, StartError};
 pub use host::handle::Host;
 pub use host::inspect::{Declarations, Inspection};
@@ -146,6 +147,7 @@ pub use stream::readiness::{Readiness, ReadinessError};
 pub use stream::roster::{ProcessInfo, ProcessRole};
 pub use stream::stall::{Holder, SlotReport, StallReport};
 pub use stream::statistics::{LimitedBy, Occupancy, Statistics};
+pub use stream::submitter::{SubmitError, Submitter};
 pub use supervisor::swap_error::SwapError;
 
 pub use cobuf_plugin_api::codec::CodecError;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cobuf_host::ndarray::Ix1;
-use cobuf_host::{Batch, Dictionary, HostBuilder, Plugin};
+use cobuf_host::{Batch, Commander, Dictionary, HostBuilder, Plugin};
 
 use super::packages::Package;
 use super::{Process, host, index, list, plugin};
@@ -52,7 +52,7 @@ impl Faults {
 }
 
 /// How many messages there are, again and again.
-const MESSAGES: u64 = 10;
+pub(crate) const MESSAGES: u64 = 10;
 
 /// An endless stream of the first edition.
 pub(crate) fn endless(faults: &Faults) -> HostBuilder {
@@ -65,9 +65,14 @@ pub(crate) fn given(
     messages: impl IntoIterator<Item = Dictionary>,
     repeat: u64,
 ) -> HostBuilder {
-    let builder = host().commander(plugin("list-commander"));
-    let builder = builder.commander_config(list(messages).with("repeat", repeat));
-    builder.producer(edition(0)).producer_config(faults.config()).workers(2).slots(8)
+    let config = list(messages).with("repeat", repeat);
+    of(plugin("list-commander"), faults).commander_config(config)
+}
+
+/// A run of the first edition with this commander.
+pub(crate) fn of(commander: impl Into<Commander>, faults: &Faults) -> HostBuilder {
+    let builder = host().commander(commander).producer(edition(0));
+    builder.producer_config(faults.config()).workers(2).slots(8)
 }
 
 /// The numbers in a batch: of the code that filled it, of the message, and a random one.

@@ -24,8 +24,8 @@ use std::process::Command;
 
 use crate::harness;
 use cobuf_host::{
-    Batch, BatchError, Batches, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin, StreamError,
-    Value,
+    Batch, BatchError, Batches, Commander, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin,
+    StreamError, Value,
 };
 
 /// The executable of the command `cobuf` of this build.
@@ -57,9 +57,27 @@ pub(crate) fn filling(messages: impl IntoIterator<Item = Dictionary>, arrays: &[
         .producer_config(arrays_config(arrays))
 }
 
+/// A host with the fill-producer, for which this process is the commander.
+pub(crate) fn submitting(arrays: &[Dictionary]) -> HostBuilder {
+    host()
+        .commander(Commander::Application)
+        .producer(plugin("fill-producer"))
+        .producer_config(arrays_config(arrays))
+}
+
+/// The same for [`random_stream`]'s batches, of each [`random`] message.
+pub(crate) fn submitting_random() -> HostBuilder {
+    submitting(&[array("x", "f32", &[16, 3])])
+}
+
+/// A message whose batch draws its content.
+pub(crate) fn random() -> Dictionary {
+    Dictionary::new().with("random", true)
+}
+
 /// A stream of random batches: so many messages, each of which draws its content.
 pub(crate) fn random_stream(messages: u64) -> HostBuilder {
-    let config = list([Dictionary::new().with("random", true)]).with("repeat", messages);
+    let config = list([random()]).with("repeat", messages);
     filling([], &[array("x", "f32", &[16, 3])]).commander_config(config)
 }
 

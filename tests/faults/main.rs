@@ -17,5 +17,6 @@ mod odd_files;
 mod odd_plugins;
 mod poison;
 mod standstill;
+mod submit;
 mod system_calls;
 mod worker;

@@ -183,7 +183,9 @@ fn plugin_that_was_not_given_is_asked_for() {
     let _leaks = isolated!();
     let error = start_error(host().producer(plugin("fill-producer")));
     assert!(matches!(error, StartError::NoPlugin { kind: PluginKind::Commander }), "{error:?}");
-    assert_eq!(error.to_string(), "no commander was given; name its .so file or its package's folder");
+    let expected = "no commander was given; name its .so file or its package's folder, or let the application submit messages \
+                    (Commander::Application)";
+    assert_eq!(error.to_string(), expected);
     let error = start_error(host().commander(plugin("list-commander")));
     assert!(matches!(error, StartError::NoPlugin { kind: PluginKind::Producer }), "{error:?}");
 }

@@ -15,6 +15,7 @@ FOLDER = REPOSITORY / "examples" / "python"
 EXAMPLES = {
     "quickstart": (rf"{4 * sum(n**2 for n in range(1000))} in all\n", []),
     "main_script": (r"(.*\n)*the new code made all batches from its first one on: True\n", []),
+    "hard_examples": (r"images in turn: +{0}half of them hard: +{0}".format(r"95 % of the held-out digits after \d+ batches\n"), []),
     "slides": (r"640 patches of 3 slides, each where its metadata says; 50% tissue\n", ["openslide", "tifffile"]),
     "digits_torch": (r"(epoch .*\n){15}9\d\.\d % of the 359 held-out digits are right\n", ["torch"]),
     "jax_put": (r"16384 rows on \w+: their covariance is off by 0\.0\d\d\n", ["jax"]),

@@ -16,3 +16,6 @@ mod roundtrip;
 mod saved_state;
 mod scenario;
 mod stop;
+mod submit;
+mod submit_refused;
+mod submit_resume;

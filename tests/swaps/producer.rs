@@ -2,11 +2,13 @@
 //! done twice or left behind.
 
 use crate::common::dice::Dice;
-use crate::common::editions::{Collected, Faults, copies, edition, endless, footprint, given};
+use crate::common::editions::{
+    self, Collected, Faults, MESSAGES, copies, edition, endless, footprint, given,
+};
 use crate::common::{
     Gate, Logs, Process, gated, index, isolated, next_batch, next_item, wait_for_ready, wait_until,
 };
-use cobuf_host::{Host, Plugin, PluginError, PluginKind, SwapError};
+use cobuf_host::{Commander, Host, Plugin, PluginError, PluginKind, SwapError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
@@ -55,6 +57,26 @@ fn cut_is_exact_in_both_orders() {
         }
         let statistics = host.statistics();
         assert_eq!((statistics.retries, statistics.errors, statistics.worker_restarts), (0, 0, 0));
+    }
+}
+
+#[test]
+fn cut_is_exact_while_the_application_submits() {
+    let _leaks = isolated!();
+    let faults = Faults::none();
+    for ordered in [true, false] {
+        let host = editions::of(Commander::Application, &faults).ordered(ordered).start().unwrap();
+        let submitter = host.submitter();
+        let submit = thread::spawn(move || {
+            // Until the stop.
+            (0..).take_while(|number| submitter.submit(&index(number % MESSAGES)).is_ok()).count()
+        });
+        let (collected, cuts) = read_while(&host, 20, || {
+            [edition(1), edition(0), edition(1)].map(|plugin| host.swap_producer(&plugin).unwrap())
+        });
+        collected.assert_cut_at(&cuts, 8, |edition| u64::from(edition) % 2);
+        host.stop();
+        assert!(submit.join().unwrap() > 0);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use cobuf_host::{Dictionary, Host, HostBuilder, PLUGIN_PATH, Plugin, Value};
+use cobuf_host::{Commander, Dictionary, Host, HostBuilder, PLUGIN_PATH, Plugin, Value};
 
 /// The folder of a checkout that has their packages.
 const FOLDER: &str = "plugins";
@@ -39,15 +39,23 @@ impl Plugins {
         self.filling(&[bytes(&[16])], Dictionary::new().with("index", 7))
     }
 
+    /// A host of the same batches, which makes one of each message that this process submits.
+    pub(crate) fn submitted(&self) -> HostBuilder {
+        self.producing(&[bytes(&[16])]).commander(Commander::Application)
+    }
+
     /// A host that fills these arrays, and gets this message again without end.
     pub(crate) fn filling(&self, arrays: &[Dictionary], message: Dictionary) -> HostBuilder {
-        let arrays: Vec<Value> = arrays.iter().cloned().map(Value::from).collect();
         let messages: Vec<Value> = vec![message.into()];
-        Host::builder()
+        self.producing(arrays)
             .commander(self.get("list-commander"))
             .commander_config(Dictionary::new().with("messages", messages).with("repeat", 0))
-            .producer(self.get("fill-producer"))
-            .producer_config(Dictionary::new().with("arrays", arrays))
+    }
+
+    fn producing(&self, arrays: &[Dictionary]) -> HostBuilder {
+        let arrays: Vec<Value> = arrays.iter().cloned().map(Value::from).collect();
+        let config = Dictionary::new().with("arrays", arrays);
+        Host::builder().producer(self.get("fill-producer")).producer_config(config)
     }
 }
 

@@ -121,6 +121,7 @@ impl Report {
             LimitedBy::Commander => {
                 "the workers waited for messages: make the commander faster, or its batches larger"
             }
+            LimitedBy::Submissions => "the workers waited for messages that the application submits",
             LimitedBy::Consumer => {
                 "batches were ready before they were asked for: more workers would not help"
             }

@@ -5,9 +5,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cobuf_host::{self as host, Batches, Next, PluginKind, StreamError, WaitingFor};
+use cobuf_host::{self as host, Batches, Next, PluginKind, StreamError, SubmitError, Submitter, WaitingFor};
 use cobuf_python_values as values;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -86,6 +86,7 @@ pub(crate) struct Host {
     /// `None` after `stop`.
     host: Mutex<Option<Arc<host::Host>>>,
     batches: Batches,
+    submitter: Submitter,
 }
 
 impl Host {
@@ -123,8 +124,9 @@ impl Host {
         };
         let started = interruptible(py, "cobuf-start", move || builder.start(), give_up)?;
         let started = started.map_err(|error| failed(&error))?;
-        let batches = started.batches();
-        Ok(Self { host: Mutex::new(Some(Arc::new(started))), batches })
+        let (batches, submitter) = (started.batches(), started.submitter());
+        let host = Mutex::new(Some(Arc::new(started)));
+        Ok(Self { host, batches, submitter })
     }
 
     /// The next batch, the error in the place of one as a dict, or `None` at the end. Once the
@@ -141,7 +143,9 @@ impl Host {
                         return Ok(held.into_pyobject(py)?.into_any());
                     }
                 }
-                Err(WaitingFor::Producers | WaitingFor::Commander) => held_since = None,
+                Err(WaitingFor::Producers | WaitingFor::Commander | WaitingFor::Submissions) => {
+                    held_since = None;
+                }
             }
             next = py.detach(|| self.batches.next_timeout(LOOK_AROUND));
             py.check_signals()?;
@@ -154,7 +158,7 @@ impl Host {
         match Self::found(py, self.batches.try_next())? {
             Ok(found) => Ok(found),
             Err(WaitingFor::HeldBatches { held }) => Ok(held.into_pyobject(py)?.into_any()),
-            Err(WaitingFor::Producers | WaitingFor::Commander) => Ok(0_u8.into_pyobject(py)?.into_any()),
+            Err(WaitingFor::Producers | WaitingFor::Commander | WaitingFor::Submissions) => Ok(0_u8.into_pyobject(py)?.into_any()),
         }
     }
 
@@ -167,6 +171,50 @@ impl Host {
     /// For event loops that watch no descriptors.
     fn wait(&self, py: Python<'_>) -> bool {
         py.detach(|| self.batches.wait_timeout(ALL_HELD_FOR)).is_ok()
+    }
+
+    /// Submits a message, and gives its number; waits so many seconds at most. Calls `held` with the
+    /// number of slots each tenth of a second in which the application holds them all.
+    fn submit(
+        &self,
+        py: Python<'_>,
+        message: &Bound<'_, PyDict>,
+        timeout: Option<f64>,
+        held: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        let message = values::dictionary("the message", message)?;
+        let limit = timeout.map(|seconds| settings::duration("timeout", seconds)).transpose()?;
+        let (started, mut held_since) = (Instant::now(), None);
+        loop {
+            let left = limit.map_or(LOOK_AROUND, |limit| limit.saturating_sub(started.elapsed()));
+            let submitted = py.detach(|| self.submitter.submit_timeout(&message, left.min(LOOK_AROUND)));
+            let (slots, waiting_for) = match submitted {
+                Ok(number) => return Ok(number),
+                Err(SubmitError::Full { slots, waiting_for, .. }) => (slots, waiting_for),
+                Err(error @ (SubmitError::TooLarge { .. } | SubmitError::Encode(_))) => {
+                    return Err(PyValueError::new_err(with_causes(&error)));
+                }
+                Err(error) => return Err(failed(&error)),
+            };
+            py.check_signals()?;
+            if let Some(waited) = limit.filter(|limit| *limit <= started.elapsed()) {
+                let full = SubmitError::Full { waited, slots, waiting_for };
+                return Err(PyTimeoutError::new_err(full.to_string()));
+            }
+            let WaitingFor::HeldBatches { held: all } = waiting_for else {
+                held_since = None;
+                continue;
+            };
+            if held_since.get_or_insert_with(Instant::now).elapsed() >= ALL_HELD_FOR {
+                held.call1((all,))?;
+                held_since = None;
+            }
+        }
+    }
+
+    /// Ends the messages: the stream ends after those that were submitted.
+    fn end(&self) -> PyResult<()> {
+        self.submitter.close().map_err(|error| failed(&error))
     }
 
     /// The number of batches in the stream, if it is known.

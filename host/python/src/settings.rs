@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cobuf_host::{
-    Checkpoint, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup, ReportKind, Source,
-    StartMethod, WorkerLimits,
+    Checkpoint, Commander, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup,
+    ReportKind, Source, StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -41,6 +41,8 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
         let seconds = || duration(&name, value.extract().map_err(wrong)?);
         builder = match &*name {
             "commander" => builder.commander(plugin(&name, &value)?),
+            "application" if given!(bool) => builder.commander(Commander::Application),
+            "application" => builder,
             "producer" => builder.producer(plugin(&name, &value)?),
             "commander_config" => builder.commander_config(config()?),
             "producer_config" => builder.producer_config(config()?),

@@ -259,7 +259,7 @@ impl World {
         drop(format!("{statistics:?} {} {}", statistics.limited_by(), statistics.slots.total()));
         let stall = StallReport::of(stream);
         drop(format!("{stall} {stall:?} {:?}", serde_json::to_string(&stall)));
-        drop(serde_json::to_string(&stream.history.checkpoint()));
+        drop(serde_json::to_string(&stream.checkpoint()));
         crate::supervisor::tuner::produced(&stream.segment, MAX_WORKERS);
         table.wake_everyone();
     }

@@ -61,6 +61,26 @@ impl From<usize> for Workers {
     }
 }
 
+/// Which part of a run says what to produce.
+///
+/// A plugin is a [`Plugin`](Self::Plugin) commander, so `.commander(Plugin::named("…"))` is enough.
+#[derive(Debug, Clone)]
+pub enum Commander {
+    /// A plugin, in a process of its own: a function of its configuration, the run's seed and the
+    /// message's number.
+    Plugin(Plugin),
+    /// The application: its threads submit the messages, see [`Submitter`](crate::Submitter). There is
+    /// no commander's process then. What was seen can decide what comes, for rollouts, hard examples,
+    /// or requests that wait for their batch.
+    Application,
+}
+
+impl From<Plugin> for Commander {
+    fn from(plugin: Plugin) -> Self {
+        Self::Plugin(plugin)
+    }
+}
+
 /// Where a run's messages come from. A run has exactly one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -71,17 +91,19 @@ pub enum Source {
     Commander,
     /// The commander, for the messages that an earlier run had not delivered when the checkpoint
     /// was made. The plugins' names, their configurations and the seed must be that run's; the
-    /// number of workers and slots and the order of delivery may differ.
+    /// number of workers and slots and the order of delivery may differ. If the application is the
+    /// commander, the messages that it had submitted come first, and it goes on with the next
+    /// number.
     Resume(Checkpoint),
     /// A file of dead letters: exactly its messages are produced again, under their numbers and
-    /// with their seeds. The commander process runs but its plugin is not asked for messages, and
-    /// [`limit`](HostBuilder::limit) has no effect.
+    /// with their seeds. The commander process runs but its plugin is not asked for messages, or the
+    /// application can submit none; and [`limit`](HostBuilder::limit) has no effect.
     Replay(PathBuf),
 }
 
 /// The settings of a [`Host`](crate::Host), made by [`Host::builder`](crate::Host::builder).
 ///
-/// Only the two plugins are required. The settings are grouped below: plugins, size, order and
+/// Only commander and producer are required. The settings are grouped below: plugins, size, order and
 /// content, source, failures, deadlines, processes.
 ///
 /// ```no_run
@@ -105,6 +127,8 @@ pub enum Source {
 #[must_use = "nothing runs before `start`"]
 pub struct HostBuilder {
     pub(super) commander: PluginChoice,
+    /// Whether the application is the commander.
+    pub(super) application: bool,
     pub(super) producer: PluginChoice,
     pub(super) workers: Option<Workers>,
     pub(super) slots: Option<usize>,
@@ -150,6 +174,7 @@ impl HostBuilder {
     pub(crate) fn new() -> Self {
         Self {
             commander: PluginChoice::none(),
+            application: false,
             producer: PluginChoice::none(),
             workers: None,
             slots: None,
@@ -185,18 +210,24 @@ impl HostBuilder {
 
 /// # Plugins
 impl HostBuilder {
-    /// The commander plugin, which says what to produce: one message for each batch.
+    /// The commander, which says what to produce: one message for each batch. A plugin, or the
+    /// application itself.
     ///
     /// Required: [`start`](Self::start) fails with
     /// [`StartError::NoPlugin`](crate::StartError::NoPlugin) without it. A package is built by
-    /// `start`.
+    /// `start`. If it is the application, the settings for a commander's plugin have no effect: its
+    /// configuration, its deadline and what happens if it fails.
     ///
     /// ```
-    /// # use cobuf_host::{Host, Plugin};
-    /// let builder = Host::builder().commander(Plugin::package("plugins/index-commander"));
+    /// # use cobuf_host::{Commander, Host, Plugin};
+    /// let plugin = Host::builder().commander(Plugin::package("plugins/index-commander"));
+    /// let application = Host::builder().commander(Commander::Application);
     /// ```
-    pub fn commander(mut self, plugin: Plugin) -> Self {
-        self.commander.plugin = Some(plugin);
+    pub fn commander(mut self, commander: impl Into<Commander>) -> Self {
+        (self.commander.plugin, self.application) = match commander.into() {
+            Commander::Plugin(plugin) => (Some(plugin), false),
+            Commander::Application => (None, true),
+        };
         self
     }
 
@@ -283,7 +314,7 @@ impl HostBuilder {
     /// Default: [`limits::DEFAULT_MESSAGE_CAPACITY`], 64 KiB. Range:
     /// [`limits::MIN_MESSAGE_CAPACITY`] to [`limits::MAX_MESSAGE_CAPACITY`], otherwise
     /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). A larger message is the
-    /// commander's error.
+    /// commander's error, or [`SubmitError::TooLarge`](crate::SubmitError::TooLarge).
     ///
     /// ```
     /// # use cobuf_host::Host;

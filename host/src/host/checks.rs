@@ -39,7 +39,10 @@ pub(crate) struct Numbers {
 #[derive(Debug)]
 pub(crate) struct Inheritance {
     pub(crate) history: History,
+    /// The messages of a replay.
     pub(crate) letters: Option<Vec<Letter>>,
+    /// The messages that the application had submitted to the run that is resumed.
+    pub(crate) submitted: Vec<Letter>,
 }
 
 /// A checked plugin of a run.
@@ -167,10 +170,12 @@ impl HostBuilder {
     /// Reads the checkpoint or the dead letters that the run starts from, and opens its own dead
     /// letters.
     pub(crate) fn inheritance(&self, identity: Identity) -> Result<Inheritance, StartError> {
+        let mut submitted = Vec::new();
         let (done, state, letters) = match &self.source {
             Source::Commander => (Ledger::default(), None, None),
             Source::Resume(checkpoint) => {
                 checkpoint.check(&identity)?;
+                submitted.clone_from(&checkpoint.submitted);
                 (checkpoint.done.clone(), checkpoint.commander.clone(), None)
             }
             Source::Replay(path) => {
@@ -181,7 +186,12 @@ impl HostBuilder {
         };
         let file = self.dead_letters.as_deref();
         let file = file.map(|path| DeadLetters::open(path, &identity)).transpose()?;
-        Ok(Inheritance { history: History::new(identity, done, state, file), letters })
+        Ok(Inheritance { history: History::new(identity, done, state, file), letters, submitted })
+    }
+
+    /// Builds and checks the commander's plugin; `None` if the application is the commander.
+    pub(crate) fn choose_commander(&mut self) -> Result<Option<ChosenPlugin>, StartError> {
+        if self.application { Ok(None) } else { self.choose(PluginKind::Commander).map(Some) }
     }
 
     /// Builds and checks the plugin of this kind.

@@ -20,7 +20,7 @@ use crate::ulimit;
 #[non_exhaustive]
 pub enum StartError {
     /// A plugin is missing: the builder was given none of this kind.
-    #[error("no {kind} was given; name its .so file or its package's folder")]
+    #[error("no {kind} was given; name its .so file or its package's folder{}", or_the_application(*kind))]
     NoPlugin {
         /// The kind of the missing plugin.
         kind: PluginKind,
@@ -42,6 +42,20 @@ pub enum StartError {
     /// The checkpoint to resume cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A message of an earlier run, in the checkpoint or the dead letters, does not fit a slot. The
+    /// application is the commander.
+    #[error(
+        "message {sequence} of the earlier run has {bytes} bytes, a slot has room for {capacity}; \
+         give the host a message capacity of {bytes} or more"
+    )]
+    MessageTooLarge {
+        /// The message's number.
+        sequence: u64,
+        /// Its bytes.
+        bytes: usize,
+        /// The bytes that a slot has for one.
+        capacity: usize,
+    },
     /// The file of dead letters cannot be written, or cannot be read for a replay.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
@@ -162,6 +176,14 @@ impl StartError {
     /// The error of a start at which the processes' events cannot be read.
     pub(crate) fn unreadable(source: std::io::Error) -> Self {
         Self::Io { what: "read what the run's processes say", source }
+    }
+}
+
+/// What to do about a missing commander beside that; a part of an error's text.
+fn or_the_application(kind: PluginKind) -> &'static str {
+    match kind {
+        PluginKind::Commander => ", or let the application submit messages (Commander::Application)",
+        PluginKind::Producer => "",
     }
 }
 

@@ -23,6 +23,7 @@ use crate::stream::delivery::Stream;
 use crate::stream::roster::ProcessInfo;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
+use crate::stream::submitter::Submitter;
 use crate::supervisor::mailbox::{Mailbox, Wish};
 use crate::supervisor::swap_error::SwapError;
 
@@ -43,6 +44,7 @@ use crate::supervisor::swap_error::SwapError;
 /// | --- | --- |
 /// | start | [`builder`](Self::builder) |
 /// | batches | [`batches`](Self::batches), [`total`](Self::total), [`schema`](Self::schema), [`ordered`](Self::ordered) |
+/// | messages | [`submitter`](Self::submitter), if the application is the commander |
 /// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
 /// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
 /// | what happens | [`statistics`](Self::statistics), [`stall_report`](Self::stall_report), [`processes`](Self::processes), [`fork_server_pid`](Self::fork_server_pid) |
@@ -107,7 +109,14 @@ impl Host {
         Batches::new(self.stream.clone())
     }
 
-    /// The number of batches in the whole stream, if the commander knows it.
+    /// The application's way to submit messages, if it is the
+    /// [commander](crate::Commander::Application). Each call gives another handle of the same run.
+    pub fn submitter(&self) -> Submitter {
+        Submitter::new(self.stream.clone())
+    }
+
+    /// The number of batches in the whole stream, if the commander knows it. If the application is
+    /// the commander: the limit, and once the messages are closed, their number.
     pub fn total(&self) -> Option<u64> {
         self.stream.table().total()
     }
@@ -209,6 +218,9 @@ impl Host {
         if self.stream.is_foreign() {
             return Err(SwapError::Ended);
         }
+        if kind == PluginKind::Commander && self.stream.is_submitted() {
+            return Err(SwapError::Application);
+        }
         let mut swaps = self.swaps.lock();
         let folder = self.folder.lock().as_ref().map(|folder| folder.path().to_owned());
         let folder = folder.ok_or(SwapError::Ended)?;
@@ -243,10 +255,11 @@ impl Host {
     /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment,
     /// also after a stop.
     ///
-    /// A batch counts as delivered once it is dropped. See
-    /// [`guide::checkpoints`](crate::guide::checkpoints).
+    /// A batch counts as delivered once it is dropped. If the application is the commander, the
+    /// messages that it submitted and that were not delivered are in the checkpoint; no other thread
+    /// submits one meanwhile. See [`guide::checkpoints`](crate::guide::checkpoints).
     pub fn checkpoint(&self) -> Checkpoint {
-        self.stream.history.checkpoint()
+        self.stream.checkpoint()
     }
 
     /// Which process holds each slot, and since when: to find out why no batch comes.
@@ -260,7 +273,7 @@ impl Host {
     }
 
     /// The processes that run now: the fork server, the commander as long as it has messages to
-    /// make, the workers. For debuggers, profilers and tests.
+    /// make, the workers. There is no commander if the application is it. For debuggers, profilers and tests.
     ///
     /// All of them are known once [`start`](HostBuilder::start) has returned; after a stop there are
     /// none.

@@ -29,8 +29,11 @@ use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
+use crate::record::letter::Letter;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
+use crate::stream::history::History;
+use crate::stream::submission::{Over, Submission};
 use crate::supervisor::Supervisor;
 use crate::supervisor::starting::StartFailure;
 use crate::supervisor::supervision::Supervised;
@@ -72,30 +75,42 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
-    let commander = builder.choose(PluginKind::Commander)?;
+    let commander = builder.choose_commander()?;
     let producer = builder.choose(PluginKind::Producer)?;
-    let identity = Identity::new(builder.seed, commander.named(), producer.named());
-    let Inheritance { history, letters } = builder.inheritance(identity)?;
+    let named = commander.as_ref().map(ChosenPlugin::named);
+    let identity = Identity::new(builder.seed, named, producer.named());
+    let Inheritance { history, letters, submitted } = builder.inheritance(identity)?;
+    // A replay ends with its last letter.
+    let limit = builder.limit.filter(|_| letters.is_none());
+    let (letters, submission) = match commander {
+        Some(_) => (letters, None),
+        None => (None, Some(submission(letters, submitted, &history, limit, numbers)?)),
+    };
     let folder = RunFolder::create()?;
     let plan = Plan {
         workers: numbers.workers as u32,
         seed: builder.seed,
-        // A replay ends with its last letter.
-        limit: builder.limit.filter(|_| letters.is_none()),
+        limit,
         init: builder.process_setup.clone(),
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,
         done: history.earlier().clone(),
         letters,
-        ..plan_of(Some(commander), Some(producer), &folder)?
+        ..plan_of(commander, Some(producer), &folder)?
     };
     let mut session = Session::open(connection, plan, folder, &launch)?;
-    session.probe(PluginKind::Commander, true)?;
+    if submission.is_none() {
+        session.probe(PluginKind::Commander, true)?;
+    }
     let (_, schema) = session.probe(PluginKind::Producer, true)?;
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let segment = session.attach(sizes(numbers, schema))?;
-    let stream = Arc::new(Stream::new(segment, builder.ordered, builder.on_failure, history));
+    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
+    let stream = Arc::new(match submission {
+        Some(submission) => stream.submitted(submission),
+        None => stream,
+    });
     let Parts { folder, connection, plan, deadline } = session.into_parts();
     let supervised = Supervised {
         stream: stream.clone(),
@@ -111,6 +126,23 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
+}
+
+/// The messages of an application that is the commander: it begins with those of an earlier run.
+fn submission(
+    letters: Option<Vec<Letter>>,
+    submitted: Vec<Letter>,
+    history: &History,
+    limit: Option<u64>,
+    Numbers { message_capacity: capacity, .. }: Numbers,
+) -> Result<Submission, StartError> {
+    let over = letters.is_some().then_some(Over::Closed);
+    let backlog = letters.unwrap_or(submitted);
+    let too_large = backlog.iter().find(|letter| letter.encoded.len() > capacity);
+    if let Some(Letter { sequence, encoded }) = too_large {
+        return Err(StartError::MessageTooLarge { sequence: *sequence, bytes: encoded.len(), capacity });
+    }
+    Ok(Submission::new(backlog, history.earlier(), limit, over))
 }
 
 fn not_started(failure: StartFailure, limit: Duration) -> StartError {

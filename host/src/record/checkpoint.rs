@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use super::ledger::Ledger;
+use super::letter::Letter;
 use super::state::StateAt;
 use crate::files;
 
@@ -22,7 +23,11 @@ const FORMAT: u32 = 1;
 /// received its error, or the message was skipped. A batch that the application still holds is
 /// delivered again.
 ///
-/// A checkpoint is a `serde` value of some hundred bytes. [`write`](Self::write) and
+/// If the application is the commander, the checkpoint also has the messages that were submitted and
+/// not delivered, at most one for each slot and those that an earlier run left: the resumed run
+/// delivers them before all that is submitted to it.
+///
+/// A checkpoint is a `serde` value of some hundred bytes, beside these messages. [`write`](Self::write) and
 /// [`read`](Self::read) keep it in a file.
 ///
 /// # Example
@@ -45,6 +50,11 @@ pub struct Checkpoint {
     pub(crate) identity: Identity,
     pub(crate) done: Ledger,
     pub(crate) commander: Option<StateAt>,
+    /// The submitted messages that are not done, by ascending number, if the application is the
+    /// commander. No number below the last of them is neither here nor done. A run with a plugin has
+    /// none, nor has a checkpoint of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) submitted: Vec<Letter>,
     application: Option<serde_json::Value>,
 }
 
@@ -97,8 +107,13 @@ pub enum CheckpointError {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(identity: Identity, done: Ledger, commander: Option<StateAt>) -> Self {
-        Self { format: FORMAT, identity, done, commander, application: None }
+    pub(crate) fn new(
+        identity: Identity,
+        done: Ledger,
+        commander: Option<StateAt>,
+        submitted: Vec<Letter>,
+    ) -> Self {
+        Self { format: FORMAT, identity, done, commander, submitted, application: None }
     }
 
     /// Returns the checkpoint with a state of the application's own, such as a sum over the

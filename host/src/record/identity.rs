@@ -13,6 +13,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// kept.
 const KEPT_VALUE_BYTES: usize = 80;
 
+/// The commander's name if it is no plugin.
+const APPLICATION: &str = "the application";
+
 /// The settings that determine the content of a run's batches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -30,13 +33,15 @@ struct PluginIdentity {
 }
 
 impl Identity {
-    /// Takes the manifest and the encoded configuration of each plugin.
+    /// Takes the manifest and the encoded configuration of each plugin. Without that of a commander,
+    /// the application is the commander.
     pub(crate) fn new(
         seed: u64,
-        commander: (&ManifestInfo, &[u8]),
+        commander: Option<(&ManifestInfo, &[u8])>,
         producer: (&ManifestInfo, &[u8]),
     ) -> Self {
-        Self { seed, commander: PluginIdentity::new(commander), producer: PluginIdentity::new(producer) }
+        let commander = commander.map_or_else(PluginIdentity::of_application, PluginIdentity::new);
+        Self { seed, commander, producer: PluginIdentity::new(producer) }
     }
 
     /// Replaces a plugin by another one with the same configuration.
@@ -66,6 +71,10 @@ impl PluginIdentity {
         let dictionary: Dictionary = codec::decode("the configuration", config).unwrap_or_default();
         flatten("", &dictionary, &mut flat);
         Self { name: manifest.name.clone(), version: manifest.version.clone(), config: flat }
+    }
+
+    fn of_application() -> Self {
+        Self { name: APPLICATION.to_owned(), ..Self::default() }
     }
 
     fn difference(&self, what: &str, before: &Self) -> Option<String> {

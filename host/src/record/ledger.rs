@@ -53,6 +53,11 @@ impl Ledger {
         self.beyond.get(&from).map_or(from, |done| done.end)
     }
 
+    /// Whether the message is done.
+    pub(crate) fn has(&self, sequence: u64) -> bool {
+        self.next_missing(sequence) != sequence
+    }
+
     /// How many numbers below `end` are done.
     pub(crate) fn count_below(&self, end: u64) -> u64 {
         let beyond = self.beyond.iter().map(|done| done.end.min(end).saturating_sub(done.start));
@@ -107,6 +112,7 @@ mod tests {
             let (mut ledger, set) = (Ledger::default(), BTreeSet::from_iter(sequences.iter().copied()));
             sequences.into_iter().for_each(|sequence| ledger.add(sequence));
             prop_assert_eq!(ledger.next_missing(from), (from..).find(|n| !set.contains(n)).unwrap());
+            prop_assert_eq!(ledger.has(from), set.contains(&from));
             prop_assert_eq!(ledger.count_below(from), set.range(..from).count() as u64);
             let ranges = Vec::from(ledger.clone());
             prop_assert!(ranges.windows(2).all(|pair| pair[0][1] < pair[1][0]), "{ranges:?}");

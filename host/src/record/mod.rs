@@ -5,8 +5,8 @@
 //!   identity    the plugins, configurations and seed that identify a run
 //!   ledger      which messages were delivered
 //!   state       a commander's saved state, and where a commander begins
-//!   checkpoint  the three of them, as a file
-//!   letter      a message that was given up
+//!   letter      a message outside of the slots, such as one that was given up
+//!   checkpoint  all of them, as a file
 //!   death       how a process ended
 //!   policy      the user's choices for failures
 //!   raw_stack   the stacks of a process's threads, as addresses

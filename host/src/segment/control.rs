@@ -14,7 +14,7 @@ use super::sync::{AtomicU32, AtomicU64};
 pub(crate) struct Control {
     /// A message was queued: workers wait for this.
     pub(crate) queued: Event,
-    /// A slot became free: the commander waits for this.
+    /// A slot became free: the commander waits for this, or the application's threads in its place.
     pub(crate) freed: Event,
     /// A batch became ready, or the stream ended: consumers wait for this.
     pub(crate) ready: Event,
@@ -38,7 +38,7 @@ pub(crate) struct Control {
     pub(super) end: AtomicU64,
     /// The number of messages that the commander expects plus one; 0 if it is unknown.
     pub(super) total: AtomicU64,
-    /// How long the commander waited for a free slot.
+    /// How long the commander waited for a free slot, or the application's threads in its place.
     pub(crate) commander_wait_nanos: AtomicU64,
     /// The failpoint that a test has armed.
     pub(crate) armed: Armed,

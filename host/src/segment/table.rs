@@ -56,7 +56,7 @@ impl Table<'_> {
         self.control.shares.begin_at(sequence);
     }
 
-    // The commander's part.
+    // The commander's part, or the application's if it is the commander.
 
     /// Claims a free slot for a message.
     pub(crate) fn claim_free(self, supply: &mut Supply) -> Option<Claim<Commanding>> {
@@ -65,13 +65,29 @@ impl Table<'_> {
                 supply.free = self.free.take()?;
                 continue;
             };
-            let Some(slot) = self.slots.get(index) else { continue };
-            if let Some(snapshot) = slot.word.transition_to_commanding(slot.word.load()) {
-                slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-                self.control.armed.pass(Failpoint::CommandClaimed);
-                return Some(Claim { index, snapshot, role: Commanding });
+            if let Some(claim) = self.claim_if_free(index) {
+                return Some(claim);
             }
         }
+    }
+
+    /// Claims a free slot for a message of the application: the first from the slot `from` on. The
+    /// other free slots stay in the set, where a worker sees that a sleeping thread may be woken for
+    /// them. Threads do this one after the other.
+    pub(crate) fn claim_free_from(self, from: usize) -> Option<Claim<Commanding>> {
+        self.free.members_from(from).find_map(|index| {
+            // Before the word is read: a slot that is freed afterwards is added again.
+            self.free.remove(index);
+            self.claim_if_free(index)
+        })
+    }
+
+    fn claim_if_free(self, index: usize) -> Option<Claim<Commanding>> {
+        let slot = self.slots.get(index)?;
+        let snapshot = slot.word.transition_to_commanding(slot.word.load())?;
+        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+        self.control.armed.pass(Failpoint::CommandClaimed);
+        Some(Claim { index, snapshot, role: Commanding })
     }
 
     /// Queues the message that was written into the claimed slot.

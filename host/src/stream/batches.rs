@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::batch::Batch;
 use super::delivery::{Item, Stream, WaitingFor};
 use super::error::StreamError;
+use super::held::warn_of_held;
 use super::stall::StallReport;
 use crate::limits::HELD_WARNING_AFTER;
 
@@ -115,7 +116,7 @@ impl Iterator for Batches {
         let mut next = self.next_timeout(HELD_WARNING_AFTER);
         if let Next::Pending(waiting_for) = next {
             if let WaitingFor::HeldBatches { held } = waiting_for {
-                warn_of_held(held);
+                warn_of_held("for a batch", held);
             }
             next = self.next_of(self.stream.next(None));
         }
@@ -123,20 +124,5 @@ impl Iterator for Batches {
             Next::Item(item) => Some(item),
             Next::Pending(_) | Next::Ended => None,
         }
-    }
-}
-
-/// A wait that may never end must not be silent: without a subscriber the warning goes to standard
-/// error.
-pub(super) fn warn_of_held(held: usize) {
-    if tracing::dispatcher::has_been_set() {
-        tracing::warn!(
-            held,
-            "waiting for a batch while all slots are held by batches of this application; drop one, or use more slots"
-        );
-    } else {
-        eprintln!(
-            "cobuf: waiting for a batch while all {held} slots are held by batches of this application; drop one, or use more slots"
-        );
     }
 }

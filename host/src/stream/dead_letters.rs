@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BatchError;
 use crate::record::identity::Identity;
-use crate::record::letter::Letter;
+use crate::record::letter::{Letter, from_hex, to_hex};
 use crate::{files, ulimit};
 
 /// The version of the file's format.
@@ -122,7 +122,7 @@ impl DeadLetters {
             message: &error.message,
             error: &error.report.chain,
             attempts: &error.attempts,
-            encoded: encoded.iter().map(|byte| format!("{byte:02x}")).collect(),
+            encoded: to_hex(encoded),
         };
         let mut file = self.file.lock();
         let before = file.metadata().map(|metadata| metadata.len());
@@ -184,13 +184,4 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<Letter>, Dead
 /// line after them.
 fn whole_lines(text: &[u8]) -> usize {
     text.iter().rposition(|&byte| byte == b'\n').unwrap_or_default()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = |pair: &[u8]| match *pair {
-        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
-        _ => None,
-    };
-    text.as_bytes().chunks(2).map(byte).collect()
 }

@@ -3,7 +3,7 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
@@ -12,9 +12,11 @@ use parking_lot::Mutex;
 use super::error::{BatchError, StreamError};
 use super::history::History;
 use super::roster::Roster;
+use super::submission::{Over, Submission};
 use super::watch::Watch;
 use crate::limits::SPIN_LIMIT;
 use crate::own;
+use crate::record::checkpoint::Checkpoint;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
@@ -36,8 +38,10 @@ pub enum WaitingFor {
     },
     /// Messages are queued or in production.
     Producers,
-    /// There is no message to produce.
+    /// There is no message to produce: the commander has given none.
     Commander,
+    /// There is no message to produce: the application is the commander, and has submitted none.
+    Submissions,
 }
 
 /// The state that consumers, host and supervisor share.
@@ -48,6 +52,8 @@ pub(crate) struct Stream {
     pub(crate) counters: Counters,
     pub(crate) history: History,
     pub(crate) roster: Roster,
+    /// The application's messages, if it is the commander.
+    pub(super) submission: Option<Submission>,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
@@ -55,6 +61,9 @@ pub(crate) struct Stream {
     pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
+    /// The owner, or 0 as long as messages of an earlier run wait for a slot: so one comparison tells
+    /// whether a release has nothing to do beside it.
+    releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
 }
@@ -112,6 +121,7 @@ struct Failure {
 }
 
 impl Stream {
+    /// The stream of a commander's process.
     pub(crate) fn new(
         segment: Segment,
         ordered: bool,
@@ -131,13 +141,28 @@ impl Stream {
             counters: Counters::default(),
             history,
             roster: Roster::default(),
+            submission: None,
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
             watch: Watch::new(),
             owner: own::process(),
+            releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
         }
+    }
+
+    /// The same stream, for which the application is the commander. Before workers are started.
+    pub(crate) fn submitted(mut self, submission: Submission) -> Self {
+        submission.begin(&self.segment);
+        self.submission = Some(submission);
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// Whether the application is the commander.
+    pub(crate) fn is_submitted(&self) -> bool {
+        self.submission.is_some()
     }
 
     /// Whether this process is a fork of the one that started the run. Locks may be held there by
@@ -276,16 +301,46 @@ impl Stream {
     /// Ends the stream with an error, after the batches that are ready now.
     pub(crate) fn fail_now(&self, error: StreamError) {
         self.fail(Failure { error, after_commanded: false });
+        self.end_early();
+    }
+
+    /// Wakes all that wait, after the stream has ended with an error.
+    fn end_early(&self) {
+        self.submission.iter().for_each(|submission| submission.close(&self.segment, Over::Failed));
         self.table().wake_everyone();
     }
 
     /// Frees a batch's slot: its message counts as delivered.
     pub(crate) fn release(&self, claim: Claim<Reading>) {
-        if self.is_foreign() {
-            return;
+        if self.releases_alone.load(Ordering::Relaxed) == own::process() {
+            self.free(claim);
+        } else if !self.is_foreign() {
+            self.free(claim);
+            self.go_on_with_backlog();
         }
+    }
+
+    fn free(&self, claim: Claim<Reading>) {
         self.history.note_done(self.table().sequence(&claim));
         self.table().release(claim);
+    }
+
+    /// Gives free slots to messages of an earlier run.
+    #[cold]
+    fn go_on_with_backlog(&self) {
+        let left =
+            self.submission.as_ref().is_some_and(|messages| messages.go_on_with_backlog(&self.segment));
+        if !left {
+            self.releases_alone.store(self.owner, Ordering::Relaxed);
+        }
+    }
+
+    /// What was delivered up to now, and which submitted messages were not.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        // A message that is submitted later could be delivered before the rest is read.
+        let held = self.submission.as_ref().map(Submission::hold);
+        let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
+        self.history.checkpoint(submitted)
     }
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {
@@ -295,6 +350,8 @@ impl Stream {
         } else if self.table().look().any(|slot| slot.sequence.is_some() && slot.state == SlotState::Writing)
         {
             WaitingFor::Producers
+        } else if self.is_submitted() {
+            WaitingFor::Submissions
         } else {
             WaitingFor::Commander
         }
@@ -373,7 +430,7 @@ impl Stream {
                 return None;
             }
             // Other consumers may wait for later items.
-            OnFailure::Stop => self.table().wake_everyone(),
+            OnFailure::Stop => self.end_early(),
         }
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         Some(Item::Error(StreamError::Batch(Box::new(error))))

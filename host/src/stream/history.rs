@@ -17,6 +17,7 @@ use crate::plugin::copy::PluginPlan;
 use crate::record::checkpoint::Checkpoint;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
+use crate::record::letter::Letter;
 use crate::record::state::{Beginning, StateAt};
 
 /// The past of a run, and of the earlier run that it resumes.
@@ -64,11 +65,13 @@ impl History {
     }
 
     /// The delivered messages up to now, with a commander's state from which every missing message
-    /// can be asked for.
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
+    /// can be asked for, or with those of the application's messages that are missing. `submitted`
+    /// are all that may be: they were read before.
+    pub(crate) fn checkpoint(&self, mut submitted: Vec<Letter>) -> Checkpoint {
         let done = self.done.lock().clone();
         let state = self.state_before(done.next_missing(0));
-        Checkpoint::new(self.identity.lock().clone(), done, state)
+        submitted.retain(|letter| !done.has(letter.sequence));
+        Checkpoint::new(self.identity.lock().clone(), done, state, submitted)
     }
 
     /// Adds an attempt at a message; keeps the first one and the last ones.

@@ -5,10 +5,12 @@
 //!   batches       the application's iterator; batch: one lease on a slot
 //!   watch         the thread that waits in place of event loops and tasks
 //!   readiness     its descriptor; batch_stream: batches for a task
+//!   submitter     the application's way to submit messages; submission: how they are queued
 //!   error         the errors in the place of a batch; failure: the failed attempts before
 //!   history       delivered messages, failed attempts, saved states
 //!   dead_letters  messages that were given up, as a file
 //!   roster        the processes that run
+//!   held          says that the application holds all slots
 //!   statistics    counts and times of the run so far; stall: which process holds which slot now
 //!   digest        a digest of all content, the same for any order
 //! ```
@@ -21,9 +23,12 @@ pub(crate) mod delivery;
 pub(crate) mod digest;
 pub(crate) mod error;
 pub(crate) mod failure;
+mod held;
 pub(crate) mod history;
 pub(crate) mod readiness;
 pub(crate) mod roster;
 pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod watch;
+pub(crate) mod submission;
+pub(crate) mod submitter;

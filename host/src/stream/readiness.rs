@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
-use super::batches::{Batches, warn_of_held};
+use super::batches::Batches;
 use super::delivery::{Stream, WaitingFor};
+use super::held::warn_of_held;
 use super::watch::raised_flag;
 use crate::limits::HELD_WARNING_AFTER;
 use crate::own;
@@ -116,7 +117,7 @@ fn wait(stream: &Stream) {
     if let WaitingFor::HeldBatches { held } = waiting_for
         && stream.watch.has_tasks()
     {
-        warn_of_held(held);
+        warn_of_held("for a batch", held);
     }
     // Without a deadline it comes back with something only.
     let _ = stream.wait(None);

@@ -18,7 +18,7 @@ use crate::segment::word::{Owner, SlotState};
 pub enum Holder {
     /// No process: the slot is empty.
     Free,
-    /// The commander, which makes a message.
+    /// The commander, which makes a message; or a thread of the application that submits one.
     Commander,
     /// No process: the message waits for a worker.
     Queued,
@@ -67,12 +67,19 @@ pub struct StallReport {
     pub wanted: Option<u64>,
     /// All slots.
     pub slots: Vec<SlotReport>,
+    /// Whether the application is the commander.
+    pub application_commands: bool,
 }
 
 impl StallReport {
     pub(crate) fn of(stream: &Stream) -> Self {
         let slots = stream.table().look().map(|slot| SlotReport::of(stream, slot)).collect();
-        Self { waiting_for: stream.waiting_for(), wanted: stream.wanted(), slots }
+        Self {
+            waiting_for: stream.waiting_for(),
+            wanted: stream.wanted(),
+            slots,
+            application_commands: stream.is_submitted(),
+        }
     }
 
     /// The slot with the oldest message that the application has not taken: an ordered stream waits
@@ -125,13 +132,15 @@ impl fmt::Display for StallReport {
             }
             WaitingFor::Producers => f.write_str("workers are producing, or about to")?,
             WaitingFor::Commander => f.write_str("the commander has given no message")?,
+            WaitingFor::Submissions => f.write_str("the application submits no message")?,
         }
         if let Some(oldest) = self.oldest() {
             write!(f, "\n  oldest  {oldest}")?;
         }
+        let commanding = if self.application_commands { "being submitted" } else { "with the commander" };
         write!(
             f,
-            "\n  slots   {} free, {} with the commander, {} queued, {} with workers, {} ready, {} with the application",
+            "\n  slots   {} free, {} {commanding}, {} queued, {} with workers, {} ready, {} with the application",
             count(|holder| holder == Holder::Free),
             count(|holder| holder == Holder::Commander),
             count(|holder| holder == Holder::Queued),

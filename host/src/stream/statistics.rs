@@ -57,8 +57,11 @@ pub struct Statistics {
     pub worker_wait: Duration,
     /// The time that workers produced, summed over all workers.
     pub worker_busy: Duration,
-    /// The time that the commander waited for a free slot.
+    /// The time that the commander waited for a free slot. If the application is the commander,
+    /// summed over its threads.
     pub commander_wait: Duration,
+    /// Whether the application is the commander.
+    pub application_commands: bool,
 }
 
 /// The number of slots in each state.
@@ -89,6 +92,8 @@ pub enum LimitedBy {
     Consumer,
     /// The commander: workers waited for messages.
     Commander,
+    /// The application, which is the commander: workers waited for messages that it submits.
+    Submissions,
     /// The producers: workers were busy while the application waited.
     Producers,
 }
@@ -98,6 +103,7 @@ impl fmt::Display for LimitedBy {
         f.write_str(match self {
             Self::Consumer => "consumer",
             Self::Commander => "commander",
+            Self::Submissions => "submissions",
             Self::Producers => "producers",
         })
     }
@@ -131,6 +137,7 @@ impl Statistics {
             worker_wait: total(|worker| &worker.wait_nanos),
             worker_busy: total(|worker| &worker.busy_nanos),
             commander_wait: Duration::from_nanos(commander_wait),
+            application_commands: stream.is_submitted(),
         }
     }
 
@@ -140,7 +147,7 @@ impl Statistics {
         if self.consumer_wait.as_secs_f64() < WAITING_SHARE * elapsed {
             LimitedBy::Consumer
         } else if self.worker_wait.as_secs_f64() > IDLE_SHARE * elapsed * self.workers as f64 {
-            LimitedBy::Commander
+            if self.application_commands { LimitedBy::Submissions } else { LimitedBy::Commander }
         } else {
             LimitedBy::Producers
         }

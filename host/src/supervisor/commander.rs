@@ -31,6 +31,8 @@ pub(super) enum CommanderLife {
     Ready,
     /// The stream is over for it.
     Done,
+    /// There is no process of a commander: the application submits the messages.
+    Application,
 }
 
 /// The loss of a commander: the failure that it reported, if any, and the end of its process.
@@ -62,6 +64,11 @@ impl Commander {
     pub(super) fn due(now: Instant) -> Self {
         let life = CommanderLife::Due(now);
         Self { life, failure: None, verdict: None, stack: None, starts: 0, failures: (0, 0) }
+    }
+
+    /// The application in its place.
+    pub(super) fn of_application(now: Instant) -> Self {
+        Self { life: CommanderLife::Application, ..Self::due(now) }
     }
 
     pub(super) fn life(&self) -> CommanderLife {
@@ -192,8 +199,12 @@ impl Commander {
         *self = Self { starts: self.starts, ..Self::due(now) };
     }
 
-    /// The fork server died, and the commander with it.
+    /// The fork server died, and the commander with it. An application lives on: its threads may
+    /// hold a slot at this moment.
     pub(super) fn bury_with_server(&mut self, run: &Run, now: Instant) {
+        if self.life == CommanderLife::Application {
+            return;
+        }
         let table = run.stream.table();
         table.reclaim_commander();
         (self.verdict, self.failure) = (None, None);

@@ -61,7 +61,7 @@ pub(super) struct Supervision {
 }
 
 impl Supervision {
-    /// A commander and workers that are due.
+    /// A commander, if there is a plugin for it, and workers that are due.
     pub(super) fn new(supervised: Supervised, now: Instant) -> Self {
         let Supervised { stream, plan, care, workers, tune_up_to } = supervised;
         let watchdog = Watchdog::new(&care, now);
@@ -70,10 +70,11 @@ impl Supervision {
         let mut workforce = Workforce::new();
         workforce.want(&run, workforce.current, workers, now);
         workforce.count(&run);
+        let is_plugin = run.plan.plugins.commander.is_some();
         Self {
             run,
             workforce,
-            commander: Commander::due(now),
+            commander: if is_plugin { Commander::due(now) } else { Commander::of_application(now) },
             swapping: Swapping::default(),
             watchdog,
             tuner: tune_up_to.map(|most| Tuner::new(workers, most, now)),
@@ -86,7 +87,8 @@ impl Supervision {
     pub(super) fn first_roles(&self) -> Vec<Role> {
         let places = self.workforce.places(self.workforce.current).take(self.workforce.target());
         let workers = places.map(|place| Role::Worker { place, incarnation: 0 });
-        [Role::Commander].into_iter().chain(workers).collect()
+        let commander = self.commander.start_at().map(|_| Role::Commander);
+        commander.into_iter().chain(workers).collect()
     }
 
     /// Whether everything is to end.

@@ -110,6 +110,12 @@ pub enum SwapError {
     /// The messages of a replay come from its dead letters.
     #[error("a replay has no commander: its messages come from the dead letters")]
     Replay,
+    /// The application is the commander.
+    #[error(
+        "the application is the commander of this run, so there is no commander's plugin to swap; \
+         submit other messages instead"
+    )]
+    Application,
     /// The fork server died in the middle.
     #[error("the fork server died while the plugin was being swapped; try again where the run goes on")]
     ForkServerDied,

@@ -10,6 +10,7 @@ mod memory;
 mod messages;
 mod scaling;
 mod slots;
+mod submit;
 mod tiny;
 mod uneven;
 
@@ -31,6 +32,7 @@ const CASES: &[Case] = &[
     slots::CASE,
     images::CASE,
     messages::CASE,
+    submit::CASE,
 ];
 
 /// The cases of these names; all cases if there are no names.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import threading
-import warnings
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from cobuf import _forkserver, _messages, _native, _objects
 from cobuf._batch import Batch
 from cobuf._errors import BatchError, StreamError
+from cobuf._held import Held
+from cobuf._requests import Desk, Request
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from cobuf._asyncio import Waiting
 
 _PACKAGE = Path(__file__).parent
-# How many tenths of a second all slots are held before that is a warning, once a loader.
-_WARN_AT = 10
 # Seconds for the processes to end by themselves after Ctrl-C.
 _INTERRUPTED_GRACE = 0.05
 
@@ -46,7 +45,7 @@ class Loader:
 
     commander: what to make: an iterable of messages, a function or class that gives one, or the path
         or name of a compiled plugin. A sequence (``range``, a list, a dataset with lengths and
-        indices) resumes at any place at no cost.
+        indices) resumes at any place at no cost. None: this program says it, by `submit` or `request`.
     producer: what makes the batches: see `cobuf.producer`; or a compiled plugin.
     commander_config, producer_config: dictionaries: the arguments of a class or function, or the
         configuration of a compiled plugin.
@@ -128,11 +127,16 @@ class Loader:
         pin_workers: bool | None = None,
         preload: Sequence[str] = ("numpy",),
     ) -> None:
-        commander, producer = _objects.plugin("commander", commander), _objects.plugin("producer", producer)
+        if commander is None and commander_config:
+            raise TypeError("commander_config was given, but commander is None: this program submits the messages")
+        is_application = commander is None
+        commander = None if is_application else _objects.plugin("commander", commander)
+        producer = _objects.plugin("producer", producer)
         preload = _forkserver.preloadable(preload)
         is_python = isinstance(commander, tuple) or isinstance(producer, tuple)
         self._settings: dict[str, Any] = {
             "commander": commander,
+            "application": is_application,
             "producer": producer,
             "commander_config": dict(commander_config or {}),
             "producer_config": dict(producer_config or {}),
@@ -167,8 +171,10 @@ class Loader:
         self._starting = threading.Lock()
         self._closed = False
         self._waits: dict[AbstractEventLoop, Waiting] = {}
-        self._all_held = 0
-        self._has_warned = False
+        self._held = Held()
+        # Whether its batches go to a loop or to requests: what was first.
+        self._desk: Desk | None = None
+        self._is_read = False
         self._finalizer: weakref.finalize[[float | None], Loader] | None = None
 
     def start(self) -> Loader:
@@ -211,6 +217,8 @@ class Loader:
             grace = _INTERRUPTED_GRACE if grace is None else min(grace, _INTERRUPTED_GRACE)
         self._host.stop(grace)
         finalizer.detach()
+        if self._desk is not None:
+            self._desk.join()
 
     def __enter__(self) -> Loader:
         return self.start()
@@ -239,26 +247,72 @@ class Loader:
             yield item
 
     def _next(self) -> Batch | BatchError | StreamError | None:
-        host = self._running()
+        host = self._read()
         while isinstance(found := host.next(), int):
-            self._free_or_warn(found, 4)
-        self._all_held = 0
+            self._held.free_or_warn(found, 3)
+        self._held.ended()
         return _item(found)
 
-    def _free_or_warn(self, held: int, stacklevel: int) -> None:
-        """Called each tenth of a second in which this program holds all slots."""
-        # Arrays in cycles hold slots until then, and arrays of JAX that nothing else looks at.
-        gc.collect()
-        self._all_held += 1
-        if self._all_held < _WARN_AT or self._has_warned:
-            return
-        self._has_warned = True
-        warnings.warn(
-            f"the loop waits, but this program holds the batches or arrays of all {held} slots, so nothing "
-            "can be made: drop some (del), keep copies instead (batch.copy()), or use more slots",
-            RuntimeWarning,
-            stacklevel,
-        )
+    def _read(self) -> _native.Host:
+        """The host, whose batches a loop takes."""
+        if self._desk is not None:
+            raise RuntimeError(
+                "the batches of this loader go to its requests; take them from there, or use submit instead of request"
+            )
+        self._is_read = True
+        return self._running()
+
+    def submit(self, message: Any, timeout: float | None = None) -> int:
+        """Submits a message, any object, if ``commander`` is None; gives its number, which is that of its
+        batch. From any thread, also while another one takes batches.
+
+        There may be as many messages under way as there are slots. After that it waits until batches are
+        dropped; after ``timeout`` seconds it raises `TimeoutError` (0: at once), and the message has no
+        number. `RuntimeError` says why no message is taken any more.
+        """
+        self._check_application()
+        if self._desk is not None:
+            raise RuntimeError("this loader has requests; use request for all of its messages")
+        self._is_read = True
+        return self._submit(message, timeout)
+
+    def request(self, message: Any, timeout: float | None = None) -> Request:
+        """Submits a message, and gives a future of its batch: `concurrent.futures.Future`, which can also
+        be awaited. It gets the batch, or its error.
+
+        As `submit`, it waits while all slots are in use, at most ``timeout`` seconds; a coroutine that
+        may have to wait calls it by `asyncio.to_thread`. A loader with requests is not iterated: one
+        thread takes its batches and answers. A batch holds its slot until the future and it are gone.
+        """
+        self._check_application()
+        if self._is_read and self._desk is None:
+            raise RuntimeError(
+                "this loader was iterated, or messages were submitted to it; make another one for requests"
+            )
+        host = self._running()
+        with self._starting:
+            if self._desk is None:
+                self._desk = Desk(partial(_next_or_held, host), self._held)
+            desk = self._desk
+        request = Request()
+        desk.expect(self._submit(message, timeout), request)
+        return request
+
+    def end(self) -> None:
+        """No more messages are submitted: the stream ends after those that were. A second call does
+        nothing."""
+        self._check_application()
+        self._running().end()
+
+    def _submit(self, message: Any, timeout: float | None) -> int:
+        packed = _messages.packed(message, "the message")
+        return self._running().submit(packed, timeout, lambda held: self._held.free_or_warn(held, 3))
+
+    def _check_application(self) -> None:
+        if not self._settings["application"]:
+            raise RuntimeError(
+                "the messages of this loader come from its commander; give it commander=None to submit them"
+            )
 
     # asyncio is loaded by programs that use it.
 
@@ -285,14 +339,14 @@ class Loader:
     async def __anext__(self) -> Batch:
         from cobuf import _asyncio
 
-        host = self._host
-        if host is None or self._closed:
-            host = await _asyncio.start(self._started)
+        if self._host is None or self._closed:
+            await _asyncio.start(self._started)
+        host = self._read()
         await _asyncio.yield_to_others()
         while isinstance(found := host.try_next(), int):
             if not await _asyncio.ready(host, self._waits, bool(found)) and found:
-                self._free_or_warn(found, 3)
-        self._all_held = 0
+                self._held.free_or_warn(found, 2)
+        self._held.ended()
         item = _item(found)
         if item is None:
             raise StopAsyncIteration
@@ -372,6 +426,12 @@ class Loader:
         raise TypeError(
             "a loader has processes of its own and cannot be pickled; make it in the process that reads it"
         )
+
+
+def _next_or_held(host: _native.Host) -> Batch | BatchError | StreamError | int | None:
+    """The next item; or the number of slots, if this program holds them all for a tenth of a second."""
+    found = host.next()
+    return found if isinstance(found, int) else _item(found)
 
 
 def _item(found: _native.Batch | dict[str, Any] | None) -> Batch | BatchError | StreamError | None:

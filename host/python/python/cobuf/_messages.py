@@ -14,8 +14,8 @@ _TEXT = "/text"
 _LONGEST_TEXT = 200
 
 
-def packed(message: Any, sequence: int) -> dict[str, Any]:
-    """The message with this number as a plain dictionary."""
+def packed(message: Any, what: str) -> dict[str, Any]:
+    """The message as a plain dictionary. `what` names it in errors, such as "message 3"."""
     if _is_plain_dict(message):
         plain: dict[str, Any] = message
         return plain
@@ -29,7 +29,7 @@ def packed(message: Any, sequence: int) -> dict[str, Any]:
             pickled = _objects.dumps(message)
         except Exception as error:
             raise TypeError(
-                f"message {sequence} is {text} of type {type(message).__qualname__}, which cannot be sent to "
+                f"{what} is {text} of type {type(message).__qualname__}, which cannot be sent to "
                 f"another process: {error}"
             ) from None
     return {_PICKLE: pickled, _TEXT: text}

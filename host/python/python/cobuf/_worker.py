@@ -272,9 +272,9 @@ class Commander:
         if self._iterator is None:
             if sequence >= len(self._it):
                 return None
-            return _messages.packed(self._it[sequence], sequence)
+            return _messages.packed(self._it[sequence], f"message {sequence}")
         for message in self._iterator:
-            return _messages.packed(message, sequence)
+            return _messages.packed(message, f"message {sequence}")
         return None
 
     def skip(self, sequence: int, to: int) -> None:

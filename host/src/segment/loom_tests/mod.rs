@@ -8,6 +8,7 @@
 //!   event    a sleeping waiter is woken             swap     the cut between two crews
 //!   sets     a slot that is added is taken once     deaths   of workers, of the commander, by hand
 //!   stream   each batch comes once, to the end      kills    a death at each access to memory
+//!   submit   messages of the application's threads
 //!   hints    sets, the queue, and wakes that are not worth it
 //! ```
 //!
@@ -36,6 +37,7 @@ mod hints;
 mod kills;
 mod sets;
 mod stream;
+mod submit;
 mod swap;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ mod commander;
 mod play;
 mod servers;
 mod stops;
+mod submitted;
 mod swap_commander;
 mod swap_producer;
 mod watchdog;

@@ -31,6 +31,7 @@ use crate::segment::worker_place::{Retire, WorkerPlace};
 use crate::stream::delivery::{Item, Stream};
 use crate::stream::error::StreamError;
 use crate::stream::history::History;
+use crate::stream::submission::Submission;
 use crate::supervisor::link::Order;
 use crate::supervisor::mailbox::{SwapWish, Swapped, Wish};
 use crate::supervisor::run::{Care, Moment};
@@ -91,6 +92,12 @@ fn plugin(name: &str) -> PluginPlan {
     }
 }
 
+/// A stream in order, with eight slots.
+fn stream() -> Stream {
+    let history = History::new(Identity::default(), Ledger::default(), None, None);
+    Stream::new(fixture::segment(8), true, PerKind::default(), history)
+}
+
 /// A run whose processes the test plays.
 pub(super) struct Play {
     pub(super) parts: Supervision,
@@ -125,11 +132,20 @@ impl Play {
 
     /// A run whose processes are forked, and whose plugins are being constructed.
     pub(super) fn starting(workers: usize, care: Care) -> Self {
-        let history = History::new(Identity::default(), Ledger::default(), None, None);
-        let stream = Stream::new(fixture::segment(8), true, PerKind::default(), history);
+        Self::of_stream(stream(), Some(plugin("old")), workers, care)
+    }
+
+    /// A run whose processes are all ready, and whose messages the application submits.
+    pub(super) fn submitted(workers: usize) -> Self {
+        let submission = Submission::new(Vec::new(), &Ledger::default(), None, None);
+        let mut play = Self::of_stream(stream().submitted(submission), None, workers, care());
+        play.all_ready();
+        play
+    }
+
+    fn of_stream(stream: Stream, commander: Option<PluginPlan>, workers: usize, care: Care) -> Self {
         let producer = ProducerPlan { plugin: plugin("old"), edition: 0 };
-        let plugins =
-            Plugins { commander: Some(plugin("old")), producers: [Some(producer), None], candidate: None };
+        let plugins = Plugins { commander, producers: [Some(producer), None], candidate: None };
         let plan = Plan { plugins: plugins.clone(), ..Plan::default() };
         let now = Moment::now(&RunClock::new());
         let supervised = Supervised { stream: Arc::new(stream), plan, care, workers, tune_up_to: None };
