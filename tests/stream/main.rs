@@ -9,6 +9,7 @@ mod determinism;
 mod elastic;
 mod hot_path;
 mod idle;
+mod lengths;
 mod order;
 mod resume;
 mod roundtrip;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema, Shape};
+use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema};
 
 use crate::plugin::PluginError;
 
@@ -151,7 +151,7 @@ pub(crate) fn differences(declared: &Schema, expected: &Schema) -> Vec<String> {
 }
 
 fn form(array: &ArraySpec) -> String {
-    format!("{} {}", array.dtype(), Shape(array.shape()))
+    format!("{} {}", array.dtype(), array.shape_text())
 }
 
 #[cfg(all(test, not(cobuf_loom)))]

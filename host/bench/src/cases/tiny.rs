@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::Result;
-use cobuf_host::Batch;
+use cobuf_host::{Batch, HostBuilder};
 
 use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, MANY};
@@ -27,14 +27,16 @@ const SLOTS: usize = 32;
 enum Thing {
     InOrder,
     AnyOrder,
+    WithLength,
     Relay,
 }
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let things = [Thing::InOrder, Thing::AnyOrder, Thing::Relay];
-    let [ordered, any, relay] = plan.samples(things, |thing, window| match thing {
-        Thing::InOrder => by_host(plugins, true, window),
-        Thing::AnyOrder => by_host(plugins, false, window),
+    let things = [Thing::InOrder, Thing::AnyOrder, Thing::WithLength, Thing::Relay];
+    let [ordered, any, with_length, relay] = plan.samples(things, |thing, window| match thing {
+        Thing::InOrder => by_host(plugins.tiny(), true, window),
+        Thing::AnyOrder => by_host(plugins.tiny(), false, window),
+        Thing::WithLength => by_host(plugins.tiny_with_length(), true, window),
         Thing::Relay => relay::micros_a_batch(SLOTS, window, &plan.signals),
     })?;
     Ok(vec![
@@ -42,13 +44,15 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
             .beside("a bare relay of processes, without messages", relay)
             .should_be(Bound::AtMost(1.0)),
         Figure::new("any order", "µs a batch", any)
-            .beside("in order", ordered)
+            .beside("in order", ordered.clone())
             .ratio_should_be(Bound::AtMost(1.0)),
+        Figure::new("in order, with a length of each batch's own", "µs a batch", with_length)
+            .beside("in order", ordered)
+            .ratio_should_be(Bound::AtMost(1.03)),
     ])
 }
 
-fn by_host(plugins: &Plugins, ordered: bool, window: Duration) -> Result<f64> {
-    let builder = plugins.tiny();
+fn by_host(builder: HostBuilder, ordered: bool, window: Duration) -> Result<f64> {
     let builder = builder.workers(WORKERS).slots(SLOTS).ordered(ordered);
     let look = |batch: &Batch| drop(black_box(batch.bytes_at(0)));
     Ok(Consumer::warm(builder)?.take_for(window, MANY, look)?.micros_a_batch())
