@@ -180,4 +180,14 @@ mod tests {
         let turned = schema(&[("b", DType::F32, &[2]), ("a", DType::U8, &[2, 3]), ("c", DType::U8, &[2])]);
         assert_eq!(differences(&turned, &running).len(), 1);
     }
+
+    #[test]
+    fn an_axis_of_any_length_in_one_of_them_is_a_difference() {
+        let spec = || ArraySpec::new("boxes", DType::F32, [200, 4]);
+        let schema = |array: ArraySpec| Schema::new([array]).unwrap();
+        assert_eq!(
+            differences(&schema(spec().at_most([0])), &schema(spec())),
+            ["the array \"boxes\" is f32 (≤200, 4), expected f32 (200, 4)"]
+        );
+    }
 }

@@ -97,7 +97,7 @@ class Out(Mapping[str, Any]):
         self._shapes[name] = lengths
         self._arrays[name] = array.reshape(-1)[: math.prod(lengths)].reshape(lengths)
 
-    def shapes(self) -> list[tuple[str, tuple[int, ...]]]:
+    def _said(self) -> list[tuple[str, tuple[int, ...]]]:
         """The shapes that were set, with the batch's rows."""
         rows, told = self._context.rows, []
         for name, lengths in self._shapes.items():
@@ -106,7 +106,7 @@ class Out(Mapping[str, Any]):
             told.append((name, lengths))
         return told
 
-    def store(self, name: str, values: Any) -> None:
+    def _store(self, name: str, values: Any) -> None:
         """Stores an array that was returned. It says the shape, and the rows if it has fewer."""
         into = self._find(name)
         if values.dtype != into.dtype:

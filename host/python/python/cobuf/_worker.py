@@ -145,7 +145,7 @@ class Producer:
             # It was raised here, and is about the function.
             error.cobuf_place = self._place  # type: ignore[attr-defined]
             raise
-        return context.rows, context.metadata, out.shapes()
+        return context.rows, context.metadata, out._said()
 
     def _take(self, said: Any, out: Out, context: Context) -> None:
         if said is not None:
@@ -180,7 +180,7 @@ class Producer:
         if missing := [name for name in self._mine if name not in values]:
             raise ValueError(f"produce returned no array {missing}; declared are {self._mine}")
         for name, value in values.items():
-            out.store(name, _as_array(name, value))
+            out._store(name, _as_array(name, value))
 
     def close(self) -> None:
         """At the end."""
