@@ -167,6 +167,17 @@ struct cobuf_host {
     int (*put_text)(cobuf_call *call, const char *key, const char *value);
 };
 
+/* Functions of the host that came after cobuf_host, which is frozen. */
+typedef struct cobuf_lengths {
+    int (*declare_at_most)(cobuf_call *call, const char *name, uint32_t dtype, uint32_t dimensions,
+                           const size_t *shape, uint32_t axes);
+    int (*set_shape)(cobuf_call *call, const char *name, uint32_t dimensions, const size_t *shape);
+} cobuf_lengths;
+
+/* COBUF_EXPORT_PRODUCER defines it, and a host that has these functions sets it before its first
+ * call. In an older host it stays NULL. */
+extern __attribute__((visibility("default"))) const cobuf_lengths *cobuf_producer_lengths;
+
 /* The most bytes of a formatted text; a longer text is cut. */
 #define COBUF_TEXT_BYTES 2048
 
@@ -217,6 +228,23 @@ static inline int cobuf_declare(cobuf_call *call, const char *name, uint32_t dty
                                 const size_t *shape)
 {
     return call->host->declare(call, name, dtype, dimensions, shape);
+}
+
+/* The axis n, from 0, in a set of axes: COBUF_AXIS(0) | COBUF_AXIS(2). */
+#define COBUF_AXIS(n) ((uint32_t)1 << (n))
+
+/* As cobuf_declare, for an array of which each batch has a length of its own along these axes, from
+ * 0 to the declared one: boxes of which a picture has up to 200, or a sequence of up to 512 tokens.
+ * Fails in a host that is older than this function. */
+static inline int cobuf_declare_at_most(cobuf_call *call, const char *name, uint32_t dtype, uint32_t dimensions,
+                                        const size_t *shape, uint32_t axes)
+{
+    if (!cobuf_producer_lengths)
+        return cobuf_fail(call,
+                          "array \"%.100s\" has axes that are at most n, which this host does not know; update cobuf, "
+                          "or declare fixed lengths",
+                          name);
+    return cobuf_producer_lengths->declare_at_most(call, name, dtype, dimensions, shape, axes);
 }
 
 /* ---- Messages and configurations ------------------------------------------------------------ */
@@ -364,8 +392,21 @@ static inline double cobuf_random_between(cobuf_call *call, double low, double h
 }
 
 /* Sets the batch's number of rows, which are the entries along the first axis of every array, if it
- * has fewer than were declared. */
+ * has fewer than were declared. An array whose first axis is at most n has a length of its own
+ * instead. */
 static inline int cobuf_set_rows(cobuf_call *call, size_t rows) { return call->host->set_rows(call, rows); }
+
+/* Sets the shape that an array has in this batch, once: along the axes of cobuf_declare_at_most from
+ * 0 to the declared length, along all others the declared one, or the number of rows that was set
+ * before. The batch then has the array's first elements, packed: those of a batch of shape {17, 4}
+ * are the first 68. An array whose shape is not set is as long as declared. The members of
+ * cobuf_array do not change. */
+static inline int cobuf_set_shape(cobuf_call *call, const char *name, uint32_t dimensions, const size_t *shape)
+{
+    if (!cobuf_producer_lengths)
+        return cobuf_fail(call, "the shape of array \"%.100s\" cannot be set in this host; update cobuf", name);
+    return cobuf_producer_lengths->set_shape(call, name, dimensions, shape);
+}
 
 /* These functions attach an entry to the batch, which the application reads from its metadata. */
 

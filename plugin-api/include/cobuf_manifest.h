@@ -3,7 +3,8 @@
  * The macro puts two constants into the library. The first is the manifest, in the ELF section
  * .cobuf.manifest. The host reads it from the file, before any code of the plugin runs; its bytes
  * are those of plugin-api/src/manifest.rs, format 1. The second is the export, which the host finds
- * by the symbol cobuf_producer_export. It points to the table of functions.
+ * by the symbol cobuf_producer_export. It points to the table of functions. The macro also defines
+ * the variable cobuf_producer_lengths, which cobuf.h explains.
  */
 #ifndef COBUF_MANIFEST_H
 #define COBUF_MANIFEST_H
@@ -186,6 +187,7 @@ typedef struct cobuf_export {
     COBUF_BEGIN_C                                                                                                \
     COBUF_VISIBLE __attribute__((section(".cobuf.manifest"))) extern const cobuf_manifest_bytes cobuf_manifest;  \
     COBUF_VISIBLE extern const cobuf_export cobuf_producer_export;                                               \
+    COBUF_KEPT const cobuf_lengths *cobuf_producer_lengths = 0;                                                  \
     COBUF_KEPT const cobuf_manifest_bytes cobuf_manifest = {                                                     \
         "\x7f" "cobuf\n", 1, sizeof(cobuf_manifest_bytes), 2, 0, plugin_name, plugin_version,                    \
         "C/" COBUF_TEXT(COBUF_C_VERSION), COBUF_COMPILER COBUF_LANGUAGE, COBUF_TARGET, COBUF_CPU_FEATURES};      \

@@ -26,7 +26,7 @@ use abi_stable::StableAbi;
 use abi_stable::library::RootModule;
 use abi_stable::package_version_strings;
 use abi_stable::sabi_types::VersionStrings;
-use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
+use abi_stable::std_types::{RResult, RSlice, RSliceMut, RStr, RString, RVec};
 
 use crate::stop::StopFlag;
 
@@ -160,6 +160,26 @@ pub struct CommanderModule {
     /// A pointer to the extension called `id`, or null.
     #[sabi(last_prefix_field)]
     pub query: extern "C" fn(id: RStr<'_>) -> *const (),
+}
+
+/// The extension of producers whose arrays have axes that are at most n: `query` returns it for
+/// [`ID`](Self::ID). It is frozen, as the modules are.
+#[repr(C)]
+pub struct LengthsExtension {
+    /// As [`ProducerModule::produce`], for a schema with such axes. `lengths` has one number for each
+    /// of them, array by array and axis by axis, at first the longest that the batch may have; the
+    /// plugin writes those that it has. An array is then packed from its first byte. The host checks
+    /// the numbers.
+    pub produce: unsafe extern "C" fn(
+        producer: Instance,
+        job: Job<'_>,
+        lengths: RSliceMut<'_, usize>,
+    ) -> Outcome<Produced>,
+}
+
+impl LengthsExtension {
+    /// Its name for `query`.
+    pub const ID: &'static str = "cobuf.producer.lengths/1";
 }
 
 /// The extension of commanders that can be resumed: `query` returns it for [`ID`](Self::ID). It is

@@ -3,9 +3,9 @@
 //! them.
 //!
 //! ```text
-//!   ArraySpec ── fit::<T, D>(rows) ──► element type and number of dimensions are as declared
-//!                                        │
-//!   bytes ─────────────────────────────► view, view_mut: long enough, aligned, valid elements
+//!   ArraySpec ── fit::<T, D>(extent) ──► element type and number of dimensions are as declared
+//!                                          │
+//!   bytes ───────────────────────────────► view, view_mut: long enough, aligned, valid elements
 //! ```
 
 use std::marker::PhantomData;
@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use ndarray::{ArrayView, ArrayViewMut, Dimension};
 
 use crate::dtype::{DType, Element};
+use crate::lengths::Extent;
 use crate::schema::ArraySpec;
 
 /// Why bytes cannot be viewed as an array.
@@ -46,8 +47,8 @@ impl ArraySpec {
     /// Views the array's bytes as elements of type `T` with dimensions `D` (`Ix1` … `Ix6`,
     /// `IxDyn`), without copying them.
     ///
-    /// The view has `rows` entries along the first axis, or the declared number if `rows` is
-    /// `None`. Bytes beyond the view are ignored.
+    /// The view has the shape of a batch of this extent: an [`Extent`], or only the number of rows,
+    /// `None` for a full batch. Bytes beyond the view are ignored.
     ///
     /// ```
     /// use cobuf_plugin_api::{ArraySpec, DType, ndarray::Ix2};
@@ -61,22 +62,22 @@ impl ArraySpec {
     /// # Errors
     /// [`ViewError`]: the array has another element type or number of dimensions; the bytes are too
     /// few, misaligned for `T`, or not valid elements.
-    pub fn view<'bytes, T: Element, D: Dimension>(
+    pub fn view<'bytes, 'extent, T: Element, D: Dimension>(
         &self,
         bytes: &'bytes [u8],
-        rows: Option<usize>,
+        extent: impl Into<Extent<'extent>>,
     ) -> Result<ArrayView<'bytes, T, D>, ViewError> {
-        self.fit::<T, D>(rows)?.view(bytes)
+        self.fit::<T, D>(extent.into())?.view(bytes)
     }
 
     /// Checks the element type and the number of dimensions that a caller asks for, before it gives
     /// any bytes away.
-    pub(crate) fn fit<T: Element, D: Dimension>(&self, rows: Option<usize>) -> Result<Fit<T, D>, ViewError> {
+    pub(crate) fn fit<T: Element, D: Dimension>(&self, extent: Extent<'_>) -> Result<Fit<T, D>, ViewError> {
         let (declared, wanted) = (self.dtype(), T::DTYPE);
         if declared != wanted {
             return Err(ViewError::DType { declared, wanted });
         }
-        let Some(dimensions) = self.dimensions::<D>(rows) else {
+        let Some(dimensions) = self.dimensions::<D>(extent) else {
             let (declared, wanted) = (self.shape().len(), D::NDIM.unwrap_or_default());
             return Err(ViewError::Dimensions { declared, wanted });
         };

@@ -13,6 +13,8 @@ use crate::state::SavedState;
 pub(crate) struct ProducerInstance<P> {
     producer: P,
     schema: Schema,
+    /// The number of lengths that a batch has of its own.
+    lengths: usize,
     worker: WorkerContext,
 }
 
@@ -35,21 +37,31 @@ impl<P: Producer> ProducerInstance<P> {
         let schema = P::schema(&config)?;
         let WorkerInfo { worker, workers, incarnation, stop } = info;
         let worker = WorkerContext { worker, workers, incarnation, stop };
-        Ok(Self { producer: P::new(config, &worker)?, schema, worker })
+        let lengths = schema.most_lengths().count();
+        Ok(Self { producer: P::new(config, &worker)?, schema, lengths, worker })
     }
 
     pub(crate) fn schema(&self) -> &Schema {
         &self.schema
     }
 
+    /// Produces one message. `lengths` are the longest that the batch may have; afterwards they are
+    /// those that it has.
     pub(crate) fn produce<'slot>(
         &'slot mut self,
         place: Place,
         message: &[u8],
         arrays: impl Iterator<Item = &'slot mut [u8]>,
+        lengths: &'slot mut [usize],
     ) -> anyhow::Result<SlotOutcome> {
+        let (room, wanted) = (lengths.len(), self.lengths);
+        anyhow::ensure!(
+            room == wanted,
+            "the host has room for {room} lengths of a batch, expected {wanted} for {}; update the host",
+            self.schema
+        );
         let message = codec::decode("the message", message)?;
-        let mut slot = Slot::new(&self.schema, arrays);
+        let mut slot = Slot::new(&self.schema, arrays, lengths);
         let mut context = ProduceContext::new(&self.worker, place.sequence, place.attempt, place.seed);
         self.producer.produce(message, &mut slot, &mut context)?;
         Ok(slot.into_outcome())

@@ -6,11 +6,12 @@ use std::slice;
 
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
-use abi_stable::std_types::{RSlice, RStr, RString, RVec};
+use abi_stable::std_types::{RSlice, RSliceMut, RStr, RString, RVec};
 
 use crate::abi::{
-    CommanderInfo, CommanderModule, CommanderModuleRef, Instance, Job, LogSink, OpenedCommander, Outcome,
-    Produced, ProducerModule, ProducerModuleRef, RawArray, RawState, ResumeExtension, WorkerInfo,
+    CommanderInfo, CommanderModule, CommanderModuleRef, Instance, Job, LengthsExtension, LogSink,
+    OpenedCommander, Outcome, Produced, ProducerModule, ProducerModuleRef, RawArray, RawState,
+    ResumeExtension, WorkerInfo,
 };
 use crate::codec;
 use crate::commander::Commander;
@@ -51,7 +52,7 @@ fn producer_module<P: Producer>() -> ProducerModuleRef {
         open: producer_open::<P>,
         produce: producer_produce::<P>,
         close: close::<ProducerInstance<P>>,
-        query: producer_query,
+        query: producer_query::<P>,
     }
     .leak_into_prefix()
 }
@@ -79,8 +80,12 @@ extern "C" fn install(sink: LogSink, max_level: u8) {
     panics::install_hook();
 }
 
-extern "C" fn producer_query(_id: RStr<'_>) -> *const () {
-    std::ptr::null()
+extern "C" fn producer_query<P: Producer>(id: RStr<'_>) -> *const () {
+    if id.as_str() == LengthsExtension::ID { (&raw const *lengths::<P>()).cast() } else { std::ptr::null() }
+}
+
+const fn lengths<P: Producer>() -> &'static LengthsExtension {
+    &LengthsExtension { produce: producer_produce_lengths::<P> }
 }
 
 extern "C" fn commander_query<C: Commander>(id: RStr<'_>) -> *const () {
@@ -104,6 +109,22 @@ extern "C" fn producer_open<P: Producer>(config: RSlice<'_, u8>, worker: WorkerI
 }
 
 unsafe extern "C" fn producer_produce<P: Producer>(producer: Instance, job: Job<'_>) -> Outcome<Produced> {
+    // SAFETY: the host keeps to this function's contract, which is the same.
+    unsafe { produce::<P>(producer, job, &mut []) }
+}
+
+unsafe extern "C" fn producer_produce_lengths<P: Producer>(
+    producer: Instance,
+    job: Job<'_>,
+    lengths: RSliceMut<'_, usize>,
+) -> Outcome<Produced> {
+    // SAFETY: as in `producer_produce`.
+    unsafe { produce::<P>(producer, job, lengths.into_mut_slice()) }
+}
+
+/// # Safety
+/// As [`ProducerModule::produce`].
+unsafe fn produce<P: Producer>(producer: Instance, job: Job<'_>, lengths: &mut [usize]) -> Outcome<Produced> {
     // SAFETY: the host passes a pointer that `producer_open::<P>` returned, from one thread, and
     // has not closed it.
     let producer = unsafe { &mut *producer.cast::<ProducerInstance<P>>() };
@@ -114,7 +135,7 @@ unsafe extern "C" fn producer_produce<P: Producer>(producer: Instance, job: Job<
             unsafe { slice::from_raw_parts_mut(array.data, array.bytes) }
         });
         let place = Place { sequence: job.sequence, attempt: job.attempt, seed: job.seed };
-        let said = producer.produce(place, job.message.as_slice(), arrays)?;
+        let said = producer.produce(place, job.message.as_slice(), arrays, lengths)?;
         Ok(Produced { rows: said.rows.unwrap_or(usize::MAX), metadata: said.metadata.into() })
     })
 }

@@ -1,4 +1,4 @@
-//! A slot as a producer sees it: arrays to fill in place, the batch's length, its metadata.
+//! A slot as a producer sees it: arrays to fill in place, the batch's rows and shapes, its metadata.
 
 use arrayvec::ArrayVec;
 use ndarray::{ArrayBase, ArrayViewMut, Data, Dimension, IxDyn};
@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::array_view::ViewError;
 use crate::codec::{self, CodecError};
 use crate::dtype::{DType, Element};
+use crate::lengths::{Extent, Lengths, LengthsError};
 use crate::schema::{ArraySpec, MAX_ARRAYS, Schema, Shape};
 
 /// The arrays of one batch, which [`Producer::produce`](crate::Producer::produce) fills.
@@ -32,18 +33,29 @@ pub struct Slot<'slot> {
     arrays: ArrayVec<Option<&'slot mut [u8]>, MAX_ARRAYS>,
     /// The batch's number of rows if the producer has set it; otherwise it is the schema's.
     rows: Option<usize>,
+    /// The batch's lengths along the axes that are at most n.
+    lengths: Lengths<'slot>,
+    /// One bit for each array of which a view was taken.
+    viewed: u32,
     metadata: Vec<u8>,
 }
 
 impl<'slot> Slot<'slot> {
-    /// A slot over the bytes of each array, in the schema's order.
+    /// A slot over the bytes of each array, in the schema's order, with room for the batch's
+    /// lengths, see [`Lengths::new`].
     ///
     /// # Panics
     /// If the number of arrays or the length of one differs from the schema's: then the caller has
     /// laid the memory out wrongly.
-    pub(crate) fn new(schema: &'slot Schema, arrays: impl Iterator<Item = &'slot mut [u8]>) -> Self {
+    pub(crate) fn new(
+        schema: &'slot Schema,
+        arrays: impl Iterator<Item = &'slot mut [u8]>,
+        lengths: &'slot mut [usize],
+    ) -> Self {
+        let lengths = Lengths::new(schema, lengths);
         // Built in place and then filled: with its room for `MAX_ARRAYS` arrays it is large.
-        let mut slot = Self { schema, arrays: ArrayVec::new(), rows: None, metadata: Vec::new() };
+        let mut slot =
+            Self { schema, arrays: ArrayVec::new(), rows: None, lengths, viewed: 0, metadata: Vec::new() };
         slot.arrays.extend(arrays.map(Some));
         let matches = slot.arrays.iter().map(|bytes| bytes.as_ref().map_or(0, |bytes| bytes.len()));
         assert!(
@@ -61,8 +73,9 @@ impl<'slot> Slot<'slot> {
     /// Takes the array `name` out of the slot, as a writable view with elements of type `T` and
     /// dimensions `D` (`Ix1` … `Ix6`, `IxDyn`).
     ///
-    /// The view has the schema's shape, or fewer rows after [`set_rows`](Self::set_rows). Each
-    /// array can be taken once, so a producer can hold views of several arrays at the same time.
+    /// The view has the schema's shape, or fewer rows after [`set_rows`](Self::set_rows), or the
+    /// shape of [`set_shape`](Self::set_shape). Each array can be taken once, so a producer can hold
+    /// views of several arrays at the same time.
     ///
     /// # Errors
     /// [`SlotError`]: the slot has no such array, the array has another element type or number of
@@ -72,13 +85,16 @@ impl<'slot> Slot<'slot> {
         name: &str,
     ) -> Result<ArrayViewMut<'slot, T, D>, SlotError> {
         let (index, spec) = self.find(name)?;
-        let fit = spec.fit::<T, D>(self.rows).map_err(|error| SlotError::of(spec, error))?;
+        let fit = spec.fit::<T, D>(self.extent(index)).map_err(|error| SlotError::of(spec, error))?;
         let bytes = self.arrays[index].take().ok_or_else(|| SlotError::Taken { array: spec.clone() })?;
+        self.viewed |= 1 << index;
         fit.view_mut(bytes).map_err(|error| SlotError::of(spec, error))
     }
 
     /// Takes the bytes of all arrays out of the slot, with their specifications: for a plugin whose
     /// code is in another language. Rows that [`set_rows`](Self::set_rows) leaves out are in them.
+    /// They are each array as long as it may be; after its shape was set, which may also be done
+    /// afterwards, the batch has its first bytes, packed.
     ///
     /// A bool must be 0 or 1; the application is refused an array with other bytes.
     ///
@@ -94,20 +110,25 @@ impl<'slot> Slot<'slot> {
     }
 
     /// Copies `values` into the array `name`. The values must have the array's element type and
-    /// exactly its shape in this batch: nothing is cast or broadcast. This takes the array out of
-    /// the slot, as [`array`](Self::array) does.
+    /// exactly its shape in this batch: nothing is cast or broadcast. If the array has axes that are
+    /// [at most](ArraySpec::at_most) n and no shape was set, the batch has that of the values. This
+    /// takes the array out of the slot, as [`array`](Self::array) does.
     ///
     /// # Errors
-    /// [`SlotError`]: as for [`array`](Self::array), or the shapes differ.
+    /// [`SlotError`]: as for [`array`](Self::array) and [`set_shape`](Self::set_shape), or the shapes
+    /// differ.
     pub fn write<T: Element, D: Dimension>(
         &mut self,
         name: &str,
         values: &ArrayBase<impl Data<Elem = T>, D>,
     ) -> Result<(), SlotError> {
-        let (_, spec) = self.find(name)?;
-        let shape = spec.dimensions::<IxDyn>(self.rows);
-        if let Some(shape) = shape.filter(|shape| shape.slice() != values.shape() && spec.dtype() == T::DTYPE)
-        {
+        let (index, spec) = self.find(name)?;
+        let (is_there, fits) = (self.arrays[index].is_some(), spec.dtype() == T::DTYPE);
+        if !spec.at_most_axes().is_empty() && !self.lengths.is_set(index) && is_there && fits {
+            self.lengths.set(index, values.shape(), self.rows)?;
+        }
+        let shape = spec.dimensions::<IxDyn>(self.extent(index));
+        if let Some(shape) = shape.filter(|shape| shape.slice() != values.shape() && fits) {
             let (expected, found) = (shape.slice().to_vec(), values.shape().to_vec());
             return Err(SlotError::Shape { array: spec.clone(), expected, found });
         }
@@ -124,7 +145,7 @@ impl<'slot> Slot<'slot> {
     ///
     /// # Errors
     /// [`SlotError::Rows`]: `rows` is more than the schema has, or the arrays have no common length
-    /// along their first axis.
+    /// along their first axis, see [`Schema::rows`].
     pub fn set_rows(&mut self, rows: usize) -> Result<(), SlotError> {
         match self.schema.rows() {
             Some(most) if rows <= most => {
@@ -133,6 +154,35 @@ impl<'slot> Slot<'slot> {
             }
             most => Err(SlotError::Rows { rows, most }),
         }
+    }
+
+    /// Sets the shape that the array `name` has in this batch, before its view is taken: along the
+    /// axes that are [at most](ArraySpec::at_most) n any length from 0 to n, along all others the
+    /// schema's, or the number of rows that was set. An array whose shape is not set is as long as it
+    /// may be.
+    ///
+    /// ```
+    /// # use cobuf_plugin_api::{anyhow, ndarray, Slot};
+    /// # fn produce(slot: &mut Slot<'_>, found: &[[f32; 4]]) -> anyhow::Result<()> {
+    /// slot.set_shape("boxes", [found.len(), 4])?; // declared with `.at_most([0])`
+    /// let mut boxes = slot.array::<f32, ndarray::Ix2>("boxes")?;
+    /// for (mut row, corners) in boxes.outer_iter_mut().zip(found) {
+    ///     row.assign(&ndarray::aview1(corners));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SlotError`]: the slot has no such array; the shape has another number of axes, a length above
+    /// its most, or another length along an axis that is fixed; the shape was set before, or the
+    /// array's view was taken.
+    pub fn set_shape(&mut self, name: &str, shape: impl AsRef<[usize]>) -> Result<(), SlotError> {
+        let ((index, spec), shape) = (self.find(name)?, shape.as_ref());
+        if self.viewed & 1 << index != 0 {
+            return Err(LengthsError::Late { array: Box::new(spec.clone()), found: shape.to_vec() }.into());
+        }
+        Ok(self.lengths.set(index, shape, self.rows)?)
     }
 
     /// Attaches a dictionary to the batch, which the application reads with `Batch::metadata`: any
@@ -152,6 +202,10 @@ impl<'slot> Slot<'slot> {
     /// The results that the producer set beside the arrays.
     pub(crate) fn into_outcome(self) -> SlotOutcome {
         SlotOutcome { rows: self.rows, metadata: self.metadata }
+    }
+
+    fn extent(&self, array: usize) -> Extent<'_> {
+        Extent { rows: self.rows, lengths: self.lengths.of(array) }
     }
 
     fn find(&self, name: &str) -> Result<(usize, &'slot ArraySpec), SlotError> {
@@ -206,6 +260,9 @@ pub enum SlotError {
         /// The shape of the values.
         found: Vec<usize>,
     },
+    /// The array cannot have the shape that it was given.
+    #[error(transparent)]
+    Lengths(#[from] LengthsError),
     /// The producer took the array before.
     #[error("array \"{}\" was already taken from the slot; keep its view, or write it only once", array.name())]
     Taken {
@@ -259,7 +316,17 @@ mod tests {
         .unwrap();
         let (mut x, mut y, mut flag) = ([0f32; 6], [0i64; 3], [0u8; 3]);
         let arrays = [bytemuck::cast_slice_mut(&mut x), bytemuck::cast_slice_mut(&mut y), &mut flag[..]];
-        test(Slot::new(&schema, arrays.into_iter()));
+        test(Slot::new(&schema, arrays.into_iter(), &mut []));
+    }
+
+    /// A slot whose `boxes` have a length of their own, and the lengths that the batch then has.
+    fn with_boxes(test: impl FnOnce(Slot<'_>)) -> [usize; 1] {
+        let boxes = ArraySpec::new("boxes", DType::F32, [5, 2]).at_most([0]);
+        let schema = Schema::new([ArraySpec::new("y", DType::I64, [3]), boxes]).unwrap();
+        let (mut y, mut boxes, mut lengths) = ([0i64; 3], [0f32; 10], [5]);
+        let arrays = [bytemuck::cast_slice_mut(&mut y), bytemuck::cast_slice_mut(&mut boxes)];
+        test(Slot::new(&schema, arrays.into_iter(), &mut lengths));
+        lengths
     }
 
     #[test]
@@ -313,5 +380,57 @@ mod tests {
             slot.write("y", &array![1i64, 2]).unwrap();
             assert_eq!(slot.into_outcome().rows, Some(2));
         });
+    }
+
+    #[test]
+    fn array_has_the_shape_that_was_set_before_its_view_was_taken() {
+        let lengths = with_boxes(|mut slot| {
+            slot.set_rows(2).unwrap();
+            slot.set_shape("boxes", [4, 2]).unwrap();
+            assert_eq!(slot.array::<f32, Ix2>("boxes").unwrap().dim(), (4, 2));
+            assert_eq!(slot.array::<i64, Ix1>("y").unwrap().dim(), 2);
+            assert_eq!(
+                slot.set_shape("boxes", [3, 2]).unwrap_err().to_string(),
+                "array \"boxes\" was given shape (3, 2) after its view was taken, expected before; set the shape first"
+            );
+        });
+        assert_eq!(lengths, [4]);
+        let lengths = with_boxes(|mut slot| {
+            assert_eq!(slot.array::<f32, Ix2>("boxes").unwrap().dim(), (5, 2), "the most, if none is set");
+        });
+        assert_eq!(lengths, [5]);
+    }
+
+    #[test]
+    fn written_values_set_the_shape_once() {
+        let lengths = with_boxes(|mut slot| {
+            let error = slot.write("boxes", &array![[1f64, 2.0]]).unwrap_err();
+            assert!(matches!(error, SlotError::DType { .. }), "{error}");
+            slot.write("boxes", &array![[1f32, 2.0]]).unwrap();
+            let error = slot.write("boxes", &array![[1f32, 2.0], [3.0, 4.0]]).unwrap_err();
+            assert!(matches!(error, SlotError::Shape { .. } | SlotError::Taken { .. }), "{error}");
+        });
+        assert_eq!(lengths, [1]);
+        let lengths = with_boxes(|mut slot| {
+            slot.set_shape("boxes", [0, 2]).unwrap();
+            assert_eq!(
+                slot.write("boxes", &array![[1f32, 2.0]]).unwrap_err().to_string(),
+                "values of shape (1, 2) do not fit array \"boxes\", which has shape (0, 2) in this batch: \
+                 the schema declares boxes f32 (≤5, 2)"
+            );
+            let error = slot.write("y", &array![1i64, 2]).unwrap_err();
+            assert!(matches!(error, SlotError::Shape { .. }), "{error}");
+        });
+        assert_eq!(lengths, [0]);
+    }
+
+    #[test]
+    fn bytes_are_whole_and_their_shape_is_set_afterwards() {
+        let lengths = with_boxes(|mut slot| {
+            let whole: Vec<usize> = slot.bytes().unwrap().iter().map(|(_, bytes)| bytes.len()).collect();
+            assert_eq!(whole, [24, 40]);
+            slot.set_shape("boxes", [3, 2]).unwrap();
+        });
+        assert_eq!(lengths, [3]);
     }
 }

@@ -94,12 +94,13 @@ impl<P: Producer> ProducerHarness<P> {
         // Words, so that the bytes are aligned for every element type.
         let mut arrays: Vec<Vec<u64>> =
             schema.arrays().iter().map(|array| vec![0; array.bytes().div_ceil(size_of::<u64>())]).collect();
+        let mut lengths: Vec<usize> = schema.most_lengths().collect();
         let place = Place { sequence, attempt: 0, seed: seed::message_seed(self.run_seed, sequence) };
         let said = guard(|| {
             let message = codec::encode("a message", message)?;
-            self.instance.produce(place, &message, bytes(&schema, &mut arrays))
+            self.instance.produce(place, &message, bytes(&schema, &mut arrays), &mut lengths)
         })?;
-        Ok(TestBatch { schema, arrays, rows: said.rows, metadata: said.metadata })
+        Ok(TestBatch { schema, arrays, lengths, rows: said.rows, metadata: said.metadata })
     }
 }
 
@@ -121,18 +122,19 @@ fn bytes<'a>(schema: &Schema, arrays: &'a mut [Vec<u64>]) -> impl Iterator<Item 
 pub struct TestBatch {
     schema: Schema,
     arrays: Vec<Vec<u64>>,
+    lengths: Vec<usize>,
     rows: Option<usize>,
     metadata: Vec<u8>,
 }
 
 impl TestBatch {
-    /// A copy of the array `name`, with the batch's rows.
+    /// A copy of the array `name`, with the shape that it has in the batch.
     ///
     /// # Errors
     /// As for [`Slot::array`].
     pub fn array<T: Element, D: Dimension>(&self, name: &str) -> Result<Array<T, D>, SlotError> {
-        let mut arrays = self.arrays.clone();
-        let mut slot = Slot::new(&self.schema, bytes(&self.schema, &mut arrays));
+        let (mut arrays, mut lengths) = (self.arrays.clone(), self.lengths.clone());
+        let mut slot = Slot::new(&self.schema, bytes(&self.schema, &mut arrays), &mut lengths);
         if let Some(rows) = self.rows {
             slot.set_rows(rows)?;
         }

@@ -31,6 +31,21 @@ fn inspect_shows_manifest_configuration_and_arrays() {
 }
 
 #[test]
+fn inspect_shows_axes_that_are_at_most_n() {
+    let _leaks = isolated!();
+    let boxes = plugin("boxes-producer");
+    let inspect = |more: &[&str]| {
+        output(cobuf().arg("inspect").arg(boxes.path()).args(["--set", "batch_size=2"]).args(more))
+    };
+    let text = inspect(&[]);
+    assert!(stdout(&text).contains("  image u8 (2, 64, 64), 8192 bytes\n"), "{}", stdout(&text));
+    assert!(stdout(&text).contains("  boxes f32 (≤400, 4), at most 6400 bytes\n"), "{}", stdout(&text));
+    let shown: Value = serde_json::from_str(stdout(&inspect(&["--json"])).trim_end()).unwrap();
+    assert_eq!(shown["arrays"][1]["at_most"], serde_json::json!([0]));
+    assert_eq!(shown["arrays"][0].get("at_most"), None);
+}
+
+#[test]
 fn plugin_named_by_its_folder_is_built() {
     let _leaks = isolated!();
     let folder: &Path = &repository().join("plugins/index-commander");

@@ -12,13 +12,15 @@ use std::{env, fs};
 use super::{Process, repository};
 
 /// All packages of `plugins/` that cargo builds.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 8] = [
+    "boxes-producer",
     "digits-producer",
     "fill-producer",
     "image-commander",
     "image-producer",
     "index-commander",
     "list-commander",
+    "tokens-producer",
 ];
 
 /// Names the process whose builds a test may use; see [`session`].

@@ -3,7 +3,7 @@
 use crate::common::packages::{OtherApi, Package};
 use crate::common::refusals::{bytes_of, file_of, folder, said, text, with_section};
 use crate::common::{Delivered, all_items, host, isolated, next_batch, repository};
-use cobuf_host::{Batch, Dictionary, Host, HostBuilder, Plugin, Source, StartError};
+use cobuf_host::{ArraySpec, Batch, DType, Dictionary, Host, HostBuilder, Plugin, Source, StartError};
 use cobuf_plugin_api::manifest::API_VERSION;
 use serde::Deserialize;
 use std::fs;
@@ -104,8 +104,8 @@ const NEWER: OtherApi<'static> = OtherApi {
     edits: &[
         (
             "src/shims.rs",
-            "extern \"C\" fn producer_query(_id: RStr<'_>) -> *const () {\n    std::ptr::null()\n}",
-            "extern \"C\" fn producer_query(id: RStr<'_>) -> *const () {\n    warm_up(id)\n}\n\n\
+            "(&raw const *lengths::<P>()).cast() } else { std::ptr::null() }\n}",
+            "(&raw const *lengths::<P>()).cast() } else { warm_up(id) }\n}\n\n\
              struct WarmUp {\n    _call: extern \"C\" fn(u32) -> u32,\n}\n\n\
              fn warm_up(id: RStr<'_>) -> *const () {\n    \
              extern \"C\" fn call(rounds: u32) -> u32 {\n        rounds + 1\n    }\n    \
@@ -114,10 +114,18 @@ const NEWER: OtherApi<'static> = OtherApi {
         ),
         (
             "src/shims.rs",
-            ".cast() } else { std::ptr::null() }\n}\n\nconst",
-            ".cast() } else { warm_up(id) }\n}\n\nconst",
+            "(&raw const *resume::<C>()).cast() } else { std::ptr::null() }",
+            "(&raw const *resume::<C>()).cast() } else { warm_up(id) }",
         ),
     ],
+};
+
+/// A plugin-api whose producers have axes that are at most n, and lost the extension for them.
+const SHORTENED: OtherApi<'static> = OtherApi {
+    name: "shortened",
+    sources: "plugin-api",
+    version: API_VERSION,
+    edits: &[("src/abi.rs", "\"cobuf.producer.lengths/1\"", "\"cobuf.producer.lengths/0\"")],
 };
 
 /// A type at the boundary, changed without a new version.
@@ -133,6 +141,13 @@ const CHANGED: OtherApi<'static> = OtherApi {
 
 fn producer(name: &str, api: Option<OtherApi<'_>>) -> Plugin {
     Package { api, ..Package::new(name, PRODUCER) }.build()
+}
+
+/// A producer whose array has a length of each batch's own: the index, from 0 to 4.
+fn of_any_length(name: &str, api: Option<OtherApi<'_>>) -> Plugin {
+    let source = PRODUCER.replace("[4])", "[4]).at_most([0])");
+    let shape = "        slot.set_shape(\"x\", [message.index as usize % 5])?;\n        let mut x";
+    Package { api, ..Package::new(name, &source.replace("        let mut x", shape)) }.build()
 }
 
 fn commander(name: &str, api: Option<OtherApi<'_>>) -> Plugin {
@@ -200,6 +215,33 @@ fn plugins_of_tomorrow_run_without_their_unknown_extensions() {
     assert_eq!(asked_after_resume(&newer.0, &newer.1), 4);
 }
 
+#[test]
+fn producers_of_today_and_tomorrow_set_lengths_by_the_extension() {
+    let _leaks = isolated!();
+    for (name, api) in [("abi-lengths", None), ("abi-lengths-newer", Some(NEWER))] {
+        let host = run(commander("abi-commander", None), of_any_length(name, api)).start().unwrap();
+        for batch in all_items(&host.batches()).map(Result::unwrap) {
+            assert_eq!(batch.shape_at(0).unwrap(), [batch.sequence() as usize % 5]);
+        }
+    }
+}
+
+#[test]
+fn a_host_of_before_refuses_axes_that_are_at_most_n_by_their_field() {
+    // The yesterday's reader of schemas refuses fields that it does not know, so that the host does
+    // not lay out memory for another shape. Without such axes the field is left out.
+    let spec = |axes: &[usize]| ArraySpec::new("x", DType::F32, [4]).at_most(axes.iter().copied());
+    let fields = |spec: &ArraySpec| {
+        let value = serde_json::to_value(spec).unwrap();
+        value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let fixture = fs::read_to_string(repository().join(OLDER.sources).join("src/schema.rs")).unwrap();
+    assert!(fixture.contains("#[serde(deny_unknown_fields)]\npub struct ArraySpec"));
+    assert!(!fixture.contains("at_most"));
+    assert_eq!(fields(&spec(&[])), ["dtype", "name", "shape"]);
+    assert_eq!(fields(&spec(&[0])), ["at_most", "dtype", "name", "shape"]);
+}
+
 /// One row of the document's table: what the plugin is, and what the host does.
 fn documented_rows() -> Vec<(String, String)> {
     let document = fs::read_to_string(repository().join("plugin-api/ABI.md")).unwrap();
@@ -250,6 +292,11 @@ fn cases(folder: &TempDir) -> Vec<(&'static str, Plugin, &'static str)> {
         ("is of an older series", of_version("0.0.9"), "0.0.9"),
         ("is of a newer series", of_version("0.2.0"), "0.2.0"),
         ("is of another major version", of_version("1.0.0"), "1.0.0"),
+        (
+            "declares axes that are at most n, and lacks the extension for them",
+            of_any_length("abi-producer-shortened", Some(SHORTENED)),
+            "abi-producer-shortened",
+        ),
         (
             "is of the series, but a type at the boundary was changed",
             producer("abi-producer-changed", Some(CHANGED)),

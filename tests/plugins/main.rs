@@ -6,6 +6,7 @@ mod common;
 mod harness;
 
 mod abi;
+mod c_lengths;
 mod c_plugin;
 mod commander_errors;
 mod config_errors;

@@ -10,6 +10,7 @@ mod elastic;
 mod event_loops;
 mod hot_path;
 mod idle;
+mod lengths;
 mod order;
 mod resume;
 mod roundtrip;

@@ -44,6 +44,15 @@ impl Plugins {
         self.producing(&[bytes(&[16])]).commander(Commander::Application)
     }
 
+    /// The same, but each batch has a length of its own.
+    pub(crate) fn tiny_with_length(&self) -> HostBuilder {
+        let at_most = bytes(&[16]).with("at_most", vec![Value::from(0)]);
+        let shapes = Dictionary::new().with("x", vec![Value::from(16)]);
+        let builder = self.filling(&[], Dictionary::new().with("index", 7));
+        let arrays: Vec<Value> = vec![at_most.into()];
+        builder.producer_config(Dictionary::new().with("arrays", arrays).with("shapes", shapes))
+    }
+
     /// A host that fills these arrays, and gets this message again without end.
     pub(crate) fn filling(&self, arrays: &[Dictionary], message: Dictionary) -> HostBuilder {
         let messages: Vec<Value> = vec![message.into()];

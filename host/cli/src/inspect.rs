@@ -1,7 +1,7 @@
 //! `cobuf inspect`: a plugin's manifest and declarations.
 
 use anyhow::Result;
-use cobuf_host::{Declarations, Inspection, ManifestInfo};
+use cobuf_host::{ArraySpec, Declarations, Inspection, ManifestInfo};
 
 use crate::args::InspectArgs;
 use crate::{config_schema, dictionary, pipeline};
@@ -51,7 +51,11 @@ fn as_text(manifest: &ManifestInfo, declared: &Declarations) -> Result<String> {
     lines.extend(config_schema::lines(&schema));
     if let Some(schema) = &declared.schema {
         lines.push("arrays of a slot".to_owned());
-        lines.extend(schema.arrays().iter().map(|array| format!("  {array}, {} bytes", array.bytes())));
+        let bytes = |array: &ArraySpec| {
+            let most = if array.at_most_axes().is_empty() { "" } else { "at most " };
+            format!("  {array}, {most}{} bytes", array.bytes())
+        };
+        lines.extend(schema.arrays().iter().map(bytes));
         lines.push(format!("  {} bytes in all", schema.bytes()));
     }
     Ok(lines.join("\n"))

@@ -69,7 +69,7 @@ impl Batch {
     /// An array, by the buffer protocol and DLPack; by its form before 1.0 only if `trusting`.
     #[pyo3(signature = (name, *, trusting=false))]
     fn lease(&self, name: &str, trusting: bool) -> PyResult<Lease> {
-        Ok(Lease::new(self.0.clone(), self.index(name)?, trusting))
+        Lease::new(self.0.clone(), self.index(name)?, trusting)
     }
 
     /// The message that the batch was made from.

@@ -30,9 +30,10 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// The array at this position, which the schema has.
-    pub(crate) fn new(batch: Arc<Batch>, index: usize, trusting: bool) -> Self {
-        let layout = Layout::of(&batch.schema().arrays()[index], batch.rows());
-        Self { batch, index, layout, trusting }
+    pub(crate) fn new(batch: Arc<Batch>, index: usize, trusting: bool) -> PyResult<Self> {
+        let shape = batch.shape_at(index).map_err(|error| PyBufferError::new_err(error.to_string()))?;
+        let layout = Layout::of(batch.schema().arrays()[index].dtype(), &shape);
+        Ok(Self { batch, index, layout, trusting })
     }
 
     fn bytes(&self) -> PyResult<&[u8]> {

@@ -119,7 +119,7 @@ impl World {
             slots: SLOTS,
             message_capacity: MESSAGE_CAPACITY,
             metadata_capacity: MIN_METADATA_CAPACITY,
-            schema: schema(choices & 1 != 0),
+            schema: schema(choices & 1 != 0, choices & 32 != 0),
         };
         let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
         let segment = Segment::create(&name, layout, &mut |_, _| true)
@@ -195,6 +195,9 @@ impl World {
         let most = self.stream.segment.layout().sizes.schema.rows();
         let rows = most.filter(|_| choices & 2 != 0).map(|most| usize::from(choices >> 2) % (most + 1));
         let worker = u32::from(choices >> 7);
+        let schema = &self.stream.segment.layout().sizes.schema;
+        let lengths = schema.most_lengths().map(|most| usize::from(choices >> 2) % (most + 1));
+        self.stream.segment.lengths_mut(&mut claim).iter_mut().zip(lengths).for_each(|(to, from)| *to = from);
         self.stream
             .table()
             .commit(claim, Outcome { failed, bytes: said.len(), rows, nanos: 1, worker, edition: 0 });
@@ -274,9 +277,10 @@ impl World {
         self.write(area, at % area.bytes, &bytes);
     }
 
-    fn areas(&self) -> [Span; 7] {
+    fn areas(&self) -> [Span; 8] {
         let layout = self.stream.segment.layout();
         let arrays = layout.arrays(0).next().unwrap_or_else(|| unreachable!("a schema has arrays"));
+        let lengths = layout.lengths(0);
         [
             Span { offset: 0, bytes: size_of::<Header>() },
             Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * SLOTS },
@@ -285,6 +289,7 @@ impl World {
             layout.outcome(0),
             arrays,
             Span { offset: layout.free_set.offset, bytes: layout.worker_places - layout.free_set.offset },
+            if lengths.bytes > 0 { lengths } else { arrays },
         ]
     }
 
@@ -317,10 +322,14 @@ impl World {
     }
 }
 
-/// Arrays that share their first axis, or do not.
-fn schema(rows: bool) -> Schema {
+/// Arrays that share their first axis, or do not; with lengths of each batch's own, or without.
+fn schema(rows: bool, lengths: bool) -> Schema {
     let (first, second): (&[usize], &[usize]) = if rows { (&[4, 3], &[4]) } else { (&[], &[7]) };
-    let arrays = [ArraySpec::new("x", DType::F32, first), ArraySpec::new("flags", DType::Bool, second)];
+    let mut arrays =
+        vec![ArraySpec::new("x", DType::F32, first), ArraySpec::new("flags", DType::Bool, second)];
+    if lengths {
+        arrays.push(ArraySpec::new("boxes", DType::F64, [5, 2, 6]).at_most([0, 2]));
+    }
     Schema::new(arrays).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
@@ -332,8 +341,12 @@ fn look_at(batch: &Batch) {
     if let Ok(array) = batch.array_at::<bool, IxDyn>(1) {
         drop(array.iter().filter(|flag| **flag).count().to_string());
     }
-    for index in 0..3 {
+    if let Ok(array) = batch.array::<f64, IxDyn>("boxes") {
+        drop(array.sum().to_string());
+    }
+    for index in 0..4 {
         drop(batch.bytes_at(index).map(|(_, bytes)| bytes.to_vec()));
+        drop(batch.shape_at(index).map(|shape| format!("{shape:?}")));
     }
     ContentDigest::new().add(batch);
     drop(batch.message::<Dictionary>().map(|message| message.to_string()));

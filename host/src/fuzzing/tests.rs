@@ -8,13 +8,16 @@ use proptest::prelude::*;
 use std::thread;
 
 /// Steps that lead to honest states, without a stray write.
-const ORDERLY: [&[u8]; 6] = [
+const ORDERLY: [&[u8]; 8] = [
     &[1, 0, 0],
     &[1, 0, 2, 0, 0, 2, 1],
     &[1, 0, 2, 0, 4, 2, 6, 0],
     &[1, 0, 2, 0, 4, 1, 0, 2, 1, 8, 0, 2, 0],
     &[5, 0, 2, 0, 4, 0, 0, 6, 10],
     &[2, 0, 2, 0, 4, 0, 0, 11, 0],
+    // With lengths.
+    &[33, 0, 2, 0, 4, 2, 6, 0],
+    &[32, 0, 2, 0, 4, 12, 0],
 ];
 
 impl World {
@@ -57,7 +60,8 @@ proptest! {
 
 #[test]
 fn extreme_numbers_in_every_word_of_honest_states_are_survived() {
-    for (steps, area) in ORDERLY.into_iter().flat_map(|steps| [0, 1, 2, 6].map(move |area| (steps, area))) {
+    for (steps, area) in ORDERLY.into_iter().flat_map(|steps| [0, 1, 2, 6, 7].map(move |area| (steps, area)))
+    {
         let area = World::after(steps).areas()[area];
         for at in (0..area.bytes.min(512)).step_by(4) {
             for extreme in EXTREMES {
@@ -92,6 +96,45 @@ fn impossible_numbers_of_a_batch_become_an_error_in_its_place() {
         assert!(text.contains(said), "{text}");
         assert!(text.contains("wrote outside of its arrays"), "{text}");
         assert_eq!(world.stream.table().occupancy(), [SLOTS, 0, 0, 0], "the slot is released");
+    }
+}
+
+#[test]
+fn impossible_lengths_of_a_batch_become_an_error_in_its_place() {
+    for (at, found, said) in [
+        (0, 6, "says length 6 along axis 0 of array \"boxes\", its schema has at most 5"),
+        (
+            8,
+            u64::MAX,
+            "says length 18446744073709551615 along axis 2 of array \"boxes\", its schema has at most 6",
+        ),
+    ] {
+        let world = World::after(&[33, 0, 2, 0, 4, 0]);
+        world.write(world.areas()[7], at, &found.to_ne_bytes());
+        let text = world.error();
+        assert!(text.contains(said), "{text}");
+        assert_eq!(world.stream.table().occupancy(), [SLOTS, 0, 0, 0], "the slot is released");
+    }
+}
+
+#[test]
+fn lengths_that_are_written_over_under_a_batch_reach_no_further_than_its_array() {
+    let world = World::after(&[33, 0, 2, 0, 4, 0]);
+    let Ok(Item::Batch(claim, outcome)) = world.stream.poll() else { panic!() };
+    let batch = Batch::new(world.stream.clone(), claim, outcome);
+    assert_eq!(batch.shape_at(2).unwrap(), [0, 2, 0]);
+    world.write(world.areas()[7], 0, &[0xff; 16]);
+    assert_eq!(batch.shape_at(2).unwrap(), [5, 2, 6]);
+    assert_eq!(batch.array::<f64, IxDyn>("boxes").unwrap().len(), 60);
+}
+
+#[test]
+fn an_error_in_a_slot_with_an_earlier_batchs_lengths_stays_that_error() {
+    let world = World::after(&[33, 0, 2, 0, 4, 1]);
+    world.write(world.areas()[7], 0, &[0xff; 16]);
+    match world.stream.poll() {
+        Ok(Item::Error(StreamError::Batch(error))) => assert_eq!(error.kind(), ReportKind::Panic),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -16,9 +16,11 @@ use std::{io, ptr, slice};
 
 use arrayvec::ArrayVec;
 use cobuf_plugin_api::abi::{Job, Produced, RawArray};
+use cobuf_plugin_api::lengths::Extent;
 use cobuf_plugin_api::{ArraySpec, DType, MAX_ARRAYS, Report, Schema};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 
+use super::lengths::Room;
 use crate::plugin::open::OpenProducer;
 use crate::protocol::examination::{Guard, Overrun};
 use crate::segment::layout::ARRAY_ALIGNMENT;
@@ -26,6 +28,8 @@ use crate::segment::layout::ARRAY_ALIGNMENT;
 /// Memory for each array of a schema. It stays mapped until the process ends.
 pub(crate) struct Arena {
     places: Vec<Place>,
+    schema: Schema,
+    lengths: Room,
 }
 
 /// The memory of one array.
@@ -35,7 +39,6 @@ pub(crate) struct Arena {
 struct Place {
     dtype: DType,
     bytes: usize,
-    row_bytes: usize,
     body: *mut u8,
     body_bytes: usize,
     /// The offset of the array in the body.
@@ -44,7 +47,8 @@ struct Place {
 
 impl Arena {
     pub(crate) fn new(schema: &Schema) -> io::Result<Self> {
-        Ok(Self { places: schema.arrays().iter().map(Place::new).collect::<io::Result<_>>()? })
+        let places = schema.arrays().iter().map(Place::new).collect::<io::Result<_>>()?;
+        Ok(Self { places, schema: schema.clone(), lengths: Room::new(schema) })
     }
 
     /// Places the arrays as `guard` says. Fills each array with `garbage`, and the bytes beside it
@@ -80,14 +84,19 @@ impl Arena {
         // SAFETY: the arrays are as long as those of the schema that this arena was made for, which
         // is that of the producer. By `Place`'s invariant they are mapped and used by this place
         // alone. No reference to them is alive.
-        unsafe { producer.produce(job) }
+        unsafe { producer.produce(job, self.lengths.prepare()) }
     }
 
-    /// The bytes of each array that a batch of this many rows uses.
+    /// The lengths that the producer has set for the last batch.
+    pub(super) fn lengths(&self) -> &[usize] {
+        self.lengths.said()
+    }
+
+    /// The bytes of each array that the last batch uses, which has so many rows.
     pub(super) fn contents(&self, rows: Option<usize>) -> impl Iterator<Item = &[u8]> {
-        self.places.iter().map(move |place| {
-            let used = rows.map_or(place.bytes, |rows| rows * place.row_bytes);
-            &place.body()[place.offset..][..used.min(place.bytes)]
+        self.places.iter().zip(self.schema.arrays()).enumerate().map(move |(number, (place, array))| {
+            let lengths = &self.lengths()[self.schema.lengths_of(number)];
+            &place.body()[place.offset..][..array.bytes_in(Extent { rows, lengths })]
         })
     }
 
@@ -126,7 +135,7 @@ impl Place {
             unsafe { mprotect(guard, page, MprotectFlags::empty()) }?;
         }
         let body = start.cast::<u8>().wrapping_add(page);
-        Ok(Self { dtype: array.dtype(), bytes, row_bytes: array.row_bytes(), body, body_bytes, offset: page })
+        Ok(Self { dtype: array.dtype(), bytes, body, body_bytes, offset: page })
     }
 
     fn body(&self) -> &[u8] {

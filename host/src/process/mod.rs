@@ -16,6 +16,7 @@
 //!   run_clock    the time without pauses of the whole run, by which deadlines are measured
 //!   rehearsal    a plugin that may replace another one does one message
 //!   examiner     puts a plugin through a task of an examination and notes the results
+//!   lengths      room in which a producer sets the lengths of a batch
 //!   arena        memory for a producer's arrays in which stray writes are found
 //!   strays       ends programs that plugins have started and left behind
 //!   stack        captures the stacks of another process's threads, from outside
@@ -38,6 +39,7 @@ mod entry;
 mod examiner;
 pub(crate) mod fork_server;
 pub(crate) mod launch;
+mod lengths;
 mod memory;
 mod rehearsal;
 pub(crate) mod run_clock;

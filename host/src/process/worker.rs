@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
+use cobuf_plugin_api::lengths::LengthsError;
 use cobuf_plugin_api::{Report, Schema, SlotError, message_seed};
 
 use super::child::{self, Child};
 use super::crash;
+use super::lengths::Room;
 use super::system;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::protocol::channel::EventSender;
@@ -37,7 +39,8 @@ pub(super) fn run(
     let info = WorkerInfo { worker: place.worker(), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
     let (patience, seed) = (Patience::default(), child.plan.seed);
-    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, patience };
+    let lengths = Room::new(&segment.layout().sizes.schema);
+    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, patience, lengths };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -83,6 +86,7 @@ struct Worker {
     /// The edition of the producer's code.
     edition: u32,
     patience: Patience,
+    lengths: Room,
 }
 
 impl Worker {
@@ -127,11 +131,15 @@ impl Worker {
         let started = Instant::now();
         let sizes = &self.segment.layout().sizes;
         let result = self.call(&mut claim, producer);
-        let result = result.and_then(|said| checked(said, &sizes.schema, sizes.metadata_capacity));
+        let lengths = self.lengths.said();
+        let result = result.and_then(|said| checked(said, lengths, &sizes.schema, sizes.metadata_capacity));
         let nanos = started.elapsed().as_nanos() as u64;
         self.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
         table.control.armed.pass(Failpoint::WorkFilled);
         let next = if result.as_ref().is_err_and(Report::ends_producer) { Next::Renew } else { Next::Same };
+        if result.is_ok() {
+            self.segment.lengths_mut(&mut claim).copy_from_slice(lengths);
+        }
         let room = self.segment.outcome_mut(&mut claim);
         let (bytes, rows) = match &result {
             Ok(said) => (Cow::Borrowed(&said.metadata[..]), (said.rows != usize::MAX).then_some(said.rows)),
@@ -146,7 +154,11 @@ impl Worker {
         next
     }
 
-    fn call(&self, claim: &mut Claim<Producing>, producer: &mut OpenProducer) -> Result<Produced, Report> {
+    fn call(
+        &mut self,
+        claim: &mut Claim<Producing>,
+        producer: &mut OpenProducer,
+    ) -> Result<Produced, Report> {
         let sequence = self.segment.table().sequence(claim);
         let (attempt, arrays) = (claim.attempts(), self.segment.raw_arrays(claim));
         let message = self.segment.message(claim);
@@ -154,12 +166,17 @@ impl Worker {
         let job = Job { sequence, seed, attempt, message: message.into(), arrays: arrays.as_slice().into() };
         // SAFETY: the arrays are those of the claimed slot, laid out for the schema that this
         // producer declares (`open` checks that). The claim is exclusive and held until `commit`.
-        unsafe { producer.produce(job) }
+        unsafe { producer.produce(job, self.lengths.prepare()) }
     }
 }
 
 /// Refuses numbers from a plugin that would make the host read beyond its memory.
-pub(super) fn checked(said: Produced, schema: &Schema, metadata_capacity: usize) -> Result<Produced, Report> {
+pub(super) fn checked(
+    said: Produced,
+    lengths: &[usize],
+    schema: &Schema,
+    metadata_capacity: usize,
+) -> Result<Produced, Report> {
     let refuse = |text: String| Err(Report::from_error(&anyhow::anyhow!(text)));
     let bytes = said.metadata.len();
     if bytes > metadata_capacity {
@@ -172,5 +189,7 @@ pub(super) fn checked(said: Produced, schema: &Schema, metadata_capacity: usize)
     if said.rows != usize::MAX && most.is_none_or(|most| said.rows > most) {
         return refuse(SlotError::Rows { rows: said.rows, most }.to_string());
     }
-    Ok(said)
+    // The plugin's own side checks them, too.
+    let too_long = if lengths.is_empty() { None } else { schema.too_long(lengths) };
+    too_long.map_or(Ok(said), |too_long| refuse(LengthsError::from(too_long).to_string()))
 }

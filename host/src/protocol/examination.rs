@@ -143,6 +143,8 @@ pub(crate) enum Note {
 pub(crate) struct Filled {
     /// The number of rows, if the schema has rows.
     pub(crate) rows: Option<usize>,
+    /// The lengths along the axes that are at most n, of all arrays.
+    pub(crate) lengths: Vec<usize>,
     /// A digest of the metadata.
     pub(crate) metadata: u64,
     /// For each array, a digest of each of its blocks; see [`fingerprint`](super::fingerprint).

@@ -4,7 +4,8 @@
 //! In an array of up to [`BLOCKS`] elements, each element is a block, so that a difference is known
 //! by its element.
 
-use cobuf_plugin_api::{ArraySpec, Schema};
+use cobuf_plugin_api::lengths::Extent;
+use cobuf_plugin_api::{ArraySpec, Schema, Shape};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::examination::Filled;
@@ -12,7 +13,7 @@ use super::examination::Filled;
 /// The most blocks of an array. With the most arrays, they take a third of an event.
 const BLOCKS: usize = 128;
 
-/// The digests of an array's blocks; `bytes` are those of the rows that the batch uses.
+/// The digests of an array's blocks; `bytes` are those that the batch uses.
 pub(crate) fn blocks(array: &ArraySpec, bytes: &[u8]) -> Vec<u64> {
     bytes.chunks(block_elements(array) * array.dtype().size()).map(xxh3_64).collect()
 }
@@ -35,6 +36,15 @@ pub(crate) fn difference(schema: &Schema, expected: &Filled, found: &Filled) -> 
         return Some(format!("it has {} rows, before it had {}", rows(found), rows(expected)));
     }
     for (number, array) in schema.arrays().iter().enumerate() {
+        let shape = |filled: &Filled| shape_in(schema, number, filled);
+        if shape(expected) != shape(found) {
+            let (name, found, before) = (array.name(), shape(found), shape(expected));
+            return Some(format!(
+                "array {name:?} has shape {}, before it had {}",
+                Shape(&found),
+                Shape(&before)
+            ));
+        }
         let (before, after) = (&expected.blocks[number], &found.blocks[number]);
         let Some(block) = before.iter().zip(after).position(|(before, after)| before != after) else {
             continue;
@@ -51,6 +61,19 @@ pub(crate) fn difference(schema: &Schema, expected: &Filled, found: &Filled) -> 
     None
 }
 
+/// The number of bytes that a batch uses of its arrays.
+pub(crate) fn bytes(schema: &Schema, filled: &Filled) -> usize {
+    let of = |(number, array): (usize, &ArraySpec)| {
+        shape_in(schema, number, filled).iter().product::<usize>() * array.dtype().size()
+    };
+    schema.arrays().iter().enumerate().map(of).sum()
+}
+
+fn shape_in(schema: &Schema, array: usize, filled: &Filled) -> Vec<usize> {
+    let lengths = filled.lengths.get(schema.lengths_of(array)).unwrap_or_default();
+    schema.arrays()[array].shape_in(Extent { rows: filled.rows, lengths }).collect()
+}
+
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
     use super::*;
@@ -59,7 +82,8 @@ mod tests {
     fn filled(schema: &Schema, contents: &[&[u8]]) -> Filled {
         let blocks =
             schema.arrays().iter().zip(contents).map(|(array, bytes)| blocks(array, bytes)).collect();
-        Filled { rows: schema.rows(), metadata: 0, blocks, first_difference: None, overruns: Vec::new() }
+        let (lengths, overruns) = (schema.most_lengths().collect(), Vec::new());
+        Filled { rows: schema.rows(), lengths, metadata: 0, blocks, first_difference: None, overruns }
     }
 
     #[test]
@@ -77,5 +101,17 @@ mod tests {
         let mut shorter = filled(&schema, &[&x[..6], &y]);
         shorter.rows = Some(3);
         assert_eq!(difference(&schema, &before, &shorter).unwrap(), "it has 3 rows, before it had all");
+    }
+
+    #[test]
+    fn another_length_is_named_before_the_content() {
+        let schema = Schema::new([ArraySpec::new("boxes", DType::U8, [3, 2]).at_most([0])]).unwrap();
+        let (before, mut after) = (filled(&schema, &[&[1; 6]]), filled(&schema, &[&[1; 4]]));
+        after.lengths = vec![2];
+        assert_eq!((bytes(&schema, &before), bytes(&schema, &after)), (6, 4));
+        assert_eq!(
+            difference(&schema, &before, &after).unwrap(),
+            "array \"boxes\" has shape (2, 2), before it had (3, 2)"
+        );
     }
 }

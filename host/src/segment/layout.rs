@@ -7,8 +7,12 @@
 //!   hints      free set │ ready set │ queued set
 //!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
 //!   payloads   slot 0: message │ outcome │ array │ array …   each at a 64-byte boundary
+//!                      │ lengths                             right behind, at an 8-byte boundary
 //!              slot 1: …                                     each slot at a page boundary
 //! ```
+//!
+//! The lengths are there only if the schema has axes that are at most n. They follow the last array
+//! closely, so that a tiny batch and its lengths share a cache line.
 
 use cobuf_plugin_api::{ArraySpec, Schema};
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,8 @@ use crate::limits::MAX_WORKERS;
 
 /// Arrays begin at a cache line, which is enough for every element type and for SIMD.
 pub(crate) const ARRAY_ALIGNMENT: usize = 64;
+/// The bytes of a word: a hint's, or a length's.
+const WORD: usize = size_of::<u64>();
 /// Slots begin at a page, so that two processes never write to the same page.
 const SLOT_ALIGNMENT: usize = 4096;
 /// The number of worker places: the most workers, in each crew.
@@ -45,7 +51,7 @@ pub(crate) struct Span {
 
 impl Span {
     fn of_words(offset: usize, words: usize) -> Self {
-        Self { offset, bytes: words * size_of::<u64>() }
+        Self { offset, bytes: words * WORD }
     }
 
     /// The first offset at which the next span may begin.
@@ -69,6 +75,8 @@ pub(crate) struct Layout {
     stride: usize,
     /// The arrays' spans, relative to their slot's payload.
     arrays: Vec<Span>,
+    /// The span of the batch's lengths, as words; relative as well, and empty if it has none.
+    lengths: Span,
     /// The whole segment.
     pub(crate) bytes: usize,
 }
@@ -91,7 +99,9 @@ impl Layout {
             arrays.push(Span { offset, bytes });
             end = offset.checked_add(bytes)?;
         }
-        let stride = end.checked_next_multiple_of(SLOT_ALIGNMENT)?;
+        let lengths =
+            Span::of_words(end.checked_next_multiple_of(WORD)?, sizes.schema.most_lengths().count());
+        let stride = lengths.offset.checked_add(lengths.bytes)?.checked_next_multiple_of(SLOT_ALIGNMENT)?;
         let bytes = stride.checked_mul(sizes.slots)?.checked_add(payloads)?;
         isize::try_from(bytes).ok()?;
         Some(Self {
@@ -104,6 +114,7 @@ impl Layout {
             payloads,
             stride,
             arrays,
+            lengths,
             bytes,
         })
     }
@@ -122,6 +133,11 @@ impl Layout {
     pub(crate) fn arrays(&self, slot: usize) -> impl ExactSizeIterator<Item = Span> {
         let payload = self.payload(slot);
         self.arrays.iter().map(move |array| Span { offset: payload + array.offset, bytes: array.bytes })
+    }
+
+    /// The span of a batch's lengths, which is empty if it has none.
+    pub(crate) fn lengths(&self, slot: usize) -> Span {
+        Span { offset: self.payload(slot) + self.lengths.offset, bytes: self.lengths.bytes }
     }
 
     /// A number that differs if the layout or its code differs. A process refuses a segment with
@@ -160,10 +176,13 @@ mod tests {
             slots in 1usize..9,
             message_capacity in 1usize..10_000,
             metadata_capacity in 1usize..10_000,
-            shapes in prop::collection::vec((0usize..13, prop::collection::vec(1usize..7, 0..4)), 1..6),
+            shapes in prop::collection::vec((0usize..13, prop::collection::vec((1usize..7, any::<bool>()), 0..4)), 1..6),
         ) {
-            let arrays = shapes.iter().enumerate().map(|(index, (dtype, shape))| {
-                ArraySpec::new(index.to_string(), DType::ALL[*dtype], shape.clone())
+            let at_most = shapes.iter().flat_map(|(_, axes)| axes).filter(|(_, at_most)| *at_most).count();
+            let arrays = shapes.iter().enumerate().map(|(index, (dtype, axes))| {
+                let shape: Vec<usize> = axes.iter().map(|(most, _)| *most).collect();
+                let at_most = (0..axes.len()).filter(|&axis| axes[axis].1);
+                ArraySpec::new(index.to_string(), DType::ALL[*dtype], shape).at_most(at_most)
             });
             let schema = Schema::new(arrays.collect::<Vec<_>>()).unwrap();
             let layout = Layout::new(Sizes { slots, message_capacity, metadata_capacity, schema }).unwrap();
@@ -178,9 +197,12 @@ mod tests {
             for slot in 0..slots {
                 spans.extend([layout.message(slot), layout.outcome(slot)]);
                 spans.extend(layout.arrays(slot));
+                spans.push(layout.lengths(slot));
+                prop_assert_eq!(layout.lengths(slot).bytes, at_most * size_of::<usize>());
             }
             for span in &spans {
-                prop_assert_eq!(span.offset % ARRAY_ALIGNMENT, 0);
+                let is_lengths = (0..slots).any(|slot| layout.lengths(slot) == *span);
+                prop_assert_eq!(span.offset % if is_lengths { WORD } else { ARRAY_ALIGNMENT }, 0);
             }
             for pair in spans.windows(2) {
                 prop_assert!(pair[0].offset + pair[0].bytes <= pair[1].offset);

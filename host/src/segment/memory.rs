@@ -157,6 +157,26 @@ impl Segment {
         unsafe { self.payload(self.layout.outcome(claim.index()), written) }
     }
 
+    /// The memory for the batch's lengths, to write; empty if the schema has none.
+    pub(crate) fn lengths_mut<'a>(&'a self, claim: &'a mut Claim<Producing>) -> &'a mut [usize] {
+        let span = self.layout.lengths(claim.index());
+        if span.bytes == 0 {
+            return &mut [];
+        }
+        // SAFETY: as for `outcome_mut`.
+        bytemuck::cast_slice_mut(unsafe { self.payload_mut(span) })
+    }
+
+    /// The lengths of a taken batch, as they lie there: a plugin may have written over them.
+    pub(crate) fn lengths<'a>(&'a self, claim: &'a Claim<Reading>) -> &'a [usize] {
+        let span = self.layout.lengths(claim.index());
+        if span.bytes == 0 {
+            return &[];
+        }
+        // SAFETY: the reading claim is exclusive, and readers only read.
+        bytemuck::cast_slice(unsafe { self.payload(span, span.bytes) })
+    }
+
     /// The arrays of a claimed slot, for the plugin to write, valid as long as the claim is
     /// borrowed.
     pub(crate) fn raw_arrays(&self, claim: &mut Claim<Producing>) -> ArrayVec<RawArray, MAX_ARRAYS> {

@@ -5,6 +5,8 @@
 //! Wrong numbers that are possible are not found, nor are arrays that another slot's plugin wrote
 //! over.
 
+use cobuf_plugin_api::lengths::TooLong;
+
 use super::claim::{Claim, Reading};
 use super::memory::Segment;
 use super::slot::Outcome;
@@ -39,6 +41,14 @@ impl Segment {
         if outcome.rows.is_some() && most.is_none_or(|most| rows > most) {
             let most = most.map_or("no common first axis".to_owned(), |most| most.to_string());
             return Some(format!("says {rows} rows, its schema has {most}"));
+        }
+        // A slot with a report has the lengths of an earlier batch.
+        let lengths = if outcome.failed { &[][..] } else { self.lengths(claim) };
+        if let Some(TooLong { array, axis, most, found }) = sizes.schema.too_long(lengths) {
+            return Some(format!(
+                "says length {found} along axis {axis} of array {:?}, its schema has at most {most}",
+                array.name()
+            ));
         }
         if message_bytes > sizes.message_capacity {
             let room = sizes.message_capacity;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cobuf_plugin_api::codec::{self, CodecError};
+use cobuf_plugin_api::lengths::Extent;
 use cobuf_plugin_api::{ArraySpec, DType, Element, Schema, ViewError};
 use ndarray::{ArrayView, Dimension};
 use serde::de::DeserializeOwned;
@@ -49,7 +50,7 @@ impl Batch {
         self.sequence
     }
 
-    /// The arrays of the batch, with the shapes of a full batch.
+    /// The arrays of the batch as the producer declares them, with the shapes of a full batch.
     pub fn schema(&self) -> &Schema {
         &self.stream.segment.layout().sizes.schema
     }
@@ -60,8 +61,8 @@ impl Batch {
         self.outcome.rows.or(self.schema().rows())
     }
 
-    /// The array `name`, with this batch's rows: elements of type `T`, dimensions `D` (`Ix1` …
-    /// `Ix6`, `IxDyn`).
+    /// The array `name`, with the shape that it has in this batch: elements of type `T`, dimensions
+    /// `D` (`Ix1` … `Ix6`, `IxDyn`).
     ///
     /// # Errors
     /// [`ArrayError`] if there is no such array, or its element type or number of dimensions
@@ -83,10 +84,28 @@ impl Batch {
         index: usize,
     ) -> Result<ArrayView<'_, T, D>, ArrayError> {
         let (spec, bytes) = self.bytes_at(index)?;
-        spec.view(bytes, self.outcome.rows).map_err(|error| ArrayError::of(spec, error))
+        spec.view(bytes, self.extent(index)).map_err(|error| ArrayError::of(spec, error))
     }
 
-    /// The bytes of an array's rows, in native byte order, with the array's specification.
+    /// The shape in this batch of the array at a position of the schema, outermost first.
+    ///
+    /// ```
+    /// # fn show(batch: &cobuf_host::Batch) -> Result<(), cobuf_host::ArrayError> {
+    /// assert_eq!(batch.schema().arrays()[1].to_string(), "boxes f32 (≤200, 4)");
+    /// println!("{} boxes", batch.shape_at(1)?[0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ArrayError::Unknown`].
+    pub fn shape_at(&self, index: usize) -> Result<Vec<usize>, ArrayError> {
+        let (spec, _) = self.bytes_at(index)?;
+        Ok(spec.shape_in(self.extent(index)).collect())
+    }
+
+    /// The bytes that this batch uses of an array, in native byte order, with the array's
+    /// specification.
     ///
     /// # Errors
     /// [`ArrayError::Unknown`].
@@ -97,8 +116,15 @@ impl Batch {
             let wanted = format!("at position {index}");
             return Err(ArrayError::Unknown { wanted, known: self.schema().names() });
         };
-        let used = self.outcome.rows.map_or(spec.bytes(), |rows| rows * spec.row_bytes());
-        Ok((spec, &bytes[..used]))
+        Ok((spec, &bytes[..spec.bytes_in(self.extent(index))]))
+    }
+
+    /// How much of an array of the schema this batch uses.
+    pub(crate) fn extent(&self, index: usize) -> Extent<'_> {
+        let lengths = self.stream.segment.lengths(self.claim());
+        // Most schemas have none; the hot path looks no further.
+        let lengths = if lengths.is_empty() { lengths } else { &lengths[self.schema().lengths_of(index)] };
+        Extent { rows: self.outcome.rows, lengths }
     }
 
     /// The message that the batch was made from, as any `serde` type, or a

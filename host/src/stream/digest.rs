@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::batch::Batch;
 
 /// A digest of the content of batches: their sequence numbers, and their arrays' names, element
-/// types, shapes and bytes.
+/// types, shapes and bytes, as they are in each batch.
 ///
 /// Each batch is hashed (XXH3, 128 bits, <https://xxhash.com>) and the hashes are added up, so the
 /// order of delivery does not matter. The digest finds differences, not forgeries.
@@ -28,13 +28,11 @@ impl ContentDigest {
         hash.update(&batch.sequence().to_le_bytes());
         for index in 0..batch.schema().arrays().len() {
             let Ok((spec, bytes)) = batch.bytes_at(index) else { continue };
-            let rows = if spec.shape().is_empty() { None } else { batch.rows() };
-            let shape = rows.into_iter().chain(spec.shape().iter().copied().skip(rows.map_or(0, |_| 1)));
             // Lengths before texts, so that no two lists of arrays give the same bytes.
             hash.update(&(spec.name().len() as u64).to_le_bytes());
             hash.update(spec.name().as_bytes());
             hash.update(&[spec.dtype() as u8, spec.shape().len() as u8]);
-            shape.for_each(|n| hash.update(&(n as u64).to_le_bytes()));
+            spec.shape_in(batch.extent(index)).for_each(|n| hash.update(&(n as u64).to_le_bytes()));
             hash.update(bytes);
         }
         self.0 = self.0.wrapping_add(hash.digest128());

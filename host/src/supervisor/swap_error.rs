@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema, Shape};
+use cobuf_plugin_api::{ArraySpec, PluginKind, Report, Schema};
 
 use crate::plugin::PluginError;
 
@@ -157,7 +157,7 @@ pub(crate) fn differences(declared: &Schema, expected: &Schema) -> Vec<String> {
 }
 
 fn form(array: &ArraySpec) -> String {
-    format!("{} {}", array.dtype(), Shape(array.shape()))
+    format!("{} {}", array.dtype(), array.shape_text())
 }
 
 #[cfg(all(test, not(cobuf_loom)))]
@@ -185,5 +185,15 @@ mod tests {
         );
         let turned = schema(&[("b", DType::F32, &[2]), ("a", DType::U8, &[2, 3]), ("c", DType::U8, &[2])]);
         assert_eq!(differences(&turned, &running).len(), 1);
+    }
+
+    #[test]
+    fn an_axis_of_any_length_in_one_of_them_is_a_difference() {
+        let spec = || ArraySpec::new("boxes", DType::F32, [200, 4]);
+        let schema = |array: ArraySpec| Schema::new([array]).unwrap();
+        assert_eq!(
+            differences(&schema(spec().at_most([0])), &schema(spec())),
+            ["the array \"boxes\" is f32 (≤200, 4), expected f32 (200, 4)"]
+        );
     }
 }

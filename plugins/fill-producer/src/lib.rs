@@ -4,6 +4,7 @@
 //! ```text
 //! { index = 7 }                        every element of every array is 7
 //! { value = 2.5, rows = 3 }            the first three rows are 2.5
+//! { index = 7, shapes = { x = [3] } }  x has three elements, if it may have fewer than declared
 //! { random = true }                    numbers from the message's generator
 //! { index = 7, sleep_seconds = 0.1 }   7, after a tenth of a second
 //! { panic = "ouch", on_attempt = 1 }   panics
@@ -11,12 +12,13 @@
 //! ```
 //!
 //! # Configuration
-//! See [`Config`]: `arrays = [{ name = "x", dtype = "f32", shape = [32, 3] }]` is enough.
+//! See [`Config`]: `arrays = [{ name = "x", dtype = "f32", shape = [32, 3] }]` is enough. With
+//! `at_most = [0]` beside the shape, a batch may have any length up to 32 along the first axis.
 //!
 //! # Messages
 //! See [`Message`]; all fields may be left out. The producer does the steps of a message in this
-//! order: log, sleep, burn, wait for a file, misbehave (see `misbehave.rs`), shorten the batch,
-//! attach the metadata, fill the arrays.
+//! order: log, sleep, burn, wait for a file, misbehave (see `misbehave.rs`), shorten the batch, set
+//! the shapes, attach the metadata, fill the arrays.
 //!
 //! # Arrays
 //! Those of the configuration.
@@ -31,6 +33,8 @@ mod wait;
 pub use message::Message;
 pub use wait::Seconds;
 
+use std::collections::BTreeMap;
+
 use cobuf_plugin_api::prelude::*;
 
 use fill::Filling;
@@ -42,6 +46,10 @@ use fill::Filling;
 pub struct Config {
     /// The arrays of a batch.
     arrays: Vec<ArraySpec>,
+    /// The shapes of arrays that have axes that are at most n, by the arrays' names, unless a batch's
+    /// message has shapes. Default: as long as they may be.
+    #[serde(default)]
+    shapes: BTreeMap<String, Vec<usize>>,
     /// How many seconds to sleep before a batch, unless its message says otherwise. Default: 0.
     #[serde(default)]
     sleep_seconds: Seconds,
@@ -96,6 +104,8 @@ impl Producer for FillProducer {
         if let Some(rows) = message.rows {
             slot.set_rows(rows)?;
         }
+        let shapes = if message.shapes.is_empty() { &self.config.shapes } else { &message.shapes };
+        shapes.iter().try_for_each(|(name, shape)| slot.set_shape(name, shape))?;
         misbehave::ask_wrongly(&message, slot)?;
         if let Some(metadata) = &message.metadata {
             slot.set_metadata(metadata)?;

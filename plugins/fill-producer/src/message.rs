@@ -1,5 +1,6 @@
 //! The fields of a message.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cobuf_plugin_api::Value;
@@ -24,6 +25,9 @@ pub struct Message {
     pub(crate) random: bool,
     /// The number of rows of a shorter batch.
     pub(crate) rows: Option<usize>,
+    /// The shapes of arrays that have axes that are at most n, by the arrays' names, instead of the
+    /// configured ones.
+    pub(crate) shapes: BTreeMap<String, Vec<usize>>,
     /// A dictionary to attach to the batch.
     pub(crate) metadata: Option<Dictionary>,
 

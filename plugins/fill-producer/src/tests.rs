@@ -2,13 +2,14 @@ use std::{env, fs, process, thread, time};
 
 use cobuf_plugin_api::half::{bf16, f16};
 use cobuf_plugin_api::testing::{ProducerHarness, TestBatch};
-use cobuf_plugin_api::{Element, ReportKind, Value};
+use cobuf_plugin_api::{Element, ReportKind, Value, ndarray};
 
 use super::*;
 
 fn config(arrays: &[ArraySpec]) -> Config {
     Config {
         arrays: arrays.to_vec(),
+        shapes: BTreeMap::new(),
         sleep_seconds: Seconds::default(),
         burn_seconds: Seconds::default(),
         fail_new: None,
@@ -239,4 +240,21 @@ fn constructor_fails_as_configured() {
     let failed = open(Config { fail_new: text(), ..config(&arrays) });
     assert_eq!(failed.chain, ["asked to fail", "no licence"]);
     assert_eq!(open(Config { panic_new: text(), ..config(&arrays) }).kind, ReportKind::Panic);
+}
+
+#[test]
+fn array_has_the_shape_of_the_message() {
+    let arrays = [
+        ArraySpec::new("x", DType::U8, [4, 3]).at_most([0]),
+        ArraySpec::new("y", DType::U8, [2, 5]).at_most([1]),
+    ];
+    let mut producer = ProducerHarness::<FillProducer>::open(&config(&arrays)).unwrap();
+    let shapes = |shape: &[usize]| {
+        Dictionary::new().with("x", shape.iter().copied().map(Value::from).collect::<Vec<_>>())
+    };
+    let batch = producer.produce(0, &message("index", 7).with("shapes", shapes(&[0, 3]))).unwrap();
+    assert_eq!(batch.array::<u8, Ix2>("x").unwrap().dim(), (0, 3));
+    assert_eq!(batch.array::<u8, Ix2>("y").unwrap(), ndarray::Array2::from_elem((2, 5), 7));
+    let error = producer.produce(1, &message("index", 7).with("shapes", shapes(&[5, 3]))).unwrap_err();
+    assert!(error.to_string().contains("length 5 along axis 0, expected at most 4"), "{error}");
 }

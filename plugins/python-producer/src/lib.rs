@@ -30,8 +30,10 @@ pub struct PythonProducer {
     object: Py<PyAny>,
 }
 
-/// An array as Python names it: name, element type, shape.
-type Declared = (String, String, Vec<usize>);
+/// An array as Python names it: name, element type, shape, axes that are at most as long.
+type Declared = (String, String, Vec<usize>, Vec<usize>);
+/// What Python says of a batch: rows, metadata, and the shapes that were set, by the arrays' names.
+type Said<Metadata> = (Option<usize>, Option<Metadata>, Vec<(String, Vec<usize>)>);
 
 impl Producer for PythonProducer {
     type Config = Dictionary;
@@ -40,11 +42,11 @@ impl Producer for PythonProducer {
     fn schema(config: &Dictionary) -> Result<Schema> {
         let declared: Vec<Declared> =
             python(|py| worker(py)?.call_method1("arrays", (values::dict(py, config)?,))?.extract())?;
-        let array = |(name, dtype, shape): Declared| {
+        let array = |(name, dtype, shape, at_most): Declared| {
             let known = DType::ALL.iter().find(|known| known.name() == dtype);
             let dtype =
                 *known.with_context(|| format!("array {name:?} has the unknown element type {dtype}"))?;
-            Ok(ArraySpec::new(name, dtype, shape))
+            Ok(ArraySpec::new(name, dtype, shape).at_most(at_most))
         };
         Ok(Schema::new(declared.into_iter().map(array).collect::<Result<Vec<_>>>()?)?)
     }
@@ -65,7 +67,7 @@ impl Producer for PythonProducer {
         context: &mut ProduceContext<'_>,
     ) -> Result<()> {
         let mut arrays = slot.bytes()?;
-        let (rows, metadata): (Option<usize>, Option<Dictionary>) = python(|py| {
+        let (rows, metadata, shapes): Said<Dictionary> = python(|py| {
             let views = memory::arrays(py, &mut arrays)?;
             let job = (context.sequence(), context.seed(), context.attempt());
             let arguments = (values::dict(py, &message)?, PyList::new(py, &views)?, job);
@@ -75,13 +77,15 @@ impl Producer for PythonProducer {
             memory::end(py, &views)?;
             Ok(said.and_then(|said| {
                 let read = || -> PyResult<_> {
-                    let (rows, metadata): (Option<usize>, Option<Bound<'_, PyDict>>) = said.extract(py)?;
-                    Ok((rows, metadata.map(|dict| values::dictionary("metadata", &dict)).transpose()?))
+                    let (rows, metadata, shapes): Said<Bound<'_, PyDict>> = said.extract(py)?;
+                    let metadata = metadata.map(|dict| values::dictionary("metadata", &dict)).transpose()?;
+                    Ok((rows, metadata, shapes))
                 };
                 read().map_err(|error| values::error(py, error))
             }))
         })??;
         rows.map(|rows| slot.set_rows(rows)).transpose()?;
+        shapes.iter().try_for_each(|(name, shape)| slot.set_shape(name, shape))?;
         metadata.map(|metadata| slot.set_metadata(&metadata)).transpose()?;
         Ok(())
     }

@@ -62,7 +62,7 @@ impl Array {
             name: spec.name().to_owned(),
             start: AtomicPtr::new(bytes.as_mut_ptr().cast()),
             bytes: bytes.len(),
-            layout: Layout::of(spec, None),
+            layout: Layout::of(spec.dtype(), spec.shape()),
             views: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::Result;
-use cobuf_host::Batch;
+use cobuf_host::{Batch, HostBuilder};
 
 use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, MANY};
@@ -28,14 +28,16 @@ enum Thing {
     InOrder,
     AnyOrder,
     Task,
+    WithLength,
     Relay,
 }
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let things = [Thing::InOrder, Thing::AnyOrder, Thing::Task, Thing::Relay];
-    let [ordered, any, task, relay] = plan.samples(things, |thing, window| match thing {
-        Thing::InOrder => by_host(plugins, true, window),
-        Thing::AnyOrder => by_host(plugins, false, window),
+    let things = [Thing::InOrder, Thing::AnyOrder, Thing::WithLength, Thing::Task, Thing::Relay];
+    let [ordered, any, with_length, task, relay] = plan.samples(things, |thing, window| match thing {
+        Thing::InOrder => by_host(plugins.tiny(), true, window),
+        Thing::AnyOrder => by_host(plugins.tiny(), false, window),
+        Thing::WithLength => by_host(plugins.tiny_with_length(), true, window),
         Thing::Task => by_task(plugins, window),
         Thing::Relay => relay::micros_a_batch(SLOTS, window, &plan.signals),
     })?;
@@ -46,22 +48,25 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
         Figure::new("any order", "µs a batch", any)
             .beside("in order", ordered.clone())
             .ratio_should_be(Bound::AtMost(1.0)),
+        Figure::new("in order, with a length of each batch's own", "µs a batch", with_length)
+            .beside("in order", ordered.clone())
+            .ratio_should_be(Bound::AtMost(1.03)),
         Figure::new("in order, by a task", "µs a batch", task)
             .beside("in order, by the iterator", ordered)
             .ratio_should_be(Bound::AtMost(1.5)),
     ])
 }
 
-fn by_host(plugins: &Plugins, ordered: bool, window: Duration) -> Result<f64> {
-    Ok(consumer(plugins, ordered)?.take_for(window, MANY, look)?.micros_a_batch())
+fn by_host(builder: HostBuilder, ordered: bool, window: Duration) -> Result<f64> {
+    Ok(consumer(builder, ordered)?.take_for(window, MANY, look)?.micros_a_batch())
 }
 
 fn by_task(plugins: &Plugins, window: Duration) -> Result<f64> {
-    Ok(consumer(plugins, true)?.take_as_task_for(window, MANY, look)?.micros_a_batch())
+    Ok(consumer(plugins.tiny(), true)?.take_as_task_for(window, MANY, look)?.micros_a_batch())
 }
 
-fn consumer(plugins: &Plugins, ordered: bool) -> Result<Consumer> {
-    Consumer::warm(plugins.tiny().workers(WORKERS).slots(SLOTS).ordered(ordered))
+fn consumer(builder: HostBuilder, ordered: bool) -> Result<Consumer> {
+    Consumer::warm(builder.workers(WORKERS).slots(SLOTS).ordered(ordered))
 }
 
 fn look(batch: &Batch) {

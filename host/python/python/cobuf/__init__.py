@@ -15,7 +15,7 @@ they come; its arrays are views of shared memory.
             print(batch.sequence, batch["square"])
 """
 
-from cobuf._arrays import Array
+from cobuf._arrays import Array, AtMost
 from cobuf._batch import Batch
 from cobuf._errors import BatchError, CobufError, StreamError
 from cobuf._loader import Loader
@@ -24,6 +24,7 @@ from cobuf._producer import Context, Out, producer
 
 __all__ = [
     "Array",
+    "AtMost",
     "Batch",
     "BatchError",
     "CobufError",

@@ -26,16 +26,27 @@ _NUMPY = {host: name for name, host in _HOST.items()}
 
 
 @dataclass(frozen=True)
+class AtMost:
+    """An axis along which each batch has a length of its own, from 0 to `most`.
+
+    `cobuf.Array("float32", (cobuf.AtMost(200), 4))` has room for 200 boxes; `Out.set_shape` says how
+    many a batch has.
+    """
+
+    most: int
+
+
+@dataclass(frozen=True)
 class Array:
     """One array of a batch.
 
     dtype: the element type: a name such as ``"uint8"`` or ``"bfloat16"``, a NumPy or torch dtype, or
         a type such as ``float``. In NumPy, ``"bfloat16"`` needs ``pip install 'cobuf[bf16]'``.
-    shape: the lengths of the axes, outermost first.
+    shape: the lengths of the axes, outermost first; `AtMost` for one that each batch has of its own.
     """
 
     dtype: Any
-    shape: Sequence[int]
+    shape: Sequence[int | AtMost]
 
     @property
     def host_dtype(self) -> str:
@@ -53,8 +64,9 @@ class Array:
         return _HOST[name]
 
 
-def declared(arrays: Mapping[str, Any]) -> list[tuple[str, str, list[int]]]:
-    """The arrays as the host takes them: name, element type, shape."""
+def declared(arrays: Mapping[str, Any]) -> list[tuple[str, str, list[int], list[int]]]:
+    """The arrays as the host takes them: name, element type, shape, and the axes that are at most as
+    long as the shape says."""
     told = []
     for name, array in arrays.items():
         if not isinstance(array, Array):
@@ -66,8 +78,10 @@ def declared(arrays: Mapping[str, Any]) -> list[tuple[str, str, list[int]]]:
                 ) from None
         if array.host_dtype == "bf16":
             _bfloat16()  # Before the first batch.
-        shape = (array.shape,) if isinstance(array.shape, int) else array.shape
-        told.append((name, array.host_dtype, [int(length) for length in shape]))
+        shape = (array.shape,) if isinstance(array.shape, (int, AtMost)) else array.shape
+        most = [int(axis.most if isinstance(axis, AtMost) else axis) for axis in shape]
+        at_most = [number for number, axis in enumerate(shape) if isinstance(axis, AtMost)]
+        told.append((name, array.host_dtype, most, at_most))
     return told
 
 

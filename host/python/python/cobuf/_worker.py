@@ -69,7 +69,7 @@ def _arrays_of(it: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
-def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
+def arrays(config: dict[str, Any]) -> list[tuple[str, str, list[int], list[int]]]:
     """The arrays that the producer declares."""
     it, arguments = object_of(config)
     _made[:] = [(config.get("code", {}), it)]
@@ -108,7 +108,9 @@ class Producer:
 
     def __init__(self, config: dict[str, Any], worker: tuple[int, int, int]) -> None:
         it, arguments = object_of(config)
-        self._arrays = [(name, dtype) for name, dtype, _ in declared(_arrays_of(it, arguments))]
+        told = declared(_arrays_of(it, arguments))
+        self._arrays = [(name, dtype) for name, dtype, _, _ in told]
+        self._at_most = {name: axes for name, _, _, axes in told if axes}
         self._worker = worker[0]
         self._process = os.getpid()
         if isinstance(it, type):
@@ -123,17 +125,16 @@ class Producer:
 
     def produce(
         self, message: dict[str, Any], views: list[Any], job: tuple[int, int, int]
-    ) -> tuple[int | None, dict[str, Any] | None]:
-        """Fills the arrays; gives the number of rows and the metadata."""
+    ) -> tuple[int | None, dict[str, Any] | None, list[tuple[str, tuple[int, ...]]]]:
+        """Fills the arrays; gives the number of rows, the metadata, and the shapes that were set."""
         sequence, seed, attempt = job
         context = Context(sequence, seed, attempt, self._worker)
         if self._seeded:
             _seed(seed)
-        out = {}
-        for (name, dtype), view in zip(self._arrays, views, strict=True):
-            # Not by frombuffer, which forgets that the memory is in use.
-            out[name] = as_numpy(view, dtype)
-        arguments = (_messages.unpacked(message), Out(out), context)
+        # Not by frombuffer, which forgets that the memory is in use.
+        pairs = zip(self._arrays, views, strict=True)
+        out = Out({name: as_numpy(view, dtype) for (name, dtype), view in pairs}, self._at_most, context)
+        arguments = (_messages.unpacked(message), out, context)
         said = self._function(*arguments[: self._arguments])
         if os.getpid() != self._process:
             # A fork of the worker has come back; the slot is not its own.
@@ -144,11 +145,11 @@ class Producer:
             # It was raised here, and is about the function.
             error.cobuf_place = self._place  # type: ignore[attr-defined]
             raise
-        return context.rows, context.metadata
+        return context.rows, context.metadata, out._said()
 
-    def _take(self, said: Any, out: dict[str, Any], context: Context) -> None:
+    def _take(self, said: Any, out: Out, context: Context) -> None:
         if said is not None:
-            self._store(said, out, context)
+            self._store(said, out)
         elif self._arguments < 2:
             raise TypeError(
                 "produce returned None and takes no parameter to write into; return the arrays, or "
@@ -163,7 +164,7 @@ class Producer:
             kind = type(context.metadata).__name__
             raise TypeError(f"context.metadata is of type {kind}, expected a dictionary with text keys")
 
-    def _store(self, said: Any, out: dict[str, Any], context: Context) -> None:
+    def _store(self, said: Any, out: Out) -> None:
         if isinstance(said, dict):
             values = said
         elif isinstance(said, (tuple, list)):
@@ -179,19 +180,7 @@ class Producer:
         if missing := [name for name in self._mine if name not in values]:
             raise ValueError(f"produce returned no array {missing}; declared are {self._mine}")
         for name, value in values.items():
-            self._copy(name, _as_array(name, value), out[name], context)
-
-    def _copy(self, name: str, value: Any, into: Any, context: Context) -> None:
-        if value.dtype != into.dtype:
-            raise TypeError(f"array {name!r} has elements of type {value.dtype}, expected {into.dtype}")
-        if value.shape == into.shape:
-            into[...] = value
-            return
-        is_shorter = value.ndim == into.ndim > 0 and value.shape[1:] == into.shape[1:]
-        if not (is_shorter and len(value) < len(into)) or context.rows not in (None, len(value)):
-            raise ValueError(f"array {name!r} has shape {value.shape}, expected {into.shape}")
-        context.rows = len(value)
-        into[: len(value)] = value
+            out._store(name, _as_array(name, value))
 
     def close(self) -> None:
         """At the end."""

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
-use cobuf_plugin_api::{ArraySpec, DType};
+use cobuf_plugin_api::DType;
 use pyo3::ffi;
 
 /// The element type, shape and strides of an array, row-major.
@@ -16,18 +16,15 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of an array, or of its first rows.
-    pub fn of(spec: &ArraySpec, rows: Option<usize>) -> Self {
-        let mut shape: Vec<isize> = spec.shape().iter().map(|&length| length as isize).collect();
-        if let (Some(rows), Some(first)) = (rows, shape.first_mut()) {
-            *first = rows as isize;
-        }
-        let item = spec.dtype().size() as isize;
+    /// The layout of an array of these elements and this shape.
+    pub fn of(dtype: DType, shape: &[usize]) -> Self {
+        let shape: Vec<isize> = shape.iter().map(|&length| length as isize).collect();
+        let item = dtype.size() as isize;
         let mut strides = vec![item; shape.len()];
         for axis in (0..shape.len().saturating_sub(1)).rev() {
             strides[axis] = strides[axis + 1] * shape[axis + 1];
         }
-        Self { item, format: format(spec.dtype()), shape, strides }
+        Self { item, format: format(dtype), shape, strides }
     }
 
     /// The lengths of the axes.

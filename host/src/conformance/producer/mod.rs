@@ -14,8 +14,6 @@
 mod reference;
 mod wrong_messages;
 
-use cobuf_plugin_api::Schema;
-
 use self::reference::{Against, Reference, ZEROS, examine, plain, produce, runs};
 use self::wrong_messages::wrong_messages;
 use super::declarations::told;
@@ -26,6 +24,7 @@ use super::room::Room;
 use super::subject::{Subject, Tests};
 use crate::host::error::StartError;
 use crate::protocol::examination::{Guard, Note, Run, Script, Task};
+use crate::protocol::fingerprint::bytes;
 
 /// The second value with which arrays are filled, to see whether their old content matters.
 const ONES: u8 = 0xff;
@@ -182,7 +181,9 @@ fn leaks(subject: &Subject<'_>, reference: &Reference) -> Result<(Verdict, Optio
     let Some(Note::Soaked(soaked)) = course.notes.first() else {
         return Ok((Verdict::failed(course.trouble().unwrap_or_default()), None));
     };
-    let bytes = reference.schema.as_ref().map_or(0, Schema::bytes);
+    let of_all =
+        reference.schema.iter().flat_map(|schema| reference.filled.iter().map(|one| bytes(schema, one)));
+    let bytes = of_all.sum::<usize>() / reference.filled.len().max(1);
     let seconds = soaked.median_nanos as f64 / 1e9;
     let speed =
         format!("{}, {:.1} MB/s in one worker", time(soaked.median_nanos), bytes as f64 / 1e6 / seconds);

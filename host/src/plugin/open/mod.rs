@@ -69,17 +69,18 @@ pub(crate) enum OpenProducer {
 }
 
 impl OpenProducer {
-    /// Fills a slot.
+    /// Fills a slot. `lengths` are the longest that the batch may have, one for each axis that is at
+    /// most n; afterwards they are those that the plugin has set, unchecked.
     ///
     /// # Safety
     /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and
     /// used by nothing else.
-    pub(crate) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
+    pub(crate) unsafe fn produce(&mut self, job: Job<'_>, lengths: &mut [usize]) -> Result<Produced, Report> {
         match self {
             // SAFETY: the arrays meet this method's own contract.
-            Self::Rust(producer) => unsafe { producer.produce(job) },
+            Self::Rust(producer) => unsafe { producer.produce(job, lengths) },
             // SAFETY: as above.
-            Self::C(producer) => unsafe { producer.produce(&job) },
+            Self::C(producer) => unsafe { producer.produce(&job, lengths) },
         }
     }
 

@@ -5,18 +5,23 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use abi_stable::library::{AbiHeaderRef, LibraryError, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModule};
-use abi_stable::std_types::{RResult, RSlice, RVec};
+use abi_stable::std_types::{RResult, RSlice, RSliceMut, RVec};
 use cobuf_plugin_api::abi::{
-    CommanderInfo, CommanderModuleRef, Instance, Job, Outcome, Produced, ProducerModuleRef, ResumeExtension,
-    WorkerInfo,
+    CommanderInfo, CommanderModuleRef, Instance, Job, LengthsExtension, Outcome, Produced, ProducerModuleRef,
+    ResumeExtension, WorkerInfo,
 };
+use cobuf_plugin_api::manifest::API_VERSION;
 use cobuf_plugin_api::{Report, SavedState, Schema};
 
 use super::library::{LoadError, Logging, leave_if_copy, library, symbol};
 use crate::text::chain;
 
 /// A producer plugin that was opened.
-pub(crate) struct ProducerPlugin(ProducerModuleRef);
+pub(crate) struct ProducerPlugin {
+    module: ProducerModuleRef,
+    /// Missing in plugins that were built before this extension existed.
+    lengths: Option<&'static LengthsExtension>,
+}
 
 /// A commander plugin that was opened.
 pub(crate) struct CommanderPlugin(CommanderModuleRef);
@@ -25,23 +30,36 @@ impl ProducerPlugin {
     pub(super) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
         let module: ProducerModuleRef = load(path, logging)?;
         module.install()(logging.sink, logging.max_level);
-        Ok(Self(module))
+        let extension: *const LengthsExtension = module.query()(LengthsExtension::ID.into()).cast();
+        // SAFETY: a plugin returns null or a `LengthsExtension` that stays valid for this name, which
+        // contains the version.
+        let lengths = unsafe { extension.as_ref() };
+        Ok(Self { module, lengths })
     }
 
     pub(super) fn config_schema(&self) -> Result<String, Report> {
-        Ok(result(self.0.config_schema()())?.into())
+        Ok(result(self.module.config_schema()())?.into())
     }
 
     pub(super) fn schema(&self, config: &[u8]) -> Result<Schema, Report> {
-        let bytes = result(self.0.schema()(RSlice::from_slice(config)))?;
-        rmp_serde::from_slice(&bytes).map_err(|error| Report::from_error(&anyhow::anyhow!(error)))
+        let bytes = result(self.module.schema()(RSlice::from_slice(config)))?;
+        let schema: Schema =
+            rmp_serde::from_slice(&bytes).map_err(|error| Report::from_error(&anyhow::anyhow!(error)))?;
+        if self.lengths.is_none() && schema.most_lengths().next().is_some() {
+            return Err(Report::from_error(&anyhow::anyhow!(
+                "it declares axes that are at most n ({schema}), and lacks the extension {} that they need; \
+                 rebuild it with cobuf-plugin-api {API_VERSION}",
+                LengthsExtension::ID
+            )));
+        }
+        Ok(schema)
     }
 
     /// Makes a producer. It takes slots of the schema that [`schema`](Self::schema) gives for this
     /// configuration.
     pub(super) fn construct(&self, config: &[u8], worker: WorkerInfo) -> Result<OpenProducer, Report> {
-        let instance = result(self.0.open()(RSlice::from_slice(config), worker))?;
-        Ok(OpenProducer { module: self.0, instance })
+        let instance = result(self.module.open()(RSlice::from_slice(config), worker))?;
+        Ok(OpenProducer { module: self.module, lengths: self.lengths, instance })
     }
 }
 
@@ -74,19 +92,26 @@ impl CommanderPlugin {
 /// A constructed producer. It stays on the thread that made it.
 pub(crate) struct OpenProducer {
     module: ProducerModuleRef,
+    lengths: Option<&'static LengthsExtension>,
     instance: Instance,
 }
 
 impl OpenProducer {
-    /// Fills a slot.
+    /// Fills a slot; see the enum's method.
     ///
     /// # Safety
     /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and
     /// used by nothing else.
-    pub(super) unsafe fn produce(&mut self, job: Job<'_>) -> Result<Produced, Report> {
-        // SAFETY: the instance comes from this module's `open`, and only `close` closes it; the
-        // arrays meet this method's own contract.
-        result(unsafe { self.module.produce()(self.instance, job) })
+    pub(super) unsafe fn produce(&mut self, job: Job<'_>, lengths: &mut [usize]) -> Result<Produced, Report> {
+        // A schema with lengths was refused if the extension is missing.
+        let extension = self.lengths.filter(|_| !lengths.is_empty());
+        result(match extension {
+            // SAFETY: the instance comes from this module's `open`, and only `close` closes it; the
+            // arrays meet this method's own contract.
+            None => unsafe { self.module.produce()(self.instance, job) },
+            // SAFETY: as above.
+            Some(with) => unsafe { (with.produce)(self.instance, job, RSliceMut::from_mut_slice(lengths)) },
+        })
     }
 
     /// Drops the producer.

@@ -157,6 +157,7 @@ impl<'a> Bench<'a> {
         let arrays = self.schema.arrays().iter().zip(self.arena.contents(rows));
         Ok(Filled {
             rows,
+            lengths: self.arena.lengths().to_vec(),
             metadata: digest(&said.metadata),
             blocks: arrays.map(|(array, bytes)| blocks(array, bytes)).collect(),
             first_difference: self.compare_with_first((run.message, run.run_seed), rows),
@@ -171,7 +172,7 @@ impl<'a> Bench<'a> {
         let job =
             Job { sequence, seed, attempt: self.attempt, message: message.into(), arrays: [][..].into() };
         let said = self.arena.produce(producer, job)?;
-        checked(said, &self.schema, self.metadata_capacity)
+        checked(said, self.arena.lengths(), &self.schema, self.metadata_capacity)
     }
 
     /// The first element that differs from the message's first run, if that run was kept.

@@ -148,6 +148,23 @@ pub(super) struct Host {
     pub(super) put_text: Put<Text>,
 }
 
+/// `cobuf_lengths`: the functions for axes that are at most n. [`Host`] is frozen, so they have a
+/// table of their own; see `mod.rs` for how a plugin gets it.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Lengths {
+    pub(super) declare_at_most: unsafe extern "C" fn(
+        &Call<'_>,
+        name: Text,
+        dtype: u32,
+        dimensions: u32,
+        shape: *const usize,
+        axes: u32,
+    ) -> c_int,
+    pub(super) set_shape:
+        unsafe extern "C" fn(&Call<'_>, name: Text, dimensions: u32, shape: *const usize) -> c_int,
+}
+
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests {
     use std::io::Write;
@@ -179,6 +196,7 @@ mod tests {
             "cobuf_host" Host: log stop_requested fail declare has get_bool get_int get_uint get_float get_text
                 get_bytes get_ints get_length get_key encoded random_bytes set_rows put_bool put_int put_float
                 put_text;
+            "cobuf_lengths" Lengths: declare_at_most set_shape;
             "cobuf_export" Export: version producer;
         }
         lines.push(format!("_Static_assert(COBUF_C_VERSION == {VERSION}, \"\");"));

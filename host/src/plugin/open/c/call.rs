@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 
 use abi_stable::std_types::RStr;
+use cobuf_plugin_api::lengths::Lengths;
 use cobuf_plugin_api::{
     ArraySpec, DType, Dictionary, Report, ReportKind, Rng, Schema, SlotError, StopFlag, Value, codec,
     generator,
@@ -29,6 +30,8 @@ pub(super) struct Call<'a> {
     arrays: RefCell<Vec<ArraySpec>>,
     rng: RefCell<Option<Rng>>,
     rows: Cell<Option<usize>>,
+    /// The batch's lengths; only a call of `produce` has them.
+    lengths: RefCell<Option<Lengths<'a>>>,
     metadata: RefCell<Dictionary>,
 }
 
@@ -65,8 +68,14 @@ impl<'a> Call<'a> {
             arrays: RefCell::default(),
             rng: RefCell::default(),
             rows: Cell::default(),
+            lengths: RefCell::default(),
             metadata: RefCell::default(),
         }
+    }
+
+    /// The same call, with the batch's lengths.
+    pub(super) fn with_lengths(self, lengths: Lengths<'a>) -> Self {
+        Self { lengths: RefCell::new(Some(lengths)), ..self }
     }
 
     /// May be called from any thread.
@@ -101,7 +110,8 @@ impl<'a> Call<'a> {
         None
     }
 
-    pub(super) fn declare(&self, name: &str, dtype: u32, shape: &[usize]) -> anyhow::Result<()> {
+    /// Declares an array; each bit of `axes` stands for an axis that is at most as long as declared.
+    pub(super) fn declare(&self, name: &str, dtype: u32, shape: &[usize], axes: u32) -> anyhow::Result<()> {
         anyhow::ensure!(
             matches!(self.part, Part::Schema),
             "arrays are declared in schema, not in {}",
@@ -110,7 +120,8 @@ impl<'a> Call<'a> {
         let dtype = DType::ALL.get(dtype as usize).copied().ok_or_else(|| {
             anyhow::anyhow!("array {name:?} has the element type {dtype}, expected COBUF_BOOL to COBUF_F64")
         })?;
-        self.arrays.borrow_mut().push(ArraySpec::new(name, dtype, shape));
+        let at_most = (0..u32::BITS).filter(|axis| axes & 1 << axis != 0).map(|axis| axis as usize);
+        self.arrays.borrow_mut().push(ArraySpec::new(name, dtype, shape).at_most(at_most));
         Ok(())
     }
 
@@ -127,6 +138,14 @@ impl<'a> Call<'a> {
         anyhow::ensure!(most.is_some_and(|most| rows <= most), SlotError::Rows { rows, most });
         self.rows.set(Some(rows));
         Ok(())
+    }
+
+    pub(super) fn set_shape(&self, name: &str, shape: &[usize]) -> anyhow::Result<()> {
+        let (schema, _) = self.producing("shapes")?;
+        let unknown = || SlotError::Unknown { name: name.to_owned(), known: schema.names() };
+        let array = schema.index_of(name).ok_or_else(unknown)?;
+        let mut lengths = self.lengths.borrow_mut();
+        Ok(lengths.as_mut().map_or(Ok(()), |lengths| lengths.set(array, shape, self.rows.get()))?)
     }
 
     pub(super) fn put(&self, key: &str, value: Value) -> anyhow::Result<()> {

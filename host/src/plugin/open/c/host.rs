@@ -11,7 +11,9 @@ use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::slice;
 
-use super::abi::Host;
+use cobuf_plugin_api::MAX_DIMENSIONS;
+
+use super::abi::{Host, Lengths};
 use super::call::Call;
 use super::dictionary::Dict;
 use super::head::{ERROR, OK, Text};
@@ -39,6 +41,8 @@ pub(super) static HOST: Host = Host {
     put_float,
     put_text,
 };
+
+pub(super) static LENGTHS: Lengths = Lengths { declare_at_most, set_shape };
 
 /// The plugin's text. Bytes that are not UTF-8 are replaced.
 ///
@@ -87,6 +91,18 @@ unsafe extern "C" fn fail(call: &Call<'_>, message: Text) {
     call.fail(unsafe { text(message) }.into_owned());
 }
 
+/// The plugin's shape, which may be null for a single number.
+///
+/// # Safety
+/// The shape has this many entries, and stays valid for `'a`.
+unsafe fn lengths<'a>(dimensions: u32, shape: *const usize) -> &'a [usize] {
+    match dimensions {
+        0 => &[],
+        // SAFETY: by this function's own contract.
+        _ => unsafe { slice::from_raw_parts(shape, dimensions as usize) },
+    }
+}
+
 unsafe extern "C" fn declare(
     call: &Call<'_>,
     name: Text,
@@ -94,15 +110,23 @@ unsafe extern "C" fn declare(
     dimensions: u32,
     shape: *const usize,
 ) -> c_int {
+    // SAFETY: as for `declare_at_most`.
+    unsafe { declare_at_most(call, name, dtype, dimensions, shape, 0) }
+}
+
+unsafe extern "C" fn declare_at_most(
+    call: &Call<'_>,
+    name: Text,
+    dtype: u32,
+    dimensions: u32,
+    shape: *const usize,
+    axes: u32,
+) -> c_int {
     // SAFETY: the plugin's text, by this module's contract.
     let name = unsafe { text(name) };
-    let shape = match dimensions {
-        // The shape of a single number may be null.
-        0 => &[][..],
-        // SAFETY: the plugin's shape has this many entries, by this module's contract.
-        _ => unsafe { slice::from_raw_parts(shape, dimensions as usize) },
-    };
-    done(call, call.declare(&name, dtype, shape))
+    // SAFETY: the plugin's shape has this many entries, by this module's contract.
+    let shape = unsafe { lengths(dimensions, shape) };
+    done(call, call.declare(&name, dtype, shape, axes))
 }
 
 unsafe extern "C" fn has(_call: &Call<'_>, dict: &Dict<'_>, path: Text) -> c_int {
@@ -187,6 +211,20 @@ unsafe extern "C" fn random_bytes(call: &Call<'_>, bytes: *mut u8, count: usize)
 
 extern "C" fn set_rows(call: &Call<'_>, rows: usize) -> c_int {
     done(call, call.set_rows(rows))
+}
+
+unsafe extern "C" fn set_shape(call: &Call<'_>, name: Text, dimensions: u32, shape: *const usize) -> c_int {
+    // SAFETY: the plugin's text, by this module's contract.
+    let name = unsafe { text(name) };
+    if dimensions as usize > MAX_DIMENSIONS {
+        // Not read: a number that was never set may be any.
+        let said = anyhow::anyhow!(
+            "array {name:?} was given a shape of {dimensions} axes, expected at most {MAX_DIMENSIONS}"
+        );
+        return done(call, Err(said));
+    }
+    // SAFETY: the plugin's shape has this many entries, by this module's contract.
+    done(call, call.set_shape(&name, unsafe { lengths(dimensions, shape) }))
 }
 
 unsafe extern "C" fn put_bool(call: &Call<'_>, key: Text, value: c_int) -> c_int {

@@ -7,6 +7,10 @@
 //!
 //! Plugins in Rust are protected by abi_stable's layout check; plugins in C, by the manifest's
 //! version and the sizes in the export.
+//!
+//! The tables are frozen. Functions that came later have tables of their own: the plugin has a
+//! variable for each, null at first, in which the host writes the table's address when it opens the
+//! plugin. An older plugin lacks the variable, and a newer plugin finds null in an older host's place.
 #![expect(unsafe_code, reason = "calls through the table's function pointers")]
 
 mod abi;
@@ -22,6 +26,7 @@ use std::ptr;
 
 use abi_stable::std_types::RVec;
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
+use cobuf_plugin_api::lengths::Lengths;
 use cobuf_plugin_api::{DType, Report, Schema, StopFlag};
 
 use super::library::{LoadError, Logging, library, symbol};
@@ -30,10 +35,12 @@ use call::{Call, Part};
 use config::ConfigSchema;
 use dictionary::Dict;
 use head::OK;
-use host::HOST;
+use host::{HOST, LENGTHS};
 
 /// The symbol that a plugin exports in addition to its manifest.
 const EXPORT: &str = "cobuf_producer_export";
+/// The symbol of the plugin's variable for the functions for axes that are at most n.
+const LENGTHS_TABLE: &str = "cobuf_producer_lengths";
 
 /// A plugin's table, checked.
 #[derive(Clone, Copy)]
@@ -53,9 +60,10 @@ pub(crate) struct ProducerPlugin {
 
 impl ProducerPlugin {
     pub(super) fn open(path: &Path, logging: Logging) -> Result<Self, LoadError> {
+        let library = library(path, logging)?;
         // SAFETY: `COBUF_EXPORT_PRODUCER` exports a `cobuf_export` under this name; its beginning
         // is the same in all versions.
-        let export = unsafe { symbol::<*const Export>(library(path, logging)?, EXPORT) }?;
+        let export = unsafe { symbol::<*const Export>(library, EXPORT) }?;
         // SAFETY: as above; it is a constant, and the library stays open.
         let export = unsafe { &*export };
         if (export.version, export.sizes) != (VERSION, SIZES) {
@@ -75,6 +83,12 @@ impl ProducerPlugin {
         };
         // SAFETY: by `cobuf.h` it is null or a text that ends with a zero and stays valid.
         let text = (!table.config_schema.is_null()).then(|| unsafe { CStr::from_ptr(table.config_schema) });
+        // SAFETY: `COBUF_EXPORT_PRODUCER` exports a pointer to a `cobuf_lengths` under this name, if
+        // the header has it.
+        if let Ok(place) = unsafe { symbol::<*mut *const abi::Lengths>(library, LENGTHS_TABLE) } {
+            // SAFETY: as above; it is a variable, and the plugin reads it in calls only.
+            unsafe { place.write(&raw const LENGTHS) };
+        }
         let config_schema = ConfigSchema::parse(text).map_err(LoadError)?;
         Ok(Self { functions, config_schema, logging })
     }
@@ -123,19 +137,24 @@ pub(crate) struct OpenProducer {
 }
 
 impl OpenProducer {
-    /// Fills a slot.
+    /// Fills a slot; see the enum's method.
     ///
     /// # Safety
     /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and
     /// used by nothing else.
-    pub(super) unsafe fn produce(&mut self, job: &Job<'_>) -> Result<Produced, Report> {
+    pub(super) unsafe fn produce(
+        &mut self,
+        job: &Job<'_>,
+        lengths: &mut [usize],
+    ) -> Result<Produced, Report> {
         let message = Dict::new("the message", job.message.as_slice());
         let call = Call::new(
             (&raw const HOST).cast(),
             Part::Produce(&self.slot.schema, job.seed),
             self.logging,
             Some(self.stop),
-        );
+        )
+        .with_lengths(Lengths::new(&self.slot.schema, lengths));
         for (array, memory) in self.slot.arrays.iter_mut().zip(job.arrays.iter()) {
             array.data = memory.data;
         }
