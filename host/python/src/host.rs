@@ -158,7 +158,9 @@ impl Host {
         match Self::found(py, self.batches.try_next())? {
             Ok(found) => Ok(found),
             Err(WaitingFor::HeldBatches { held }) => Ok(held.into_pyobject(py)?.into_any()),
-            Err(WaitingFor::Producers | WaitingFor::Commander | WaitingFor::Submissions) => Ok(0_u8.into_pyobject(py)?.into_any()),
+            Err(WaitingFor::Producers | WaitingFor::Commander | WaitingFor::Submissions) => {
+                Ok(0_u8.into_pyobject(py)?.into_any())
+            }
         }
     }
 

@@ -29,6 +29,6 @@ pub(crate) mod readiness;
 pub(crate) mod roster;
 pub(crate) mod stall;
 pub(crate) mod statistics;
-pub(crate) mod watch;
 pub(crate) mod submission;
 pub(crate) mod submitter;
+pub(crate) mod watch;
