@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   submit ──► encoded ──► lock: over? an older message first; a free slot? ──► number, written, queued
-//!                ▲                           └─ none: sleep on `freed` until a slot is free
+//!                ▲                           └─ none: wait for the turn to sleep on `freed`
 //!                └── looks again ◄──────────────┘
 //!   checkpoint ──► lock: copies of the messages in all slots, and of those that wait for one
 //!   release    ──► lock: the next message of an earlier run, as long as there are any
@@ -17,13 +17,14 @@
 //! - **A message is in its slot until its batch is released.** So nothing is copied for a checkpoint
 //!   before it is made; and while the lock is held, no message is added.
 //! - **A thread sleeps only if it saw no free slot.** As a commander's process, it is woken once few
-//!   messages are queued, by the process that releases a slot or claims a message.
+//!   messages are queued, by the process that releases a slot or claims a message. One thread sleeps
+//!   there at a time; when it goes on, in whatever way, the next one looks.
 //! - **Messages of an earlier run come first.** As long as some of them have no slot, none is free:
 //!   each release queues the next.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -38,6 +39,9 @@ use crate::segment::sync::Ordering;
 #[derive(Debug)]
 pub(crate) struct Submission {
     state: Mutex<State>,
+    /// Held by the thread that sleeps until a slot is free. The others wait for their turn: so a wake
+    /// wakes one of them, which may have filled all slots before the next one runs.
+    turn: Mutex<()>,
     /// The number at which the stream ends, whatever is submitted.
     limit: Option<u64>,
     patience: Patience,
@@ -82,7 +86,7 @@ impl Submission {
         let next = done.next_missing(backlog.last().map_or(0, |last| last.sequence.saturating_add(1)));
         let state = State { next, backlog: backlog.into(), from: 0, over };
         let (state, patience, warned) = (Mutex::new(state), Patience::default(), AtomicBool::new(false));
-        Self { state, limit, patience, warned }
+        Self { state, turn: Mutex::default(), limit, patience, warned }
     }
 
     /// Queues the messages of an earlier run for which there are slots, and ends the stream if
@@ -106,12 +110,24 @@ impl Submission {
         message: &[u8],
         deadline: Option<Instant>,
     ) -> Option<Result<u64, Over>> {
-        let control = segment.table().control;
         let look = || self.look(segment, done, message);
-        let (found, waited) = control.freed.wait_for(&self.patience, deadline, look);
-        if waited > Duration::ZERO {
-            control.commander_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        if let Some(found) = look() {
+            return Some(found);
         }
+        let since = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= since) {
+            return None;
+        }
+        let control = segment.table().control;
+        let turn = match deadline {
+            None => Some(self.turn.lock()),
+            Some(deadline) => self.turn.try_lock_until(deadline),
+        };
+        let found = match turn {
+            Some(_turn) => control.freed.wait_for(&self.patience, deadline, look).0,
+            None => look(),
+        };
+        control.commander_wait_nanos.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
         found
     }
 

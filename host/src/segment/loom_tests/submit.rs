@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// The model of a submission, behind its lock.
+/// How far the application is, behind its lock.
 #[derive(Default)]
 struct Submission {
     next: u64,
@@ -12,20 +12,30 @@ struct Submission {
     closed: bool,
 }
 
-type Submissions = Arc<Mutex<Submission>>;
+struct Locked {
+    submission: Mutex<Submission>,
+    /// The turn to sleep until a slot is free.
+    turn: Mutex<()>,
+}
 
-fn submissions(next: u64) -> Submissions {
-    Arc::new(Mutex::new(Submission { next, ..Submission::default() }))
+type Submissions = Arc<Locked>;
+
+fn submissions() -> Submissions {
+    Arc::new(Locked { submission: Mutex::default(), turn: Mutex::default() })
 }
 
 /// Submits a message; gives its number, or `None` after the end or a stop.
 fn submit(model: &Model, submissions: &Submissions) -> Option<u64> {
+    if let Some(found) = look(model, submissions) {
+        return found;
+    }
+    let _turn = submissions.turn.lock().unwrap();
     let (found, _) = model.control.freed.wait_for(&Patience::default(), None, || look(model, submissions));
     found.flatten()
 }
 
 fn look(model: &Model, submissions: &Submissions) -> Option<Option<u64>> {
-    let state = &mut *submissions.lock().unwrap();
+    let state = &mut *submissions.submission.lock().unwrap();
     if model.table().stop_requested() || state.closed {
         return Some(None);
     }
@@ -38,7 +48,7 @@ fn look(model: &Model, submissions: &Submissions) -> Option<Option<u64>> {
 }
 
 fn close(model: &Model, submissions: &Submissions) {
-    let state = &mut *submissions.lock().unwrap();
+    let state = &mut *submissions.submission.lock().unwrap();
     state.closed = true;
     model.table().end_stream(state.next);
     model.control.freed.rouse();
@@ -60,7 +70,7 @@ fn deliver(model: &Model) -> u64 {
 #[test]
 fn two_threads_submit_while_a_third_stops_and_no_thread_sleeps() {
     check(|| {
-        let (model, submissions) = (Model::new(1), submissions(0));
+        let (model, submissions) = (Model::new(1), submissions());
         let threads = [submitting(&model, &submissions), submitting(&model, &submissions)];
         model.table().request_stop();
         let submitted = threads.map(|thread| thread.join().unwrap());
@@ -74,7 +84,7 @@ fn two_threads_submit_while_a_third_stops_and_no_thread_sleeps() {
 #[test]
 fn two_threads_submit_while_a_third_closes_and_the_end_is_after_their_messages() {
     check(|| {
-        let (model, submissions) = (Model::new(2), submissions(0));
+        let (model, submissions) = (Model::new(2), submissions());
         let threads = [submitting(&model, &submissions), submitting(&model, &submissions)];
         close(&model, &submissions);
         let submitted = threads.map(|thread| thread.join().unwrap());
@@ -92,7 +102,7 @@ fn two_threads_submit_while_a_third_closes_and_the_end_is_after_their_messages()
 #[test]
 fn messages_of_two_threads_are_delivered_once_and_in_order() {
     check_large(|| {
-        let (model, submissions) = (Model::new(2), submissions(0));
+        let (model, submissions) = (Model::new(2), submissions());
         let threads = [submitting(&model, &submissions), submitting(&model, &submissions)];
         let worker = start(&model, |model| {
             for _ in 0..2 {
@@ -112,7 +122,7 @@ fn messages_of_two_threads_are_delivered_once_and_in_order() {
 #[test]
 fn waiting_thread_gets_the_slot_that_a_release_frees() {
     check(|| {
-        let (model, submissions) = (Model::new(1), submissions(0));
+        let (model, submissions) = (Model::new(1), submissions());
         submit(&model, &submissions).unwrap();
         let claim = model.claim_queued(FIRST).unwrap();
         model.produce(claim, FIRST);
@@ -127,7 +137,7 @@ fn waiting_thread_gets_the_slot_that_a_release_frees() {
 #[test]
 fn waiting_thread_ends_when_another_closes() {
     check(|| {
-        let (model, submissions) = (Model::new(1), submissions(0));
+        let (model, submissions) = (Model::new(1), submissions());
         submit(&model, &submissions).unwrap();
         let waiting = submitting(&model, &submissions);
         close(&model, &submissions);
@@ -138,12 +148,12 @@ fn waiting_thread_ends_when_another_closes() {
 }
 
 /// A release is not worth a wake while messages are queued. The worker that claims the last one wakes
-/// the threads that wait, whichever slots another thread has taken in between.
+/// the threads that wait, also if one of them has taken a slot and queued another in between.
 #[test]
 fn waiting_threads_are_woken_once_the_queue_is_short() {
     check_large(|| {
-        let (model, submissions) = (Model::new(3), submissions(0));
-        (0..3).for_each(|_| drop(submit(&model, &submissions)));
+        let (model, submissions) = (Model::new(3), submissions());
+        (0..3).for_each(|sequence| assert_eq!(submit(&model, &submissions), Some(sequence)));
         let batches = [0, 1].map(|_| {
             let claim = model.claim_queued(FIRST).unwrap();
             model.produce(claim, FIRST);
@@ -152,8 +162,10 @@ fn waiting_threads_are_woken_once_the_queue_is_short() {
         // Message 2 is queued.
         let threads = [submitting(&model, &submissions), submitting(&model, &submissions)];
         let worker = start(&model, |model| {
-            let claim = model.claim_queued(FIRST).unwrap();
-            model.produce(claim, FIRST);
+            for _ in 0..2 {
+                let claim = model.wait_for_message(FIRST).unwrap();
+                model.produce(claim, FIRST);
+            }
         });
         for batch in batches {
             model.consume(batch);
