@@ -178,6 +178,41 @@ fn retried_message_has_the_same_shape() {
     assert_eq!((batch.retries(), batch.shape_at(0).unwrap()), (1, vec![4]));
 }
 
+#[test]
+fn stream_with_deaths_has_the_shapes_and_content_of_one_without() {
+    let _leaks = isolated!();
+    let arrays = [at_most("x", "u32", &[9, 3], &[0]), at_most("y", "u8", &[4, 7], &[1])];
+    let run = |deaths: bool| {
+        let messages = (0..40).map(|number: usize| {
+            let message = Dictionary::new().with("random", true);
+            let dies = deaths && number % 7 == 3;
+            let message = if dies { message.with("abort", true).with("on_attempt", 1) } else { message };
+            shaped(message, &[("x", &[number % 10, 3]), ("y", &[4, number % 8])])
+        });
+        let host = filling(messages, &arrays).workers(2).slots(3).seed(5).start().unwrap();
+        let delivered = Delivered::of(&host.batches());
+        assert_eq!(host.statistics().worker_restarts > 0, deaths);
+        delivered
+    };
+    assert_eq!(run(true), run(false));
+}
+
+#[test]
+fn consumer_of_lengths_allocates_nothing_for_a_batch() {
+    let _leaks = isolated!();
+    let config = list([shaped(index(7), &[("x", &[3])])]).with("repeat", 0);
+    let host = filling([], &[at_most("x", "u32", &[4], &[0])]).commander_config(config).workers(1).slots(8);
+    let host = host.start().unwrap();
+    let batches = host.batches();
+    (0..1000).for_each(|_| drop(next_batch(&batches)));
+    let allocated = allocation_counter::measure(|| {
+        for _ in 0..1000 {
+            assert_eq!(next_batch(&batches).array::<u32, Ix1>("x").unwrap().len(), 3);
+        }
+    });
+    assert_eq!((allocated.count_total, allocated.bytes_total), (0, 0));
+}
+
 /// A host of the boxes-producer.
 fn boxes() -> HostBuilder {
     let items = Dictionary::new().with("length", 40).with("batch_size", 4).with("epochs", 2);
