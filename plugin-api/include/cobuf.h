@@ -396,10 +396,10 @@ static inline double cobuf_random_between(cobuf_call *call, double low, double h
  * instead. */
 static inline int cobuf_set_rows(cobuf_call *call, size_t rows) { return call->host->set_rows(call, rows); }
 
-/* Sets the shape that an array has in this batch, once: along the axes of cobuf_declare_at_most from
- * 0 to the declared length, along all others the declared one, or the number of rows that was set
- * before. The batch then has the array's first elements, packed: those of a batch of shape {17, 4}
- * are the first 68. An array whose shape is not set is as long as declared. The members of
+/* Sets the shape that an array has in this batch, once: along the axes of cobuf_declare_at_most
+ * from 0 to the declared length, along all others the declared one, or the number of rows that was
+ * set before. The batch then has the array's first elements, packed: those of a batch of shape
+ * {17, 4} are the first 68. An array whose shape is not set is as long as declared. The members of
  * cobuf_array do not change. */
 static inline int cobuf_set_shape(cobuf_call *call, const char *name, uint32_t dimensions, const size_t *shape)
 {

@@ -166,10 +166,10 @@ pub struct CommanderModule {
 /// [`ID`](Self::ID). It is frozen, as the modules are.
 #[repr(C)]
 pub struct LengthsExtension {
-    /// As [`ProducerModule::produce`], for a schema with such axes. `lengths` has one number for each
-    /// of them, array by array and axis by axis, at first the longest that the batch may have; the
-    /// plugin writes those that it has. An array is then packed from its first byte. The host checks
-    /// the numbers.
+    /// As [`ProducerModule::produce`], for a schema with such axes. `lengths` has one number for
+    /// each of them, array by array and axis by axis, at first the longest that the batch may have;
+    /// the plugin writes those that it has. An array is then packed from its first byte. The host
+    /// checks the numbers.
     pub produce: unsafe extern "C" fn(
         producer: Instance,
         job: Job<'_>,

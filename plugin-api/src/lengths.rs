@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Invariant: only these lengths cross the boundary and lie in shared memory, so an axis of a fixed
-//! length cannot change. The host has [`Schema::too_long`] check them, and [`Extent`] takes a length
-//! above its most for its most, so that no shape reaches beyond its array.
+//! length cannot change. The host has [`Schema::too_long`] check them, and [`Extent`] takes a
+//! length above its most for its most, so that no shape reaches beyond its array.
 //!
 //! Authors of plugins use [`Slot::set_shape`](crate::Slot::set_shape) instead of this module.
 
@@ -23,8 +23,8 @@ use crate::schema::{ArraySpec, MAX_ARRAYS, Schema, Shape};
 /// its place.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extent<'a> {
-    /// The batch's number of rows if it has fewer than the schema says. An array whose first axis is
-    /// at most n has none.
+    /// The batch's number of rows if it has fewer than the schema says. An array whose first axis
+    /// is at most n has none.
     pub rows: Option<usize>,
     /// The lengths along the array's axes that are at most n, in their order; empty if each is as
     /// long as it may be.
@@ -81,11 +81,8 @@ impl Schema {
     /// The longest lengths that a batch may have, array by array: one for each axis that is at most
     /// n.
     pub fn most_lengths(&self) -> impl Iterator<Item = usize> {
-        let most = |array: &ArraySpec| array.at_most_axes().len();
-        self.arrays()
-            .iter()
-            .filter(move |array| most(array) > 0)
-            .flat_map(|array| array.at_most_axes().iter().map(|&axis| array.shape()[axis]))
+        let arrays = self.arrays().iter();
+        arrays.flat_map(|array| array.at_most_axes().iter().map(|&axis| array.shape()[axis]))
     }
 
     /// The places of an array's lengths among those of all arrays.

@@ -48,9 +48,9 @@
 //!
 //! # The boundary
 //!
-//! The modules [`manifest`], [`abi`], [`codec`], [`lengths`] and [`report`] hold the types that host
-//! and plugin share. [ABI.md] says which host loads which plugin, and with which words it refuses
-//! the others; `tests/plugins/abi.rs` checks that document.
+//! The modules [`manifest`], [`abi`], [`codec`], [`lengths`] and [`report`] hold the types that
+//! host and plugin share. [ABI.md] says which host loads which plugin, and with which words it
+//! refuses the others; `tests/plugins/abi.rs` checks that document.
 //!
 //! [ABI.md]: https://github.com/cobuf/cobuf/blob/main/plugin-api/ABI.md
 

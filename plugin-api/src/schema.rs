@@ -47,11 +47,11 @@ impl ArraySpec {
         Self { name: name.into(), dtype, shape: shape.into(), at_most: Box::default() }
     }
 
-    /// The same array with these axes, counted from 0, *at most* as long as declared: each batch has
-    /// a length of its own along them, from 0 to the declared one, which
-    /// [`Slot::set_shape`](crate::Slot::set_shape) says. Default: none, every batch has the declared
-    /// shape. A batch's array is packed: the elements of its own shape follow each other, row-major,
-    /// from the array's first byte.
+    /// The same array with these axes, counted from 0, *at most* as long as declared: each batch
+    /// has a length of its own along them, from 0 to the declared one, which
+    /// [`Slot::set_shape`](crate::Slot::set_shape) says. Default: none, every batch has the
+    /// declared shape. A batch's array is packed: the elements of its own shape follow each other,
+    /// row-major, from the array's first byte.
     ///
     /// ```
     /// use cobuf_plugin_api::{ArraySpec, DType};
@@ -66,8 +66,8 @@ impl ArraySpec {
         self
     }
 
-    /// The axes that are *at most* as long as declared, in ascending order; empty if every batch has
-    /// the declared shape.
+    /// The axes that are *at most* as long as declared, in ascending order; empty if every batch
+    /// has the declared shape.
     pub fn at_most_axes(&self) -> &[usize] {
         &self.at_most
     }
@@ -205,8 +205,8 @@ impl Schema {
     /// # Errors
     /// [`SchemaError`]: there are no arrays or more than [`MAX_ARRAYS`]; a name is empty, longer
     /// than [`MAX_ARRAY_NAME_BYTES`] or taken; a dimension is 0; an array has more than
-    /// [`MAX_DIMENSIONS`] dimensions, or lacks an axis that is to be at most as long as declared; the
-    /// arrays have more than [`MAX_SLOT_BYTES`] bytes.
+    /// [`MAX_DIMENSIONS`] dimensions, or lacks an axis that is to be at most as long as declared;
+    /// the arrays have more than [`MAX_SLOT_BYTES`] bytes.
     pub fn new(arrays: impl Into<Vec<ArraySpec>>) -> Result<Self, SchemaError> {
         let mut arrays = arrays.into();
         // Decoded ones may come in any order.
@@ -244,8 +244,8 @@ impl Schema {
     }
 
     /// The number of rows of a full batch, which is the length of the first axis. `None` if the
-    /// arrays do not share a first axis. An array whose first axis is
-    /// [at most](ArraySpec::at_most) n has a length of its own and no rows: it takes no part in this.
+    /// arrays do not share a first axis. An array whose first axis is [at most](ArraySpec::at_most)
+    /// n has a length of its own and no rows: it takes no part in this.
     pub fn rows(&self) -> Option<usize> {
         let mut with_rows = self.arrays.iter().filter(|array| array.at_most.first() != Some(&0));
         let rows = *with_rows.next()?.shape.first()?;

@@ -1,4 +1,5 @@
-//! A slot as a producer sees it: arrays to fill in place, the batch's rows and shapes, its metadata.
+//! A slot as a producer sees it: arrays to fill in place, the batch's rows and shapes, its
+//! metadata.
 
 use arrayvec::ArrayVec;
 use ndarray::{ArrayBase, ArrayViewMut, Data, Dimension, IxDyn};
@@ -74,8 +75,8 @@ impl<'slot> Slot<'slot> {
     /// dimensions `D` (`Ix1` … `Ix6`, `IxDyn`).
     ///
     /// The view has the schema's shape, or fewer rows after [`set_rows`](Self::set_rows), or the
-    /// shape of [`set_shape`](Self::set_shape). Each array can be taken once, so a producer can hold
-    /// views of several arrays at the same time.
+    /// shape of [`set_shape`](Self::set_shape). Each array can be taken once, so a producer can
+    /// hold views of several arrays at the same time.
     ///
     /// # Errors
     /// [`SlotError`]: the slot has no such array, the array has another element type or number of
@@ -110,13 +111,13 @@ impl<'slot> Slot<'slot> {
     }
 
     /// Copies `values` into the array `name`. The values must have the array's element type and
-    /// exactly its shape in this batch: nothing is cast or broadcast. If the array has axes that are
-    /// [at most](ArraySpec::at_most) n and no shape was set, the batch has that of the values. This
-    /// takes the array out of the slot, as [`array`](Self::array) does.
+    /// exactly its shape in this batch: nothing is cast or broadcast. If the array has axes that
+    /// are [at most](ArraySpec::at_most) n and no shape was set, the batch has that of the values.
+    /// This takes the array out of the slot, as [`array`](Self::array) does.
     ///
     /// # Errors
-    /// [`SlotError`]: as for [`array`](Self::array) and [`set_shape`](Self::set_shape), or the shapes
-    /// differ.
+    /// [`SlotError`]: as for [`array`](Self::array) and [`set_shape`](Self::set_shape), or the
+    /// shapes differ.
     pub fn write<T: Element, D: Dimension>(
         &mut self,
         name: &str,
@@ -158,8 +159,8 @@ impl<'slot> Slot<'slot> {
 
     /// Sets the shape that the array `name` has in this batch, before its view is taken: along the
     /// axes that are [at most](ArraySpec::at_most) n any length from 0 to n, along all others the
-    /// schema's, or the number of rows that was set. An array whose shape is not set is as long as it
-    /// may be.
+    /// schema's, or the number of rows that was set. An array whose shape is not set is as long as
+    /// it may be.
     ///
     /// ```
     /// # use cobuf_plugin_api::{anyhow, ndarray, Slot};
@@ -174,9 +175,9 @@ impl<'slot> Slot<'slot> {
     /// ```
     ///
     /// # Errors
-    /// [`SlotError`]: the slot has no such array; the shape has another number of axes, a length above
-    /// its most, or another length along an axis that is fixed; the shape was set before, or the
-    /// array's view was taken.
+    /// [`SlotError`]: the slot has no such array; the shape has another number of axes, a length
+    /// above its most, or another length along an axis that is fixed; the shape was set before, or
+    /// the array's view was taken.
     pub fn set_shape(&mut self, name: &str, shape: impl AsRef<[usize]>) -> Result<(), SlotError> {
         let ((index, spec), shape) = (self.find(name)?, shape.as_ref());
         if self.viewed & 1 << index != 0 {

@@ -16,8 +16,8 @@ impl Room {
         Self { now: most.clone(), most }
     }
 
-    /// Makes it ready for the next batch, whose arrays are as long as they may be unless the producer
-    /// says otherwise.
+    /// Makes it ready for the next batch, whose arrays are as long as they may be unless the
+    /// producer says otherwise.
     pub(super) fn prepare(&mut self) -> &mut [usize] {
         self.now.copy_from_slice(&self.most);
         &mut self.now

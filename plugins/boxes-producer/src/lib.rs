@@ -18,7 +18,7 @@
 //! | array | type | shape | values |
 //! |---|---|---|---|
 //! | `image` | u8 | (batch_size, side, side): item, row, column | 0 where no box is |
-//! | `boxes` | f32 | (≤batch_size × most_boxes, 4) | left, top, right, bottom in pixels, right and bottom outside |
+//! | `boxes` | f32 | (≤batch_size × most_boxes, 4) | left, top, right, bottom in pixels |
 //! | `picture` | i64 | (≤batch_size × most_boxes,) | the row of `image` that the box belongs to |
 #![forbid(unsafe_code)]
 

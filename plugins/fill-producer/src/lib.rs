@@ -46,8 +46,8 @@ use fill::Filling;
 pub struct Config {
     /// The arrays of a batch.
     arrays: Vec<ArraySpec>,
-    /// The shapes of arrays that have axes that are at most n, by the arrays' names, unless a batch's
-    /// message has shapes. Default: as long as they may be.
+    /// The shapes of arrays that have axes that are at most n, by the arrays' names, unless a
+    /// batch's message has shapes. Default: as long as they may be.
     #[serde(default)]
     shapes: BTreeMap<String, Vec<usize>>,
     /// How many seconds to sleep before a batch, unless its message says otherwise. Default: 0.

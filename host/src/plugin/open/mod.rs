@@ -69,8 +69,8 @@ pub(crate) enum OpenProducer {
 }
 
 impl OpenProducer {
-    /// Fills a slot. `lengths` are the longest that the batch may have, one for each axis that is at
-    /// most n; afterwards they are those that the plugin has set, unchecked.
+    /// Fills a slot. `lengths` are the longest that the batch may have, one for each axis that is
+    /// at most n; afterwards they are those that the plugin has set, unchecked.
     ///
     /// # Safety
     /// The job's arrays are those of the producer's schema, writable, aligned, initialised, and

@@ -31,8 +31,8 @@ impl ProducerPlugin {
         let module: ProducerModuleRef = load(path, logging)?;
         module.install()(logging.sink, logging.max_level);
         let extension: *const LengthsExtension = module.query()(LengthsExtension::ID.into()).cast();
-        // SAFETY: a plugin returns null or a `LengthsExtension` that stays valid for this name, which
-        // contains the version.
+        // SAFETY: a plugin returns null or a `LengthsExtension` that stays valid for this name,
+        // which contains the version.
         let lengths = unsafe { extension.as_ref() };
         Ok(Self { module, lengths })
     }

@@ -110,7 +110,8 @@ impl<'a> Call<'a> {
         None
     }
 
-    /// Declares an array; each bit of `axes` stands for an axis that is at most as long as declared.
+    /// Declares an array; each bit of `axes` stands for an axis that is at most as long as
+    /// declared.
     pub(super) fn declare(&self, name: &str, dtype: u32, shape: &[usize], axes: u32) -> anyhow::Result<()> {
         anyhow::ensure!(
             matches!(self.part, Part::Schema),

@@ -10,7 +10,8 @@
 //!
 //! The tables are frozen. Functions that came later have tables of their own: the plugin has a
 //! variable for each, null at first, in which the host writes the table's address when it opens the
-//! plugin. An older plugin lacks the variable, and a newer plugin finds null in an older host's place.
+//! plugin. An older plugin lacks the variable, and a newer plugin finds null in an older host's
+//! place.
 #![expect(unsafe_code, reason = "calls through the table's function pointers")]
 
 mod abi;
@@ -83,8 +84,8 @@ impl ProducerPlugin {
         };
         // SAFETY: by `cobuf.h` it is null or a text that ends with a zero and stays valid.
         let text = (!table.config_schema.is_null()).then(|| unsafe { CStr::from_ptr(table.config_schema) });
-        // SAFETY: `COBUF_EXPORT_PRODUCER` exports a pointer to a `cobuf_lengths` under this name, if
-        // the header has it.
+        // SAFETY: `COBUF_EXPORT_PRODUCER` exports a pointer to a `cobuf_lengths` under this name,
+        // if the header has it.
         if let Ok(place) = unsafe { symbol::<*mut *const abi::Lengths>(library, LENGTHS_TABLE) } {
             // SAFETY: as above; it is a variable, and the plugin reads it in calls only.
             unsafe { place.write(&raw const LENGTHS) };
