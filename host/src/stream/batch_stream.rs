@@ -23,14 +23,14 @@ use crate::limits::TASK_TURN;
 
 /// The batches of a host for a task of any asynchronous runtime.
 ///
-/// Made by [`Batches::stream`]. Several draw from the same stream, as clones of [`Batches`] do. With
-/// the feature `stream` it is a `futures_core::Stream`, so that all combinators of `futures` or
-/// `tokio-stream` work; [`next`](Self::next) needs no feature.
+/// Made by [`Batches::stream`]. Several draw from the same stream, as clones of [`Batches`] do.
+/// With the feature `stream` it is a `futures_core::Stream`, so that all combinators of `futures`
+/// or `tokio-stream` work; [`next`](Self::next) needs no feature.
 ///
-/// A future that is dropped before it is ready takes no batch with it. The stream ends when the host
-/// is stopped or dropped, also for tasks that wait. A task whose batches are always ready lets the
-/// other tasks of its thread run after 0.1 ms, or after each batch if handling one takes longer; so
-/// a poll may be pending although a batch is there.
+/// A future that is dropped before it is ready takes no batch with it. The stream ends when the
+/// host is stopped or dropped, also for tasks that wait. A task whose batches are always ready lets
+/// the other tasks of its thread run after 0.1 ms, or after each batch if handling one takes
+/// longer; so a poll may be pending although a batch is there.
 ///
 /// ```
 /// use cobuf_host::{Batches, StreamError};
@@ -61,8 +61,8 @@ pub struct BatchStream {
 impl Batches {
     /// The batches for a task. Each call gives another handle of the same stream.
     ///
-    /// The first call, or that of [`readiness`](Self::readiness), starts one thread, which ends with
-    /// the host.
+    /// The first call, or that of [`readiness`](Self::readiness), starts one thread, which ends
+    /// with the host.
     ///
     /// # Errors
     /// [`ReadinessError::Thread`] if this process can start no more threads.

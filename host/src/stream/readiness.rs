@@ -19,9 +19,9 @@ use crate::own;
 ///
 /// It stays readable until `try_next` of any handle of the stream answers
 /// [`Next::Pending`](crate::Next::Pending). So the rule of edge-triggered descriptors holds: wait
-/// until it is readable, then take until `Pending`. If another consumer was faster, the first answer
-/// is `Pending`. At the end of the stream, and once the host was stopped or dropped, it is readable
-/// for ever. Only wait for it: do not read or write it.
+/// until it is readable, then take until `Pending`. If another consumer was faster, the first
+/// answer is `Pending`. At the end of the stream, and once the host was stopped or dropped, it is
+/// readable for ever. Only wait for it: do not read or write it.
 ///
 /// Nothing is taken by the wait, so a task that is cancelled in between loses no batch. Each value
 /// has a descriptor of its own, so that several may be registered with one epoll.
@@ -30,18 +30,19 @@ use crate::own;
 /// another descriptor, which is readable: [`StreamError::Forked`](crate::StreamError::Forked) is
 /// there to take. [`as_raw_fd`](Self::as_raw_fd) stays the same, and so does what an epoll knows.
 ///
-/// With tokio, it is `AsyncFd::register(batches.readiness()?)`, whose conditions it keeps; with mio,
-/// `SourceFd(&readiness.as_raw_fd())`.
+/// With tokio, it is `AsyncFd::register(batches.readiness()?)`, whose conditions it keeps; with
+/// mio, `SourceFd(&readiness.as_raw_fd())`.
 ///
 /// ```no_run
 /// use cobuf_host::{Batches, Next};
 /// use rustix::event::{PollFd, PollFlags, poll};
 ///
-/// # fn serve(batches: &Batches, socket: std::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+/// # type Failed = Box<dyn std::error::Error>;
+/// # fn serve(batches: &Batches, socket: std::net::TcpListener) -> Result<(), Failed> {
 /// let readiness = batches.readiness()?;
 /// loop {
-///     let mut waiting = [PollFd::new(&readiness, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
-///     poll(&mut waiting, None)?;
+///     let ready = PollFd::new(&readiness, PollFlags::IN);
+///     poll(&mut [ready, PollFd::new(&socket, PollFlags::IN)], None)?;
 ///     // … look at the socket …
 ///     loop {
 ///         match batches.try_next() {

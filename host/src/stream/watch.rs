@@ -19,8 +19,8 @@
 //! - **Nothing is repeated.** An item that no consumer takes raises the flag once; then the thread
 //!   sleeps.
 //! - **Nothing is taken here**, so a task that is cancelled loses no item.
-//! - **After the close** the flag stays up, and a task that asks is polled again at once: the end of
-//!   the stream is there to take.
+//! - **After the close** the flag stays up, and a task that asks is polled again at once: the end
+//!   of the stream is there to take.
 //! - Wakers are called and dropped without the lock: they run code of the application.
 
 use std::io;

@@ -1,5 +1,6 @@
-//! Models of the watch: no wake is lost between a consumer that finds nothing and an item that comes.
-//! They run the shipped code of `watch` and `event`; how to run them is in `segment/loom_tests`.
+//! Models of the watch: no wake is lost between a consumer that finds nothing and an item that
+//! comes. They run the shipped code of `watch` and `event`; how to run them is in
+//! `segment/loom_tests`.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
