@@ -1,4 +1,4 @@
-//! What several benchmarks use: a plugin of the repository, and the smallest batch.
+//! Parts that several benchmarks use: a plugin of the repository, and the smallest batch.
 
 use std::path::Path;
 

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     let code = done.unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
         let code = if error.is::<ReportLost>() { FAILED } else { CANNOT_START };
-        // What a signal has ended is no failure of its own.
+        // A command that a signal has ended has not failed by itself.
         exit_code().unwrap_or(ExitCode::from(code))
     });
     finish();

@@ -1,4 +1,4 @@
-//! What plugins print, as lines above the progress bar.
+//! The output of plugins, as lines above the progress bar.
 //!
 //! ```text
 //!   workers, commander ──► pipe ──► the reader, a thread ── lines ──► the terminal's thread

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_millis(600);
 static TERMINAL: OnceLock<Option<SyncSender<Word>>> = OnceLock::new();
 /// The lines that were lost since the last one that was written.
 static LOST: AtomicU64 = AtomicU64::new(0);
-/// What the bar shows.
+/// The content of the bar.
 static SHOWN: Mutex<Option<(u64, String)>> = Mutex::new(None);
 
 /// Something for the thread to do.

@@ -182,7 +182,7 @@ pub(crate) struct Process {
     /// How many slots of the set the process has looked at. For the consumer: the bits that it has
     /// taken.
     pub(crate) walk: u8,
-    /// What it has seen in this look, see [`Look`].
+    /// The observations of this look, see [`Look`].
     pub(crate) look: Look,
     /// Its memory from look to look, a bit for each slot: a commander's supply, or the consumer's
     /// arrivals.
@@ -207,7 +207,7 @@ pub(crate) const FRESH: u8 = 1;
 /// A process was asleep then.
 pub(crate) const SLEEPER: u8 = 2;
 
-/// What a process has seen in one look.
+/// The observations of a process in one look.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) struct Look(u8);

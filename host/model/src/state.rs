@@ -65,7 +65,7 @@ impl Next {
 /// The age of the current count.
 pub(crate) const CURRENT: u8 = 1;
 
-/// What the supervisor knows of the swap.
+/// The supervisor's knowledge of the swap.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 pub(crate) enum Swap {
@@ -99,7 +99,7 @@ pub(crate) struct State {
     pub(crate) noted: [u8; WORKERS],
     /// A bit for each worker that is to exit when nothing is left that it may claim.
     pub(crate) retire: u8,
-    /// What the supervisor knows of the swap.
+    /// The supervisor's knowledge of the swap.
     pub(crate) swap: Swap,
     pub(crate) processes: [Process; PROCESSES],
     /// A bit for each message that was taken.

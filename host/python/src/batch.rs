@@ -79,7 +79,7 @@ impl Batch {
         values::dict(py, &message)
     }
 
-    /// What the producer attached.
+    /// The dictionary that the producer attached.
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let metadata: Dictionary =
             self.0.metadata().map_err(|error| PyValueError::new_err(error.to_string()))?;

@@ -95,7 +95,7 @@ impl Host {
         host.ok_or_else(|| PyRuntimeError::new_err("the loader is closed"))
     }
 
-    /// What was found, for Python: a batch, the error in the place of one as a dict, `None` at the
+    /// The found item, for Python: a batch, the error in the place of one as a dict, `None` at the
     /// end, or the reason why there is nothing yet.
     fn found<'py>(py: Python<'py>, next: Next) -> PyResult<Result<Bound<'py, PyAny>, WaitingFor>> {
         logs::drain(py)?;

@@ -408,7 +408,7 @@ impl HostBuilder {
 
 /// # Failures
 impl HostBuilder {
-    /// What happens to a batch that fails in this way, after its last attempt.
+    /// The policy for a batch that fails in this way, after its last attempt.
     ///
     /// Default for each kind: [`OnFailure::Raise`].
     ///
@@ -421,7 +421,7 @@ impl HostBuilder {
         self
     }
 
-    /// What happens to the stream if the commander fails in this way.
+    /// The policy for the stream if the commander fails in this way.
     ///
     /// Default: an error or panic ends the stream; after a crash or a missed deadline the commander
     /// is restarted.
@@ -568,7 +568,7 @@ impl HostBuilder {
         self
     }
 
-    /// What an interpreter in this process has to do around a fork of it, with
+    /// The calls that an interpreter in this process needs around a fork of it, with
     /// [`StartMethod::Fork`]. The first hooks that a process is given are those of all its hosts.
     /// Default: nothing.
     ///
@@ -637,8 +637,8 @@ impl HostBuilder {
         self
     }
 
-    /// What commander and workers do before they open their plugin: environment variables, working
-    /// directory, descriptors, niceness (-20 to 19, otherwise
+    /// The preparation of commander and workers before they open their plugin: environment
+    /// variables, working directory, descriptors, niceness (-20 to 19, otherwise
     /// [`StartError::OutOfRange`](crate::StartError::OutOfRange)). Default: nothing.
     ///
     /// ```
@@ -653,7 +653,7 @@ impl HostBuilder {
         self
     }
 
-    /// What one worker may use of memory, processor time and files. Default: no limit.
+    /// The limits of one worker on memory, processor time and files. Default: no limit.
     ///
     /// ```
     /// # use cobuf_host::{Host, WorkerLimits};

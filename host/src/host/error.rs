@@ -107,7 +107,7 @@ pub enum StartError {
         needed: usize,
         /// The bytes that are free.
         available: u64,
-        /// What is too small: `/dev/shm`, or a memory cgroup.
+        /// The place that is too small: `/dev/shm`, or a memory cgroup.
         place: String,
         /// The number of slots asked for.
         slots: usize,
@@ -187,7 +187,7 @@ fn or_the_application(kind: PluginKind) -> &'static str {
     }
 }
 
-/// What to do about a run's folder that cannot be made; a part of an error's text.
+/// The advice on a run's folder that cannot be made; a part of an error's text.
 fn folder_advice(reason: &std::io::Error) -> String {
     let limit = ulimit::behind(reason);
     if limit.is_empty() {
@@ -196,7 +196,7 @@ fn folder_advice(reason: &std::io::Error) -> String {
     limit
 }
 
-/// What to do about a copy that cannot be made; a part of an error's text.
+/// The advice on a copy that cannot be made; a part of an error's text.
 fn copy_advice(reason: &std::io::Error) -> String {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let limit = ulimit::behind(reason);

@@ -252,7 +252,7 @@ impl Host {
         Statistics::of(&self.stream)
     }
 
-    /// What was delivered up to now, for [`Source::Resume`](crate::Source::Resume). At any moment,
+    /// The deliveries up to now, for [`Source::Resume`](crate::Source::Resume). At any moment,
     /// also after a stop.
     ///
     /// A batch counts as delivered once it is dropped. If the application is the commander, the

@@ -180,7 +180,7 @@ pub enum PipelineError {
     Setting {
         /// The setting.
         setting: String,
-        /// What is wrong with it, and what was expected.
+        /// The fault, and what was expected.
         reason: &'static str,
     },
     /// A plugin cannot be built or found.

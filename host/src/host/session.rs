@@ -36,7 +36,7 @@ pub(crate) struct Session {
     cancel: Option<Cancel>,
 }
 
-/// What a run takes from its session.
+/// The parts that a run takes from its session.
 pub(super) struct Parts {
     pub(super) connection: Connection,
     pub(super) folder: RunFolder,
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    /// What may come at any time: logs, and failures of the process that was asked.
+    /// Takes an event that may come at any time: a log, or a failure of the process that was asked.
     fn take_usual(&mut self, event: Event) -> Result<(), StartError> {
         match event {
             Event::Log { role, level, target, message } => {

@@ -158,8 +158,8 @@ fn not_started(failure: StartFailure, limit: Duration) -> StartError {
     }
 }
 
-/// What a plugin declares: its configuration's JSON Schema and, for a configured producer, the
-/// slots' arrays.
+/// The declarations of a plugin: its configuration's JSON Schema and, for a configured producer,
+/// the slots' arrays.
 pub(crate) fn declarations(
     plugin: &Plugin,
     config: Option<Vec<u8>>,

@@ -107,7 +107,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// What cargo has said.
+/// The lines that cargo has printed.
 #[derive(Debug, Default)]
 struct Said {
     /// The package's library.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct Code {
     /// An encoded dictionary.
     pub(super) bytes: Vec<u8>,
-    /// What the plugin is called, instead of the name in its manifest.
+    /// The plugin's name, instead of the one in its manifest.
     pub(super) name: Option<String>,
     /// The files that it was read from.
     pub(super) sources: Vec<PathBuf>,

@@ -35,7 +35,7 @@ pub(crate) struct PluginPlan {
     pub(crate) kept: Option<Arc<Kept>>,
 }
 
-/// What is needed to put a copy back.
+/// The facts that are needed to put a copy back.
 #[derive(Debug)]
 pub(crate) struct Kept {
     content: Mutex<File>,

@@ -63,7 +63,7 @@ pub enum PluginError {
     Python {
         /// The object as it was given, such as `slides.py:Slides`.
         object: PathBuf,
-        /// What is missing, where was looked, and what to do.
+        /// The missing thing, the places that were looked at, and what to do.
         reason: String,
     },
     /// The build was given up, by a [`Cancel`](crate::Cancel).
@@ -175,7 +175,7 @@ pub enum PluginError {
     },
 }
 
-/// What to do about a file that cannot be read; a part of an error's text.
+/// The advice on a file that cannot be read; a part of an error's text.
 fn read_advice(reason: &std::io::Error) -> String {
     let limit = ulimit::behind(reason);
     if limit.is_empty() {

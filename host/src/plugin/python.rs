@@ -24,7 +24,7 @@ use super::interpreter::{self, Interpreter};
 use super::tool::{Finished, Tool};
 use crate::cancel::Cancel;
 
-/// What the interpreter is told to do. It says in the same way that it cannot, whatever its version.
+/// The program for the interpreter. It says in the same way that it cannot, whatever its version.
 const ASK: &str = "\
 import json, sys
 sys.path[:] = [entry for entry in sys.path if entry]
@@ -54,7 +54,7 @@ pub struct PythonPlugin {
     env: BTreeMap<String, String>,
 }
 
-/// What the interpreter says of a plugin.
+/// The interpreter's description of a plugin.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Described {
@@ -62,7 +62,7 @@ struct Described {
     file: PathBuf,
     /// The object, and the sources of its modules.
     code: Dictionary,
-    /// What the object is called.
+    /// The object's name.
     name: String,
     /// The files that were read.
     sources: Vec<PathBuf>,
@@ -76,7 +76,7 @@ struct Described {
     python: String,
     /// Why the package cannot be imported.
     lacks: Option<String>,
-    /// What is wrong with the object.
+    /// The reason why the object cannot be a plugin.
     error: Option<String>,
 }
 
@@ -225,7 +225,7 @@ impl Interpreter {
     }
 }
 
-/// What the interpreter has said.
+/// The answer of the interpreter.
 #[derive(Default)]
 struct Said {
     answer: Vec<u8>,

@@ -22,7 +22,7 @@ pub(super) struct Tool<T> {
     done: PipeReader,
 }
 
-/// What became of a program.
+/// The end of a program.
 pub(super) struct Finished<T> {
     pub(super) said: T,
     /// Unknown if the application ignores SIGCHLD, or waits for all children.

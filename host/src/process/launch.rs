@@ -127,7 +127,7 @@ pub(crate) struct ServerStart {
     pub(crate) executable: Option<PathBuf>,
     /// The arguments of a given executable, before those of the fork server.
     pub(crate) arguments: Vec<OsString>,
-    /// What an interpreter in the application does around each fork of it, and of its forks.
+    /// The calls of an interpreter in the application around each fork of it, and of its forks.
     pub(crate) hooks: Option<ForkHooks>,
     /// Whether a fork of the application keeps the application's descriptors.
     pub(crate) keep_descriptors: bool,
@@ -307,7 +307,7 @@ fn fork(
     }
 }
 
-/// What becomes a fork server.
+/// The executable that becomes a fork server.
 struct Executable {
     path: PathBuf,
     /// Before those of the fork server: such as the program that a loader is to run.

@@ -45,7 +45,8 @@ impl Watch {
         }
         let now = Instant::now();
         if let Some(Count { anonymous: before, private, next }) = self.counted {
-            // What is new since then is its own. What was shared then it may have written to.
+            // Pages that are new since then are its own. It may have written to pages that were
+            // shared then.
             let at_least = private + anonymous.saturating_sub(before);
             if at_least <= limit && now < next {
                 return at_least;

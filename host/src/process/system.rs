@@ -15,7 +15,7 @@ pub(crate) enum Forked {
     Child,
 }
 
-/// What an interpreter has to do around a fork of its process, on the thread that forks.
+/// The calls that an interpreter needs around a fork of its process, on the thread that forks.
 ///
 /// The functions must not unwind.
 #[derive(Debug, Clone, Copy)]

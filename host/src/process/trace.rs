@@ -115,7 +115,7 @@ pub(super) fn ask(process: Pid) {
     unsafe { libc::kill(process.as_raw_nonzero().get(), signal()) };
 }
 
-/// What a process says, as the fork server reads it.
+/// The texts of a process, as the fork server reads them.
 pub(super) struct Text<'a> {
     pipe: &'a OwnedFd,
     bytes: Vec<u8>,
@@ -123,7 +123,7 @@ pub(super) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// What it has said by itself, at a crash.
+    /// The text that it has written by itself, at a crash.
     pub(super) fn of(pipe: &'a OwnedFd) -> Self {
         let mut text = Self { pipe, bytes: Vec::new(), ended: false };
         text.read();

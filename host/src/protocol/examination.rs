@@ -11,7 +11,7 @@
 use cobuf_plugin_api::{Dictionary, Report, SavedState, Schema};
 use serde::{Deserialize, Serialize};
 
-/// What an examiner is told.
+/// The task of an examiner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Assignment {
     pub(crate) task: Task,

@@ -16,7 +16,7 @@ pub(crate) struct RawStack {
     /// How many threads are missing: there were too many, or they could not be stopped and were not
     /// blocked either.
     pub(crate) left_out: u32,
-    /// What the process's interpreter says of its threads; empty if it has none.
+    /// The interpreter's stacks of the process's threads; empty if it has no interpreter.
     pub(crate) trace: String,
 }
 

@@ -1,5 +1,5 @@
-//! What all processes share beside the slots: events to wait on, requests, and the stream's
-//! progress.
+//! The words that all processes share beside the slots: events to wait on, requests, and the
+//! stream's progress.
 
 use super::event::Event;
 use super::failpoint::Armed;

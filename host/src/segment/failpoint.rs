@@ -67,7 +67,7 @@ impl Failpoint {
     ];
 }
 
-/// What happens to the process that passes.
+/// The fault of the process that passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(not(feature = "failpoints"), allow(unreachable_pub, reason = "public with the feature only"))]

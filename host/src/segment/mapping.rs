@@ -50,7 +50,7 @@ pub(super) fn create(name: &str, bytes: usize) -> Result<OwnedFd, SegmentError> 
     opened.map_err(|source| SegmentError::Map { what: "open", source })
 }
 
-/// What to do about memory that cannot be created; a part of an error's text.
+/// The advice on memory that cannot be created; a part of an error's text.
 fn advice(error: Errno) -> &'static str {
     match error {
         Errno::ROFS => "; mount it writable",

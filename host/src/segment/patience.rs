@@ -22,7 +22,7 @@ use crate::limits::{SPIN_BELOW, SPIN_LIMIT};
 /// Each wait has this part in the typical one.
 const WEIGHT: u64 = 8;
 
-/// What one process knows about its waits. All consumers share one.
+/// The experience of one process with its waits. All consumers share one.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
     /// How long recent waits were.

@@ -15,7 +15,7 @@ use super::sync::Ordering;
 use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
 
-/// What happened to a dead worker's slot.
+/// The outcome for a dead worker's slot.
 #[derive(Debug)]
 pub(crate) enum Reclaimed {
     /// Its message is queued again.

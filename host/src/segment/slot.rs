@@ -33,7 +33,7 @@ impl SlotHeader {
     }
 }
 
-/// What a worker, or the supervisor in its place, reports about a finished message.
+/// The report of a worker, or of the supervisor in its place, about a finished message.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Whether the outcome's bytes are a failure report, and not metadata.

@@ -228,7 +228,7 @@ pub enum ArrayError {
     Memory {
         /// The array as declared.
         array: ArraySpec,
-        /// What is wrong with the bytes.
+        /// The fault of the bytes.
         reason: String,
     },
 }

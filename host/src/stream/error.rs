@@ -45,7 +45,7 @@ pub enum StreamError {
     /// No worker can be kept alive. This is the last item.
     #[error("all workers are lost; the last one: {reason}")]
     WorkersLost {
-        /// What ended the last worker.
+        /// The death of the last worker.
         reason: String,
     },
     /// The fork server died, with all processes of the run, and cannot be replaced. This is the

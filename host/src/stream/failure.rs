@@ -14,7 +14,7 @@ use crate::record::raw_stack::RawStack;
 pub struct Attempt {
     /// The worker's number.
     pub worker: u32,
-    /// What ended the worker.
+    /// The worker's death.
     pub death: Death,
     /// The last lines of the plugin's log in that worker, oldest first.
     pub log: Vec<String>,

@@ -177,7 +177,7 @@ impl Swapping {
     fn refuse(&mut self, run: &mut Run, error: SwapError) {
         let Some(SwapWish { kind, plugin, answer }) = self.swap.take().map(Swap::into_wish) else { return };
         self.cast.refuse(run, &plugin);
-        // The caller is told, who may print it.
+        // The caller is told, and may print it.
         tracing::info!(plugin = plugin.name, %error, "the {kind} was not swapped");
         let _ = answer.send(Err(error));
     }

@@ -128,7 +128,7 @@ def one_array(batch):
 
 
 def number(batch):
-    """What the array would begin with."""
+    """The first value of the array that would be made."""
     return (batch.sequence % protocol.VALUES,)
 
 

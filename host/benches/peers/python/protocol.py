@@ -1,4 +1,4 @@
-"""What the Python peers share: the protocol with the program that starts them (see src/protocol.rs), and measuring.
+"""Shared by the Python peers: the protocol with the program that starts them (see src/protocol.rs), and measuring.
 
 A peer is a script with a docstring that says its conditions, and a function `start(request)` that gives a Stream.
 """
@@ -66,7 +66,7 @@ def memory_work(settings):
 
 
 def imports(request):
-    """What a producer imports: torch where memory is measured."""
+    """The imports of a producer: torch if memory is measured."""
     if request.work == "memory":
         import torch  # noqa: F401
 

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     pub(crate) run: RunArgs,
 }
 
-/// What this program starts itself for.
+/// The task for which this program starts itself.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
     /// Do one measurement of a peer in this program.

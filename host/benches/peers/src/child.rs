@@ -82,7 +82,7 @@ impl Pipe {
         let (sender, bytes) = mpsc::channel();
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What was read before an error is good enough for a last line; nobody may be there to take it.
+            // The text before an error is good enough for a last line; the receiver may be gone.
             let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
             let _ = sender.send(bytes);
         });

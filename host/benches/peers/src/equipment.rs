@@ -1,4 +1,4 @@
-//! What the works need, made anew for each run and the same on every machine: times to sleep, photos, cobuf's plugins.
+//! The equipment of the works, made anew for each run and the same on every machine: times to sleep, photos, cobuf's plugins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ const SEED: u64 = 0;
 const SLEEPS: usize = 400;
 const MEAN_SLEEP_SECONDS: f64 = 0.010;
 
-/// What the measurements need. Its files are removed with it.
+/// The equipment of the measurements. Its files are removed with it.
 pub(crate) struct Equipment {
     /// A JSON list of seconds.
     pub(crate) times: PathBuf,

@@ -1,4 +1,4 @@
-//! What the Python package is held to, beside the others in the same rounds.
+//! The goals of the Python package, each a ratio to another peer in the same rounds.
 
 use std::fmt::Write as _;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::system::uname;
 
-/// What a reader needs to judge the figures.
+/// The facts by which a reader judges the figures.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,

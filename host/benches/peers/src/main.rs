@@ -1,7 +1,7 @@
 //! cobuf beside what users would pick instead, on the same work in one run.
 //!
 //! ```text
-//!   args ──► peers: who is there, who is missing (each asked by `probe`)
+//!   args ──► peers: which are there, which are missing (each asked by `probe`)
 //!              │     native/   cobuf, floors, ceilings: this program again, as a child
 //!              │     python/   one script a peer, by an interpreter that the user names
 //!   equipment  │     times to sleep, photos, cobuf's plugins

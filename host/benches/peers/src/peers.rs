@@ -1,4 +1,4 @@
-//! Who there is: the peers in this program and the Python scripts, asked for what they can do here.
+//! The peers that are there: those in this program and the Python scripts, each asked which works it can do here.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,7 +29,7 @@ const MEASUREMENT_LIMIT: Duration = Duration::from_secs(20);
 /// The same of works for which each process may load torch by itself.
 const LOADING_LIMIT: Duration = Duration::from_secs(90);
 
-/// Somebody who can be measured.
+/// A peer that can be measured.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Peer {
     pub(crate) probe: Probe,
 }
 
-/// What is run.
+/// The code that is run.
 #[derive(Debug)]
 enum Program {
     /// This one.
@@ -48,7 +48,7 @@ enum Program {
     },
 }
 
-/// Somebody who cannot.
+/// A peer that cannot be measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Missing {
     pub(crate) name: &'static str,

@@ -1,4 +1,4 @@
-//! What the program and a peer say to each other: arguments in, one line of JSON out.
+//! The protocol between the program and a peer: arguments in, one line of JSON out.
 //!
 //! ```text
 //!   PEER probe               ─►  a Probe, or { "missing": what to install }
@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::work::Work;
 
-/// What a peer says of itself.
+/// The description that a peer gives of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Probe {
     /// What runs, with versions.
     pub(crate) versions: String,
-    /// What it copies and what it gives up, as a paragraph of Markdown.
+    /// Its copies and its limits, as a paragraph of Markdown.
     pub(crate) conditions: String,
     /// The ways in which it is measured, each a row of the tables.
     pub(crate) variants: Vec<Variant>,
@@ -31,19 +31,19 @@ pub(crate) struct Probe {
 /// One way of using a peer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Variant {
-    /// What comes behind the peer's name; may be empty.
+    /// The text after the peer's name; may be empty.
     pub(crate) name: String,
     /// The works that it can do, each with the settings to try. The best one is measured.
     pub(crate) works: BTreeMap<Work, Vec<String>>,
 }
 
-/// What a peer answers to a probe.
+/// The answer of a peer to a probe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Probed {
     /// It cannot run here.
     Missing {
-        /// What to install.
+        /// The command that installs it.
         missing: String,
     },
     /// It can.

@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub(crate) setting: String,
     /// One value a round; `None` where it failed.
     pub(crate) values: Vec<Option<f64>>,
-    /// What went wrong, where something did.
+    /// The failures, if there are any.
     pub(crate) failures: Vec<String>,
 }
 

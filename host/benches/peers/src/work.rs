@@ -23,7 +23,7 @@ pub(crate) const PHOTO_SIDE: usize = 224;
 pub(crate) const TINY_SLOTS: usize = 64;
 pub(crate) const SLOTS: usize = 8;
 
-/// What is to be done.
+/// The work to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Work {
@@ -37,7 +37,7 @@ pub(crate) enum Work {
     Uneven,
     /// JPEG files to batches of pictures.
     Images,
-    /// What a third worker costs.
+    /// The cost of a third worker.
     Memory,
     /// From Ctrl-C to the end of all processes.
     Interrupt,
@@ -59,7 +59,7 @@ impl Work {
         }
     }
 
-    /// What is measured, for the report.
+    /// The measured quantity, for the report.
     pub(crate) fn description(self) -> String {
         match self {
             Self::Tiny => format!(

@@ -44,7 +44,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Group)]
 pub(crate) struct NewArgs {
-    /// What to make: one plugin with a small one of the other kind, or both plugins of a pipeline.
+    /// The kind to make: one plugin with a small one of the other kind, or both plugins of a pipeline.
     #[arg(value_enum)]
     pub(crate) kind: NewKind,
     /// The name of the package or the pipeline.

@@ -1,4 +1,4 @@
-//! What a round leaves behind, if anything: processes, descriptors, names in shared memory,
+//! The remains of a round, if there are any: processes, descriptors, names in shared memory,
 //! folders.
 
 use std::collections::BTreeSet;

@@ -18,14 +18,14 @@ use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{dup2_stderr, stderr};
 
-/// What the pipe is filled with. The reader leaves it out.
+/// The byte that fills the pipe. The reader leaves it out.
 const FILLING: u8 = 0;
 /// The size of a page, by which a pipe has room.
 const PAGE: usize = 4096;
 /// The time between two looks at whether the reader should end.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// What the reader is to do.
+/// The order for the reader.
 #[derive(Debug, Clone, Copy)]
 struct Wish {
     /// When it may read again.

@@ -74,7 +74,7 @@ pub(crate) fn start<'scope, 'host: 'scope>(
         let mut sources = Sources::of(&plugin, &runs)?;
         eyes.watch(&mut sources)?;
         let (taken, seen) = (digest(&runs), sources.state());
-        // What has changed before it was watched.
+        // Changes from before it was watched.
         let now = plugin.built_unless(cancel)?;
         let changed = if digest(&now) == taken { BTreeSet::new() } else { [plugin.path().to_owned()].into() };
         Ok(Watched { kind, plugin, sources, seen, taken, building: None, changed })

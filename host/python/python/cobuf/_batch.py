@@ -47,12 +47,12 @@ class Batch(Mapping[str, Any]):
 
     @property
     def message(self) -> Any:
-        """What the batch was made from."""
+        """The message that the batch was made from."""
         return _messages.unpacked(self._batch.message())
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the producer attached."""
+        """The dictionary that the producer attached."""
         return self._batch.metadata()
 
     @property
@@ -94,6 +94,6 @@ class Batch(Mapping[str, Any]):
         return {name: from_dlpack(self._lease(name)) for name in self}
 
     def _lease(self, name: str) -> _native.Lease:
-        """For consumers without read-only arrays, who may know no DLPack of today either: they never
+        """For consumers without read-only arrays, which may not know today's DLPack either: they never
         write to what they are given here."""
         return self._batch.lease(name, trusting=True)

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 class _Wrong(Exception):
-    """What is wrong with the object."""
+    """The reason why the object cannot be a plugin."""
 
 
 def _described(request: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def _line(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """What led to it, the last first. A chain may be long, or a circle."""
+    """The exceptions that led to it, the last first. A chain may be long, or a circle."""
     chain = [error]
     while len(chain) <= _MOST_PARTS:
         last = chain[-1]

@@ -125,6 +125,6 @@ def imported(text: str, package: str) -> set[str]:
             around = package.split(".")
             above = around[: len(around) + 1 - node.level] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
-            # What is imported from a package may be a module in it.
+            # A name that is imported from a package may be a module in it.
             names.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
     return {above for name in names for above in _with_parents(name)}

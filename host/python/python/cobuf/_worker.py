@@ -1,4 +1,4 @@
-"""What runs in the processes of a run: the plugins `python-producer` and `python-commander` call it."""
+"""The code that runs in the processes of a run: the plugins `python-producer` and `python-commander` call it."""
 
 from __future__ import annotations
 

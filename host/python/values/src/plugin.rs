@@ -1,4 +1,5 @@
-//! What both Python plugins do: call the package's code, and give its log records to the host.
+//! The common part of both Python plugins: they call the package's code, and give its log records to
+//! the host.
 
 use std::ffi::OsString;
 

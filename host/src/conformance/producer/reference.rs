@@ -14,7 +14,7 @@ use crate::protocol::fingerprint::difference;
 /// The value with which the arrays are filled before a plain run.
 pub(super) const ZEROS: u8 = 0;
 
-/// What to do about metadata that differ. It is no fault: a time that a part took is always another.
+/// The advice on metadata that differ. That is no fault: a time that a part took is always another.
 const METADATA: &str = "if that is a time or a process number, nothing need be done; \
                         leave it out of values that are compared between runs";
 

@@ -1,4 +1,5 @@
-//! What both kinds of examiner use: they send notes, and tell plugins about their process.
+//! The common part of both kinds of examiner: they send notes, and tell plugins about their
+//! process.
 
 use std::sync::atomic::AtomicU32;
 

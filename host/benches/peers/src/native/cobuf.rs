@@ -29,7 +29,7 @@ const CONDITIONS: &str = "\
     `image-commander` with `image-producer`, unchanged.";
 
 fn probe() -> Probe {
-    // What follows Ctrl-C is an application's own matter.
+    // The handling of Ctrl-C is an application's own matter.
     let works = Work::ALL.into_iter().filter(|work| *work != Work::Interrupt);
     let works: BTreeMap<_, _> = works.map(|work| (work, vec![slots(work)])).collect();
     let variant = |name: &str| Variant { name: name.to_owned(), works: works.clone() };
@@ -145,7 +145,7 @@ fn uneven(request: &Request) -> Result<f64> {
     Ok(super::share_of_ideal(&times, request.workers, started.elapsed()))
 }
 
-/// What a third worker costs, in megabytes. What a second one shares with the first is no longer the first one's own, so
+/// The cost of a third worker, in megabytes. Memory that a second one shares with the first is no longer the first one's own, so
 /// it would cost too little.
 fn memory(request: &Request) -> Result<f64> {
     let private = |workers: usize| -> Result<u64> {

@@ -49,14 +49,14 @@ fn settings(buffers: usize) -> Vec<String> {
     [Wait::Yield, Wait::Sleep].iter().map(|wait| format!("buffers={buffers}, wait={wait:?}")).collect()
 }
 
-/// What a process does between two looks.
+/// The wait of a process between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Wait {
     Yield,
     Sleep,
 }
 
-/// What all processes of a stream agree on.
+/// The settings on which all processes of a stream agree.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
     /// Names its services.
@@ -68,7 +68,7 @@ struct Plan {
     wait: Wait,
 }
 
-/// What a process of a stream does.
+/// The role of a process of a stream.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Role {
     Commander,
@@ -194,7 +194,7 @@ fn work(plan: &Plan, number: usize) -> Result<()> {
     let node = node()?;
     // The consumer has subscribed before this process was started.
     let batches = plan.batches(&node, number)?;
-    // What was dropped is filled once more, which a large batch is too large for: iceoryx2 itself waits then.
+    // A dropped batch is filled once more, which takes too long for a large one: iceoryx2 itself waits then.
     let is_large = plan.bytes == LARGE_BYTES;
     let when_full =
         if is_large { BackpressureStrategy::RetryUntilDelivered } else { BackpressureStrategy::DiscardData };

@@ -118,7 +118,7 @@ class BySpawn:
 
 
 def _of_this_process(spawning: _Spawning) -> dict[str, Any]:
-    """What a new process has to know of this one."""
+    """The facts about this process that a new one needs."""
     tracker = getattr(resource_tracker, "_resource_tracker")._fd
     return {
         "alias": _install.installed(),

@@ -44,7 +44,7 @@ class Commands:
 
 
 class Work:
-    """What a producer makes of messages.
+    """The work of a producer on messages.
 
     The arrays are bytes, so that every element type of NumPy can be had.
 

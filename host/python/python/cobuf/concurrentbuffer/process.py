@@ -1,4 +1,4 @@
-"""What commanders and producers have in common."""
+"""The common part of commanders and producers."""
 
 from __future__ import annotations
 

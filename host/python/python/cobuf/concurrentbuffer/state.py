@@ -8,7 +8,7 @@ from cobuf.concurrentbuffer.manager import Held
 
 
 class BufferState(Enum):
-    """What happens with a buffer."""
+    """The states of a buffer."""
 
     FREE = 1
     AVAILABLE = 2
