@@ -421,16 +421,16 @@ impl Stream {
             ends_stream: policy == OnFailure::Stop,
         };
         self.history.note_failure(&error, encoded);
+        if policy == OnFailure::Stop {
+            // Before the slot is free, for which a thread may wait to submit. Other consumers may wait
+            // for later items.
+            self.end_early();
+        }
         self.release(claim);
-        match policy {
-            OnFailure::Raise => {}
-            OnFailure::Skip => {
-                self.counters.skipped.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, "a message is skipped");
-                return None;
-            }
-            // Other consumers may wait for later items.
-            OnFailure::Stop => self.end_early(),
+        if policy == OnFailure::Skip {
+            self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%error, "a message is skipped");
+            return None;
         }
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
         Some(Item::Error(StreamError::Batch(Box::new(error))))
