@@ -191,6 +191,13 @@ def test_wrong_uses_say_what_to_do():
                 use()
 
 
+def test_request_whose_batch_might_be_skipped_is_refused():
+    with submitting(on_failure={"panic": "raise", "error": "skip"}) as loader:
+        with pytest.raises(RuntimeError, match='on_failure skips error, .* use "raise" or "stop"'):
+            loader.request(1)
+        assert loader.submit(1) == 0 and next(loader)["x"][0] == 1
+
+
 def test_interrupt_ends_a_wait_to_submit():
     printed = output_of(
         """

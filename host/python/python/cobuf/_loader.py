@@ -278,7 +278,7 @@ class Loader:
 
     def request(self, message: Any, timeout: float | None = None) -> Request:
         """Submits a message, and gives a future of its batch: `concurrent.futures.Future`, which can also
-        be awaited. It gets the batch, or its error.
+        be awaited. It gets the batch, or its error, so ``on_failure`` may not skip any.
 
         As `submit`, it waits while all slots are in use, at most ``timeout`` seconds; a coroutine that
         may have to wait calls it by `asyncio.to_thread`. A loader with requests is not iterated: one
@@ -288,6 +288,12 @@ class Loader:
         if self._is_read and self._desk is None:
             raise RuntimeError(
                 "this loader was iterated, or messages were submitted to it; make another one for requests"
+            )
+        skips = [kind for kind, policy in (self._settings["on_failure"] or {}).items() if policy == "skip"]
+        if skips:
+            raise RuntimeError(
+                f"on_failure skips {', '.join(skips)}, and a request whose batch is skipped would wait for ever: "
+                'use "raise" or "stop"'
             )
         host = self._running()
         with self._starting:

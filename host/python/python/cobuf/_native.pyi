@@ -1,6 +1,7 @@
 """The extension module: the host, its batches, and the fork server."""
 
 import sys
+from collections.abc import Callable
 from typing import Any, final
 
 from typing_extensions import CapsuleType
