@@ -26,7 +26,6 @@ impl Segment {
 
     fn contradiction(&self, claim: &Claim<Reading>, outcome: &Outcome) -> Option<String> {
         let sizes = &self.layout().sizes;
-        let (rows, most) = (outcome.rows.unwrap_or_default(), sizes.schema.rows());
         let message_bytes = self.table().message_bytes(claim);
         match claim.snapshot.owner() {
             Owner::Nobody => {}
@@ -38,13 +37,14 @@ impl Segment {
         if self.table().slots[claim.index].sequence.load(Ordering::Relaxed) == 0 {
             return Some("is ready and has no message's number".to_owned());
         }
-        if outcome.rows.is_some() && most.is_none_or(|most| rows > most) {
-            let most = most.map_or("no common first axis".to_owned(), |most| most.to_string());
-            return Some(format!("says {rows} rows, its schema has {most}"));
+        if let Some(rows) = outcome.rows {
+            let most = sizes.schema.rows();
+            if most.is_none_or(|most| rows > most) {
+                let most = most.map_or("no common first axis".to_owned(), |most| most.to_string());
+                return Some(format!("says {rows} rows, its schema has {most}"));
+            }
         }
-        // A slot with a report has the lengths of an earlier batch.
-        let lengths = if outcome.failed { &[][..] } else { self.lengths(claim) };
-        if let Some(TooLong { array, axis, most, found }) = sizes.schema.too_long(lengths) {
+        if let Some(TooLong { array, axis, most, found }) = self.too_long(claim, outcome) {
             return Some(format!(
                 "says length {found} along axis {axis} of array {:?}, its schema has at most {most}",
                 array.name()
@@ -65,5 +65,14 @@ impl Segment {
             ));
         }
         None
+    }
+
+    /// The first length of the batch that is above its most. Most schemas have no lengths, and the hot
+    /// path looks no further.
+    fn too_long(&self, claim: &Claim<Reading>, outcome: &Outcome) -> Option<TooLong<'_>> {
+        let lengths = self.lengths(claim);
+        // A slot with a report has the lengths of an earlier batch.
+        let is_checked = !lengths.is_empty() && !outcome.failed;
+        if is_checked { self.layout().sizes.schema.too_long(lengths) } else { None }
     }
 }

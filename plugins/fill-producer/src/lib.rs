@@ -104,7 +104,7 @@ impl Producer for FillProducer {
         if let Some(rows) = message.rows {
             slot.set_rows(rows)?;
         }
-        let shapes = if message.shapes.is_empty() { &self.config.shapes } else { &message.shapes };
+        let shapes = message.shapes.as_ref().unwrap_or(&self.config.shapes);
         shapes.iter().try_for_each(|(name, shape)| slot.set_shape(name, shape))?;
         misbehave::ask_wrongly(&message, slot)?;
         if let Some(metadata) = &message.metadata {

@@ -27,7 +27,7 @@ pub struct Message {
     pub(crate) rows: Option<usize>,
     /// The shapes of arrays that have axes that are at most n, by the arrays' names, instead of the
     /// configured ones.
-    pub(crate) shapes: BTreeMap<String, Vec<usize>>,
+    pub(crate) shapes: Option<BTreeMap<String, Vec<usize>>>,
     /// A dictionary to attach to the batch.
     pub(crate) metadata: Option<Dictionary>,
 
