@@ -355,25 +355,36 @@ fn header_compiles_in_every_language_that_it_names() {
     }
 }
 
+/// The batch has so many samples of the documented plugin, with gain 2.
+fn assert_sines(batch: &Batch, frequency: f64, count: usize) {
+    let wave = batch.array::<f32, Ix1>("wave").unwrap();
+    assert_eq!(wave.len(), count);
+    for (n, &sample) in wave.iter().enumerate() {
+        assert!((f64::from(sample) - 2.0 * (frequency * n as f64).sin()).abs() < 1e-6);
+    }
+}
+
 #[test]
 fn documented_plugin_in_cpp_runs() {
     let _leaks = isolated!();
     let folder = folder();
-    let frequencies = [0.25, -1.0, 0.5].map(|frequency| Dictionary::new().with("frequency", frequency));
+    let frequency = |frequency: f64| Dictionary::new().with("frequency", frequency);
+    let (few, many) = (frequency(0.5).with("count", 3), frequency(0.5).with("count", 257));
     let sine = documented(&folder);
     let config = Dictionary::new().with("gain", 2);
-    let host = producing(sine.clone(), frequencies).producer_config(config).workers(2).start().unwrap();
+    let messages = [frequency(0.25), frequency(-1.0), few, many];
+    let host = producing(sine.clone(), messages).producer_config(config).workers(2).start().unwrap();
     let batches = host.batches();
     let batch = next_batch(&batches);
-    let wave = batch.array::<f32, Ix1>("wave").unwrap();
-    assert_eq!(wave.len(), 256);
-    for (n, &sample) in wave.iter().enumerate() {
-        assert!((f64::from(sample) - 2.0 * (0.25 * n as f64).sin()).abs() < 1e-6);
-    }
+    assert_sines(&batch, 0.25, 256);
     // What is thrown is caught at the boundary, in both places.
     let error = batch_error(next_item(&batches));
     assert_eq!(error.chain(), ["frequency is negative; expected 0 or more"]);
-    assert_eq!(outline(&batches), "2");
+    let batch = next_batch(&batches);
+    assert_sines(&batch, 0.5, 3);
+    let error = batch_error(next_item(&batches)).chain().join(": ");
+    assert!(error.contains("\"wave\" was given length 257 along axis 0, expected at most 256"), "{error}");
+    assert_eq!(outline(&batches), "");
     let refused = start(sine, Dictionary::new().with("gain", -1));
     assert!(said(&refused).ends_with("gain is -1.000000, expected more than 0"), "{}", said(&refused));
 }
