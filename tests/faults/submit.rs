@@ -22,6 +22,7 @@ fn random_kills_change_nothing_in_what_was_submitted() {
         let builder = submitting_random().ordered(ordered).workers(2).slots(6);
         let host = builder.max_attempts(limits::MAX_ATTEMPTS).start().unwrap();
         let submitters = [host.submitter(), host.submitter(), host.submitter()];
+        let mut kills = 0;
         let delivered = thread::scope(|scope| {
             let threads = submitters.each_ref().map(|submitter| {
                 scope.spawn(|| (0..MESSAGES / 3).for_each(|_| assert!(submitter.submit(&random()).is_ok())))
@@ -30,11 +31,12 @@ fn random_kills_change_nothing_in_what_was_submitted() {
             for nth in 0..MESSAGES {
                 delivered.add(&next_batch(&batches));
                 // Not more than three in a row without a batch.
-                match dice.throw(60) {
+                let killed = match dice.throw(60) {
                     0 => kill(Process::get(host.fork_server_pid() as i32)),
                     1..6 => kill_a_worker(&mut dice, host.fork_server_pid()),
-                    _ => {}
-                }
+                    _ => false,
+                };
+                kills += u32::from(killed);
                 if nth + 1 == MESSAGES {
                     host.submitter().close().unwrap();
                 }
@@ -45,23 +47,23 @@ fn random_kills_change_nothing_in_what_was_submitted() {
         });
         assert!(!ordered || delivered.sequences.is_sorted());
         assert_eq!(delivered.sorted(), expected);
+        assert!(kills > 0, "the dice killed no process");
         drop(host);
         leaks.bury_orphans();
     }
 }
 
-/// Kills a process if there is one; it may have ended by itself.
-fn kill(process: Option<Process>) {
-    if let Some(process) = process {
-        process.kill();
-    }
+/// Kills a process if there is one; it may have ended by itself. Whether there was one.
+fn kill(process: Option<Process>) -> bool {
+    process.is_some_and(|process| process.kill())
 }
 
-fn kill_a_worker(dice: &mut Dice, fork_server: u32) {
+fn kill_a_worker(dice: &mut Dice, fork_server: u32) -> bool {
     let mut workers = Process::living_workers(fork_server);
-    if !workers.is_empty() {
-        kill(Some(workers.swap_remove(dice.throw(workers.len() as u64) as usize)));
+    if workers.is_empty() {
+        return false;
     }
+    kill(Some(workers.swap_remove(dice.throw(workers.len() as u64) as usize)))
 }
 
 #[test]

@@ -127,8 +127,8 @@ fn other_layout_of_the_boundary_is_explained_in_short() {
         ),
         (
             "src/shims.rs",
-            "extern \"C\" fn producer_query(",
-            "extern \"C\" fn more(_: u32) {}\n\nextern \"C\" fn producer_query(",
+            "extern \"C\" fn producer_query<",
+            "extern \"C\" fn more(_: u32) {}\n\nextern \"C\" fn producer_query<",
         ),
     ];
     let changed = Package {
