@@ -247,11 +247,21 @@ class Loader:
             yield item
 
     def _next(self) -> Batch | BatchError | StreamError | None:
-        host = self._read()
-        while isinstance(found := host.next(), int):
-            self._held.free_or_warn(found, 3)
+        host = self._host
+        # Few steps in the usual case: they are most of what a tiny batch costs.
+        if host is None or self._closed or not self._is_read:
+            host = self._read()
+        found = host.next()
+        return _item(self._next_after_held(host, found) if isinstance(found, int) else found)
+
+    def _next_after_held(self, host: _native.Host, held: int) -> _native.Batch | dict[str, Any] | None:
+        """The item that comes once this program no longer holds all slots, of which there are `held`."""
+        found: _native.Batch | dict[str, Any] | int | None = held
+        while isinstance(found, int):
+            self._held.free_or_warn(found, 4)
+            found = host.next()
         self._held.ended()
-        return _item(found)
+        return found
 
     def _read(self) -> _native.Host:
         """The host, whose batches a loop takes."""
