@@ -1,4 +1,4 @@
-//! What was seen decides what comes: training on the digits that the model gets wrong.
+//! The batches so far decide the next one: training on the digits that the model gets wrong.
 //!
 //! The application is the commander. It submits which images the next batch has, and keeps a few
 //! batches under way. For half of each batch it chooses the images with the greatest loss so far, for

@@ -24,8 +24,8 @@ use std::process::Command;
 
 use crate::harness;
 use cobuf_host::{
-    Batch, BatchError, Batches, Commander, ContentDigest, Dictionary, Host, HostBuilder, Next, Plugin,
-    StreamError, Value,
+    Batch, BatchError, Batches, Checkpoint, Commander, ContentDigest, Dictionary, Host, HostBuilder, Next,
+    Plugin, StreamError, Value,
 };
 
 /// The executable of the command `cobuf` of this build.
@@ -171,6 +171,20 @@ pub(crate) fn outline(batches: &Batches) -> String {
         Err(error) => format!("!{}", batch_error(Some(Err(error))).sequence()),
     });
     items.collect::<Vec<_>>().join(" ")
+}
+
+/// As it is after it was written and read.
+pub(crate) fn read_again(checkpoint: &Checkpoint) -> Checkpoint {
+    let again: Checkpoint = serde_json::from_str(&serde_json::to_string(checkpoint).unwrap()).unwrap();
+    assert_eq!(again, *checkpoint);
+    again
+}
+
+/// Takes seven batches, and drops all of them but the one with this number.
+pub(crate) fn take_seven_and_keep(batches: &Batches, number: u64) -> Batch {
+    let mut others: Vec<Batch> = (0..7).map(|_| next_batch(batches)).collect();
+    let kept = others.iter().position(|batch| batch.sequence() == number).unwrap();
+    others.swap_remove(kept)
 }
 
 /// What a whole run delivered: the sequence numbers in the order of delivery, and the digest.

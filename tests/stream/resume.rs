@@ -2,18 +2,12 @@
 //! none lost.
 
 use crate::common::{
-    Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, next_batch, random_stream, small,
+    Delivered, Gate, Leaks, all_items, filling, gated, index, isolated, random_stream, read_again, small,
+    take_seven_and_keep,
 };
 use cobuf_host::{Batch, Checkpoint, CheckpointError, Host, HostBuilder, Source, StartError, StreamError};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-
-/// As it is after it was written and read.
-fn read_again(checkpoint: &Checkpoint) -> Checkpoint {
-    let again: Checkpoint = serde_json::from_str(&serde_json::to_string(checkpoint).unwrap()).unwrap();
-    assert_eq!(again, *checkpoint);
-    again
-}
 
 /// One host of several: how many batches it reads, how many of the last it holds at its checkpoint,
 /// and how it runs.
@@ -102,10 +96,7 @@ fn checkpoint_remembers_holes() {
     let host = filling(messages(&gate), &small()).workers(2).slots(8).ordered(false).start().unwrap();
     let batches = host.batches();
     // The first one waits; of the others one is kept.
-    let mut others: Vec<Batch> = (0..7).map(|_| next_batch(&batches)).collect();
-    let kept = others.iter().position(|batch| batch.sequence() == 4).unwrap();
-    let kept = others.swap_remove(kept);
-    drop(others);
+    let kept = take_seven_and_keep(&batches, 4);
     let checkpoint = host.checkpoint();
     assert_eq!((checkpoint.delivered(), checkpoint.first_missing()), (6, 0));
     drop((kept, host));

@@ -4,17 +4,10 @@
 use crate::common::dice::Dice;
 use crate::common::{
     Delivered, Gate, Leaks, all_items, gated, index, isolated, next_batch, next_item, random, random_stream,
-    small, submitting, submitting_random, wait_for_ready,
+    read_again, small, submitting, submitting_random, take_seven_and_keep, wait_for_ready,
 };
 use cobuf_host::{Batch, Checkpoint, Host, Source, SubmitError};
 use std::thread;
-
-/// As it is after it was written and read.
-fn read_again(checkpoint: &Checkpoint) -> Checkpoint {
-    let again: Checkpoint = serde_json::from_str(&serde_json::to_string(checkpoint).unwrap()).unwrap();
-    assert_eq!(again, *checkpoint);
-    again
-}
 
 #[test]
 fn what_was_submitted_before_a_checkpoint_is_delivered_after_it() {
@@ -82,10 +75,7 @@ fn checkpoint_remembers_holes_among_submitted_messages() {
     let (submitter, batches) = (host.submitter(), host.batches());
     submitter.submit(&gated(0, "", &gate)).unwrap();
     (1..8).for_each(|number| assert!(submitter.submit(&index(number)).is_ok()));
-    let mut others: Vec<Batch> = (0..7).map(|_| next_batch(&batches)).collect();
-    let kept = others.iter().position(|batch| batch.sequence() == 4).unwrap();
-    let kept = others.swap_remove(kept);
-    drop(others);
+    let kept = take_seven_and_keep(&batches, 4);
     let checkpoint = host.checkpoint();
     assert_eq!((checkpoint.delivered(), checkpoint.first_missing()), (6, 0));
     drop((kept, host));

@@ -44,7 +44,7 @@ impl Plugins {
         self.producing(&[bytes(&[16])]).commander(Commander::Application)
     }
 
-    /// The same, but each batch has a length of its own.
+    /// As [`tiny`](Self::tiny), but each batch has a length of its own.
     pub(crate) fn tiny_with_length(&self) -> HostBuilder {
         let at_most = bytes(&[16]).with("at_most", vec![Value::from(0)]);
         let shapes = Dictionary::new().with("x", vec![Value::from(16)]);

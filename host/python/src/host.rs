@@ -130,7 +130,7 @@ impl Host {
     }
 
     /// The next batch, the error in the place of one as a dict, or `None` at the end. Once the
-    /// application has held all slots for a second, their number instead, if `warn` is set.
+    /// application has held all slots for a tenth of a second, their number instead.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let mut next = self.batches.try_next();
         let mut held_since = None;

@@ -70,8 +70,8 @@ pub enum Commander {
     /// message's number.
     Plugin(Plugin),
     /// The application: its threads submit the messages, see [`Submitter`](crate::Submitter). There is
-    /// no commander's process then. What was seen can decide what comes, for rollouts, hard examples,
-    /// or requests that wait for their batch.
+    /// no commander's process then. The batches so far can decide the next message, for rollouts, hard
+    /// examples, or requests that wait for their batch.
     Application,
 }
 

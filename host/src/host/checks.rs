@@ -114,9 +114,9 @@ impl HostBuilder {
         let chosen =
             [(PluginKind::Commander, &mut self.commander), (PluginKind::Producer, &mut self.producer)];
         for (kind, PluginChoice { plugin, .. }) in chosen {
-            if let Some(python @ Plugin::Python(_)) = plugin {
-                let python = python.clone().of_kind(kind).with_env(&self.process_setup.env);
-                *plugin = Some(python.find(cancel.as_ref())?);
+            if let Some(Plugin::Python(python)) = plugin {
+                let python = python.clone().of_kind(kind).env(&self.process_setup.env);
+                *plugin = Some(Plugin::Python(python).find(cancel.as_ref())?);
             }
             let Some(Plugin::Coded { code, .. }) = plugin else { continue };
             let needed = &code.server;

@@ -179,7 +179,7 @@ impl StartError {
     }
 }
 
-/// What to do about a missing commander beside that; a part of an error's text.
+/// The advice on a missing commander beside that; a part of an error's text.
 fn or_the_application(kind: PluginKind) -> &'static str {
     match kind {
         PluginKind::Commander => ", or let the application submit messages (Commander::Application)",

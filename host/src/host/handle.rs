@@ -273,7 +273,8 @@ impl Host {
     }
 
     /// The processes that run now: the fork server, the commander as long as it has messages to
-    /// make, the workers. There is no commander if the application is it. For debuggers, profilers and tests.
+    /// make, the workers. There is no commander if the application is it. For debuggers, profilers
+    /// and tests.
     ///
     /// All of them are known once [`start`](HostBuilder::start) has returned; after a stop there are
     /// none.

@@ -1,6 +1,5 @@
 //! Where a plugin comes from: a file, a package, a name or a Python object.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use cobuf_plugin_api::PluginKind;
@@ -161,14 +160,6 @@ impl Plugin {
     pub(crate) fn of_kind(self, kind: PluginKind) -> Self {
         match self {
             Self::Python(python) => Self::Python(python.of_kind(kind)),
-            other => other,
-        }
-    }
-
-    /// The same plugin, for processes with these environment variables.
-    pub(crate) fn with_env(self, env: &BTreeMap<String, String>) -> Self {
-        match self {
-            Self::Python(python) => Self::Python(python.env(env)),
             other => other,
         }
     }

@@ -335,7 +335,7 @@ impl Stream {
         }
     }
 
-    /// What was delivered up to now, and which submitted messages were not.
+    /// The deliveries up to now, and the submitted messages without one.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         // A message that is submitted later could be delivered before the rest is read.
         let held = self.submission.as_ref().map(Submission::hold);

@@ -1,7 +1,7 @@
 //! Warnings of waits that only the application can end, by what it does with its batches. Such a wait
 //! must not be silent: without a subscriber the warning goes to standard error.
 
-/// The application's own batches hold every slot. `waiting` says what is waited for.
+/// The application's own batches hold every slot. `waiting` names the thing that it waits for.
 pub(super) fn warn_of_held(waiting: &str, held: usize) {
     let advice = "of this application; drop one, or use more slots";
     if tracing::dispatcher::has_been_set() {
