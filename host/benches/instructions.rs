@@ -5,7 +5,7 @@
 //!   slots      one slot from free to free, of 8, 64 and 4,096
 //!   bell       a notification that wakes no one, a wait for a condition that is already true
 //!   messages   a small message written, and read
-//!   produce    a batch of 16 bytes through the plugin's boundary
+//!   produce    a batch of 16 bytes through the plugin's boundary, also with a length of its own
 //!   consume    a ready batch, from the iterator to its drop
 //! ```
 //!
@@ -27,7 +27,7 @@ mod common;
 use std::hint::black_box;
 
 use cobuf_host::parts::{Bells, Producing, Slots};
-use cobuf_host::{Batches, Dictionary};
+use cobuf_host::{Batches, Dictionary, Value};
 use cobuf_plugin_api::codec;
 use common::{plugin, small};
 use gungraun::prelude::*;
@@ -104,12 +104,21 @@ fn decode(message: Vec<u8>) {
     }
 }
 
-fn producing() -> (Producing, Vec<u8>) {
-    (Producing::open(&plugin("fill-producer"), &small()).expect("the plugin can be opened"), encoded())
+/// As [`small`], but each batch has a length of its own.
+fn of_any_length() -> Dictionary {
+    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
+    let array = array.with("at_most", vec![Value::from(0)]);
+    let shapes = Dictionary::new().with("x", vec![Value::from(16)]);
+    Dictionary::new().with("arrays", vec![Value::from(array)]).with("shapes", shapes)
+}
+
+fn producing(config: Dictionary) -> (Producing, Vec<u8>) {
+    (Producing::open(&plugin("fill-producer"), &config).expect("the plugin can be opened"), encoded())
 }
 
 #[library_benchmark]
-#[bench::of_16_bytes(args = (), setup = producing, config = stored(2_828_220))]
+#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_828_220))]
+#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(3_296_220))]
 fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
     for _ in 0..TIMES {
         producing.produce(black_box(&message)).expect("it fills an array");

@@ -74,14 +74,21 @@ pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, Cod
 ///
 /// # Errors
 /// [`CodecError::NotADictionary`] and [`CodecError::Decode`].
+#[inline]
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     check_dictionary(what, bytes)?;
-    // Tracking the path in a message takes as long as reading it. So only a wrong message is read
-    // that way, again from its start.
-    T::deserialize(&mut deserializer(bytes)).or_else(|_| {
-        serde_path_to_error::deserialize(&mut deserializer(bytes))
-            .map_err(|error| decode_error::<T>(what, bytes, &error))
-    })
+    match T::deserialize(&mut deserializer(bytes)) {
+        Ok(message) => Ok(message),
+        Err(_) => decode_with_path(what, bytes),
+    }
+}
+
+/// Tracking the path in a message takes as long as reading it. So only a wrong message is read this
+/// way, again from its start.
+#[cold]
+fn decode_with_path<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
+    serde_path_to_error::deserialize(&mut deserializer(bytes))
+        .map_err(|error| decode_error::<T>(what, bytes, &error))
 }
 
 /// A reader of MessagePack that goes down to [`MAX_DEPTH`].

@@ -48,6 +48,7 @@ impl<'slot> Slot<'slot> {
     /// # Panics
     /// If the number of arrays or the length of one differs from the schema's: then the caller has
     /// laid the memory out wrongly.
+    #[inline]
     pub(crate) fn new(
         schema: &'slot Schema,
         arrays: impl Iterator<Item = &'slot mut [u8]>,

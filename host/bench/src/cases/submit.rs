@@ -94,8 +94,9 @@ fn from_threads(plugins: &Plugins, window: Duration) -> Result<f64> {
     let mut consumer = Consumer::start(plugins.submitted().workers(WORKERS).slots(SLOTS))?;
     let submitters = [(); THREADS].map(|()| consumer.host.submitter());
     let threads = submitters.map(|submitter| {
-        // Until the host is dropped.
-        thread::spawn(move || while submitter.submit(&message()).is_ok() {})
+        // One message without end, as the commander beside it; until the host is dropped.
+        let message = message();
+        thread::spawn(move || while submitter.submit(&message).is_ok() {})
     });
     consumer.take(2 * SLOTS as u64, |_| ())?;
     let rate = consumer.take_for(window, MANY, |_| ())?.batches_a_second();
