@@ -40,10 +40,10 @@ def address(array):
 
 def test_dlpack_gives_numpy_the_memory_read_only():
     batch = one_batch()
-    assert {kind: batch._batch.lease(kind).__dlpack_device__() for kind in KINDS} == dict.fromkeys(KINDS, (1, 0))
+    assert {kind: batch._lease(kind).__dlpack_device__() for kind in KINDS} == dict.fromkeys(KINDS, (1, 0))
     for kind in KINDS:
         if kind != "bfloat16":  # DLPack has it, NumPy does not.
-            array = numpy.from_dlpack(batch._batch.lease(kind))
+            array = numpy.from_dlpack(batch._lease(kind))
             assert array.dtype.name == kind and array.tolist() == batch[kind].tolist()
             assert address(array) == address(batch[kind]) and not array.flags.writeable
 
@@ -59,7 +59,7 @@ def test_dlpack_gives_numpy_the_memory_read_only():
     ],
 )
 def test_dlpack_refuses_what_it_cannot_keep(request_, expected):
-    lease = one_batch()._batch.lease("int8")
+    lease = one_batch()._lease("int8")
     with pytest.raises(BufferError) as error:
         lease.__dlpack__(**request_)
     assert expected in str(error.value)
@@ -73,7 +73,7 @@ def test_arrays_are_aligned_so_that_all_libraries_can_share_them():
 def test_capsule_that_nobody_takes_frees_its_slot():
     with cobuf.Loader(commander=range(20), producer=numbers, workers=1, slots=1) as loader:
         for number in range(20):
-            capsule = next(loader)._batch.lease("x").__dlpack__(max_version=(1, 0))
+            capsule = next(loader)._lease("x").__dlpack__(max_version=(1, 0))
             assert "dltensor_versioned" in repr(capsule), number
             del capsule
 
@@ -99,7 +99,7 @@ def taken(capsule):
 
 def test_deleter_frees_the_slot_on_any_thread_without_the_interpreter():
     with cobuf.Loader(commander=range(2), producer=numbers, workers=1, slots=1) as loader:
-        delete, at = taken(next(loader)._batch.lease("x").__dlpack__(max_version=(1, 0)))
+        delete, at = taken(next(loader)._lease("x").__dlpack__(max_version=(1, 0)))
         assert loader._host.try_next() == 1 and "held" in loader.stall_report(), "the slot is held"
         thread = threading.Thread(target=delete, args=(at,))
         thread.start()
@@ -109,7 +109,7 @@ def test_deleter_frees_the_slot_on_any_thread_without_the_interpreter():
 
 def test_deleter_may_run_after_the_loader_is_closed():
     with cobuf.Loader(commander=range(2), producer=numbers, workers=1) as loader:
-        delete, at = taken(next(loader)._batch.lease("x").__dlpack__(max_version=(1, 0)))
+        delete, at = taken(next(loader)._lease("x").__dlpack__(max_version=(1, 0)))
     del loader
     delete(at)
 
@@ -125,7 +125,7 @@ def test_deleter_may_run_at_the_end_of_the_interpreter():
         out["x"][:] = message
 
     loader = cobuf.Loader(commander=range(100), producer=numbers, workers=1)
-    sys.kept = [numpy.from_dlpack(next(loader)._batch.lease("x")), next(loader)._batch.lease("x").__dlpack__(max_version=(1, 0))]
+    sys.kept = [numpy.from_dlpack(next(loader)._lease("x")), next(loader)._lease("x").__dlpack__(max_version=(1, 0))]
     """
     )
 

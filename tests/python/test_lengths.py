@@ -126,5 +126,5 @@ def test_tensors_have_the_real_shapes():
 
 def test_dlpack_has_the_real_shapes():
     batch = batches(in_place)[2]
-    lease = batch._batch.lease("boxes")
+    lease = batch._lease("boxes")
     assert numpy.from_dlpack(lease).shape == (6, 4)

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 
 import numpy
 import pytest
@@ -143,6 +144,27 @@ def test_copies_hold_no_slot():
         copies = [batch.copy() for batch in few]
     assert [int(copy["x"][0]) for copy in copies] == list(range(50))
     copies[0]["x"][0] = 1
+
+
+def test_batch_is_a_mapping_of_its_arrays():
+    with loader(range(3, 5)) as batches:
+        batch = next(batches)
+    assert isinstance(batch, Mapping) and len(batch) == 1 and repr(batch) == "<cobuf.Batch 0: x>"
+    assert list(batch) == list(batch.keys()) == ["x"] and "x" in batch
+    assert "y" not in batch and 0 not in batch and [] not in batch
+    for array in (batch["x"], batch.get("x"), *batch.values(), *dict(batch).values()):
+        assert array.tolist() == [3, 3] and not array.flags.writeable
+    assert [(name, array.tolist()) for name, array in batch.items()] == [("x", [3, 3])]
+    assert batch.get("y") is None and batch.get("y", default=7) == 7 and batch.get(0, 7) == 7
+    with pytest.raises(KeyError, match='the batch has no array "y"; it has: x'):
+        batch["y"]
+    match batch:
+        case {"x": array}:
+            assert array.tolist() == [3, 3]
+        case _:
+            raise AssertionError("no mapping")
+    with pytest.raises(TypeError):
+        cobuf.Batch()
 
 
 def test_number_of_workers_changes_during_a_run():

@@ -28,6 +28,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<host::Cancel>()?;
     module.add_class::<host::Host>()?;
     module.add_class::<batch::Batch>()?;
+    // For `match`, and for whoever asks what a batch is.
+    let mapping = module.py().import("collections.abc")?.getattr("Mapping")?;
+    mapping.call_method1("register", (module.getattr("Batch")?,))?;
     module.add_class::<lease::Lease>()?;
     module.add_class::<readiness::Readiness>()?;
     module.add_function(wrap_pyfunction!(fork_server::serve_fork_server, module)?)

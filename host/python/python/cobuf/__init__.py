@@ -16,10 +16,9 @@ they come; its arrays are views of shared memory.
 """
 
 from cobuf._arrays import Array, AtMost
-from cobuf._batch import Batch
 from cobuf._errors import BatchError, CobufError, StreamError
 from cobuf._loader import Loader
-from cobuf._native import __version__
+from cobuf._native import Batch, __version__
 from cobuf._producer import Context, Out, producer
 
 __all__ = [

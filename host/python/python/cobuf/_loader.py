@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cobuf import _forkserver, _messages, _native, _objects
-from cobuf._batch import Batch
 from cobuf._errors import BatchError, StreamError
 from cobuf._held import Held
+from cobuf._native import Batch
 from cobuf._requests import Desk, Request
 
 if TYPE_CHECKING:
@@ -232,7 +232,14 @@ class Loader:
         return self
 
     def __next__(self) -> Batch:
-        item = self._next()
+        host = self._host
+        # Few steps in the usual case: they are much of what a tiny batch costs.
+        if host is None or self._closed or not self._is_read:
+            host = self._read()
+        found = host.next()
+        if type(found) is Batch:
+            return found
+        item = self._item(host, found)
         if item is None:
             raise StopIteration
         if isinstance(item, Exception):
@@ -241,27 +248,25 @@ class Loader:
 
     def results(self) -> Iterator[Batch | BatchError]:
         """The batches, with the errors in the place of batches as values."""
-        while (item := self._next()) is not None:
+        while True:
+            host = self._read()
+            item = self._item(host, host.next())
+            if item is None:
+                return
             if isinstance(item, StreamError):
                 raise item
             yield item
 
-    def _next(self) -> Batch | BatchError | StreamError | None:
-        host = self._host
-        # Few steps in the usual case: they are most of what a tiny batch costs.
-        if host is None or self._closed or not self._is_read:
-            host = self._read()
-        found = host.next()
-        return _item(self._next_after_held(host, found) if isinstance(found, int) else found)
-
-    def _next_after_held(self, host: _native.Host, held: int) -> _native.Batch | dict[str, Any] | None:
-        """The item that comes once this program no longer holds all slots, of which there are `held`."""
-        found: _native.Batch | dict[str, Any] | int | None = held
-        while isinstance(found, int):
-            self._held.free_or_warn(found, 4)
-            found = host.next()
-        self._held.ended()
-        return found
+    def _item(
+        self, host: _native.Host, found: Batch | dict[str, Any] | int | None
+    ) -> Batch | BatchError | StreamError | None:
+        """The found item; or, if this program holds all slots, the one that comes once it holds fewer."""
+        if isinstance(found, int):
+            while isinstance(found, int):
+                self._held.free_or_warn(found, 3)
+                found = host.next()
+            self._held.ended()
+        return _item(found)
 
     def _read(self) -> _native.Host:
         """The host, whose batches a loop takes."""
@@ -450,11 +455,9 @@ def _next_or_held(host: _native.Host) -> Batch | BatchError | StreamError | int 
     return found if isinstance(found, int) else _item(found)
 
 
-def _item(found: _native.Batch | dict[str, Any] | None) -> Batch | BatchError | StreamError | None:
-    if found is None:
-        return None
+def _item(found: Batch | dict[str, Any] | None) -> Batch | BatchError | StreamError | None:
     if not isinstance(found, dict):
-        return Batch(found)
+        return found
     if "sequence" not in found:
         return StreamError(found["text"])
     return BatchError(found["text"], found, _messages.unpacked(found["message"]))

@@ -14,7 +14,7 @@ from cobuf._errors import StreamError
 from cobuf._held import Held
 
 if TYPE_CHECKING:
-    from cobuf._batch import Batch
+    from cobuf._native import Batch
 
 
 class Request(Future["Batch"]):
