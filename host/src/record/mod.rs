@@ -11,6 +11,7 @@
 //!   part        what a rank delivered since its job began
 //!   checkpoint  all of them, as a file
 //!   merge       the parts of a job as one checkpoint, and back
+//!   folder      the parts of a job in files
 //!   death       how a process ended
 //!   policy      the user's choices for failures
 //!   raw_stack   the stacks of a process's threads, as addresses
@@ -18,6 +19,8 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod death;
+pub(crate) mod folder;
+pub(crate) mod folder_error;
 pub(crate) mod identity;
 mod launcher;
 pub(crate) mod ledger;

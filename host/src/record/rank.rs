@@ -16,7 +16,7 @@ use super::rank_error::RankError;
 use crate::limits::MAX_RANKS;
 
 /// One process of a job of several, each of which runs a host: it delivers the messages of its
-/// rank, and no other rank delivers them. See [`guide::ranks`](crate::guide).
+/// rank, and no other rank delivers them. See [`guide`](crate::guide).
 ///
 /// The ranks need the same plugins, configurations and seed. They need no connection to each other:
 /// each computes its messages from the number of ranks and from what was delivered before. The
@@ -169,13 +169,15 @@ impl fmt::Display for Rank {
     }
 }
 
-/// `2/8`, or `none`.
+/// `2/8`, `none`, or `auto` for [`from_env`](Rank::from_env).
 impl FromStr for Rank {
     type Err = RankError;
 
     fn from_str(text: &str) -> Result<Self, RankError> {
-        if text == "none" {
-            return Ok(Self::none());
+        match text {
+            "auto" => return Self::from_env(),
+            "none" => return Ok(Self::none()),
+            _ => {}
         }
         let numbers =
             text.split_once('/').and_then(|(rank, of)| Some((rank.parse().ok()?, of.parse().ok()?)));
@@ -286,7 +288,7 @@ mod tests {
         }
         assert_eq!(
             "2of8".parse::<Rank>().unwrap_err().to_string(),
-            "\"2of8\" is no rank, expected I/W such as 2/8: rank I of W ranks, counted from 0"
+            "\"2of8\" is no rank, expected auto, none, or I/W such as 2/8: rank I of W ranks, counted from 0"
         );
         assert_eq!(
             "0/0".parse::<Rank>().unwrap_err().to_string(),

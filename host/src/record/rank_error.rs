@@ -25,7 +25,9 @@ pub enum RankError {
         variable: Option<&'static str>,
     },
     /// A text is no rank.
-    #[error("{text:?} is no rank, expected I/W such as 2/8: rank I of W ranks, counted from 0")]
+    #[error(
+        "{text:?} is no rank, expected auto, none, or I/W such as 2/8: rank I of W ranks, counted from 0"
+    )]
     Text {
         /// The text.
         text: String,
