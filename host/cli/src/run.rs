@@ -206,6 +206,10 @@ impl Consumer<'_> {
 
     fn count(&mut self, batch: &Batch) {
         self.course.first_batch.get_or_insert_with(|| self.started.elapsed());
+        if batch.is_repeated() {
+            self.course.repeated += 1;
+            return;
+        }
         self.tally.batches += 1;
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
         self.tally.bytes += bytes_of(batch);

@@ -71,11 +71,15 @@ impl History {
     }
 
     pub(crate) fn note_done(&self, sequence: u64) {
-        // A repeated message is another rank's to note.
-        if self.portion.remainder() == Remainder::Repeat && !self.portion.has(sequence) {
-            return;
+        // The other rank notes it.
+        if !self.is_repeated(sequence) {
+            self.done.lock().add(sequence, self.portion.after(sequence));
         }
-        self.done.lock().add(sequence, self.portion.after(sequence));
+    }
+
+    /// Whether the message, which is in a slot, is another rank's.
+    pub(crate) fn is_repeated(&self, sequence: u64) -> bool {
+        self.portion.remainder() == Remainder::Repeat && !self.portion.has(sequence)
     }
 
     /// The delivered messages up to now, with a commander's state from which every missing message

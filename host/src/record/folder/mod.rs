@@ -28,6 +28,9 @@
 //! generation is complete; after that, each rank has delivered what its part says, or more, as with
 //! any checkpoint.
 
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,11 +41,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::checkpoint::{Checkpoint, CheckpointError};
-use super::folder_error::FolderError;
-use super::part::Part;
-use super::rank::{Rank, Seat};
 use crate::files;
+use crate::record::checkpoint::{Checkpoint, CheckpointError};
+use crate::record::folder_error::FolderError;
+use crate::record::part::Part;
+use crate::record::rank::{Rank, Seat};
 
 /// A folder of checkpoints, one for each rank of a job.
 ///
@@ -74,6 +77,8 @@ pub struct RankFile {
     generation: u64,
     /// Whether the generation's file is there, and agrees with this rank.
     joined: bool,
+    /// The fingerprint of the deliveries with which the generation began, once it is joined.
+    beginning: String,
     /// Whether the next rank's part was seen.
     neighbour: bool,
     _lock: File,
@@ -174,8 +179,10 @@ impl CheckpointFolder {
             let (beginning, identity) = (newest.beginning.clone(), newest.beginning.identity.clone());
             Ok((beginning.with_part(identity, part), newest.generation, Some(neighbour)))
         })?;
-        let file = self.rank_file(seat, generation, lock);
-        Ok((checkpoint, RankFile { joined: neighbour.is_some(), neighbour: neighbour == Some(true), ..file }))
+        let mut file = self.rank_file(seat, generation, lock);
+        (file.joined, file.neighbour) = (neighbour.is_some(), neighbour == Some(true));
+        file.beginning = fingerprint(&checkpoint);
+        Ok((checkpoint, file))
     }
 
     /// Writes a whole checkpoint as the parts of as many ranks, into a folder without checkpoints.
@@ -191,7 +198,15 @@ impl CheckpointFolder {
     }
 
     fn rank_file(&self, seat: Seat, generation: u64, lock: File) -> RankFile {
-        RankFile { folder: self.clone(), seat, generation, joined: false, neighbour: false, _lock: lock }
+        RankFile {
+            folder: self.clone(),
+            seat,
+            generation,
+            joined: false,
+            beginning: String::new(),
+            neighbour: false,
+            _lock: lock,
+        }
     }
 
     fn empty(&self) -> FolderError {
@@ -336,7 +351,7 @@ impl RankFile {
         }
         let content = RankPart {
             generation: self.generation,
-            beginning: fingerprint(checkpoint),
+            beginning: self.beginning.clone(),
             neighbour: self.neighbour,
             part: part.clone(),
         };
@@ -367,6 +382,7 @@ impl RankFile {
             Err(source) => return Err(file_error("write", &path, source)),
         }
         self.joined = true;
+        self.beginning = fingerprint(beginning);
         Ok(())
     }
 
