@@ -76,7 +76,7 @@ pub(super) struct Counted {
     /// The number that it would give next.
     pub(super) at: u64,
     /// It has said that there are no more.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 #[cfg(all(test, not(cobuf_loom)))]

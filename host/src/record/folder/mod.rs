@@ -191,10 +191,12 @@ impl CheckpointFolder {
     /// [`FolderError::Exists`] if there are any; otherwise as [`Checkpoint::split`].
     pub fn split(&self, checkpoint: &Checkpoint, of: u32) -> Result<(), FolderError> {
         let parts = checkpoint.split(of)?;
-        for (rank, part) in (0..).zip(parts) {
-            self.begin(Rank::new(rank, of).map_err(CheckpointError::from)?)?.write(&part)?;
+        let mut first = self.begin(Rank::new(0, of).map_err(CheckpointError::from)?)?;
+        if let Some(part) = parts.first() {
+            first.write(part)?;
         }
-        Ok(())
+        let others = parts.iter().skip(1).filter_map(|checkpoint| checkpoint.part.as_ref());
+        others.map(|part| first.put(part)).collect()
     }
 
     fn rank_file(&self, seat: Seat, generation: u64, lock: File) -> RankFile {
@@ -349,13 +351,18 @@ impl RankFile {
         } else {
             self.join(&checkpoint.beginning())?;
         }
+        self.put(part)
+    }
+
+    /// Writes the file of this part, which belongs to the generation.
+    fn put(&self, part: &Part) -> Result<(), FolderError> {
         let content = RankPart {
             generation: self.generation,
             beginning: self.beginning.clone(),
             neighbour: self.neighbour,
             part: part.clone(),
         };
-        let path = self.folder.part_path(self.seat);
+        let path = self.folder.part_path(part.seat);
         files::replace(&path, &encoded(&content)).map_err(|source| file_error("write", &path, source))
     }
 
