@@ -292,10 +292,10 @@ mod tests {
             let ordinals = fresh.own_in(&covered);
             let expected: Vec<u64> = delivered.iter().map(|&n| n as u64).filter(|&n| n < all.len() as u64).collect();
             prop_assert!((0..all.len() as u64).all(|n| ordinals.has(n) == expected.contains(&n)));
-            let again = Portion::from(Given { done: ordinals.clone(), ..fresh.given.clone() });
+            let again = Portion::from(Given { done: ordinals.clone(), ..fresh.given });
             let left: Vec<u64> = (0..).zip(&all).filter(|(n, _)| !expected.contains(n)).map(|(_, &n)| n).collect();
-            prop_assert_eq!(own(&again, 400), left.clone());
             prop_assert_eq!(again.count_below(end), left.iter().filter(|&&n| n < end).count() as u64);
+            prop_assert_eq!(own(&again, 400), left);
             prop_assert_eq!(again.covered(), covered);
             prop_assert_eq!(again.own_in(&again.covered()), ordinals);
             let text = serde_json::to_string(&again).unwrap();

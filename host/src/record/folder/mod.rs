@@ -195,8 +195,8 @@ impl CheckpointFolder {
         if let Some(part) = parts.first() {
             first.write(part)?;
         }
-        let others = parts.iter().skip(1).filter_map(|checkpoint| checkpoint.part.as_ref());
-        others.map(|part| first.put(part)).collect()
+        let mut others = parts.iter().skip(1).filter_map(|checkpoint| checkpoint.part.as_ref());
+        others.try_for_each(|part| first.put(part))
     }
 
     fn rank_file(&self, seat: Seat, generation: u64, lock: File) -> RankFile {
