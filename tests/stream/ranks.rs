@@ -22,6 +22,7 @@ fn ranks_deliver_a_partition_of_the_stream() {
             let own = Delivered::of(&host.batches()).sorted();
             assert!(own.sequences.iter().copied().eq((u64::from(rank)..MESSAGES).step_by(of as usize)));
             assert_eq!(host.total(), Some(MESSAGES));
+            assert_eq!(host.total_of_rank(), Some(own.sequences.len() as u64));
             all.sequences.extend(own.sequences);
             all.digest = all.digest + own.digest;
         }

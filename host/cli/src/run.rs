@@ -154,7 +154,7 @@ impl Consumer<'_> {
     fn consume(&mut self) {
         let batches = self.host.batches();
         // The total of the stream is not that of a replay.
-        let progress = Progress::start(batches.total().filter(|_| !self.replays));
+        let progress = Progress::start(self.host.total_of_rank().filter(|_| !self.replays));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         loop {

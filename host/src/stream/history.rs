@@ -60,6 +60,12 @@ impl History {
         Self { identity, portion, job, done, attempts: Mutex::default(), states, dead_letters }
     }
 
+    /// In a stream of `total` messages: how many there are for this run, and for those before it of
+    /// the same rank; all of them if it has none.
+    pub(crate) fn total_of_rank(&self, total: u64) -> u64 {
+        if self.job.is_some() { self.portion.total(total) } else { total }
+    }
+
     /// The messages that this run is to deliver.
     pub(crate) fn portion(&self) -> &Portion {
         &self.portion
