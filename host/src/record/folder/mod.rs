@@ -374,10 +374,9 @@ impl RankFile {
         match files::create(&path, &encoded(&content)) {
             Ok(()) => folder.clean(self.generation, of)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = folder.newest()?.ok_or_else(|| folder.empty())?;
-                if found.generation != self.generation || found.of != of {
-                    return Err(FolderError::Superseded { folder: folder.path.clone() });
-                }
+                // A listing of a network's file system may be old; a file that is opened is not.
+                let found = read_file::<Generation>(&path)?.filter(|found| found.of == of);
+                let found = found.ok_or_else(|| FolderError::Superseded { folder: folder.path.clone() })?;
                 if let Some(difference) = beginning.identity.difference(&found.beginning.identity) {
                     return Err(FolderError::OtherRun { generation: path, difference });
                 }
