@@ -253,7 +253,7 @@ fn ranks_with_other_settings_are_refused_at_their_first_part() {
     drop(checkpoint);
     file.joined = false;
     let said = refusal(file.write(&fresh(7).part_of(seat).unwrap()));
-    assert!(said.starts_with("the ranks' settings differ: the seed is 7, it was 0 by "), "{said}");
+    assert!(said.starts_with("the ranks' settings differ: the seed is 7, it was 0 in "), "{said}");
     let said = refusal(file.write(&fresh(0).part_of(seat).unwrap()));
     assert!(said.starts_with("this rank goes on after 0 delivered messages, and "), "{said}");
 }
