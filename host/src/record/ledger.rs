@@ -79,9 +79,9 @@ impl Ledger {
         }
     }
 
-    /// Moves `base` over the range that is done directly behind it.
+    /// Moves `base` over the ranges that it has reached.
     fn absorb(&mut self) {
-        if let Some(first) = self.beyond.first().filter(|first| first.start <= self.base).cloned() {
+        while let Some(first) = self.beyond.first().filter(|first| first.start <= self.base).cloned() {
             self.base = self.base.max(first.end);
             self.beyond.remove(first);
         }
