@@ -131,6 +131,13 @@ mod tests {
     }
 
     #[test]
+    fn base_passes_all_ranges_that_it_reaches() {
+        let mut ledger = Ledger::from(vec![[2, 3], [4, 5], [7, 9]]);
+        ledger.add(0, 7);
+        assert_eq!(Vec::from(ledger), [[0, 9]]);
+    }
+
+    #[test]
     fn ranges_that_overlap_or_are_empty_can_be_read() {
         let ledger = Ledger::from(vec![[5, 9], [7, 3], [0, 2], [1, 3], [8, u64::MAX]]);
         assert_eq!(Vec::from(ledger.clone()), [[0, 3], [5, u64::MAX]]);
