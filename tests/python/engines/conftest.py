@@ -1,0 +1,47 @@
+"""The engines as fixtures. A test whose engine is not installed is skipped, and the reason says what to install."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from engines import open_mpi, slurm
+from engines.kept import Kept
+from engines.slurm import Cluster
+
+
+def require(missing: list[str], package: str) -> None:
+    """Skips the test if a program is missing."""
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not found: install the Debian package {package}")
+
+
+@pytest.fixture(scope="module")
+def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster for all tests of a module, since its nodes take a second to start."""
+    require(slurm.missing(), slurm.PACKAGE)
+    with slurm.cluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster of SLURM of two nodes. No process of a job is left at the test's end."""
+    yield running_cluster
+    running_cluster.end_jobs()
+
+
+@pytest.fixture
+def mpirun(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
+    """Starts Open MPI's `mpirun`. None of its processes is left at the test's end."""
+    require(open_mpi.missing(), open_mpi.PACKAGE)
+    started: list[Kept] = []
+
+    def start(*command: str, cwd: Path, **variables: str) -> Kept:
+        started.append(open_mpi.mpirun(tmp_path, *command, cwd=cwd, **variables))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.kill()
