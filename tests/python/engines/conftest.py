@@ -33,6 +33,15 @@ def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster for one test, which may kill its nodes."""
+    require(slurm.missing(), slurm.PACKAGE)
+    with slurm.cluster(tmp_path / "cluster") as cluster:
+        yield cluster
+        cluster.end_jobs()
+
+
+@pytest.fixture
 def mpirun(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
     """Starts Open MPI's `mpirun`. None of its processes is left at the test's end."""
     require(open_mpi.missing(), open_mpi.PACKAGE)
