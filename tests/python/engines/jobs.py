@@ -11,10 +11,12 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from conftest import wait_until
+from engines.kept import Kept
 from test_command import COMMAND, environment
 
 BATCHES = 60
@@ -90,6 +92,10 @@ class Job:
             [COMMAND, *arguments], cwd=self.folder, env=variables, capture_output=True, text=True, timeout=240
         )
 
+    def start(self, *command: str) -> Kept:
+        """Starts a command in the folder."""
+        return Kept(list(command), self.folder / "out", self.folder / "err", self.folder, {**os.environ, **self.variables()})
+
     def report(self, *arguments: str) -> dict[str, Any]:
         """The report of a verb that ends well."""
         ended = self.cobuf(*arguments, "--json")
@@ -116,9 +122,9 @@ def rank_process(processes: set[int], variable: str, rank: int) -> int | None:
     return None
 
 
-def kill_rank(processes: set[int], variable: str, rank: int) -> None:
+def kill_rank(processes: Callable[[], set[int]], variable: str, rank: int) -> None:
     """Kills a rank's application by SIGKILL, and waits for its end."""
-    pid = rank_process(processes, variable, rank)
+    pid = rank_process(processes(), variable, rank)
     assert pid is not None, f"there is no rank {rank}"
     os.kill(pid, signal.SIGKILL)
-    wait_until(f"rank {rank} ends", lambda: rank_process(processes, variable, rank) != pid)
+    wait_until(f"rank {rank} ends", lambda: rank_process(processes(), variable, rank) is None)
