@@ -39,7 +39,7 @@ pub(super) fn run(
 ) -> Result<(), SetupFailure> {
     let (table, plan) = (segment.table(), &*child.plan);
     let limit = plan.limit.unwrap_or(u64::MAX);
-    let first = plan.done.next_missing(beginning.sequence).min(limit);
+    let first = plan.portion.next(beginning.sequence).min(limit);
     let source = match &plan.letters {
         Some(letters) => Source::Letters(letters),
         None => {
@@ -163,7 +163,7 @@ impl Commander<'_> {
                     return Err(report);
                 }
             }
-            let wanted = self.plan.done.next_missing(sequence + 1).min(limit);
+            let wanted = self.plan.portion.after(sequence).min(limit);
             self.source.skip(sequence + 1, wanted)?;
             sequence = wanted;
         }

@@ -128,8 +128,8 @@ impl Stream {
         on_failure: PerKind<OnFailure>,
         history: History,
     ) -> Self {
-        let first = history.earlier().next_missing(0);
-        segment.table().begin_at(first);
+        let first = history.portion().next(0);
+        segment.table().begin_at(history.portion().begin());
         segment.table().want(if ordered { first } else { u64::MAX });
         let arrivals = Arrivals::new(segment.layout().sizes.slots);
         let position =
@@ -252,7 +252,7 @@ impl Stream {
         if let Some(claim) = position.arrivals.take(table, self.wanted_of(position)) {
             position.taken += 1;
             if self.ordered {
-                position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+                position.next = self.history.portion().after(position.next);
                 table.want(position.next);
             }
             // Under the lock, so that another consumer gets no later item.
@@ -288,7 +288,7 @@ impl Stream {
     /// Whether the stream ends after so many slots. A plugin that wrote over the end may have made
     /// it less.
     fn is_all(&self, taken: u64) -> bool {
-        let all = self.table().end().map(|end| end - self.history.earlier().count_below(end));
+        let all = self.table().end().map(|end| self.history.portion().count_below(end));
         all.is_some_and(|all| all <= taken)
     }
 

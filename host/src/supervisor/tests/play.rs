@@ -20,6 +20,7 @@ use crate::record::death::{Death, Exit};
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::policy::{OnCommanderFailure, PerKind};
+use crate::record::portion::Portion;
 use crate::record::state::{Beginning, StateAt};
 use crate::segment::claim::{Claim, Commanding, Producing};
 use crate::segment::fixture;
@@ -94,7 +95,7 @@ fn plugin(name: &str) -> PluginPlan {
 
 /// A stream in order, with eight slots.
 fn stream() -> Stream {
-    let history = History::new(Identity::default(), Ledger::default(), None, None);
+    let history = History::new(Identity::default(), Portion::default(), None, None, None);
     Stream::new(fixture::segment(8), true, PerKind::default(), history)
 }
 
