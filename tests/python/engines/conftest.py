@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,7 @@ def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def mpirun(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
-    """Starts Open MPI's `mpirun`. None of its processes is left at the test's end."""
+def with_mpi(tmp_path: Path) -> Callable[..., Kept]:
+    """Starts Open MPI's `mpirun`, or a script with it."""
     require(open_mpi.missing(), open_mpi.PACKAGE)
-    started: list[Kept] = []
-
-    def start(*command: str, cwd: Path, **variables: str) -> Kept:
-        started.append(open_mpi.mpirun(tmp_path, *command, cwd=cwd, **variables))
-        return started[-1]
-
-    yield start
-    for run in started:
-        run.kill()
+    return partial(open_mpi.start, tmp_path)

@@ -92,9 +92,10 @@ class Job:
             [COMMAND, *arguments], cwd=self.folder, env=variables, capture_output=True, text=True, timeout=240
         )
 
-    def start(self, *command: str) -> Kept:
-        """Starts a command in the folder."""
-        return Kept(list(command), self.folder / "out", self.folder / "err", self.folder, {**os.environ, **self.variables()})
+    def start(self, *command: str, name: str = "job", **variables: str) -> Kept:
+        """Starts a command in the folder, with its output in files of this name."""
+        out, err = (self.folder / f"{name}.{kind}" for kind in ("out", "err"))
+        return Kept(list(command), out, err, self.folder, {**os.environ, **self.variables(**variables)})
 
     def report(self, *arguments: str) -> dict[str, Any]:
         """The report of a verb that ends well."""

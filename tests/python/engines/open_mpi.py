@@ -28,8 +28,8 @@ def missing() -> list[str]:
     return [] if shutil.which("mpirun") else ["mpirun"]
 
 
-def mpirun(folder: Path, *command: str, cwd: Path, **variables: str) -> Kept:
-    """Starts `mpirun` with a command's arguments. Its output goes to files of the folder."""
+def start(folder: Path, *command: str, cwd: Path, **variables: str) -> Kept:
+    """Starts `mpirun`, or a script with it. Its output goes to files of the folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OMPI_")}
     out, err = folder / "mpirun.out", folder / "mpirun.err"
-    return Kept(["mpirun", *command], out, err, cwd, {**clean, **SETTINGS, **variables})
+    return Kept(list(command), out, err, cwd, {**clean, **SETTINGS, **variables})

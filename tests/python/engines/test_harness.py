@@ -87,9 +87,9 @@ def test_job_of_a_lost_node_starts_again_once_the_node_is_back(own_cluster: Clus
         assert run.wait() == 0, run.err.read_text()
 
 
-def test_open_mpi_starts_ranks(mpirun: Callable[..., Kept], tmp_path: Path) -> None:
+def test_open_mpi_starts_ranks(with_mpi: Callable[..., Kept], tmp_path: Path) -> None:
     script = "echo $OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE, $OMPI_COMM_WORLD_LOCAL_RANK"
-    with mpirun("-n", "3", "sh", "-c", script, cwd=tmp_path) as run:
+    with with_mpi("mpirun", "-n", "3", "sh", "-c", script, cwd=tmp_path) as run:
         assert run.wait() == 0, run.err.read_text()
     assert sorted(run.out.read_text().splitlines()) == ["0/3, 0", "1/3, 1", "2/3, 2"]
 
