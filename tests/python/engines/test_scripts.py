@@ -68,8 +68,8 @@ def test_script_of_open_mpi_goes_on_after_a_killed_rank(with_mpi: Callable[..., 
 
 @needs("torch")
 def test_script_of_torchrun_goes_on_after_a_killed_rank(job: Job) -> None:
-    torchrun = f"{sys.executable} -m torch.distributed.run "
-    file = shell(job, script("torchrun", "sh").replace("\ntorchrun ", f"\n{torchrun}"))
+    torchrun = f"{sys.executable} -m torch.distributed.run"
+    file = shell(job, script("torchrun", "sh").replace("\ntorchrun ", f"\n{torchrun} "))
     with job.start(file, **job.held("gate", HOLD_AFTER)) as run:
         wait_until("the first checkpoints", lambda: delivered(job) == KEPT)
         kill_rank(run.processes, "RANK", 1)
