@@ -154,7 +154,7 @@ impl Consumer<'_> {
     fn consume(&mut self) {
         let batches = self.host.batches();
         // The total of the stream is not that of a replay.
-        let progress = Progress::start(batches.total().filter(|_| !self.replays));
+        let progress = Progress::start(self.host.total_of_rank().filter(|_| !self.replays));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         loop {
@@ -206,6 +206,10 @@ impl Consumer<'_> {
 
     fn count(&mut self, batch: &Batch) {
         self.course.first_batch.get_or_insert_with(|| self.started.elapsed());
+        if batch.is_repeated() {
+            self.course.repeated += 1;
+            return;
+        }
         self.tally.batches += 1;
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
         self.tally.bytes += bytes_of(batch);

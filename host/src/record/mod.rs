@@ -32,4 +32,6 @@ pub(crate) mod portion;
 pub(crate) mod rank;
 pub(crate) mod rank_error;
 pub(crate) mod raw_stack;
+#[cfg(all(test, not(cobuf_loom)))]
+mod scale;
 pub(crate) mod state;

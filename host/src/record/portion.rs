@@ -141,6 +141,16 @@ impl Portion {
         own - self.given.done.count_below(own)
     }
 
+    /// How many messages the rank gets in all since the job began, in a stream that ends at `end`.
+    pub(crate) fn total(&self, end: u64) -> u64 {
+        let of = u64::from(self.given.seat.of);
+        match self.given.remainder {
+            Remainder::Short => self.ordinal_from(end),
+            Remainder::Drop => self.index_from(end) / of,
+            Remainder::Repeat => self.index_from(end).div_ceil(of),
+        }
+    }
+
     /// A ledger of all numbers that this run does not deliver, as far as it has come: those that
     /// were delivered before, and other ranks' ones up to its first own message.
     pub(crate) fn covered(&self) -> Ledger {
@@ -292,10 +302,10 @@ mod tests {
             let ordinals = fresh.own_in(&covered);
             let expected: Vec<u64> = delivered.iter().map(|&n| n as u64).filter(|&n| n < all.len() as u64).collect();
             prop_assert!((0..all.len() as u64).all(|n| ordinals.has(n) == expected.contains(&n)));
-            let again = Portion::from(Given { done: ordinals.clone(), ..fresh.given.clone() });
+            let again = Portion::from(Given { done: ordinals.clone(), ..fresh.given });
             let left: Vec<u64> = (0..).zip(&all).filter(|(n, _)| !expected.contains(n)).map(|(_, &n)| n).collect();
-            prop_assert_eq!(own(&again, 400), left.clone());
             prop_assert_eq!(again.count_below(end), left.iter().filter(|&&n| n < end).count() as u64);
+            prop_assert_eq!(own(&again, 400), left);
             prop_assert_eq!(again.covered(), covered);
             prop_assert_eq!(again.own_in(&again.covered()), ordinals);
             let text = serde_json::to_string(&again).unwrap();
@@ -310,6 +320,18 @@ mod tests {
         assert_eq!(own(&portion, 9), [2, 7]);
         assert_eq!(portion.row(2), Row { first: 1, last: 5 });
         assert_eq!(portion.row(7), Row { first: 6, last: 8 });
+    }
+
+    #[test]
+    fn total_of_a_rank_follows_the_remainder() {
+        let total = |rank, remainder| {
+            let given = Given { seat: Seat { rank, of: 4 }, remainder, ..Given::default() };
+            Portion::from(given).total(10)
+        };
+        let of_all = |remainder| [0, 1, 2, 3].map(|rank| total(rank, remainder));
+        assert_eq!(of_all(Remainder::Short), [3, 3, 2, 2]);
+        assert_eq!(of_all(Remainder::Drop), [2, 2, 2, 2]);
+        assert_eq!(of_all(Remainder::Repeat), [3, 3, 3, 3]);
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl History {
         Self { identity, portion, job, done, attempts: Mutex::default(), states, dead_letters }
     }
 
+    /// In a stream of `total` messages: how many there are for this run, and for those before it of
+    /// the same rank; all of them if it has none.
+    pub(crate) fn total_of_rank(&self, total: u64) -> u64 {
+        if self.job.is_some() { self.portion.total(total) } else { total }
+    }
+
     /// The messages that this run is to deliver.
     pub(crate) fn portion(&self) -> &Portion {
         &self.portion
@@ -71,11 +77,15 @@ impl History {
     }
 
     pub(crate) fn note_done(&self, sequence: u64) {
-        // A repeated message is another rank's to note.
-        if self.portion.remainder() == Remainder::Repeat && !self.portion.has(sequence) {
-            return;
+        // The other rank notes it.
+        if !self.is_repeated(sequence) {
+            self.done.lock().add(sequence, self.portion.after(sequence));
         }
-        self.done.lock().add(sequence, self.portion.after(sequence));
+    }
+
+    /// Whether the message, which is in a slot, is another rank's.
+    pub(crate) fn is_repeated(&self, sequence: u64) -> bool {
+        self.portion.remainder() == Remainder::Repeat && !self.portion.has(sequence)
     }
 
     /// The delivered messages up to now, with a commander's state from which every missing message

@@ -28,6 +28,9 @@
 //! generation is complete; after that, each rank has delivered what its part says, or more, as with
 //! any checkpoint.
 
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,11 +41,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::checkpoint::{Checkpoint, CheckpointError};
-use super::folder_error::FolderError;
-use super::part::Part;
-use super::rank::{Rank, Seat};
 use crate::files;
+use crate::record::checkpoint::{Checkpoint, CheckpointError};
+use crate::record::folder_error::FolderError;
+use crate::record::part::Part;
+use crate::record::rank::{Rank, Seat};
 
 /// A folder of checkpoints, one for each rank of a job.
 ///
@@ -74,6 +77,8 @@ pub struct RankFile {
     generation: u64,
     /// Whether the generation's file is there, and agrees with this rank.
     joined: bool,
+    /// The fingerprint of the deliveries with which the generation began, once it is joined.
+    beginning: String,
     /// Whether the next rank's part was seen.
     neighbour: bool,
     _lock: File,
@@ -174,8 +179,10 @@ impl CheckpointFolder {
             let (beginning, identity) = (newest.beginning.clone(), newest.beginning.identity.clone());
             Ok((beginning.with_part(identity, part), newest.generation, Some(neighbour)))
         })?;
-        let file = self.rank_file(seat, generation, lock);
-        Ok((checkpoint, RankFile { joined: neighbour.is_some(), neighbour: neighbour == Some(true), ..file }))
+        let mut file = self.rank_file(seat, generation, lock);
+        (file.joined, file.neighbour) = (neighbour.is_some(), neighbour == Some(true));
+        file.beginning = fingerprint(&checkpoint);
+        Ok((checkpoint, file))
     }
 
     /// Writes a whole checkpoint as the parts of as many ranks, into a folder without checkpoints.
@@ -184,14 +191,24 @@ impl CheckpointFolder {
     /// [`FolderError::Exists`] if there are any; otherwise as [`Checkpoint::split`].
     pub fn split(&self, checkpoint: &Checkpoint, of: u32) -> Result<(), FolderError> {
         let parts = checkpoint.split(of)?;
-        for (rank, part) in (0..).zip(parts) {
-            self.begin(Rank::new(rank, of).map_err(CheckpointError::from)?)?.write(&part)?;
+        let mut first = self.begin(Rank::new(0, of).map_err(CheckpointError::from)?)?;
+        if let Some(part) = parts.first() {
+            first.write(part)?;
         }
-        Ok(())
+        let mut others = parts.iter().skip(1).filter_map(|checkpoint| checkpoint.part.as_ref());
+        others.try_for_each(|part| first.put(part))
     }
 
     fn rank_file(&self, seat: Seat, generation: u64, lock: File) -> RankFile {
-        RankFile { folder: self.clone(), seat, generation, joined: false, neighbour: false, _lock: lock }
+        RankFile {
+            folder: self.clone(),
+            seat,
+            generation,
+            joined: false,
+            beginning: String::new(),
+            neighbour: false,
+            _lock: lock,
+        }
     }
 
     fn empty(&self) -> FolderError {
@@ -334,13 +351,18 @@ impl RankFile {
         } else {
             self.join(&checkpoint.beginning())?;
         }
+        self.put(part)
+    }
+
+    /// Writes the file of this part, which belongs to the generation.
+    fn put(&self, part: &Part) -> Result<(), FolderError> {
         let content = RankPart {
             generation: self.generation,
-            beginning: fingerprint(checkpoint),
+            beginning: self.beginning.clone(),
             neighbour: self.neighbour,
             part: part.clone(),
         };
-        let path = self.folder.part_path(self.seat);
+        let path = self.folder.part_path(part.seat);
         files::replace(&path, &encoded(&content)).map_err(|source| file_error("write", &path, source))
     }
 
@@ -352,10 +374,9 @@ impl RankFile {
         match files::create(&path, &encoded(&content)) {
             Ok(()) => folder.clean(self.generation, of)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = folder.newest()?.ok_or_else(|| folder.empty())?;
-                if found.generation != self.generation || found.of != of {
-                    return Err(FolderError::Superseded { folder: folder.path.clone() });
-                }
+                // A listing of a network's file system may be old; a file that is opened is not.
+                let found = read_file::<Generation>(&path)?.filter(|found| found.of == of);
+                let found = found.ok_or_else(|| FolderError::Superseded { folder: folder.path.clone() })?;
                 if let Some(difference) = beginning.identity.difference(&found.beginning.identity) {
                     return Err(FolderError::OtherRun { generation: path, difference });
                 }
@@ -367,6 +388,7 @@ impl RankFile {
             Err(source) => return Err(file_error("write", &path, source)),
         }
         self.joined = true;
+        self.beginning = fingerprint(beginning);
         Ok(())
     }
 
