@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from engines import open_mpi, slurm
+from engines.jobs import PATH
 from engines.kept import Kept
 from engines.slurm import Cluster
 
@@ -47,3 +49,10 @@ def with_mpi(tmp_path: Path) -> Callable[..., Kept]:
     """Starts Open MPI's `mpirun`, or a script with it."""
     require(open_mpi.missing(), open_mpi.PACKAGE)
     return partial(open_mpi.start, tmp_path)
+
+
+@pytest.fixture
+def torchrun() -> None:
+    """For a test that starts it."""
+    if not shutil.which("torchrun", path=PATH):
+        pytest.skip("torchrun not found: install torch, or the Debian package python3-torch")

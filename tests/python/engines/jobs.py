@@ -11,14 +11,19 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from conftest import wait_until
 from engines.kept import Kept
-from test_command import COMMAND, environment
 
+import cobuf
+
+COMMAND = Path(cobuf.__file__).parent / "bin" / "cobuf"
+# The command, and programs of packages that are installed for the tests, such as torchrun.
+PATH = os.pathsep.join([str(COMMAND.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
 BATCHES = 60
 CHECKPOINT = "runs/rows"
 
@@ -74,8 +79,7 @@ class Job:
 
     def variables(self, **changes: str) -> dict[str, str]:
         """What a rank needs in its environment."""
-        path = os.pathsep.join([str(COMMAND.parent), os.environ["PATH"]])
-        return {"PATH": path, "VIRTUAL_ENV": environment()["VIRTUAL_ENV"], **changes}
+        return {"PATH": PATH, "VIRTUAL_ENV": sys.prefix, **changes}
 
     def held(self, gate: str, after: int) -> dict[str, str]:
         """The variables of ranks that wait for a gate after this many batches."""

@@ -4,13 +4,12 @@ deliver each batch once, whoever dies and with however many ranks the job goes o
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import needs, wait_until
+from conftest import wait_until
 from engines.jobs import BATCHES, CHECKPOINT, Job, kill_rank
 from engines.kept import Kept
 from engines.slurm import Cluster
@@ -60,10 +59,8 @@ def test_ranks_of_open_mpi_deliver_each_batch_once(with_mpi: Callable[..., Kept]
     assert delivered_once(job)
 
 
-@needs("torch")
-def test_ranks_of_torchrun_deliver_each_batch_once(job: Job) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "--no-python"]
-    with job.start(*torchrun, *FIRST) as run:
+def test_ranks_of_torchrun_deliver_each_batch_once(torchrun: None, job: Job) -> None:
+    with job.start("torchrun", "--standalone", "--nproc-per-node=3", "--no-python", *FIRST) as run:
         ended_well(run)
     assert [report["batches"] for report in reports(run)] == [BATCHES // 3] * 3
     assert delivered_once(job)

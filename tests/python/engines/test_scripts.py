@@ -66,10 +66,8 @@ def test_script_of_open_mpi_goes_on_after_a_killed_rank(with_mpi: Callable[..., 
     assert delivered_once(job)
 
 
-@needs("torch")
-def test_script_of_torchrun_goes_on_after_a_killed_rank(job: Job) -> None:
-    torchrun = f"{sys.executable} -m torch.distributed.run"
-    file = shell(job, script("torchrun", "sh").replace("\ntorchrun ", f"\n{torchrun} "))
+def test_script_of_torchrun_goes_on_after_a_killed_rank(torchrun: None, job: Job) -> None:
+    file = shell(job, script("torchrun", "sh"))
     with job.start(file, **job.held("gate", HOLD_AFTER)) as run:
         wait_until("the first checkpoints", lambda: delivered(job) == KEPT)
         kill_rank(run.processes, "RANK", 1)
