@@ -86,7 +86,7 @@ impl Slots {
     /// A worker claims the oldest message.
     pub fn claim_queued(&mut self) {
         let noted = &self.segment.worker_place(Place::FIRST).noted;
-        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted)));
+        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted, 1)));
     }
 
     /// The worker makes its batch ready.

@@ -25,6 +25,12 @@ impl Job {
         Self { pipeline: PipelineFile::of_list(&commander), messages }
     }
 
+    /// The third message is never produced, so that rank 0 of 2 delivers one and does not end.
+    fn endless() -> Self {
+        let commander = "messages = [{ index = 0 }, { index = 1 }, { until_file = \"/no/such/file\" }]";
+        Self { pipeline: PipelineFile::of_list(commander), messages: 3 }
+    }
+
     fn folder(&self) -> PathBuf {
         self.pipeline.folder.path().join("ckpt")
     }
@@ -290,7 +296,7 @@ fn launcher_of_several_ranks_needs_a_choice() {
 #[test]
 fn wrong_folders_are_refused_with_the_reason() {
     let leaks = isolated!();
-    let job = Job::new(2000);
+    let job = Job::endless();
     let mut zero = job.start(0, 2);
     wait_for(&job, &mut zero, 0, 2, 1);
     let said = refusal(&mut job.run("0/2", &[]));

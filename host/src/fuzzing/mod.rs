@@ -178,7 +178,7 @@ impl World {
     fn claim(&mut self, worker: u8) {
         let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted));
+        self.producing.extend(self.stream.table().claim_queued(place, noted, 1));
     }
 
     /// A worker's work once its plugin is done.

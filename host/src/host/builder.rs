@@ -504,7 +504,7 @@ impl HostBuilder {
     ///
     /// Default: none. `start` fails with
     /// [`StartError::DeadLetters`](crate::StartError::DeadLetters) if the file cannot be written or
-    /// belongs to a different run.
+    /// belongs to a different run. Each rank of a job needs a file of its own.
     ///
     /// ```
     /// # use cobuf_host::Host;

@@ -266,3 +266,25 @@ fn in_range_of<N: Copy + TryInto<i128>>(
         Err(OutOfRange { what, value: given, least, most, unit })
     }
 }
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    fn workers(variables: &'static [(&'static str, &'static str)]) -> usize {
+        let value =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        HostBuilder::new().rank(Rank::from_variables(value).unwrap()).numbers().unwrap().workers
+    }
+
+    #[test]
+    fn ranks_of_a_machine_share_its_cpus() {
+        let all = available_cpus().min(limits::MAX_WORKERS);
+        assert_eq!(workers(&[]), all);
+        let two = &[("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")];
+        assert_eq!(workers(two), (all / 2).max(1));
+        let many =
+            &[("RANK", "5"), ("WORLD_SIZE", "99999"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "99999")];
+        assert_eq!(workers(many), 1);
+    }
+}

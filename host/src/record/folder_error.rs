@@ -73,7 +73,7 @@ pub enum FolderError {
         generation: PathBuf,
     },
     /// Another rank of the job has other settings.
-    #[error("the ranks' settings differ: {difference} by {}; start all ranks with the same settings", generation.display())]
+    #[error("the ranks' settings differ: {difference} in {}; start all ranks with the same settings", generation.display())]
     OtherRun {
         /// The file in which another rank wrote its settings.
         generation: PathBuf,

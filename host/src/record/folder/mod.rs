@@ -28,24 +28,24 @@
 //! generation is complete; after that, each rank has delivered what its part says, or more, as with
 //! any checkpoint.
 
+mod layout;
+mod rank_file;
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests;
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::files;
+use self::layout::{Generation, Layout, RankPart};
 use crate::record::checkpoint::{Checkpoint, CheckpointError};
 use crate::record::folder_error::FolderError;
 use crate::record::part::Part;
 use crate::record::rank::{Rank, Seat};
+
+pub use self::rank_file::RankFile;
 
 /// A folder of checkpoints, one for each rank of a job.
 ///
@@ -65,49 +65,13 @@ use crate::record::rank::{Rank, Seat};
 /// ```
 #[derive(Debug, Clone)]
 pub struct CheckpointFolder {
-    path: PathBuf,
-}
-
-/// One rank's file in a [`CheckpointFolder`]. No other process can have it at the same time.
-#[derive(Debug)]
-pub struct RankFile {
-    folder: CheckpointFolder,
-    seat: Seat,
-    /// The generation to which the part belongs.
-    generation: u64,
-    /// Whether the generation's file is there, and agrees with this rank.
-    joined: bool,
-    /// The fingerprint of the deliveries with which the generation began, once it is joined.
-    beginning: String,
-    /// Whether the next rank's part was seen.
-    neighbour: bool,
-    _lock: File,
-}
-
-/// The content of a generation's file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Generation {
-    generation: u64,
-    /// The number of ranks.
-    of: u32,
-    beginning: Checkpoint,
-}
-
-/// The content of a rank's file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct RankPart {
-    generation: u64,
-    /// The fingerprint of the deliveries with which the generation began.
-    beginning: String,
-    /// Whether this rank has seen the part of the next rank.
-    neighbour: bool,
-    part: Part,
+    layout: Layout,
 }
 
 impl CheckpointFolder {
     /// The folder at this path; it need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { layout: Layout { path: path.into() } }
     }
 
     /// The newest parts, by ascending ranks. A rank that has not written one has delivered nothing.
@@ -138,13 +102,13 @@ impl CheckpointFolder {
     /// [`FolderError::Claimed`] if another process is this rank.
     pub fn begin(&self, rank: Rank) -> Result<RankFile, FolderError> {
         let seat = rank.seat().unwrap_or_default();
-        let lock = self.claim(seat)?;
-        let generation = match self.newest()? {
+        let lock = self.layout.claim(seat)?;
+        let generation = match self.layout.newest()? {
             None => 1,
-            Some(newest) if newest.of == seat.of && self.read_part(seat, &newest)?.is_none() => {
+            Some(newest) if newest.of == seat.of && self.layout.read_part(seat, &newest)?.is_none() => {
                 newest.generation
             }
-            Some(_) => return Err(FolderError::Exists { folder: self.path.clone() }),
+            Some(_) => return Err(FolderError::Exists { folder: self.layout.path.clone() }),
         };
         Ok(self.rank_file(seat, generation, lock))
     }
@@ -160,16 +124,16 @@ impl CheckpointFolder {
         mut add: impl FnMut(S, S) -> S,
     ) -> Result<(Checkpoint, RankFile), FolderError> {
         let seat = rank.seat().unwrap_or_default();
-        if self.newest()?.is_none() {
-            return Err(self.empty());
+        if self.layout.newest()?.is_none() {
+            return Err(self.layout.empty());
         }
-        let lock = self.claim(seat)?;
+        let lock = self.layout.claim(seat)?;
         let (checkpoint, generation, neighbour) = self.settled(|newest| {
             if newest.of != seat.of {
                 let merged = Checkpoint::merge_with(self.parts_of(newest)?, &mut add)?;
                 return Ok((merged.part_of(seat)?, newest.generation + 1, None));
             }
-            let own = self.read_part(seat, newest)?;
+            let own = self.layout.read_part(seat, newest)?;
             if own.as_ref().is_none_or(|own| own.part.step.is_some()) {
                 // It may be lost, or of another step than the others.
                 Checkpoint::merge(self.parts_of(newest)?)?;
@@ -179,9 +143,11 @@ impl CheckpointFolder {
             let (beginning, identity) = (newest.beginning.clone(), newest.beginning.identity.clone());
             Ok((beginning.with_part(identity, part), newest.generation, Some(neighbour)))
         })?;
-        let mut file = self.rank_file(seat, generation, lock);
-        (file.joined, file.neighbour) = (neighbour.is_some(), neighbour == Some(true));
-        file.beginning = fingerprint(&checkpoint);
+        let file = self.rank_file(seat, generation, lock);
+        let file = match neighbour {
+            Some(neighbour) => file.joined(&checkpoint, neighbour),
+            None => file,
+        };
         Ok((checkpoint, file))
     }
 
@@ -200,19 +166,7 @@ impl CheckpointFolder {
     }
 
     fn rank_file(&self, seat: Seat, generation: u64, lock: File) -> RankFile {
-        RankFile {
-            folder: self.clone(),
-            seat,
-            generation,
-            joined: false,
-            beginning: String::new(),
-            neighbour: false,
-            _lock: lock,
-        }
-    }
-
-    fn empty(&self) -> FolderError {
-        FolderError::Empty { folder: self.path.clone() }
+        RankFile::new(self.layout.clone(), seat, generation, lock)
     }
 
     /// Reads the newest generation by this function, and again if there is a newer one meanwhile: then
@@ -221,10 +175,10 @@ impl CheckpointFolder {
         &self,
         mut read: impl FnMut(&Generation) -> Result<T, FolderError>,
     ) -> Result<T, FolderError> {
-        let mut newest = self.newest()?.ok_or_else(|| self.empty())?;
+        let mut newest = self.layout.newest()?.ok_or_else(|| self.layout.empty())?;
         loop {
             let result = read(&newest);
-            let now = self.newest()?.ok_or_else(|| self.empty())?;
+            let now = self.layout.newest()?.ok_or_else(|| self.layout.empty())?;
             if now.generation == newest.generation {
                 return result;
             }
@@ -234,12 +188,16 @@ impl CheckpointFolder {
 
     fn parts_of(&self, newest: &Generation) -> Result<Vec<Checkpoint>, FolderError> {
         let seats = (0..newest.of).map(|rank| Seat { rank, of: newest.of });
-        let read: Vec<_> = seats.map(|seat| self.read_part(seat, newest)).collect::<Result<_, _>>()?;
+        let read: Vec<_> = seats.map(|seat| self.layout.read_part(seat, newest)).collect::<Result<_, _>>()?;
         for (at, part) in read.iter().enumerate() {
             let before = &read[at.checked_sub(1).unwrap_or(read.len() - 1)];
             if part.is_none() && before.as_ref().is_some_and(|before| before.neighbour) {
                 let seat = Seat { rank: at as u32, of: newest.of };
-                return Err(FolderError::Lost { part: self.part_path(seat), rank: seat.rank, of: seat.of });
+                return Err(FolderError::Lost {
+                    part: self.layout.part_path(seat),
+                    rank: seat.rank,
+                    of: seat.of,
+                });
             }
         }
         let with_part = |(rank, read): (u32, Option<RankPart>)| {
@@ -248,196 +206,4 @@ impl CheckpointFolder {
         };
         Ok((0..).zip(read).map(with_part).collect())
     }
-
-    /// The part of a rank in this generation; `None` if it has not written one.
-    fn read_part(&self, seat: Seat, newest: &Generation) -> Result<Option<RankPart>, FolderError> {
-        let path = self.part_path(seat);
-        let Some(read) = read_file::<RankPart>(&path)? else { return Ok(None) };
-        if read.generation > newest.generation {
-            let generation = self.generation_path(read.generation);
-            return Err(FolderError::NoGeneration { part: path, generation });
-        }
-        if read.generation < newest.generation {
-            return Ok(None);
-        }
-        if read.beginning != fingerprint(&newest.beginning) || read.part.seat != seat {
-            let generation = self.generation_path(read.generation);
-            return Err(FolderError::Foreign { part: path, generation });
-        }
-        Ok(Some(read))
-    }
-
-    /// The newest generation; `None` if the folder has none, or does not exist.
-    fn newest(&self) -> Result<Option<Generation>, FolderError> {
-        loop {
-            let numbers = self.names()?.into_iter().filter_map(|name| generation_of(&name));
-            let Some(number) = numbers.max() else { return Ok(None) };
-            // It is gone if a newer one came meanwhile.
-            if let Some(found) = read_file::<Generation>(&self.generation_path(number))? {
-                found.beginning.check_format()?;
-                return Ok(Some(found));
-            }
-        }
-    }
-
-    fn names(&self) -> Result<Vec<String>, FolderError> {
-        let names = || -> io::Result<Vec<String>> {
-            let entries = fs::read_dir(&self.path)?;
-            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-        };
-        match names() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            names => names.map_err(|source| file_error("read", &self.path, source)),
-        }
-    }
-
-    fn generation_path(&self, generation: u64) -> PathBuf {
-        self.path.join(format!("generation-{generation}.json"))
-    }
-
-    fn part_path(&self, Seat { rank, of }: Seat) -> PathBuf {
-        self.path.join(format!("rank-{rank}-of-{of}.json"))
-    }
-
-    /// Makes sure that no other process is this rank, as long as the result lives.
-    fn claim(&self, seat: Seat) -> Result<File, FolderError> {
-        fs::create_dir_all(&self.path).map_err(|source| file_error("make", &self.path, source))?;
-        let path = self.part_path(seat).with_extension("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|source| file_error("make", &path, source))?;
-        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(file),
-            Err(Errno::AGAIN | Errno::ACCESS) => {
-                Err(FolderError::Claimed { part: self.part_path(seat), rank: seat.rank, of: seat.of })
-            }
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the file system has no locks: nothing keeps another process from being the same rank");
-                Ok(file)
-            }
-        }
-    }
-
-    /// Removes the files of earlier generations, as far as they have other names than this one's.
-    fn clean(&self, generation: u64, of: u32) -> Result<(), FolderError> {
-        for name in self.names()? {
-            let old_generation = generation_of(&name).is_some_and(|number| number < generation);
-            let old_part = world_of(&name).is_some_and(|world| world != of);
-            if old_generation || old_part {
-                // What stays counts no more.
-                let _ = fs::remove_file(self.path.join(name));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl RankFile {
-    /// Writes the rank's part, as [`Checkpoint::write`] writes a checkpoint. The first time, which
-    /// must be before the run delivers anything, it also agrees with the other ranks on the
-    /// beginning.
-    ///
-    /// # Errors
-    /// [`FolderError::OtherRun`] and [`FolderError::OtherBeginning`] if another rank has begun with
-    /// other settings or deliveries, [`FolderError::Superseded`] if another job has gone on from the
-    /// folder.
-    pub fn write(&mut self, checkpoint: &Checkpoint) -> Result<(), FolderError> {
-        let part = checkpoint.part.as_ref().filter(|part| part.seat == self.seat);
-        let part = part.ok_or(FolderError::NotOurs { rank: self.seat.rank, of: self.seat.of })?;
-        if self.folder.generation_path(self.generation + 1).exists() {
-            return Err(FolderError::Superseded { folder: self.folder.path.clone() });
-        }
-        if self.joined {
-            self.look_for_neighbour()?;
-        } else {
-            self.join(&checkpoint.beginning())?;
-        }
-        self.put(part)
-    }
-
-    /// Writes the file of this part, which belongs to the generation.
-    fn put(&self, part: &Part) -> Result<(), FolderError> {
-        let content = RankPart {
-            generation: self.generation,
-            beginning: self.beginning.clone(),
-            neighbour: self.neighbour,
-            part: part.clone(),
-        };
-        let path = self.folder.part_path(part.seat);
-        files::replace(&path, &encoded(&content)).map_err(|source| file_error("write", &path, source))
-    }
-
-    /// Agrees with the other ranks on the generation's beginning.
-    fn join(&mut self, beginning: &Checkpoint) -> Result<(), FolderError> {
-        let (folder, of) = (&self.folder, self.seat.of);
-        let path = folder.generation_path(self.generation);
-        let content = Generation { generation: self.generation, of, beginning: beginning.clone() };
-        match files::create(&path, &encoded(&content)) {
-            Ok(()) => folder.clean(self.generation, of)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // A listing of a network's file system may be old; a file that is opened is not.
-                let found = read_file::<Generation>(&path)?.filter(|found| found.of == of);
-                let found = found.ok_or_else(|| FolderError::Superseded { folder: folder.path.clone() })?;
-                if let Some(difference) = beginning.identity.difference(&found.beginning.identity) {
-                    return Err(FolderError::OtherRun { generation: path, difference });
-                }
-                if found.beginning.done != beginning.done {
-                    let (here, there) = (beginning.delivered(), found.beginning.delivered());
-                    return Err(FolderError::OtherBeginning { generation: path, here, there });
-                }
-            }
-            Err(source) => return Err(file_error("write", &path, source)),
-        }
-        self.joined = true;
-        self.beginning = fingerprint(beginning);
-        Ok(())
-    }
-
-    fn look_for_neighbour(&mut self) -> Result<(), FolderError> {
-        let Seat { rank, of } = self.seat;
-        if self.neighbour || of == 1 {
-            return Ok(());
-        }
-        let next = self.folder.part_path(Seat { rank: (rank + 1) % of, of });
-        let read = read_file::<RankPart>(&next)?;
-        self.neighbour = read.is_some_and(|read| read.generation == self.generation);
-        Ok(())
-    }
-}
-
-/// The number in the name of a generation's file.
-fn generation_of(name: &str) -> Option<u64> {
-    name.strip_prefix("generation-")?.strip_suffix(".json")?.parse().ok()
-}
-
-/// The number of ranks in the name of a rank's file, of whichever kind.
-fn world_of(name: &str) -> Option<u32> {
-    let (rank, of) = name.strip_prefix("rank-")?.split_once("-of-")?;
-    rank.parse::<u32>().ok()?;
-    of.split_once('.')?.0.parse().ok()
-}
-
-/// The fingerprint of the deliveries with which a job began.
-fn fingerprint(checkpoint: &Checkpoint) -> String {
-    format!("{:016x}", xxh3_64(&encoded(&checkpoint.done)))
-}
-
-/// Structs of numbers, texts and lists can always be written.
-fn encoded(content: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(content).unwrap_or_default()
-}
-
-/// The content of a file; `None` if there is none.
-fn read_file<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FolderError> {
-    match files::read(path) {
-        Ok(text) => match serde_json::from_slice(&text) {
-            Ok(content) => Ok(Some(content)),
-            Err(source) => Err(FolderError::Damaged { path: path.to_owned(), source }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(file_error("read", path, source)),
-    }
-}
-
-fn file_error(what: &'static str, path: &Path, source: io::Error) -> FolderError {
-    FolderError::File { what, path: path.to_owned(), source }
 }

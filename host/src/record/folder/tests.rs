@@ -1,11 +1,13 @@
 //! Ranks that write, die and come back, in any order, without a process.
 
+use super::layout::{encoded, fingerprint};
 use super::*;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::merge::MergeError;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::fs;
 
 fn plus(one: u64, other: u64) -> u64 {
     one + other
@@ -165,7 +167,7 @@ fn newer_generation_supersedes_the_older_one() {
     assert_eq!(folder.parts().unwrap().len(), 4);
     one.write().unwrap();
     assert_eq!(folder.parts().unwrap().len(), 3);
-    let names: BTreeSet<String> = folder.names().unwrap().into_iter().collect();
+    let names: BTreeSet<String> = folder.layout.names().unwrap().into_iter().collect();
     let expected = ["generation-2.json", "rank-1-of-3.json", "rank-1-of-3.lock"];
     assert!(names.iter().eq(expected), "{names:?}");
     assert_eq!(folder.merged(plus).unwrap().delivered(), 4);
@@ -178,7 +180,7 @@ fn newer_generation_supersedes_the_older_one() {
 #[test]
 fn stale_part_of_the_same_name_counts_as_absent() {
     let (_place, folder) = job(2);
-    let path = folder.part_path(Seat { rank: 1, of: 2 });
+    let path = folder.layout.part_path(Seat { rank: 1, of: 2 });
     let stale = fs::read(&path).unwrap();
     Runner::start(&folder, rank(0, 1)).unwrap().write().unwrap();
     Runner::start(&folder, rank(0, 2)).unwrap().write().unwrap();
@@ -199,7 +201,7 @@ fn one_rank_comes_back_to_its_own_part() {
 #[test]
 fn lost_and_damaged_files_are_refused_and_named() {
     let (_place, folder) = job(3);
-    let path = folder.part_path(Seat { rank: 2, of: 3 });
+    let path = folder.layout.part_path(Seat { rank: 2, of: 3 });
     let part = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
     for result in
@@ -213,7 +215,7 @@ fn lost_and_damaged_files_are_refused_and_named() {
     let said = refusal(folder.parts());
     assert!(said.contains("rank-2-of-3.json is damaged or half-written"), "{said}");
     fs::write(&path, &part).unwrap();
-    let generation = folder.generation_path(1);
+    let generation = folder.layout.generation_path(1);
     let begun = fs::read(&generation).unwrap();
     fs::remove_file(&generation).unwrap();
     assert!(refusal(folder.parts()).contains("has no checkpoint of ranks"));
@@ -229,7 +231,7 @@ fn part_of_another_job_is_refused() {
     drop(one);
     Runner::start(&folder, rank(0, 2)).unwrap().write().unwrap();
     // Generation 3 began after two deliveries; this one says that it began after none.
-    let path = folder.part_path(Seat { rank: 1, of: 2 });
+    let path = folder.layout.part_path(Seat { rank: 1, of: 2 });
     let foreign = RankPart {
         generation: 3,
         beginning: fingerprint(&fresh(0)),
@@ -251,7 +253,7 @@ fn ranks_with_other_settings_are_refused_at_their_first_part() {
     drop(checkpoint);
     file.joined = false;
     let said = refusal(file.write(&fresh(7).part_of(seat).unwrap()));
-    assert!(said.starts_with("the ranks' settings differ: the seed is 7, it was 0 by "), "{said}");
+    assert!(said.starts_with("the ranks' settings differ: the seed is 7, it was 0 in "), "{said}");
     let said = refusal(file.write(&fresh(0).part_of(seat).unwrap()));
     assert!(said.starts_with("this rank goes on after 0 delivered messages, and "), "{said}");
 }
@@ -262,9 +264,9 @@ fn new_job_does_not_begin_over_a_checkpoint() {
     for of_rank in [rank(0, 2), rank(0, 3)] {
         assert!(refusal(folder.begin(of_rank)).contains("has a checkpoint already; go on from it"));
     }
-    let nothing = CheckpointFolder::new(folder.path.join("nothing"));
+    let nothing = CheckpointFolder::new(folder.layout.path.join("nothing"));
     assert!(refusal(nothing.resume(rank(0, 2), plus)).contains("has no checkpoint of ranks"));
-    assert!(!nothing.path.exists());
+    assert!(!nothing.layout.path.exists());
 }
 
 #[test]

@@ -299,7 +299,7 @@ impl Play {
         assert!(self.is_alive(role), "{role:?} is not alive");
         let (shared, table) = (self.shared(role), self.stream().table());
         shared.looked_nanos.store(self.now.nanos, Ordering::Relaxed);
-        let claim = table.claim_queued(place_of(role), &shared.noted)?;
+        let claim = table.claim_queued(place_of(role), &shared.noted, 1)?;
         let sequence = table.sequence(&claim);
         self.claims.insert(place_of(role), claim);
         Some(sequence)
