@@ -11,6 +11,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -164,17 +165,19 @@ def name_of(pid: int) -> str:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A cluster whose nodes take jobs, until the block ends."""
-    folder.mkdir()
-    (folder / "state").mkdir()
-    (folder / "slurm.conf").write_text(configuration(folder))
-    running = Cluster(folder)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    # Not in a test's own folder: SLURM has sockets there, whose paths have at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        (folder / "slurm.conf").write_text(configuration(folder))
+        running = Cluster(folder)
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
 
 
 def configuration(folder: Path) -> str:
