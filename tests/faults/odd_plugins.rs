@@ -161,8 +161,12 @@ fn end_from_outside_is_no_attempt_at_the_message() {
     let host = borrowed(&folder, "burn", 8).producer_config(config("burn").with("seconds", 0.2));
     let host = host.max_attempts(1).start().unwrap();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let server = host.fork_server_pid();
-        Process::living_workers(server).iter().for_each(|worker| assert!(worker.send(signal)));
+        let workers = || Process::living_workers(host.fork_server_pid());
+        wait_until("there are workers again", || !workers().is_empty());
+        let workers = workers();
+        assert!(workers.iter().all(|worker| worker.send(signal)), "{signal:?}");
+        // Those that end would be found by the next look.
+        assert!(workers.iter().all(|worker| worker.wait_for_end(LONG)), "{signal:?}");
     }
     let sequences: Vec<u64> = all_items(&host.batches()).map(|item| item.unwrap().sequence()).collect();
     assert!(sequences.into_iter().eq(0..8));

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -224,14 +226,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def said(folder: Path, *arguments: str) -> str:
-    """What the script prints."""
+def said(folder: Path, *arguments: str, timeout: float = 300) -> str:
+    """What the script prints. If it does not end in time, all of its processes are killed."""
     environment = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY / 'host/python/python'}"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as script:
+        try:
+            output, errors = script.communicate(timeout=timeout)
+        except BaseException:
+            os.killpg(script.pid, signal.SIGKILL)
+            raise
+    assert script.returncode == 0, errors
+    return output
+
+
+def said_with_upstream(folder: Path, *arguments: str) -> str:
+    """What the script prints with upstream, which now and then never ends: then it is run again. With
+    cobuf, no script is."""
+    for attempt in range(3):
+        try:
+            return said(folder, *arguments, timeout=100)
+        except subprocess.TimeoutExpired:
+            warnings.warn(f"upstream did not end, in attempt {attempt + 1} at {arguments}", stacklevel=2)
+    raise AssertionError("upstream did not end in three attempts")
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -239,7 +263,7 @@ def said(folder: Path, *arguments: str) -> str:
 def test_whole_slide_data_gives_the_same_bytes_as_with_upstream(
     folder: Path, what: str, count: int, context: str
 ) -> None:
-    upstream = said(folder, "script.py", what, context)
+    upstream = said_with_upstream(folder, "script.py", what, context)
     assert upstream.splitlines()[0] == str(count)
     assert len(set(upstream.splitlines())) == 1 + count
     assert said(folder, "-m", "cobuf.concurrentbuffer", "script.py", what, context) == upstream
@@ -250,7 +274,7 @@ def test_whole_slide_data_gives_the_same_bytes_as_with_upstream(
 def test_scenario_gives_the_same_bytes_as_with_upstream(
     folder: Path, dtype: str, order: str, context: str
 ) -> None:
-    upstream = said(folder, "scenario.py", context, dtype, order)
+    upstream = said_with_upstream(folder, "scenario.py", context, dtype, order)
     assert upstream.splitlines()[-1] == "40 of 40"
     assert len(upstream.splitlines()) == (41 if order == "ordered" else 1)
     assert said(folder, "-m", "cobuf.concurrentbuffer", "scenario.py", context, dtype, order) == upstream
