@@ -1,4 +1,4 @@
-"""A cluster of SLURM in a folder: `slurmctld` and two nodes on this machine, without munge or systemd.
+"""A cluster of SLURM in a folder: `slurmctld` and three nodes on this machine, without munge or systemd.
 
 It has ports and state of its own, and listens on 127.0.0.1 only. A rank takes one CPU, and each node says
 that it has two, whatever the machine has: four ranks start at once, two on each node.
@@ -23,9 +23,9 @@ PACKAGE = "slurm-wlm"
 PROGRAMS = ["slurmctld", "slurmd", "srun", "sbatch", "scontrol", "squeue", "scancel"]
 ADDRESS = "127.0.0.1"
 CONTROLLER = "slurmctld"
-NODES = ["n0", "n1"]
+NODES = ["n0", "n1", "n2"]
 CPUS = 2
-"""CPUs that each node pretends to have, so four ranks take both nodes."""
+"""CPUs that each node pretends to have, so four ranks take two nodes, and can do without one."""
 
 CONFIGURATION = """\
 ClusterName=tests
@@ -126,10 +126,8 @@ class Cluster:
         self._daemons.pop(f"slurmd {node}").kill()
         self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
 
-    def repair_node(self, node: str) -> None:
-        """Starts a lost node again, and the jobs that it ended without SLURM's delay of two minutes."""
-        self._start(f"slurmd {node}", "slurmd", "-D", "-N", node)
-        self.ask("scontrol", "update", f"nodename={node}", "state=resume")
+    def start_again(self) -> None:
+        """Starts the jobs of a lost node on the other nodes, without SLURM's delay of two minutes."""
         self.wait("its jobs to start again", self._start_jobs)
 
     def _start_jobs(self) -> bool:
