@@ -128,16 +128,11 @@ class Cluster:
 
     def start_again(self) -> None:
         """Starts the jobs of a lost node on the other nodes, without SLURM's delay of two minutes."""
-        self.wait("its jobs to start again", self._start_jobs)
-
-    def _start_jobs(self) -> bool:
-        """Whether all jobs run. Those that SLURM delays may start now; it delays them anew until the last process of
-        their first start has ended."""
-        jobs = [line.split() for line in self.ask("squeue", "--noheader", "--format=%i %T %r").splitlines()]
-        for job, _, reason in jobs:
-            if reason == "BeginTime":
-                self._ask("scontrol", "update", f"jobid={job}", "starttime=now")
-        return all(state == "RUNNING" for _, state, _ in jobs)
+        # Not before: SLURM may take what starts for a remainder of what it still ends.
+        self.wait("its jobs to end on the other nodes", lambda: set(self._states()) == {"idle", "down"})
+        self.wait("its jobs to be requeued", lambda: set(self._jobs("%T %r")) == {"PENDING BeginTime"})
+        for job in self._jobs("%i"):
+            self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
 
     def wait(self, what: str, condition: Callable[[], bool], limit: float = 120.0) -> None:
         """Waits for something that a daemon does."""
@@ -150,6 +145,10 @@ class Cluster:
     def _start(self, name: str, *command: str) -> None:
         out = self.folder / f"{name}.out"
         self._daemons[name] = Kept(list(command), out, out, self.folder, self.environment())
+
+    def _jobs(self, form: str) -> list[str]:
+        """A line for each job that has not ended."""
+        return self.ask("squeue", "--noheader", f"--format={form}").splitlines()
 
     def _states(self) -> list[str]:
         """The nodes' states, none as long as the controller does not answer."""
