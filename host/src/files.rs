@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -43,6 +43,19 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let written = file.write_all(content).and_then(|()| file.sync_all());
     written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))?;
     // The new name is on the disk once its folder is synchronised.
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a file that does not exist yet, in one step: it is there with its content, or not at all.
+/// The error is `AlreadyExists` if another process was faster.
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    ulimit::check_file_size(content.len() as u64)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let everyone = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().prefix(".cobuf-").permissions(everyone).tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
 }
 

@@ -132,7 +132,13 @@ pub use process::system::ForkHooks;
 pub use protocol::setup::{ProcessSetup, WorkerLimits};
 pub use record::checkpoint::{Checkpoint, CheckpointError};
 pub use record::death::{Death, Exit};
+pub use record::folder::{CheckpointFolder, RankFile};
+pub use record::folder_error::FolderError;
+pub use record::merge::MergeError;
 pub use record::policy::{OnCommanderFailure, OnFailure};
+pub use record::portion::Remainder;
+pub use record::rank::Rank;
+pub use record::rank_error::RankError;
 #[cfg(feature = "failpoints")]
 pub use segment::failpoint::{Failpoint, Fault};
 pub use stream::batch::{ArrayError, Batch};

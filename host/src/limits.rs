@@ -13,6 +13,8 @@ pub const MAX_SLOTS: usize = 16 * 1024;
 /// The number of slots for each worker if [`slots`](crate::HostBuilder::slots) is not set: one
 /// being filled, one ready, and two of slack, as in `concurrentbuffer`.
 pub(crate) const DEFAULT_SLOTS_PER_WORKER: usize = 4;
+/// The most ranks of a job ([`Rank`](crate::Rank)): more processes than any launcher starts.
+pub const MAX_RANKS: u32 = 1 << 20;
 /// The seed of a run if [`seed`](crate::HostBuilder::seed) is not set.
 pub const DEFAULT_SEED: u64 = 0;
 /// The default of [`message_capacity`](crate::HostBuilder::message_capacity): bytes that each slot

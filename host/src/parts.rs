@@ -26,8 +26,8 @@ use crate::plugin::Plugin;
 use crate::plugin::open::{Logging, OpenProducer, ProducerPlugin};
 use crate::process::arena::Arena;
 use crate::record::identity::Identity;
-use crate::record::ledger::Ledger;
 use crate::record::policy::PerKind;
+use crate::record::portion::Portion;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{self, Claim, Commanding, Reading};
 use crate::segment::event::Event;
@@ -86,7 +86,7 @@ impl Slots {
     /// A worker claims the oldest message.
     pub fn claim_queued(&mut self) {
         let noted = &self.segment.worker_place(Place::FIRST).noted;
-        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted)));
+        self.producing.push_back(there(self.segment.table().claim_queued(Place::FIRST, noted, 1)));
     }
 
     /// The worker makes its batch ready.
@@ -112,7 +112,7 @@ impl Slots {
     /// The ready batches and then the end of the stream, as an application iterates over them in
     /// order.
     pub fn into_batches(self) -> Batches {
-        let history = History::new(Identity::default(), Ledger::default(), None, None);
+        let history = History::new(Identity::default(), Portion::default(), None, None, None);
         self.segment.table().end_stream(self.commanded);
         Batches::new(Arc::new(Stream::new(self.segment, true, PerKind::default(), history)))
     }

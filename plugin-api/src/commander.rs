@@ -93,7 +93,11 @@ pub trait Commander: Sized + 'static {
     /// # Errors
     /// As for `next`.
     fn skip(&mut self, context: &mut CommanderContext, to: u64) -> anyhow::Result<()> {
-        while context.sequence < to && self.next(context)?.is_some() {
+        while context.sequence < to {
+            if self.next(context)?.is_none() {
+                context.ended = true;
+                break;
+            }
             context.sequence += 1;
         }
         Ok(())
@@ -132,6 +136,8 @@ pub trait Commander: Sized + 'static {
 pub struct CommanderContext {
     pub(crate) seed: u64,
     pub(crate) sequence: u64,
+    /// Whether a skip has found the end of the stream.
+    pub(crate) ended: bool,
     pub(crate) stop: StopFlag,
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct CommanderInstance<C> {
 
 impl<C: Commander> CommanderInstance<C> {
     pub(crate) fn open(config: &[u8], info: CommanderInfo) -> anyhow::Result<Self> {
-        let context = CommanderContext { seed: info.seed, sequence: 0, stop: info.stop };
+        let context = CommanderContext { seed: info.seed, sequence: 0, ended: false, stop: info.stop };
         let commander = C::new(codec::decode_config(config)?, &context)?;
         Ok(Self { commander, context })
     }
@@ -87,6 +87,10 @@ impl<C: Commander> CommanderInstance<C> {
 
     /// The encoded message `sequence`, or `None` at the end.
     pub(crate) fn next(&mut self, sequence: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        // A skip may have found the end. It is not asked for again.
+        if self.context.ended {
+            return Ok(None);
+        }
         self.context.sequence = sequence;
         let message = self.commander.next(&mut self.context)?;
         Ok(message.map(|message| codec::encode("a message", &message)).transpose()?)

@@ -12,6 +12,7 @@ mod faults;
 mod inspect;
 mod options;
 mod pipeline;
+mod ranks;
 mod reports;
 mod run;
 mod signals;

@@ -12,6 +12,7 @@ mod hot_path;
 mod idle;
 mod lengths;
 mod order;
+mod ranks;
 mod resume;
 mod roundtrip;
 mod saved_state;

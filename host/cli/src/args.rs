@@ -1,10 +1,12 @@
 //! The command line: all verbs, and the options of `run`.
 //!
 //! ```text
-//!   plugins   the options of the verbs on plugins: new, list, inspect, check
-//!   measure   the options of chaos and bench
+//!   checkpoint  the options of the verbs on checkpoints
+//!   plugins     the options of the verbs on plugins: new, list, inspect, check
+//!   measure     the options of chaos and bench
 //! ```
 
+mod checkpoint;
 mod measure;
 mod plugins;
 
@@ -13,8 +15,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::{Workers, limits};
+use cobuf_host::{Rank, Remainder, Workers, limits};
 
+pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
 pub(crate) use self::measure::{BenchArgs, ChaosArgs};
 pub(crate) use self::plugins::{CheckArgs, InspectArgs, ListArgs, NewArgs, NewKind};
 use crate::numbers;
@@ -38,6 +41,9 @@ Examples:
   cobuf run examples/fill.toml --batches 100 --any-order --json
   cobuf run examples/digits.toml --checkpoint run.json --checkpoint-every 50
   cobuf run examples/digits.toml --resume run.json --workers auto
+  srun -n 4 cobuf run examples/digits.toml --rank auto --checkpoint runs/ckpt
+  mpirun -n 3 cobuf run examples/digits.toml --rank auto --resume runs/ckpt
+  cobuf checkpoint show runs/ckpt
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf watch examples/fill.toml
@@ -83,6 +89,9 @@ pub(crate) enum Command {
     /// has processes of its own.
     #[command(after_help = plugins::CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Show checkpoints, and make those of a job's ranks into one or the reverse.
+    #[command(after_help = checkpoint::CHECKPOINT_EXAMPLES)]
+    Checkpoint(CheckpointArgs),
     /// Measure how fast a pipeline is, over several runs, and what limits each.
     #[command(after_help = measure::BENCH_EXAMPLES)]
     Bench(BenchArgs),
@@ -117,15 +126,26 @@ pub(crate) struct RunArgs {
     /// Deliver batches as they become ready.
     #[arg(long)]
     pub(crate) any_order: bool,
-    /// Write checkpoints to this file, from which --resume continues the run.
-    #[arg(long, value_name = "FILE")]
+    /// The rank of this process in a job of several: auto (as the launcher says: torchrun, Open MPI,
+    /// SLURM and others), none, or I/W, such as 2/8. Each rank delivers its part of the messages.
+    #[arg(long, value_name = "auto|none|I/W")]
+    pub(crate) rank: Option<Rank>,
+    /// What the ranks do with the last messages if their number is not a multiple of the number of
+    /// ranks: short (some ranks get one less), drop (no rank gets them), or repeat (each rank gets as
+    /// many).
+    #[arg(long, value_name = "short|drop|repeat", value_parser = numbers::remainder)]
+    pub(crate) remainder: Option<Remainder>,
+    /// Write checkpoints to this file, from which --resume continues the run. With a rank: a folder,
+    /// the same for all ranks.
+    #[arg(long, value_name = "FILE|FOLDER")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// The number of batches from one checkpoint to the next.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) checkpoint_every: u64,
     /// Continue the run that wrote this checkpoint. The same file is written again, unless
-    /// --checkpoint names another.
-    #[arg(long, value_name = "FILE")]
+    /// --checkpoint names another. A folder of ranks is continued by any number of ranks, also by
+    /// none.
+    #[arg(long, value_name = "FILE|FOLDER")]
     pub(crate) resume: Option<PathBuf>,
     /// Produce only the messages in this file of dead letters.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "checkpoint"])]

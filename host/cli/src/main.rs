@@ -7,6 +7,7 @@
 //!   run       `cobuf run`: the loop over the batches
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
 //!   report    the summary of a run, for people and for programs; failure: an error of its stream
+//!   kept      the checkpoints that it reads and writes; checkpoint: `cobuf checkpoint`
 //!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
 //!   completions `cobuf completions`: what a shell offers
 //!   new       `cobuf new`: a crate for a plugin, from templates
@@ -27,11 +28,13 @@ mod args;
 mod bench;
 mod chaos;
 mod check;
+mod checkpoint;
 mod completions;
 mod config_schema;
 mod dictionary;
 mod failure;
 mod inspect;
+mod kept;
 mod list;
 mod new;
 mod numbers;
@@ -90,6 +93,7 @@ fn perform(args: Args) -> Result<ExitCode> {
         Command::List(list) => list::list(&list).map(|()| ExitCode::SUCCESS),
         Command::Inspect(inspect) => inspect::inspect(&inspect).map(|()| ExitCode::SUCCESS),
         Command::Check(check) => check::check(&check),
+        Command::Checkpoint(args) => checkpoint::checkpoint(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench::bench(&bench),
         Command::Completions { shell } => output::report(&completions(shell)).map(|()| ExitCode::SUCCESS),
     }

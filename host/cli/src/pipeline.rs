@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use cobuf_host::{HostBuilder, OnFailure, Pipeline, Plugin, ReportKind};
+use cobuf_host::{HostBuilder, OnFailure, Pipeline, Plugin, Rank, ReportKind};
 
 use crate::args::{BenchArgs, RunArgs};
 
@@ -37,7 +37,7 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
     }
     replace!(
         args.batches => limit, args.workers => workers, args.slots => slots, args.seed => seed,
-        args.max_attempts => max_attempts,
+        args.max_attempts => max_attempts, args.rank => rank, args.remainder => remainder,
         args.message_timeout => message_timeout, args.commander_timeout => commander_timeout,
         args.dead_letters.as_ref() => dead_letters
     );
@@ -67,6 +67,8 @@ pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Resul
     if let Some(seed) = args.seed {
         builder = builder.seed(seed);
     }
+    // It measures the whole pipeline on this machine, in whichever launcher.
+    builder = builder.rank(Rank::none());
     Ok(if args.any_order { builder.ordered(false) } else { builder })
 }
 

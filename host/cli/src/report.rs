@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use cobuf_host::{Batch, ContentDigest, LimitedBy, Statistics};
+use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics};
 use serde::{Deserialize, Serialize};
 
 /// The summary. The names of the fields are those of the JSON report.
@@ -51,6 +51,13 @@ pub(crate) struct Report {
     pub(crate) limited_by: LimitedBy,
     /// Whether a signal ended the run early.
     pub(crate) interrupted: bool,
+    /// The rank, if the run has one; the counts and the digest are then of its part.
+    pub(crate) rank: Option<u32>,
+    /// The number of ranks.
+    pub(crate) world_size: u32,
+    /// Batches that another rank delivers as well, because of `--remainder repeat`. They are in no
+    /// other count, nor in the digest.
+    pub(crate) repeated: u64,
 }
 
 /// The counts of the loop over the batches; kept in checkpoints.
@@ -73,6 +80,24 @@ pub(crate) struct Course {
     pub(crate) interrupted: bool,
     /// Errors of the stream, not of a message. A resumed run does not count them.
     pub(crate) stream_errors: u64,
+    pub(crate) rank: Option<Rank>,
+    /// The deliveries of the ranks before, if this run goes on from them alone.
+    pub(crate) before: Tally,
+    pub(crate) repeated: u64,
+}
+
+impl Tally {
+    /// The counts of both.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            batches: self.batches + other.batches,
+            rows: self.rows + other.rows,
+            bytes: self.bytes + other.bytes,
+            errors: self.errors + other.errors,
+            skipped: self.skipped + other.skipped,
+            digest: self.digest + other.digest,
+        }
+    }
 }
 
 impl Report {
@@ -83,12 +108,15 @@ impl Report {
         elapsed: Duration,
         ordered: bool,
     ) -> Self {
+        let tally = tally.clone().plus(course.before.clone());
+        let resumed = course.resumed.clone().plus(course.before.clone());
+        let ranked = course.rank.filter(|rank| !rank.is_none());
         Self {
             batches: tally.batches,
-            resumed_batches: course.resumed.batches,
+            resumed_batches: resumed.batches,
             rows: tally.rows,
             bytes: tally.bytes,
-            resumed_bytes: course.resumed.bytes,
+            resumed_bytes: resumed.bytes,
             seconds: elapsed.as_secs_f64(),
             first_batch_seconds: course.first_batch.map(|after| after.as_secs_f64()),
             content_digest: tally.digest.to_string(),
@@ -109,6 +137,9 @@ impl Report {
             commander_wait_seconds: statistics.commander_wait.as_secs_f64(),
             limited_by: statistics.limited_by(),
             interrupted: course.interrupted,
+            rank: ranked.map(|rank| rank.rank()),
+            world_size: ranked.map_or(1, |rank| rank.of()),
+            repeated: course.repeated,
         }
     }
 
@@ -160,7 +191,11 @@ impl fmt::Display for Report {
         if self.swaps > 0 {
             writeln!(f, "  swapped        {} plugins", self.swaps)?;
         }
-        writeln!(f, "  ran with       {} workers, {} slots, {order}", self.workers, self.slots)?;
+        let rank = self.rank.map(|rank| format!(", rank {rank} of {}", self.world_size)).unwrap_or_default();
+        writeln!(f, "  ran with       {} workers, {} slots, {order}{rank}", self.workers, self.slots)?;
+        if self.repeated > 0 {
+            writeln!(f, "  repeated       {} batches of another rank", self.repeated)?;
+        }
         writeln!(
             f,
             "  waited         consumer {:.3} s, workers {:.3} s, commander {:.3} s",

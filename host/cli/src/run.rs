@@ -1,16 +1,16 @@
 //! `cobuf run`: takes every batch of a pipeline, and prints a summary.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
-use cobuf_host::{Batch, Checkpoint, Host, Next, Pipeline, PluginKind, Source, StartError, StreamError};
+use anyhow::{Result, bail};
+use cobuf_host::{Batch, Host, Next, Pipeline, PluginKind, Source, StartError, StreamError};
 
 use crate::args::RunArgs;
 use crate::failure;
+use crate::kept::Kept;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
 use crate::watch;
@@ -32,9 +32,7 @@ const FAILED: u8 = 1;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
-    let (checkpoints, pipeline, resumed) = signals.at_once(|| read(args))?;
-    // Wrong settings are reported before the build, which may take minutes.
-    pipeline::builder_to_run(&pipeline, args)?.check()?;
+    let (mut kept, pipeline) = signals.at_once(|| read(args))?;
     let kinds = [PluginKind::Commander, PluginKind::Producer];
     let sources = kinds.map(|kind| pipeline.plugin(kind));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
@@ -44,9 +42,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     };
     let watched = kinds.into_iter().zip(sources).map(|(kind, source)| (kind, source, pipeline.plugin(kind)));
     let mut builder = pipeline::builder_to_run(&pipeline, args)?.cancelled_by(signals.cancel());
-    let mut tally = Tally::default();
-    if let Some(checkpoint) = resumed {
-        tally = checkpoint.application_state()?.unwrap_or_default();
+    if let Some(rank) = kept.rank {
+        builder = builder.rank(rank);
+    }
+    if let Some(checkpoint) = kept.resumed.take() {
         builder = builder.source(Source::Resume(checkpoint));
     }
     if let Some(path) = &args.replay {
@@ -64,20 +63,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         Err(StartError::Cancelled) => return Ok(stopped_early(&signals)),
         host => host?,
     };
-    let resumed = tally.clone();
+    let (tally, before) = (kept.tally.clone(), kept.before.clone());
+    let course = Course { resumed: tally.clone(), rank: kept.rank, before, ..Course::default() };
     let mut consumer = Consumer {
         host: &host,
         signals: &signals,
-        checkpoints,
+        kept,
         started,
         tally,
-        course: Course { resumed, ..Course::default() },
+        course,
         shown_errors: 0,
         replays: args.replay.is_some(),
     };
     // The first checkpoint precedes the first batch, so that there is one whenever the run is
     // killed.
-    consumer.checkpoints.write(&host, &consumer.tally)?;
+    consumer.kept.write(&host, &consumer.tally)?;
     let (report, unwritten) = thread::scope(|scope| -> Result<_> {
         let _watching =
             args.watch.then(|| watch::start(scope, &host, watched, signals.cancel())).transpose()?;
@@ -109,11 +109,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// Everything that is read before something runs.
-fn read(args: &RunArgs) -> Result<(Checkpoints, Pipeline, Option<Checkpoint>)> {
-    let checkpoints = Checkpoints::new(args)?;
+fn read(args: &RunArgs) -> Result<(Kept, Pipeline)> {
     let pipeline = pipeline::read(&args.pipeline, &args.set, args.python.as_deref())?;
-    let resumed = args.resume.as_ref().map(Checkpoint::read).transpose()?;
-    Ok((checkpoints, pipeline, resumed))
+    // Wrong settings are reported before the build, which may take minutes.
+    pipeline::builder_to_run(&pipeline, args)?.check()?;
+    Ok((Kept::open(args, args.rank.or(pipeline.rank()))?, pipeline))
 }
 
 /// A signal came before there was a host.
@@ -137,38 +137,11 @@ fn report_on_stdout(text: &str) -> Result<()> {
     }
 }
 
-/// The checkpoint's file, and the number of batches between two checkpoints.
-struct Checkpoints {
-    path: Option<PathBuf>,
-    every: u64,
-}
-
-impl Checkpoints {
-    fn new(args: &RunArgs) -> Result<Self> {
-        if let Some(path) = args.checkpoint.as_ref().filter(|path| args.resume.as_ref() != Some(path)) {
-            ensure!(
-                !path.exists(),
-                "the checkpoint {} is there already; go on from it with --resume {0}, or remove it",
-                path.display()
-            );
-        }
-        let path = args.checkpoint.clone().or_else(|| args.resume.clone());
-        Ok(Self { path, every: args.checkpoint_every })
-    }
-
-    fn write(&self, host: &Host, tally: &Tally) -> Result<()> {
-        match &self.path {
-            Some(path) => Ok(host.checkpoint().with_application_state(tally)?.write(path)?),
-            None => Ok(()),
-        }
-    }
-}
-
 /// The loop over the batches.
 struct Consumer<'a> {
     host: &'a Host,
     signals: &'a Signals,
-    checkpoints: Checkpoints,
+    kept: Kept,
     started: Instant,
     tally: Tally,
     course: Course,
@@ -181,7 +154,7 @@ impl Consumer<'_> {
     fn consume(&mut self) {
         let batches = self.host.batches();
         // The total of the stream is not that of a replay.
-        let progress = Progress::start(batches.total().filter(|_| !self.replays));
+        let progress = Progress::start(self.host.total_of_rank().filter(|_| !self.replays));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         loop {
@@ -215,7 +188,7 @@ impl Consumer<'_> {
             Err(error) => self.note(error),
         }
         // The batch was dropped: the checkpoint counts it, as the tally does.
-        if (self.tally.batches + self.tally.errors).is_multiple_of(self.checkpoints.every) {
+        if self.kept.is_due(self.tally.batches + self.tally.errors) {
             self.write_checkpoint();
         }
     }
@@ -224,7 +197,7 @@ impl Consumer<'_> {
     /// and the run goes on.
     fn write_checkpoint(&mut self) -> bool {
         self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
-        let written = self.checkpoints.write(self.host, &self.tally);
+        let written = self.kept.write(self.host, &self.tally);
         if let Err(error) = &written {
             say(&format!("error: {error:#}"));
         }
@@ -233,6 +206,10 @@ impl Consumer<'_> {
 
     fn count(&mut self, batch: &Batch) {
         self.course.first_batch.get_or_insert_with(|| self.started.elapsed());
+        if batch.is_repeated() {
+            self.course.repeated += 1;
+            return;
+        }
         self.tally.batches += 1;
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
         self.tally.bytes += bytes_of(batch);

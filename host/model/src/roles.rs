@@ -1,4 +1,4 @@
-//! The programs of commander and worker while they hold a slot: `process/commander.rs` with
+//! The programs of commander and worker while they hold a slot: `process/commander/` with
 //! `publish`, `abandon` and `end_stream`; `process/worker.rs` with `commit`.
 
 use crate::config::Property;

@@ -25,6 +25,7 @@ use crate::limits::{MAX_WORKERS, MIN_METADATA_CAPACITY};
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::policy::{OnFailure, PerKind};
+use crate::record::portion::Portion;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::header::Header;
 use crate::segment::layout::{Layout, Sizes, Span};
@@ -125,7 +126,8 @@ impl World {
         let segment = Segment::create(&name, layout, &mut |_, _| true)
             .unwrap_or_else(|error| panic!("no segment: {error}"));
         let earlier = if choices & 2 != 0 { vec![[0, 2], [4, 5]] } else { Vec::new() };
-        let history = History::new(Identity::default(), Ledger::from(earlier), None, None);
+        let history =
+            History::new(Identity::default(), Portion::whole(Ledger::from(earlier)), None, None, None);
         let on_failure = [OnFailure::Raise, OnFailure::Raise, OnFailure::Skip, OnFailure::Stop]
             [usize::from(choices >> 3 & 3)];
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
@@ -163,7 +165,7 @@ impl World {
     fn command(&mut self) {
         let table = self.stream.table();
         let Some(mut claim) = table.claim_free(&mut self.supply) else { return };
-        let sequence = self.stream.history.earlier().next_missing(table.commanded());
+        let sequence = self.stream.history.portion().next(table.commanded());
         if sequence == u64::MAX {
             return table.abandon(claim);
         }
@@ -176,7 +178,7 @@ impl World {
     fn claim(&mut self, worker: u8) {
         let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted));
+        self.producing.extend(self.stream.table().claim_queued(place, noted, 1));
     }
 
     /// A worker's work once its plugin is done.

@@ -21,6 +21,8 @@ use crate::process::system::ForkHooks;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
 use crate::record::checkpoint::Checkpoint;
 use crate::record::policy::{OnCommanderFailure, OnFailure, PerKind};
+use crate::record::portion::Remainder;
+use crate::record::rank::Rank;
 
 /// How many worker processes a host has.
 ///
@@ -104,7 +106,7 @@ pub enum Source {
 /// The settings of a [`Host`](crate::Host), made by [`Host::builder`](crate::Host::builder).
 ///
 /// Only commander and producer are required. The settings are grouped below: plugins, size, order and
-/// content, source, failures, deadlines, processes.
+/// content, source, ranks, failures, deadlines, processes.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -138,6 +140,8 @@ pub struct HostBuilder {
     pub(super) seed: u64,
     pub(super) limit: Option<u64>,
     pub(super) source: Source,
+    pub(super) rank: Option<Rank>,
+    pub(super) remainder: Remainder,
     pub(super) server: ServerStart,
     pub(super) process_setup: ProcessSetup,
     pub(super) worker_limits: WorkerLimits,
@@ -184,6 +188,8 @@ impl HostBuilder {
             seed: limits::DEFAULT_SEED,
             limit: None,
             source: Source::Commander,
+            rank: None,
+            remainder: Remainder::default(),
             server: ServerStart::default(),
             process_setup: ProcessSetup::default(),
             worker_limits: WorkerLimits::default(),
@@ -280,7 +286,8 @@ impl HostBuilder {
 impl HostBuilder {
     /// The number of worker processes: a number, or [`Workers::auto`] to have the host find it.
     ///
-    /// Default: one for each CPU that this process may use. Range: 1 to [`limits::MAX_WORKERS`],
+    /// Default: one for each CPU that this process may use, shared with the other ranks on the
+    /// machine if a launcher says how many there are. Range: 1 to [`limits::MAX_WORKERS`],
     /// otherwise `start` fails with [`StartError::OutOfRange`](crate::StartError::OutOfRange).
     ///
     /// ```
@@ -406,6 +413,46 @@ impl HostBuilder {
     }
 }
 
+/// # Ranks
+impl HostBuilder {
+    /// The rank of this process in a job of several, each of which runs a host with the same plugins,
+    /// configurations and seed: it delivers the messages of its rank only.
+    ///
+    /// Default: [`Rank::none`], all messages. But if a launcher has started this process as one of
+    /// several, `start` fails with [`StartError::Rank`](crate::StartError::Rank), so that no message
+    /// is delivered by each of them unnoticed: give [`Rank::from_env`] or [`Rank::none`]. If the
+    /// application is the commander it has no rank, otherwise
+    /// [`StartError::RankOfApplication`](crate::StartError::RankOfApplication).
+    ///
+    /// A checkpoint of the run is then the part of its rank, see
+    /// [`Checkpoint::merge`](crate::Checkpoint::merge).
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, Rank, RankError};
+    /// let found = Host::builder().rank(Rank::from_env()?);
+    /// let third = Host::builder().rank(Rank::new(2, 8)?);
+    /// # Ok::<(), RankError>(())
+    /// ```
+    pub fn rank(mut self, rank: Rank) -> Self {
+        self.rank = Some(rank);
+        self
+    }
+
+    /// What the ranks do with the last messages of the stream, if their number is not a multiple of
+    /// the number of ranks. The same for each rank; without ranks it has no effect.
+    ///
+    /// Default: [`Remainder::Short`].
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, Remainder};
+    /// let builder = Host::builder().remainder(Remainder::Drop);
+    /// ```
+    pub fn remainder(mut self, remainder: Remainder) -> Self {
+        self.remainder = remainder;
+        self
+    }
+}
+
 /// # Failures
 impl HostBuilder {
     /// The policy for a batch that fails in this way, after its last attempt.
@@ -457,7 +504,7 @@ impl HostBuilder {
     ///
     /// Default: none. `start` fails with
     /// [`StartError::DeadLetters`](crate::StartError::DeadLetters) if the file cannot be written or
-    /// belongs to a different run.
+    /// belongs to a different run. Each rank of a job needs a file of its own.
     ///
     /// ```
     /// # use cobuf_host::Host;

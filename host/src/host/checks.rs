@@ -13,11 +13,14 @@ use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::file::PluginFile;
 use crate::process::launch::StartMethod;
+use crate::record::checkpoint::Checkpoint;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
+use crate::record::rank::{Rank, Seat};
+use crate::record::rank_error::RankError;
 use crate::stream::dead_letters::{self, DeadLetters};
-use crate::stream::history::History;
+use crate::stream::history::{History, Job};
 use crate::supervisor::run::Care;
 
 /// The system's range of niceness; it would cut a number beyond without a word.
@@ -67,9 +70,9 @@ impl ChosenPlugin {
 }
 
 impl HostBuilder {
-    pub(crate) fn numbers(&self) -> Result<Numbers, OutOfRange> {
+    pub(crate) fn numbers(&self) -> Result<Numbers, StartError> {
         let (workers, tune_up_to) = match self.workers {
-            None => (available_cpus().min(limits::MAX_WORKERS), None),
+            None => (self.own_cpus()?.min(limits::MAX_WORKERS), None),
             Some(Workers::Fixed(workers)) => (workers, None),
             Some(Workers::Auto { from, up_to }) => (from, Some(up_to)),
         };
@@ -104,6 +107,30 @@ impl HostBuilder {
                 limits::MAX_METADATA_CAPACITY,
             )?,
         })
+    }
+
+    /// The rank: as was set; otherwise there is none, unless a launcher started several processes.
+    fn ranked(&self) -> Result<Rank, RankError> {
+        match self.rank {
+            Some(rank) => Ok(rank),
+            // Each application submits messages of its own.
+            None if self.application => Ok(Rank::none()),
+            None => Rank::unsaid(|name| std::env::var(name).ok()),
+        }
+    }
+
+    pub(super) fn seat(&self) -> Result<Option<Seat>, StartError> {
+        let seat = self.ranked()?.seat();
+        match seat {
+            Some(Seat { rank, of }) if self.application => Err(StartError::RankOfApplication { rank, of }),
+            seat => Ok(seat),
+        }
+    }
+
+    /// This process's part of the CPUs that it may use: the other ranks on the machine use them, too.
+    fn own_cpus(&self) -> Result<usize, StartError> {
+        let ranks = self.ranked()?.local_world() as usize;
+        Ok((available_cpus() / ranks.max(1)).max(1))
     }
 
     /// How the fork server is started: as was set, or as plugins need it, which is a setting from then
@@ -170,23 +197,29 @@ impl HostBuilder {
     /// Reads the checkpoint or the dead letters that the run starts from, and opens its own dead
     /// letters.
     pub(crate) fn inheritance(&self, identity: Identity) -> Result<Inheritance, StartError> {
-        let mut submitted = Vec::new();
-        let (done, state, letters) = match &self.source {
-            Source::Commander => (Ledger::default(), None, None),
+        let whole = |done| Checkpoint::new(identity.clone(), done, None, Vec::new());
+        let (checkpoint, letters) = match &self.source {
+            Source::Commander => (whole(Ledger::default()), None),
             Source::Resume(checkpoint) => {
                 checkpoint.check(&identity)?;
-                submitted.clone_from(&checkpoint.submitted);
-                (checkpoint.done.clone(), checkpoint.commander.clone(), None)
+                (checkpoint.clone(), None)
             }
             Source::Replay(path) => {
                 let letters = dead_letters::read(path, &identity)?;
                 let end = letters.last().map_or(0, |last| last.sequence.saturating_add(1));
-                (Ledger::all_but(letters.iter().map(|letter| letter.sequence), end), None, Some(letters))
+                let others = Ledger::all_but(letters.iter().map(|letter| letter.sequence), end);
+                (whole(others), Some(letters))
             }
         };
+        let seat = self.seat()?;
+        let checkpoint = checkpoint.seated(seat)?;
+        let portion = checkpoint.portion(self.remainder);
+        let job = seat.map(|_| Job(checkpoint.beginning()));
+        let state = checkpoint.newest_state().cloned();
         let file = self.dead_letters.as_deref();
         let file = file.map(|path| DeadLetters::open(path, &identity)).transpose()?;
-        Ok(Inheritance { history: History::new(identity, done, state, file), letters, submitted })
+        let history = History::new(identity, portion, job, state, file);
+        Ok(Inheritance { history, letters, submitted: checkpoint.submitted })
     }
 
     /// Builds and checks the commander's plugin; `None` if the application is the commander.
@@ -231,5 +264,27 @@ fn in_range_of<N: Copy + TryInto<i128>>(
         Ok(value)
     } else {
         Err(OutOfRange { what, value: given, least, most, unit })
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    fn workers(variables: &'static [(&'static str, &'static str)]) -> usize {
+        let value =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        HostBuilder::new().rank(Rank::from_variables(value).unwrap()).numbers().unwrap().workers
+    }
+
+    #[test]
+    fn ranks_of_a_machine_share_its_cpus() {
+        let all = available_cpus().min(limits::MAX_WORKERS);
+        assert_eq!(workers(&[]), all);
+        let two = &[("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")];
+        assert_eq!(workers(two), (all / 2).max(1));
+        let many =
+            &[("RANK", "5"), ("WORLD_SIZE", "99999"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "99999")];
+        assert_eq!(workers(many), 1);
     }
 }

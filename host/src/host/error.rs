@@ -12,6 +12,7 @@ use crate::process::launch::LaunchError;
 use crate::protocol::message::SetupFailure;
 use crate::protocol::role::Role;
 use crate::record::checkpoint::CheckpointError;
+use crate::record::rank_error::RankError;
 use crate::stream::dead_letters::DeadLettersError;
 use crate::ulimit;
 
@@ -28,6 +29,21 @@ pub enum StartError {
     /// A number is out of its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
+    /// There is no such rank; or a launcher has started several processes, and it was not said
+    /// whether they share the messages.
+    #[error(transparent)]
+    Rank(#[from] RankError),
+    /// The application is the commander, and has a rank.
+    #[error(
+        "this is rank {rank} of {of}, and the application is the commander: it submits the messages of its own process, \
+         so there are none to share out; start it without a rank"
+    )]
+    RankOfApplication {
+        /// The rank.
+        rank: u32,
+        /// The number of ranks.
+        of: u32,
+    },
     /// A configuration cannot be written as a dictionary.
     #[error("the configuration of the {kind} cannot be sent")]
     Config {

@@ -43,7 +43,7 @@ use crate::supervisor::swap_error::SwapError;
 /// | Group | Methods |
 /// | --- | --- |
 /// | start | [`builder`](Self::builder) |
-/// | batches | [`batches`](Self::batches), [`total`](Self::total), [`schema`](Self::schema), [`ordered`](Self::ordered) |
+/// | batches | [`batches`](Self::batches), [`total`](Self::total), [`total_of_rank`](Self::total_of_rank), [`schema`](Self::schema), [`ordered`](Self::ordered) |
 /// | messages | [`submitter`](Self::submitter), if the application is the commander |
 /// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
 /// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
@@ -119,6 +119,12 @@ impl Host {
     /// the commander: the limit, and once the messages are closed, their number.
     pub fn total(&self) -> Option<u64> {
         self.stream.table().total()
+    }
+
+    /// The number of batches for this host's rank since its job began, if the commander knows the
+    /// [`total`](Self::total), which it is without a rank.
+    pub fn total_of_rank(&self) -> Option<u64> {
+        self.total().map(|total| self.stream.history.total_of_rank(total))
     }
 
     /// The arrays of each slot, as the producer declared them. The same for the whole run.

@@ -29,6 +29,9 @@ use crate::plugin::{Plugin, PluginError};
 use crate::process::launch::StartMethod;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
 use crate::record::policy::{OnCommanderFailure, OnFailure};
+use crate::record::portion::Remainder;
+use crate::record::rank::Rank;
+use crate::record::rank_error::RankError;
 
 /// A pipeline file (TOML), as `cobuf run` takes it.
 ///
@@ -90,6 +93,8 @@ struct RunTable {
     /// Pipeline files of before called it `deterministic`.
     #[serde(alias = "deterministic")]
     ordered: Option<bool>,
+    rank: Option<RankText>,
+    remainder: Option<Remainder>,
     message_capacity: Option<usize>,
     metadata_capacity: Option<usize>,
     start_method: Option<StartMethodName>,
@@ -109,6 +114,19 @@ struct RunTable {
     on_commander_failure: BTreeMap<ReportKind, OnCommanderFailure>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+}
+
+/// `auto` is looked up when the file is read.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct RankText(Rank);
+
+impl TryFrom<String> for RankText {
+    type Error = RankError;
+
+    fn try_from(text: String) -> Result<Self, RankError> {
+        text.parse().map(Self)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -288,6 +306,11 @@ impl Pipeline {
         self.run.seed
     }
 
+    /// The rank, if the file gives one.
+    pub fn rank(&self) -> Option<Rank> {
+        self.run.rank.map(|RankText(rank)| rank)
+    }
+
     /// The most bytes of an encoded message, if the file says so.
     pub fn message_capacity(&self) -> Option<usize> {
         self.run.message_capacity
@@ -362,7 +385,7 @@ impl Pipeline {
         keep!(
             batches => limit, slots => slots, seed => seed, ordered => ordered,
             message_capacity => message_capacity, metadata_capacity => metadata_capacity,
-            max_attempts => max_attempts, pin_workers => pin_workers
+            max_attempts => max_attempts, pin_workers => pin_workers, remainder => remainder
         );
         macro_rules! keep_seconds {
             ($($field:ident => $method:ident),*) => {
@@ -375,6 +398,9 @@ impl Pipeline {
             message_timeout_seconds => message_timeout, commander_timeout_seconds => commander_timeout,
             start_timeout_seconds => start_timeout, stop_grace_seconds => stop_grace
         );
+        if let Some(RankText(rank)) = run.rank {
+            builder = builder.rank(rank);
+        }
         if let Some(NumberOfWorkers(workers)) = run.workers {
             builder = builder.workers(workers);
         }

@@ -39,11 +39,11 @@ use crate::supervisor::starting::StartFailure;
 use crate::supervisor::supervision::Supervised;
 
 impl HostBuilder {
-    /// Checks the numbers among the settings, as [`start`](Self::start) does at first: for an
+    /// Checks the numbers among the settings and the rank, as [`start`](Self::start) does at first: for an
     /// application that builds plugins before it starts the host, which may take minutes.
     ///
     /// # Errors
-    /// [`StartError::OutOfRange`].
+    /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`].
     ///
     /// ```
     /// # use cobuf_host::{Host, StartError};
@@ -51,6 +51,7 @@ impl HostBuilder {
     /// assert!(matches!(checked, Err(StartError::OutOfRange(_))));
     /// ```
     pub fn check(&self) -> Result<(), StartError> {
+        self.seat()?;
         self.numbers()?;
         self.care().map(drop)
     }
@@ -94,7 +95,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         init: builder.process_setup.clone(),
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,
-        done: history.earlier().clone(),
+        portion: history.portion().clone(),
         letters,
         ..plan_of(commander, Some(producer), &folder)?
     };
@@ -142,7 +143,7 @@ fn submission(
     if let Some(Letter { sequence, encoded }) = too_large {
         return Err(StartError::MessageTooLarge { sequence: *sequence, bytes: encoded.len(), capacity });
     }
-    Ok(Submission::new(backlog, history.earlier(), limit, over))
+    Ok(Submission::new(backlog, history.portion().earlier(), limit, over))
 }
 
 fn not_started(failure: StartFailure, limit: Duration) -> StartError {

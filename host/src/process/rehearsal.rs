@@ -85,7 +85,7 @@ fn command(
     ready: impl Fn() -> Result<(), SetupFailure>,
 ) -> Result<(), SetupFailure> {
     let limit = child.plan.limit.unwrap_or(u64::MAX);
-    let first = child.plan.done.next_missing(beginning.sequence).min(limit);
+    let first = child.plan.portion.next(beginning.sequence).min(limit);
     let plugin = CommanderPlugin::open(&child.plugin.library, child.logging)?;
     let mut commander = commander::begin(&plugin, child, segment, beginning, first)?;
     if first < limit {

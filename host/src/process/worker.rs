@@ -40,7 +40,8 @@ pub(super) fn run(
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
     let (patience, seed) = (Patience::default(), child.plan.seed);
     let lengths = Room::new(&segment.layout().sizes.schema);
-    let mut worker = Worker { segment, place, info, seed, cpu_seconds, edition, patience, lengths };
+    let step = u64::from(child.plan.portion.seat().of);
+    let mut worker = Worker { segment, place, info, seed, step, cpu_seconds, edition, patience, lengths };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -81,6 +82,8 @@ struct Worker {
     place: Place,
     info: WorkerInfo,
     seed: u64,
+    /// How far the run's messages are apart: the number of ranks.
+    step: u64,
     /// The limit of processor time for each message, in seconds.
     cpu_seconds: Option<u64>,
     /// The edition of the producer's code.
@@ -115,7 +118,7 @@ impl Worker {
             // Stored before the claim, so that a worker that is interrupted in between has never
             // held the message longer than this time says.
             place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-            let claim = table.claim_queued(self.place, &place.noted);
+            let claim = table.claim_queued(self.place, &place.noted, self.step);
             (claim.is_some() || retire == Retire::Drained).then_some(claim)
         });
         if waited > Duration::ZERO {

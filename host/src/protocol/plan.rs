@@ -9,8 +9,8 @@ use super::examination::Assignment;
 use super::role::Role;
 use super::setup::{ProcessSetup, WorkerLimits};
 use crate::plugin::copy::PluginPlan;
-use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
+use crate::record::portion::Portion;
 use crate::segment::place::CREWS;
 
 /// A crew's producer.
@@ -47,8 +47,9 @@ pub(crate) struct Plan {
     pub(crate) limits: WorkerLimits,
     /// Whether each worker is pinned to one CPU.
     pub(crate) pin_workers: bool,
-    /// The messages that are not wanted, because an earlier run has delivered them.
-    pub(crate) done: Ledger,
+    /// The messages that are wanted: the others were delivered by an earlier run, or belong to other
+    /// ranks.
+    pub(crate) portion: Portion,
     /// The messages to give instead of the commander's, if a run is replayed.
     pub(crate) letters: Option<Vec<Letter>>,
     /// The task of an examiner.

@@ -9,11 +9,17 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use super::ledger::Ledger;
 use super::letter::Letter;
+use super::part::Part;
+use super::portion::{Given, Portion, Remainder};
+use super::rank::Seat;
+use super::rank_error::RankError;
 use super::state::StateAt;
 use crate::files;
 
 /// The version of a checkpoint's format.
 const FORMAT: u32 = 1;
+/// That of a rank's part, which a version of before would take for the whole.
+const PART_FORMAT: u32 = 2;
 
 /// The messages that a run has delivered, and the settings that identify the run. Another run can
 /// resume from it with any number of workers and slots, in order or in any order, and delivers
@@ -56,6 +62,10 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) submitted: Vec<Letter>,
     application: Option<serde_json::Value>,
+    /// What a rank delivered. Then all of the above is the checkpoint with which its job began, the
+    /// same for each of its ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<Part>,
 }
 
 /// Why a checkpoint cannot be written, read or used.
@@ -90,7 +100,8 @@ pub enum CheckpointError {
     },
     /// The checkpoint was written by a version of cobuf with another format.
     #[error(
-        "the checkpoint is of format {found}, expected {FORMAT}; resume it with the version of cobuf that wrote it"
+        "the checkpoint is of format {found}, expected {FORMAT}, or {PART_FORMAT} for the part of a rank; \
+         resume it with the version of cobuf that wrote it"
     )]
     Format {
         /// The checkpoint's format.
@@ -104,6 +115,21 @@ pub enum CheckpointError {
         /// The first difference.
         difference: String,
     },
+    /// The checkpoint is the part of another rank, or of a rank at all.
+    #[error(
+        "this checkpoint is the part of rank {rank} of {of}, and {wanted}; merge the parts of all ranks into one"
+    )]
+    OtherRank {
+        /// The rank.
+        rank: u32,
+        /// The number of ranks.
+        of: u32,
+        /// What it was to be, such as `this run is rank 0 of 3`.
+        wanted: String,
+    },
+    /// There is no such rank.
+    #[error(transparent)]
+    Rank(#[from] RankError),
 }
 
 impl Checkpoint {
@@ -113,7 +139,47 @@ impl Checkpoint {
         commander: Option<StateAt>,
         submitted: Vec<Letter>,
     ) -> Self {
-        Self { format: FORMAT, identity, done, commander, submitted, application: None }
+        Self { format: FORMAT, identity, done, commander, submitted, application: None, part: None }
+    }
+
+    /// The part of a rank that has delivered nothing since this checkpoint, which is whole.
+    pub(crate) fn part_of(&self, seat: Seat) -> Result<Self, CheckpointError> {
+        self.expect_whole("a whole one was expected")?;
+        Ok(self.clone().with_part(self.identity.clone(), Part::empty(seat)))
+    }
+
+    /// The part of a run that began with this checkpoint, which is whole.
+    pub(crate) fn with_part(self, identity: Identity, part: Part) -> Self {
+        Self { format: PART_FORMAT, identity, part: Some(part), ..self }
+    }
+
+    /// The checkpoint with which the job of this part began; the checkpoint itself if it is whole.
+    pub(crate) fn beginning(&self) -> Self {
+        Self { format: FORMAT, part: None, ..self.clone() }
+    }
+
+    /// The newest state that a commander saved before a message that is not delivered.
+    pub(crate) fn newest_state(&self) -> Option<&StateAt> {
+        let own = self.part.as_ref().and_then(|part| part.commander.as_ref());
+        own.or(self.commander.as_ref())
+    }
+
+    fn expect_whole(&self, wanted: &str) -> Result<(), CheckpointError> {
+        match &self.part {
+            Some(Part { seat: Seat { rank, of }, .. }) => {
+                Err(CheckpointError::OtherRank { rank: *rank, of: *of, wanted: wanted.to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The messages that are left for a run that goes on from the checkpoint: those of the part's
+    /// rank, or all.
+    pub(crate) fn portion(&self, remainder: Remainder) -> Portion {
+        let earlier = self.done.clone();
+        let (seat, done) =
+            self.part.as_ref().map_or_else(Default::default, |part| (part.seat, part.done.clone()));
+        Given { earlier, seat, done, remainder }.into()
     }
 
     /// Returns the checkpoint with a state of the application's own, such as a sum over the
@@ -123,7 +189,10 @@ impl Checkpoint {
     /// [`CheckpointError::Application`] if the state cannot be written as JSON.
     pub fn with_application_state(mut self, state: &impl Serialize) -> Result<Self, CheckpointError> {
         let state = serde_json::to_value(state).map_err(|source| CheckpointError::Application { source })?;
-        self.application = Some(state);
+        match &mut self.part {
+            Some(part) => part.application = Some(state),
+            None => self.application = Some(state),
+        }
         Ok(self)
     }
 
@@ -133,18 +202,47 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Application`] if the state is not of this type.
     pub fn application_state<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
-        let state = self.application.clone().map(serde_json::from_value).transpose();
-        state.map_err(|source| CheckpointError::Application { source })
+        let state = self.part.as_ref().map_or(&self.application, |part| &part.application);
+        typed(state)
     }
 
-    /// The number of messages that are delivered.
+    /// The application's state in the checkpoint with which the job of this part began; `None` if
+    /// there was none, or if this is no rank's part.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Application`] if the state is not of this type.
+    pub fn job_state<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
+        if self.part.is_some() { typed(&self.application) } else { Ok(None) }
+    }
+
+    /// The rank whose part this is, and the number of ranks; `None` if the checkpoint is whole.
+    pub fn rank(&self) -> Option<(u32, u32)> {
+        self.part.as_ref().map(|part| (part.seat.rank, part.seat.of))
+    }
+
+    /// A rank's part with the application's step, so that parts of different steps are not merged.
+    /// A checkpoint that is no part stays as it is.
+    pub fn with_step(mut self, step: u64) -> Self {
+        if let Some(part) = &mut self.part {
+            part.step = Some(step);
+        }
+        self
+    }
+
+    /// The step that was given to [`with_step`](Self::with_step).
+    pub fn step(&self) -> Option<u64> {
+        self.part.as_ref().and_then(|part| part.step)
+    }
+
+    /// The number of messages that are delivered. In a rank's part: by this rank since the job began.
     pub fn delivered(&self) -> u64 {
-        self.done.count_below(u64::MAX)
+        self.part.as_ref().map_or(&self.done, |part| &part.done).count_below(u64::MAX)
     }
 
-    /// The sequence number of the first message that is not delivered: all before it are.
+    /// The sequence number of the first message that is not delivered: all before it are. In a
+    /// rank's part: the first of its own messages.
     pub fn first_missing(&self) -> u64 {
-        self.done.next_missing(0)
+        self.portion(Remainder::default()).next(0)
     }
 
     /// Writes the checkpoint to a file, as JSON. At every moment the file is either the old one or
@@ -177,14 +275,34 @@ impl Checkpoint {
         serde_json::from_slice(&text).map_err(|source| CheckpointError::Content { path, source })
     }
 
+    pub(crate) fn check_format(&self) -> Result<(), CheckpointError> {
+        let expected = if self.part.is_some() { PART_FORMAT } else { FORMAT };
+        if self.format == expected { Ok(()) } else { Err(CheckpointError::Format { found: self.format }) }
+    }
+
+    /// What a run in this seat, if it has one, goes on from: the checkpoint itself, as a part if
+    /// there is a seat.
+    pub(crate) fn seated(&self, seat: Option<Seat>) -> Result<Self, CheckpointError> {
+        match (&self.part, seat) {
+            (Some(part), Some(seat)) if part.seat == seat => Ok(self.clone()),
+            (Some(_), Some(seat)) => self.expect_whole(&format!("this run is {seat}")).map(|()| self.clone()),
+            (Some(_), None) => self.expect_whole("this run has no rank").map(|()| self.clone()),
+            (None, Some(seat)) => self.part_of(seat),
+            (None, None) => Ok(self.clone()),
+        }
+    }
+
     /// Checks that a run with this identity can resume from the checkpoint.
     pub(crate) fn check(&self, identity: &Identity) -> Result<(), CheckpointError> {
-        if self.format != FORMAT {
-            return Err(CheckpointError::Format { found: self.format });
-        }
+        self.check_format()?;
         match identity.difference(&self.identity) {
             Some(difference) => Err(CheckpointError::OtherRun { difference }),
             None => Ok(()),
         }
     }
+}
+
+fn typed<T: DeserializeOwned>(state: &Option<serde_json::Value>) -> Result<Option<T>, CheckpointError> {
+    let state = state.clone().map(serde_json::from_value).transpose();
+    state.map_err(|source| CheckpointError::Application { source })
 }

@@ -37,13 +37,13 @@ impl Ledger {
         ledger
     }
 
-    /// Marks one message as done.
-    pub(crate) fn add(&mut self, sequence: u64) {
+    /// Marks one message as done, and with it all numbers below `next`, which nobody waits for.
+    pub(crate) fn add(&mut self, sequence: u64, next: u64) {
         if sequence != self.base {
-            self.insert(sequence..sequence.saturating_add(1));
+            self.insert(sequence..next);
             return;
         }
-        self.base += 1;
+        self.base = next;
         self.absorb();
     }
 
@@ -64,7 +64,14 @@ impl Ledger {
         self.base.min(end) + beyond.sum::<u64>()
     }
 
-    fn insert(&mut self, done: Range<u64>) {
+    /// The done ranges, ascending. None is empty, and no two touch each other.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let base = (self.base > 0).then_some(0..self.base);
+        base.into_iter().chain(self.beyond.iter().cloned())
+    }
+
+    /// Marks a range as done.
+    pub(crate) fn insert(&mut self, done: Range<u64>) {
         let done = done.start.max(self.base)..done.end;
         if !done.is_empty() {
             self.beyond.insert(done);
@@ -84,8 +91,7 @@ impl Ledger {
 /// The ranges; the first number is included, the second is not.
 impl From<Ledger> for Vec<[u64; 2]> {
     fn from(ledger: Ledger) -> Self {
-        let base = (ledger.base > 0).then_some([0, ledger.base]);
-        base.into_iter().chain(ledger.beyond.iter().map(|done| [done.start, done.end])).collect()
+        ledger.ranges().map(|done| [done.start, done.end]).collect()
     }
 }
 
@@ -110,14 +116,14 @@ mod tests {
             from in 0u64..45,
         ) {
             let (mut ledger, set) = (Ledger::default(), BTreeSet::from_iter(sequences.iter().copied()));
-            sequences.into_iter().for_each(|sequence| ledger.add(sequence));
+            sequences.into_iter().for_each(|sequence| ledger.add(sequence, sequence + 1));
             prop_assert_eq!(ledger.next_missing(from), (from..).find(|n| !set.contains(n)).unwrap());
             prop_assert_eq!(ledger.has(from), set.contains(&from));
             prop_assert_eq!(ledger.count_below(from), set.range(..from).count() as u64);
             let ranges = Vec::from(ledger.clone());
             prop_assert!(ranges.windows(2).all(|pair| pair[0][1] < pair[1][0]), "{ranges:?}");
             let mut ledger_to_50 = ledger.clone();
-            (50..60).for_each(|sequence| ledger_to_50.add(sequence));
+            (50..60).for_each(|sequence| ledger_to_50.add(sequence, sequence + 1));
             let missing = (0..50).filter(|n| !set.contains(n));
             prop_assert_eq!(Ledger::all_but(missing, 60), ledger_to_50);
             prop_assert_eq!(Ledger::from(ranges), ledger);

@@ -69,11 +69,11 @@ impl<'a> Queue<'a> {
         Expected { requeues, slot, number: holds.then_some(next as u32) }
     }
 
-    /// Expects the next message, after the oldest one, with this number, was found in this slot.
-    pub(super) fn expect_after(self, expected: Expected, slot: usize, sequence: u64) {
+    /// Expects the message `next`, after the oldest one, before it, was found in this slot.
+    pub(super) fn expect_after(self, expected: Expected, slot: usize, next: u64) {
         let requeues = u64::from(expected.requeues) << (NUMBER_BITS + SLOT_BITS);
         let slot = u64::from((slot as u16).wrapping_add(1)) << NUMBER_BITS;
-        let number = u64::from((sequence as u32).wrapping_add(1));
+        let number = u64::from(next as u32);
         self.next.0.store(requeues | slot | number, Ordering::Relaxed);
     }
 

@@ -29,8 +29,9 @@ struct Queued {
 
 impl Table<'_> {
     /// Claims the oldest queued message of the share of the worker's crew. `noted` is the worker's
-    /// note of the messages that it may have claimed, see `shares`.
-    pub(crate) fn claim_queued(self, place: Place, noted: &AtomicU64) -> Option<Claim<Producing>> {
+    /// note of the messages that it may have claimed, see `shares`. `step` is how far messages are
+    /// apart, 1 or the number of ranks: the next one is looked for there.
+    pub(crate) fn claim_queued(self, place: Place, noted: &AtomicU64, step: u64) -> Option<Claim<Producing>> {
         let (shares, crew) = (&self.control.shares, place.crew());
         loop {
             let messages = shares.glance().of(crew);
@@ -57,7 +58,7 @@ impl Table<'_> {
                 continue;
             }
             if is_known {
-                self.queue.expect_after(expected, index, sequence);
+                self.queue.expect_after(expected, index, sequence.wrapping_add(step));
             }
             self.control.freed.wake_sleepers_if(|| self.is_backlog_low() && self.free.has_any());
             self.control.armed.pass(Failpoint::WorkClaimed);
@@ -112,6 +113,7 @@ mod tests {
         #[test]
         fn oldest_message_is_claimed_first(
             slots in prop::sample::select(vec![1_usize, 5, 64, 130]),
+            ranks in 1_u64..4,
             steps in prop::collection::vec((0_u8..6, 1_usize..9), 1..200),
         ) {
             let segment = segment(slots);
@@ -123,12 +125,13 @@ mod tests {
                     match step {
                         0 | 1 => {
                             let Some(claim) = table.claim_free(&mut supply) else { break };
-                            queued.insert(table.commanded());
-                            table.publish(claim, table.commanded(), 1);
+                            let sequence = table.commanded() + ranks - 1;
+                            queued.insert(sequence);
+                            table.publish(claim, sequence, 1);
                         }
                         2 => {
                             let worker = place(producing.len());
-                            let claim = table.claim_queued(worker, &segment.worker_place(worker).noted);
+                            let claim = table.claim_queued(worker, &segment.worker_place(worker).noted, ranks);
                             prop_assert_eq!(claim.as_ref().map(|claim| table.sequence(claim)), queued.pop_first());
                             producing.extend(claim);
                         }
@@ -162,7 +165,7 @@ mod tests {
             });
             table.queue.next.0.store(word, Ordering::Relaxed);
             let noted = &segment.worker_place(Place::FIRST).noted;
-            let claims = std::iter::from_fn(|| table.claim_queued(Place::FIRST, noted));
+            let claims = std::iter::from_fn(|| table.claim_queued(Place::FIRST, noted, 1));
             let mut sequences: Vec<u64> = claims.map(|claim| table.sequence(&claim)).collect();
             sequences.sort();
             assert_eq!(sequences, [0, 1, 2]);

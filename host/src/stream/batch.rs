@@ -50,6 +50,12 @@ impl Batch {
         self.sequence
     }
 
+    /// Whether the batch is another rank's, and delivered once more because of
+    /// [`Remainder::Repeat`](crate::Remainder::Repeat). It is not in this rank's checkpoints.
+    pub fn is_repeated(&self) -> bool {
+        self.stream.history.is_repeated(self.sequence)
+    }
+
     /// The arrays of the batch as the producer declares them, with the shapes of a full batch.
     pub fn schema(&self) -> &Schema {
         &self.stream.segment.layout().sizes.schema

@@ -18,6 +18,7 @@ use crate::limits::SPIN_LIMIT;
 use crate::own;
 use crate::record::checkpoint::Checkpoint;
 use crate::record::policy::{OnFailure, PerKind};
+use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
 use crate::segment::memory::Segment;
@@ -128,8 +129,8 @@ impl Stream {
         on_failure: PerKind<OnFailure>,
         history: History,
     ) -> Self {
-        let first = history.earlier().next_missing(0);
-        segment.table().begin_at(first);
+        let first = history.portion().next(0);
+        segment.table().begin_at(history.portion().begin());
         segment.table().want(if ordered { first } else { u64::MAX });
         let arrivals = Arrivals::new(segment.layout().sizes.slots);
         let position =
@@ -252,7 +253,7 @@ impl Stream {
         if let Some(claim) = position.arrivals.take(table, self.wanted_of(position)) {
             position.taken += 1;
             if self.ordered {
-                position.next = self.history.earlier().next_missing(position.next.saturating_add(1));
+                position.next = self.history.portion().after(position.next);
                 table.want(position.next);
             }
             // Under the lock, so that another consumer gets no later item.
@@ -282,14 +283,30 @@ impl Stream {
     }
 
     fn wanted_of(&self, position: &Position) -> Wanted {
-        if self.ordered { Wanted::Sequence(position.next) } else { Wanted::Any }
+        if !self.ordered {
+            return Wanted::Any;
+        }
+        // It comes in the place of an own message that the stream does not have.
+        let repeated = self.repeated().filter(|&repeated| repeated < position.next);
+        Wanted::Sequence(repeated.unwrap_or(position.next))
+    }
+
+    /// The message of another rank that the commander has queued as the last one, because the rank
+    /// has none in the last row.
+    fn repeated(&self) -> Option<u64> {
+        let portion = self.history.portion();
+        if portion.remainder() != Remainder::Repeat {
+            return None;
+        }
+        let commanded = self.table().commanded();
+        (commanded > portion.begin()).then(|| commanded - 1).filter(|&last| !portion.has(last))
     }
 
     /// Whether the stream ends after so many slots. A plugin that wrote over the end may have made
     /// it less.
     fn is_all(&self, taken: u64) -> bool {
-        let all = self.table().end().map(|end| end - self.history.earlier().count_below(end));
-        all.is_some_and(|all| all <= taken)
+        let own = self.table().end().map(|end| self.history.portion().count_below(end));
+        own.is_some_and(|own| own + u64::from(self.repeated().is_some()) <= taken)
     }
 
     /// Ends the stream with an error, after all messages of the commander so far.

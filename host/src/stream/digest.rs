@@ -1,6 +1,7 @@
 //! A digest of all delivered content, the same for any order of delivery.
 
 use std::fmt;
+use std::ops::Add;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
@@ -36,6 +37,23 @@ impl ContentDigest {
             hash.update(bytes);
         }
         self.0 = self.0.wrapping_add(hash.digest128());
+    }
+}
+
+/// The digest of the batches of both: such as of two ranks of a job.
+///
+/// ```
+/// # use cobuf_host::ContentDigest;
+/// # fn of(ranks: [ContentDigest; 2]) {
+/// let [one, other] = ranks;
+/// assert_eq!(one + other, other + one);
+/// # }
+/// ```
+impl Add for ContentDigest {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
     }
 }
 

@@ -18,6 +18,8 @@ use crate::record::checkpoint::Checkpoint;
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::letter::Letter;
+use crate::record::part::Part;
+use crate::record::portion::{Portion, Remainder};
 use crate::record::state::{Beginning, StateAt};
 
 /// The past of a run, and of the earlier run that it resumes.
@@ -25,9 +27,12 @@ use crate::record::state::{Beginning, StateAt};
 pub(crate) struct History {
     /// Changes if a plugin is swapped.
     identity: Mutex<Identity>,
-    /// The messages that were delivered before this run began.
-    earlier: Ledger,
-    /// All delivered messages, the earlier ones included.
+    /// The messages that this run is to deliver.
+    portion: Portion,
+    /// If the run has a rank: the checkpoint with which its job began, and what it delivers is its
+    /// part.
+    job: Option<Job>,
+    /// All delivered messages, the earlier ones and those of other ranks included.
     done: Mutex<Ledger>,
     /// The failed attempts at messages that are not delivered yet, by message.
     attempts: Mutex<BTreeMap<u64, Vec<NotedAttempt>>>,
@@ -37,22 +42,33 @@ pub(crate) struct History {
     dead_letters: Option<DeadLetters>,
 }
 
+/// The beginning of a job of ranks, which each part of it contains.
+#[derive(Debug)]
+pub(crate) struct Job(pub(crate) Checkpoint);
+
 impl History {
     pub(crate) fn new(
         identity: Identity,
-        earlier: Ledger,
+        portion: Portion,
+        job: Option<Job>,
         state: Option<StateAt>,
         dead_letters: Option<DeadLetters>,
     ) -> Self {
-        let done = Mutex::new(earlier.clone());
+        let done = Mutex::new(portion.covered());
         let states = Mutex::new(state.into_iter().collect());
         let identity = Mutex::new(identity);
-        Self { identity, earlier, done, attempts: Mutex::default(), states, dead_letters }
+        Self { identity, portion, job, done, attempts: Mutex::default(), states, dead_letters }
     }
 
-    /// The messages that were delivered before this run began.
-    pub(crate) fn earlier(&self) -> &Ledger {
-        &self.earlier
+    /// In a stream of `total` messages: how many there are for this run, and for those before it of
+    /// the same rank; all of them if it has none.
+    pub(crate) fn total_of_rank(&self, total: u64) -> u64 {
+        if self.job.is_some() { self.portion.total(total) } else { total }
+    }
+
+    /// The messages that this run is to deliver.
+    pub(crate) fn portion(&self) -> &Portion {
+        &self.portion
     }
 
     /// The run's identity names this plugin from now on.
@@ -61,7 +77,15 @@ impl History {
     }
 
     pub(crate) fn note_done(&self, sequence: u64) {
-        self.done.lock().add(sequence);
+        // The other rank notes it.
+        if !self.is_repeated(sequence) {
+            self.done.lock().add(sequence, self.portion.after(sequence));
+        }
+    }
+
+    /// Whether the message, which is in a slot, is another rank's.
+    pub(crate) fn is_repeated(&self, sequence: u64) -> bool {
+        self.portion.remainder() == Remainder::Repeat && !self.portion.has(sequence)
     }
 
     /// The delivered messages up to now, with a commander's state from which every missing message
@@ -70,8 +94,13 @@ impl History {
     pub(crate) fn checkpoint(&self, mut submitted: Vec<Letter>) -> Checkpoint {
         let done = self.done.lock().clone();
         let state = self.state_before(done.next_missing(0));
-        submitted.retain(|letter| !done.has(letter.sequence));
-        Checkpoint::new(self.identity.lock().clone(), done, state, submitted)
+        let Some(Job(beginning)) = &self.job else {
+            submitted.retain(|letter| !done.has(letter.sequence));
+            return Checkpoint::new(self.identity.lock().clone(), done, state, submitted);
+        };
+        let (seat, done) = (self.portion.seat(), self.portion.own_in(&done));
+        let part = Part { seat, done, commander: state, ..Part::default() };
+        beginning.clone().with_part(self.identity.lock().clone(), part)
     }
 
     /// Adds an attempt at a message; keeps the first one and the last ones.

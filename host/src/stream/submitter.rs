@@ -209,7 +209,7 @@ impl Submitter {
         deadline: Option<Instant>,
     ) -> Result<Option<u64>, SubmitError> {
         let Stream { segment, history, .. } = &*self.stream;
-        let queued = submission.submit(segment, history.earlier(), message, deadline);
+        let queued = submission.submit(segment, history.portion().earlier(), message, deadline);
         queued.transpose().map_err(|over| match over {
             Over::Stopped => SubmitError::Stopped,
             Over::Closed => SubmitError::Closed,

@@ -32,7 +32,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use cobuf_host::{Host, HostBuilder, Next, OnCommanderFailure, Pipeline, ReportKind, StartError, limits};
+use cobuf_host::{
+    Host, HostBuilder, Next, OnCommanderFailure, Pipeline, Rank, ReportKind, StartError, limits,
+};
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
 
@@ -159,7 +161,7 @@ impl Chaos {
 
     /// A host that retries everything, so that no injected fault counts as the pipeline's own.
     fn builder(&self) -> Result<HostBuilder> {
-        let mut builder = self.pipeline.builder()?;
+        let mut builder = self.pipeline.builder()?.rank(Rank::none());
         if let Some(batches) = self.batches {
             builder = builder.limit(batches);
         }

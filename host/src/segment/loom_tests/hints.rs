@@ -132,7 +132,7 @@ fn message_is_not_passed_over_if_a_worker_misses_it_in_another_word_of_the_set()
         let model = Model::new(66);
         let table = model.table();
         // The look begins at slot 64.
-        table.queue.expect_after(table.queue.expected(), 63, 7);
+        table.queue.expect_after(table.queue.expected(), 63, 8);
         let claim_slot = |index: usize| {
             let word = &model.slots[index].word;
             let snapshot = word.transition_to_commanding(word.load()).unwrap();

@@ -206,7 +206,7 @@ impl Model {
     }
 
     fn claim_queued(&self, worker: Place) -> Option<Claim<Producing>> {
-        self.table().claim_queued(worker, &self.noted[worker.index()])
+        self.table().claim_queued(worker, &self.noted[worker.index()], 1)
     }
 
     /// Does the plugin's work.

@@ -20,6 +20,7 @@ use crate::record::death::{Death, Exit};
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::policy::{OnCommanderFailure, PerKind};
+use crate::record::portion::Portion;
 use crate::record::state::{Beginning, StateAt};
 use crate::segment::claim::{Claim, Commanding, Producing};
 use crate::segment::fixture;
@@ -94,7 +95,7 @@ fn plugin(name: &str) -> PluginPlan {
 
 /// A stream in order, with eight slots.
 fn stream() -> Stream {
-    let history = History::new(Identity::default(), Ledger::default(), None, None);
+    let history = History::new(Identity::default(), Portion::default(), None, None, None);
     Stream::new(fixture::segment(8), true, PerKind::default(), history)
 }
 
@@ -298,7 +299,7 @@ impl Play {
         assert!(self.is_alive(role), "{role:?} is not alive");
         let (shared, table) = (self.shared(role), self.stream().table());
         shared.looked_nanos.store(self.now.nanos, Ordering::Relaxed);
-        let claim = table.claim_queued(place_of(role), &shared.noted)?;
+        let claim = table.claim_queued(place_of(role), &shared.noted, 1)?;
         let sequence = table.sequence(&claim);
         self.claims.insert(place_of(role), claim);
         Some(sequence)
