@@ -10,6 +10,7 @@
 //! | [`command`] | Which verbs, exit codes and reports does `cobuf` have? |
 //! | [`tuning`] | How many workers and slots, and what limits a run? |
 //! | [`submitting`] | How does an application say itself what is produced? |
+//! | [`ranks`] | How do many processes and machines share one stream, under SLURM, Open MPI, torchrun, Kubernetes, Ray? |
 //!
 //! The guide for authors of plugins is `cobuf_plugin_api::guide`. The Rust programs on these pages
 //! are compiled with the tests of this crate. The pages are files in `guide/`, too.
@@ -33,6 +34,7 @@ pages! {
     command "06-command.md"
     tuning "07-tuning.md"
     submitting "08-submitting.md"
+    ranks "09-ranks.md"
 }
 
 #[cfg(all(test, feature = "pipeline", not(cobuf_loom)))]
