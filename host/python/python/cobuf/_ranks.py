@@ -1,10 +1,10 @@
 """Ranks: several loaders, each in a process of its own, that share one stream.
 
-    parts    rank 0 of 3    rank 1 of 3    rank 2 of 3      Loader.state_dict in each process
-                   \____________ | ____________/
-    merged                       one state                  merge_state_dicts
-                   ____________/   \____________
-    loaders  rank 0 of 2              rank 1 of 2           Loader.load_state_dict in each process
+    Loader.state_dict of each rank       rank 0 of 3   rank 1 of 3   rank 2 of 3     parts
+                                              └─────────────┼─────────────┘
+    merge_state_dicts                                   one state
+                                                     ┌──────┴──────┐
+    Loader.load_state_dict of each rank         rank 0 of 2   rank 1 of 2
 """
 
 from __future__ import annotations
