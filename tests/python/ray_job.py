@@ -1,5 +1,5 @@
-"""What `test_ray.py` runs on Ray: two nodes on loopback, which this process starts and stops. It prints
-what it saw as JSON. Arguments: Ray's temporary folder, which must be short, and another one for this job."""
+"""What `test_ray.py` runs on Ray: two nodes on loopback, which this process starts and stops. It writes
+what it saw as JSON to `saw.json` in the folder that its argument names. Ray's own folder is in RAY_TMPDIR."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ def saw(cluster, second, folder):
     yield "columns", sorted(whole.columns())
     yield "limited", len(whole.limit(6).take_all())
     yield "sorted", [int(row["label"]) for row in whole.sort(["sequence", "label"]).take(6)]
-    yield "raylets", len({int(row["raylet"]) for row in spread(ranks=4, producer=where).iter_rows()})
+    on = spread(ranks=4, producer=where)
+    yield "raylets", len({int(row["raylet"]) for row in on.iter_rows()})
     lengths = cobuf.ray.read(ranks=2, commander=range(4), producer=of_any_length)
     yield "lengths", sorted([int(row["sequence"]), list(row["boxes"].shape), float(row["scale"])] for row in lengths.iter_rows())
     widths = cobuf.ray.read(ranks=2, commander=range(2), producer=wider)
@@ -185,15 +186,20 @@ def saw(cluster, second, folder):
     yield "node_lost", digest(stored.iter_rows())
 
 
+# Ray takes 127.0.0.1 for the machine's address, at which nothing would be bound.
+HEAD, SECOND = "127.0.0.2", "127.0.0.3"
+
+
 @contextmanager
-def nodes(folder):
+def nodes():
     """A cluster of two nodes, and the second one."""
-    node = {"num_cpus": 2, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "temp_dir": folder, "include_dashboard": False})
+    node = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
+    head = {**node, "node_ip_address": HEAD, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        second = cluster.add_node(**node, temp_dir=folder)
+        second = cluster.add_node(**node, node_ip_address=SECOND)
         cluster.wait_for_nodes()
-        cluster.connect()
+        ray.init(address=cluster.address, _node_ip_address=HEAD)
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield cluster, second
     finally:
@@ -202,8 +208,10 @@ def nodes(folder):
 
 
 def main():
-    with nodes(sys.argv[1]) as (cluster, second):
-        print(json.dumps(dict(saw(cluster, second, Path(sys.argv[2])))), flush=True)
+    folder = Path(sys.argv[1])
+    with nodes() as (cluster, second):
+        found = dict(saw(cluster, second, folder))
+    (folder / "saw.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -153,12 +153,12 @@ impl Batch {
         slf.py().import("cobuf._batch")?.call_method1("jax", (slf,))
     }
 
-    /// Whether each array has as many entries along its first axis as the batch has rows: none has a
+    /// The number of rows, if each array has as many entries along its first axis; `None` if one has a
     /// length of its own.
     #[getter]
-    fn _is_table(&self) -> bool {
-        let schema = self.0.schema();
-        schema.rows().is_some() && !schema.arrays().iter().any(|array| array.at_most_axes().contains(&0))
+    fn _rows_of_all(&self) -> Option<usize> {
+        let own = self.0.schema().arrays().iter().any(|array| array.at_most_axes().contains(&0));
+        self.0.rows().filter(|_| !own)
     }
 
     /// An array, by the buffer protocol and DLPack; by its form before 1.0 only if `trusting`.

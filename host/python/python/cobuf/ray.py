@@ -75,7 +75,8 @@ class CobufDatasource(Datasource):  # type: ignore[misc]
                 raise TypeError(f"{name} is {settings[name]!r}, and {reason}")
         # Ray sets it to the CPUs of the task, and each of its workers would use them all.
         settings["env"] = {"OMP_NUM_THREADS": "1", **(settings.get("env") or {})}
-        settings = {"workers": 1, **settings}
+        if settings.get("workers") is None:
+            settings["workers"] = 1
         _native.Host.check(Loader(rank=(0, ranks), **settings)._settings)
         self.ranks = ranks
         self.workers: int = settings["workers"]
@@ -109,10 +110,11 @@ def _blocks(rank: tuple[int, int], settings: Mapping[str, Any]) -> Iterator[Any]
 
 def _block(batch: Batch) -> Any:
     if _SEQUENCE in batch:
-        raise ValueError(f"the producer has an array {_SEQUENCE!r}, which is the column of the batches' numbers; rename it")
+        raise ValueError(
+            f"the producer has an array {_SEQUENCE!r}, which is the column of the batches' numbers; rename it"
+        )
     # A block may stay with Ray for long, and would hold the slot.
-    columns = batch.copy()
-    if not batch._is_table:
-        columns = {name: array[numpy.newaxis] for name, array in columns.items()}
-    rows = batch.rows if batch._is_table else 1
+    columns, rows = batch.copy(), batch._rows_of_all
+    if rows is None:
+        columns, rows = {name: array[numpy.newaxis] for name, array in columns.items()}, 1
     return BlockAccessor.batch_to_block({_SEQUENCE: numpy.full(rows, batch.sequence), **columns})
