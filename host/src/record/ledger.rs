@@ -79,9 +79,9 @@ impl Ledger {
         }
     }
 
-    /// Moves `base` over the range that is done directly behind it.
+    /// Moves `base` over the ranges that it has reached.
     fn absorb(&mut self) {
-        if let Some(first) = self.beyond.first().filter(|first| first.start <= self.base).cloned() {
+        while let Some(first) = self.beyond.first().filter(|first| first.start <= self.base).cloned() {
             self.base = self.base.max(first.end);
             self.beyond.remove(first);
         }
@@ -128,6 +128,13 @@ mod tests {
             prop_assert_eq!(Ledger::all_but(missing, 60), ledger_to_50);
             prop_assert_eq!(Ledger::from(ranges), ledger);
         }
+    }
+
+    #[test]
+    fn base_passes_all_ranges_that_it_reaches() {
+        let mut ledger = Ledger::from(vec![[2, 3], [4, 5], [7, 9]]);
+        ledger.add(0, 7);
+        assert_eq!(Vec::from(ledger), [[0, 9]]);
     }
 
     #[test]

@@ -21,10 +21,10 @@ def require(missing: list[str], package: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running_cluster() -> Iterator[Cluster]:
     """A cluster for all tests of a module, since its nodes take a second to start."""
     require(slurm.missing(), slurm.PACKAGE)
-    with slurm.cluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+    with slurm.cluster() as cluster:
         yield cluster
 
 
@@ -36,10 +36,10 @@ def cluster(running_cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+def own_cluster() -> Iterator[Cluster]:
     """A cluster for one test, which may kill its nodes."""
     require(slurm.missing(), slurm.PACKAGE)
-    with slurm.cluster(tmp_path / "cluster") as cluster:
+    with slurm.cluster() as cluster:
         yield cluster
         cluster.end_jobs()
 

@@ -11,6 +11,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -91,9 +92,12 @@ class Cluster:
 
     def ask(self, *command: str) -> str:
         """What one of SLURM's commands prints."""
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment(), timeout=60)
+        done = self._ask(*command)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
+
+    def _ask(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment(), timeout=60)
 
     def start(self) -> None:
         """Starts the daemons, and waits until all nodes take jobs."""
@@ -124,11 +128,18 @@ class Cluster:
 
     def repair_node(self, node: str) -> None:
         """Starts a lost node again, and the jobs that it ended without SLURM's delay of two minutes."""
-        self.wait("its jobs to be requeued", lambda: set(self._jobs("%T %r")) == {"PENDING BeginTime"})
         self._start(f"slurmd {node}", "slurmd", "-D", "-N", node)
         self.ask("scontrol", "update", f"nodename={node}", "state=resume")
-        for job in self._jobs("%i"):
-            self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
+        self.wait("its jobs to start again", self._start_jobs)
+
+    def _start_jobs(self) -> bool:
+        """Whether all jobs run. Those that SLURM delays may start now; it delays them anew until the last process of
+        their first start has ended."""
+        jobs = [line.split() for line in self.ask("squeue", "--noheader", "--format=%i %T %r").splitlines()]
+        for job, _, reason in jobs:
+            if reason == "BeginTime":
+                self._ask("scontrol", "update", f"jobid={job}", "starttime=now")
+        return all(state == "RUNNING" for _, state, _ in jobs)
 
     def wait(self, what: str, condition: Callable[[], bool], limit: float = 120.0) -> None:
         """Waits for something that a daemon does."""
@@ -142,14 +153,9 @@ class Cluster:
         out = self.folder / f"{name}.out"
         self._daemons[name] = Kept(list(command), out, out, self.folder, self.environment())
 
-    def _jobs(self, form: str) -> list[str]:
-        """A line for each job that has not ended."""
-        return self.ask("squeue", "--noheader", f"--format={form}").splitlines()
-
     def _states(self) -> list[str]:
         """The nodes' states, none as long as the controller does not answer."""
-        command = ["sinfo", "--noheader", "--Node", "--format=%T"]
-        return subprocess.run(command, capture_output=True, text=True, env=self.environment(), timeout=60).stdout.split()
+        return self._ask("sinfo", "--noheader", "--Node", "--format=%T").stdout.split()
 
     def _logs(self) -> str:
         return "\n".join(f"{log.name}:\n{log.read_text(errors='replace')}" for log in sorted(self.folder.glob("*.log")))
@@ -164,17 +170,19 @@ def name_of(pid: int) -> str:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A cluster whose nodes take jobs, until the block ends."""
-    folder.mkdir()
-    (folder / "state").mkdir()
-    (folder / "slurm.conf").write_text(configuration(folder))
-    running = Cluster(folder)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    # Not in a test's own folder: SLURM has sockets there, whose paths have at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as name:
+        folder = Path(name)
+        (folder / "state").mkdir()
+        (folder / "slurm.conf").write_text(configuration(folder))
+        running = Cluster(folder)
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
 
 
 def configuration(folder: Path) -> str:

@@ -188,16 +188,15 @@ impl CheckpointFolder {
 
     fn parts_of(&self, newest: &Generation) -> Result<Vec<Checkpoint>, FolderError> {
         let seats = (0..newest.of).map(|rank| Seat { rank, of: newest.of });
-        let read: Vec<_> = seats.map(|seat| self.layout.read_part(seat, newest)).collect::<Result<_, _>>()?;
-        for (at, part) in read.iter().enumerate() {
+        let read_part = |seat| self.layout.read_part(seat, newest);
+        let mut read: Vec<Option<RankPart>> = seats.clone().map(read_part).collect::<Result<_, _>>()?;
+        for (at, seat) in seats.enumerate() {
             let before = &read[at.checked_sub(1).unwrap_or(read.len() - 1)];
-            if part.is_none() && before.as_ref().is_some_and(|before| before.neighbour) {
-                let seat = Seat { rank: at as u32, of: newest.of };
-                return Err(FolderError::Lost {
-                    part: self.layout.part_path(seat),
-                    rank: seat.rank,
-                    of: seat.of,
-                });
+            if read[at].is_none() && before.as_ref().is_some_and(|before| before.neighbour) {
+                // It may have been written during this look.
+                let Seat { rank, of } = seat;
+                let lost = || FolderError::Lost { part: self.layout.part_path(seat), rank, of };
+                read[at] = Some(read_part(seat)?.ok_or_else(lost)?);
             }
         }
         let with_part = |(rank, read): (u32, Option<RankPart>)| {
