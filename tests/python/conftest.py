@@ -49,9 +49,12 @@ def names() -> set[str]:
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder of this session's own: other runs of cobuf on the machine have theirs."""
-    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
-    tempfile.tempdir = None
-    yield
+    # Paths of Ray's sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as for_ray:
+        os.environ.update(RAY_TMPDIR=for_ray, RAY_USAGE_STATS_ENABLED="0")
+        os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("temporary"))
+        tempfile.tempdir = None
+        yield
 
 
 def descriptors() -> set[tuple[str, str]]:

@@ -18,6 +18,10 @@ EXAMPLES = {
     "hard_examples": (r"images in turn: +{0}half of them hard: +{0}".format(r"95 % of the held-out digits after \d+ batches\n"), []),
     "slides": (r"640 patches of 3 slides, each where its metadata says; 50% tissue\n", ["openslide", "tifffile"]),
     "digits_torch": (r"(epoch .*\n){15}9\d\.\d % of the 359 held-out digits are right\n", ["torch"]),
+    "ray_data": (
+        r"dataset: 40 batches, the numbers of one loader: True\nactors: 40 batches, the numbers of one loader: True\n",
+        ["ray"],
+    ),
     "jax_put": (r"16384 rows on \w+: their covariance is off by 0\.0\d\d\n", ["jax"]),
 }
 

@@ -43,7 +43,7 @@ def test_no_block_is_left_out():
 @pytest.mark.parametrize("place", BLOCKS)
 def test_block_runs(place, tmp_path):
     code, printed = BLOCKS[place]
-    if missing := [name for name in IMPORTED.findall(code) if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in dict.fromkeys(IMPORTED.findall(code)) if importlib.util.find_spec(name) is None]:
         pytest.skip(f"left out, for want of {', '.join(missing)}: {place}")
     script = tmp_path / "script.py"
     script.write_text(code)

@@ -118,6 +118,12 @@ impl Batch {
         self.0.edition()
     }
 
+    /// Whether the batch is another rank's, and given once more because of ``remainder="repeat"``.
+    #[getter]
+    fn is_repeated(&self) -> bool {
+        self.0.is_repeated()
+    }
+
     /// Earlier attempts at it, each of which ended with its worker's death.
     #[getter]
     fn retries(&self) -> u32 {
@@ -145,6 +151,14 @@ impl Batch {
     /// to another device.
     fn jax<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("cobuf._batch")?.call_method1("jax", (slf,))
+    }
+
+    /// The number of rows, if each array has as many entries along its first axis; `None` if one has a
+    /// length of its own.
+    #[getter]
+    fn _rows_of_all(&self) -> Option<usize> {
+        let own = self.0.schema().arrays().iter().any(|array| array.at_most_axes().contains(&0));
+        self.0.rows().filter(|_| !own)
     }
 
     /// An array, by the buffer protocol and DLPack; by its form before 1.0 only if `trusting`.

@@ -1,6 +1,5 @@
 //! A running host for Python. Every wait releases the interpreter and ends at a signal.
 
-use std::error::Error;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,28 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::batch::Batch;
+use crate::failure::{failed, with_causes};
 use crate::readiness::Readiness;
-use crate::{logs, settings};
+use crate::{logs, settings, state};
 
 /// The time between two looks for signals.
 const LOOK_AROUND: Duration = Duration::from_millis(20);
 /// How long a consumer waits while the application's own batches hold every slot, until it is told.
 const ALL_HELD_FOR: Duration = Duration::from_millis(100);
-
-/// An error of the host, with its causes.
-fn failed(error: &dyn Error) -> PyErr {
-    PyRuntimeError::new_err(with_causes(error))
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
-}
 
 /// Does this on another thread, and looks for signals meanwhile. A signal's exception ends the wait,
 /// after `interrupted`; the work goes on.
@@ -129,6 +114,13 @@ impl Host {
         Ok(Self { host, batches, submitter })
     }
 
+    /// Checks what can be checked without plugins: numbers, the rank, and whether the checkpoint fits it.
+    #[staticmethod]
+    fn check(settings: &Bound<'_, PyDict>) -> PyResult<()> {
+        let checked = settings::builder(settings)?.check();
+        checked.map_err(|error| PyValueError::new_err(with_causes(&error)))
+    }
+
     /// The next batch, the error in the place of one as a dict, or `None` at the end. Once the
     /// application has held all slots for a tenth of a second, their number instead.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -219,9 +211,9 @@ impl Host {
         self.submitter.close().map_err(|error| failed(&error))
     }
 
-    /// The number of batches in the stream, if it is known.
-    fn total(&self) -> Option<u64> {
-        self.batches.total()
+    /// The number of batches in the stream, of its rank's if it has one, if it is known.
+    fn total(&self) -> PyResult<Option<u64>> {
+        Ok(self.running()?.total_of_rank())
     }
 
     fn workers(&self) -> PyResult<usize> {
@@ -250,10 +242,13 @@ impl Host {
         interruptible(py, "cobuf-swap", move || host.roll_back(kind), |_| ())?.map_err(|error| failed(&error))
     }
 
-    /// The messages delivered so far, as JSON.
-    fn checkpoint(&self) -> PyResult<String> {
-        serde_json::to_string(&self.running()?.checkpoint())
-            .map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    /// The messages delivered so far, as JSON, with the application's step if there is one.
+    fn checkpoint(&self, step: Option<u64>) -> PyResult<String> {
+        let checkpoint = self.running()?.checkpoint();
+        state::text(&match step {
+            Some(step) => checkpoint.with_step(step),
+            None => checkpoint,
+        })
     }
 
     fn stall_report(&self) -> String {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cobuf_host::{
-    Checkpoint, Commander, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup,
-    ReportKind, Source, StartMethod, WorkerLimits,
+    Commander, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup, Rank, RankError,
+    Remainder, ReportKind, Source, StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::fork_server::HOOKS;
+use crate::state;
 
 /// Reads the settings. A value of `None` is one that is not given.
 pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
@@ -51,6 +52,8 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "ordered" => builder.ordered(given!()),
             "seed" => builder.seed(given!()),
             "limit" => builder.limit(given!()),
+            "rank" => builder.rank(rank(given!())?),
+            "remainder" => builder.remainder(remainder(given!())?),
             "message_capacity" => builder.message_capacity(given!()),
             "metadata_capacity" => builder.metadata_capacity(given!()),
             "max_attempts" => builder.max_attempts(given!()),
@@ -61,7 +64,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "pin_workers" => builder.pin_workers(given!()),
             "dead_letters" => builder.dead_letters(given!(String)),
             "replay" => builder.source(Source::Replay(given!())),
-            "checkpoint" => builder.source(Source::Resume(checkpoint(given!())?)),
+            "checkpoint" => builder.source(Source::Resume(state::checkpoint(given!())?)),
             "on_failure" => {
                 let choices: BTreeMap<String, String> = given!();
                 choices.iter().try_fold(builder, |builder, (kind, choice)| {
@@ -125,10 +128,21 @@ pub(crate) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
     })
 }
 
-/// A checkpoint from its JSON text.
-fn checkpoint(text: &str) -> PyResult<Checkpoint> {
-    serde_json::from_str(text)
-        .map_err(|error| PyValueError::new_err(format!("the state is no checkpoint of cobuf: {error}")))
+fn rank(text: &str) -> PyResult<Rank> {
+    text.parse().map_err(|error: RankError| PyValueError::new_err(error.to_string()))
+}
+
+fn remainder(choice: &str) -> PyResult<Remainder> {
+    Ok(match choice {
+        "short" => Remainder::Short,
+        "drop" => Remainder::Drop,
+        "repeat" => Remainder::Repeat,
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "remainder is {choice:?}, expected short, drop or repeat"
+            )));
+        }
+    })
 }
 
 fn kind(name: &str) -> PyResult<ReportKind> {

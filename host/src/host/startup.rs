@@ -17,7 +17,7 @@ use std::time::Duration;
 use cobuf_plugin_api::{PluginKind, Schema};
 use tracing::level_filters::LevelFilter;
 
-use super::builder::HostBuilder;
+use super::builder::{HostBuilder, Source};
 use super::checks::{ChosenPlugin, Inheritance, Numbers};
 use super::error::StartError;
 use super::handle::Host;
@@ -39,11 +39,13 @@ use crate::supervisor::starting::StartFailure;
 use crate::supervisor::supervision::Supervised;
 
 impl HostBuilder {
-    /// Checks the numbers among the settings and the rank, as [`start`](Self::start) does at first: for an
-    /// application that builds plugins before it starts the host, which may take minutes.
+    /// Checks the numbers among the settings, the rank, and whether a checkpoint is whole or the part of
+    /// this rank, as [`start`](Self::start) does at first: for an application that builds plugins
+    /// before it starts the host, which may take minutes.
     ///
     /// # Errors
-    /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`].
+    /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`],
+    /// [`StartError::Checkpoint`] for the part of another rank.
     ///
     /// ```
     /// # use cobuf_host::{Host, StartError};
@@ -51,7 +53,10 @@ impl HostBuilder {
     /// assert!(matches!(checked, Err(StartError::OutOfRange(_))));
     /// ```
     pub fn check(&self) -> Result<(), StartError> {
-        self.seat()?;
+        let seat = self.seat()?;
+        if let Source::Resume(checkpoint) = &self.source {
+            checkpoint.seated(seat)?;
+        }
         self.numbers()?;
         self.care().map(drop)
     }

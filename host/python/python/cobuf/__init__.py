@@ -20,6 +20,7 @@ from cobuf._errors import BatchError, CobufError, StreamError
 from cobuf._loader import Loader
 from cobuf._native import Batch, __version__
 from cobuf._producer import Context, Out, producer
+from cobuf._ranks import merge_state_dicts
 
 __all__ = [
     "Array",
@@ -32,5 +33,6 @@ __all__ = [
     "Out",
     "StreamError",
     "__version__",
+    "merge_state_dicts",
     "producer",
 ]

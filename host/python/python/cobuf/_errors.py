@@ -31,6 +31,10 @@ class BatchError(CobufError):
         self.attempts: list[str] = told["attempts"]
         self.message: Any = message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        told = {name: getattr(self, name) for name in ("sequence", "worker", "kind", "chain", "attempts")}
+        return type(self), (str(self), told, self.message)
+
 
 class StreamError(CobufError):
     """The stream ended with an error: the commander failed, or no worker can be kept alive."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from cobuf import _forkserver, _messages, _native, _objects
+from cobuf import _forkserver, _messages, _native, _objects, _ranks
 from cobuf._errors import BatchError, StreamError
 from cobuf._held import Held
 from cobuf._native import Batch
@@ -54,11 +54,21 @@ class Loader:
 
     **Size and order**
 
-    workers: processes, 1 to 1024; one for each CPU by default.
+    workers: processes, 1 to 1024; one for each CPU by default, of those that are this rank's.
     slots: batches that can be under way or held at a time, 1 to 16384; 4 for each worker by default.
         If the program holds them all and waits, a `RuntimeWarning` says so.
     ordered: whether batches come in order (the default) or as they are ready. Content is the same.
     message_capacity, metadata_capacity: bytes; 64 KiB by default.
+
+    **Ranks**
+
+    rank: which of a job's processes this one is, each with a loader of the same plugins, configurations
+        and seed; it gives the batches of its rank only. ``(2, 8)`` or ``"2/8"``: rank 2 of 8, counted from
+        0. ``"auto"``: as the launcher says, such as torchrun, Open MPI or SLURM. ``"none"``: all batches,
+        as by default; but a process that a launcher started as one of several has to choose.
+    remainder: what the ranks do with the last messages if there are not as many for each: ``"short"`` (the
+        default): some ranks get one less; ``"drop"``: none gets them; ``"repeat"``: each rank without one gets
+        rank 0's once more, and ``batch.is_repeated`` says so.
 
     **Failures**
 
@@ -107,6 +117,8 @@ class Loader:
         ordered: bool | None = None,
         seed: int | None = None,
         limit: int | None = None,
+        rank: str | tuple[int, int] | None = None,
+        remainder: str | None = None,
         message_timeout: float | None = None,
         commander_timeout: float | None = None,
         start_timeout: float | None = None,
@@ -145,6 +157,8 @@ class Loader:
             "ordered": ordered,
             "seed": seed,
             "limit": limit,
+            "rank": _ranks.text(rank),
+            "remainder": remainder,
             "message_timeout": message_timeout,
             "commander_timeout": commander_timeout,
             "start_timeout": start_timeout,
@@ -376,7 +390,8 @@ class Loader:
         return item
 
     def __len__(self) -> int:
-        """The number of batches in the whole stream; `TypeError` if the commander does not know it."""
+        """The number of batches in the whole stream; with a rank, of those that are its own since the job
+        began. `TypeError` if the commander does not know how many there are."""
         total = self._running().total()
         if total is None:
             raise TypeError("the commander does not know how many messages it gives")
@@ -430,18 +445,31 @@ class Loader:
         """Which process holds each slot, and since when, as a text: for a run that stands still."""
         return self._running().stall_report()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, step: int | None = None) -> dict[str, Any]:
         """The messages delivered so far: a small dictionary that can be written as JSON. A batch that is
-        still held counts as not delivered."""
-        state: dict[str, Any] = json.loads(self._running().checkpoint())
+        still held counts as not delivered.
+
+        With a rank it is the rank's part, and `cobuf.merge_state_dicts` makes the parts of all ranks into
+        one. ``step`` is then a number of the program's, from 0, such as the step of the training: parts
+        of different steps are not merged.
+        """
+        state: dict[str, Any] = json.loads(self._running().checkpoint(step))
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from the state of another loader with the same plugins, configurations and seed,
-        with any number of workers: exactly the rest is delivered. Call it before the first batch."""
+        with any number of workers: exactly the rest is delivered. Call it before the first batch.
+
+        With a rank the state is the merged one, the same in each rank, with any number of ranks; or, in
+        all ranks of as many as before, each one's own part. `ValueError` if it is no state, or the part
+        of another rank.
+        """
         if self._host is not None:
             raise RuntimeError("the loader has started; load a state before the first batch")
-        self._settings["checkpoint"] = json.dumps(state)
+        checkpoint = json.dumps(state)
+        chosen = {name: self._settings[name] for name in ("rank", "application")}
+        _native.Host.check({**chosen, "checkpoint": checkpoint})
+        self._settings["checkpoint"] = checkpoint
 
     def __reduce__(self) -> Any:
         raise TypeError(
