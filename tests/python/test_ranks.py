@@ -230,3 +230,9 @@ def test_batch_error_can_be_pickled():
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (cobuf.BatchError, str(error), vars(error))
     assert copy.message == ("a", 1)
+
+
+def test_ray_that_is_missing_is_named():
+    code = "import sys; sys.modules['ray'] = None; import cobuf.ray"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=120)
+    assert done.stderr.splitlines()[-1] == "ImportError: cobuf.ray needs Ray Data: pip install 'cobuf[ray]'"
