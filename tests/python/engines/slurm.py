@@ -1,4 +1,4 @@
-"""A cluster of SLURM in a folder: `slurmctld` and two nodes on this machine, without munge or systemd.
+"""A cluster of SLURM in a folder: `slurmctld` and three nodes on this machine, without munge or systemd.
 
 It has ports and state of its own, and listens on 127.0.0.1 only. A rank takes one CPU, and each node says
 that it has two, whatever the machine has: four ranks start at once, two on each node.
@@ -23,9 +23,9 @@ PACKAGE = "slurm-wlm"
 PROGRAMS = ["slurmctld", "slurmd", "srun", "sbatch", "scontrol", "squeue", "scancel"]
 ADDRESS = "127.0.0.1"
 CONTROLLER = "slurmctld"
-NODES = ["n0", "n1"]
+NODES = ["n0", "n1", "n2"]
 CPUS = 2
-"""CPUs that each node pretends to have, so four ranks take both nodes."""
+"""CPUs that each node pretends to have, so four ranks take two nodes, and can do without one."""
 
 CONFIGURATION = """\
 ClusterName=tests
@@ -126,20 +126,13 @@ class Cluster:
         self._daemons.pop(f"slurmd {node}").kill()
         self.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
 
-    def repair_node(self, node: str) -> None:
-        """Starts a lost node again, and the jobs that it ended without SLURM's delay of two minutes."""
-        self._start(f"slurmd {node}", "slurmd", "-D", "-N", node)
-        self.ask("scontrol", "update", f"nodename={node}", "state=resume")
-        self.wait("its jobs to start again", self._start_jobs)
-
-    def _start_jobs(self) -> bool:
-        """Whether all jobs run. Those that SLURM delays may start now; it delays them anew until the last process of
-        their first start has ended."""
-        jobs = [line.split() for line in self.ask("squeue", "--noheader", "--format=%i %T %r").splitlines()]
-        for job, _, reason in jobs:
-            if reason == "BeginTime":
-                self._ask("scontrol", "update", f"jobid={job}", "starttime=now")
-        return all(state == "RUNNING" for _, state, _ in jobs)
+    def start_again(self) -> None:
+        """Starts the jobs of a lost node on the other nodes, without SLURM's delay of two minutes."""
+        # Not before: SLURM may take what starts for a remainder of what it still ends.
+        self.wait("its jobs to end on the other nodes", lambda: set(self._states()) == {"idle", "down"})
+        self.wait("its jobs to be requeued", lambda: set(self._jobs("%T %r")) == {"PENDING BeginTime"})
+        for job in self._jobs("%i"):
+            self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
 
     def wait(self, what: str, condition: Callable[[], bool], limit: float = 120.0) -> None:
         """Waits for something that a daemon does."""
@@ -152,6 +145,10 @@ class Cluster:
     def _start(self, name: str, *command: str) -> None:
         out = self.folder / f"{name}.out"
         self._daemons[name] = Kept(list(command), out, out, self.folder, self.environment())
+
+    def _jobs(self, form: str) -> list[str]:
+        """A line for each job that has not ended."""
+        return self.ask("squeue", "--noheader", f"--format={form}").splitlines()
 
     def _states(self) -> list[str]:
         """The nodes' states, none as long as the controller does not answer."""

@@ -42,7 +42,8 @@ def delivered_once(job: Job) -> bool:
 
 
 def ended_well(run: Kept) -> None:
-    assert run.wait() == 0, run.out.read_text() + run.err.read_text()
+    code = run.wait()
+    assert code == 0, (code, run.out.read_text(), run.err.read_text())
 
 
 def test_ranks_of_slurm_deliver_each_batch_once(cluster: Cluster, job: Job) -> None:

@@ -50,7 +50,7 @@ def test_script_of_slurm_goes_on_after_a_lost_node(own_cluster: Cluster, job: Jo
         wait_until("the first checkpoints", lambda: delivered(job) == KEPT)
         own_cluster.lose_node("n1")
         job.open("gate")
-        own_cluster.repair_node("n1")
+        own_cluster.start_again()
         ended_well(run)
     assert delivered_once(job)
 
