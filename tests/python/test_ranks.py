@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import environment
@@ -211,6 +212,16 @@ def test_parts_that_do_not_belong_together_are_refused():
     assert "rank 0 was saved at step 7 and rank 1 at step 8" in refusal(zero, part(1, 2, step=8))
     assert "the parts of rank 0 and rank 1 belong to different runs: " in refusal(zero, part(1, 2, step=7, seed=1))
     assert cobuf.merge_state_dicts([zero, one]) == cobuf.merge_state_dicts([one, zero])
+
+
+def test_command_reads_states_of_python(tmp_path):
+    parts = [part(number, 2) for number in range(2)]
+    for number, state in enumerate(parts):
+        (tmp_path / f"{number}.json").write_text(json.dumps(state))
+    command = Path(cobuf.__file__).with_name("bin") / "cobuf"
+    files = ["0.json", "1.json", "-o", "merged.json"]
+    subprocess.run([command, "checkpoint", "merge", *files], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert json.loads((tmp_path / "merged.json").read_text()) == cobuf.merge_state_dicts(parts)
 
 
 def test_state_of_a_single_run_is_whole():
