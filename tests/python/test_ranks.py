@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import environment
@@ -213,6 +214,16 @@ def test_parts_that_do_not_belong_together_are_refused():
     assert cobuf.merge_state_dicts([zero, one]) == cobuf.merge_state_dicts([one, zero])
 
 
+def test_command_reads_states_of_python(tmp_path):
+    parts = [part(number, 2) for number in range(2)]
+    for number, state in enumerate(parts):
+        (tmp_path / f"{number}.json").write_text(json.dumps(state))
+    command = Path(cobuf.__file__).with_name("bin") / "cobuf"
+    files = ["0.json", "1.json", "-o", "merged.json"]
+    subprocess.run([command, "checkpoint", "merge", *files], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert json.loads((tmp_path / "merged.json").read_text()) == cobuf.merge_state_dicts(parts)
+
+
 def test_state_of_a_single_run_is_whole():
     with loader() as alone:
         next(alone)
@@ -230,3 +241,9 @@ def test_batch_error_can_be_pickled():
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (cobuf.BatchError, str(error), vars(error))
     assert copy.message == ("a", 1)
+
+
+def test_ray_that_is_missing_is_named():
+    code = "import sys; sys.modules['ray'] = None; import cobuf.ray"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=120)
+    assert done.stderr.splitlines()[-1] == "ImportError: cobuf.ray needs Ray Data: pip install 'cobuf[ray]'"

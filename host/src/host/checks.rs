@@ -278,6 +278,26 @@ mod tests {
     }
 
     #[test]
+    fn part_of_another_rank_is_refused_before_anything_is_built() {
+        let whole = Checkpoint::new(Identity::default(), Ledger::default(), None, Vec::new());
+        let check = |rank: &str, checkpoint: &Checkpoint| {
+            let builder = HostBuilder::new().source(Source::Resume(checkpoint.clone()));
+            builder.rank(rank.parse().unwrap()).check().map_err(|error| error.to_string())
+        };
+        let part = whole.split(3).unwrap().remove(1);
+        check("1/3", &part).unwrap();
+        check("2/5", &whole).unwrap();
+        for (rank, run) in [("none", "this run has no rank"), ("0/3", "this run is rank 0 of 3")] {
+            assert_eq!(
+                check(rank, &part).unwrap_err(),
+                format!(
+                    "this checkpoint is the part of rank 1 of 3, and {run}; merge the parts of all ranks into one"
+                )
+            );
+        }
+    }
+
+    #[test]
     fn ranks_of_a_machine_share_its_cpus() {
         let all = available_cpus().min(limits::MAX_WORKERS);
         assert_eq!(workers(&[]), all);
