@@ -13,6 +13,7 @@ use cobuf_plugin_api::codec::{self, CodecError};
 use cobuf_plugin_api::{Dictionary, ReportKind};
 use serde::Serialize;
 
+use super::cpus;
 use crate::cancel::Cancel;
 use crate::limits;
 use crate::plugin::Plugin;
@@ -52,7 +53,7 @@ impl Workers {
     /// From 1 worker up to [`limits::TUNED_WORKERS_PER_CPU`] for each CPU that this process may
     /// use.
     pub fn auto() -> Self {
-        let most = available_cpus() * limits::TUNED_WORKERS_PER_CPU;
+        let most = cpus::available() * limits::TUNED_WORKERS_PER_CPU;
         Self::Auto { from: 1, up_to: most.min(limits::MAX_WORKERS) }
     }
 }
@@ -286,7 +287,7 @@ impl HostBuilder {
 impl HostBuilder {
     /// The number of worker processes: a number, or [`Workers::auto`] to have the host find it.
     ///
-    /// Default: one for each CPU that this process may use, shared with the other ranks on the
+    /// Default: one for each CPU that this process may use, divided among the ranks on the
     /// machine if a launcher says how many there are. Range: 1 to [`limits::MAX_WORKERS`],
     /// otherwise `start` fails with [`StartError::OutOfRange`](crate::StartError::OutOfRange).
     ///
@@ -723,9 +724,4 @@ impl HostBuilder {
         self.pin_workers = pin;
         self
     }
-}
-
-/// The number of CPUs that this process may use.
-pub(super) fn available_cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::manifest::ManifestInfo;
 
-use super::builder::{HostBuilder, PluginChoice, Source, Workers, available_cpus};
+use super::builder::{HostBuilder, PluginChoice, Source, Workers};
+use super::cpus;
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 use crate::limits;
@@ -127,10 +128,9 @@ impl HostBuilder {
         }
     }
 
-    /// This process's part of the CPUs that it may use: the other ranks on the machine use them, too.
+    /// This process's part of the CPUs: the other ranks on the machine use them, too.
     fn own_cpus(&self) -> Result<usize, StartError> {
-        let ranks = self.ranked()?.local_world() as usize;
-        Ok((available_cpus() / ranks.max(1)).max(1))
+        Ok(cpus::own(self.ranked()?.local_world() as usize))
     }
 
     /// How the fork server is started: as was set, or as plugins need it, which is a setting from then
@@ -299,10 +299,10 @@ mod tests {
 
     #[test]
     fn ranks_of_a_machine_share_its_cpus() {
-        let all = available_cpus().min(limits::MAX_WORKERS);
-        assert_eq!(workers(&[]), all);
+        let own = |ranks: usize| cpus::own(ranks).min(limits::MAX_WORKERS);
+        assert_eq!(workers(&[]), own(1));
         let two = &[("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")];
-        assert_eq!(workers(two), (all / 2).max(1));
+        assert_eq!(workers(two), own(2));
         let many =
             &[("RANK", "5"), ("WORLD_SIZE", "99999"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "99999")];
         assert_eq!(workers(many), 1);

@@ -1,7 +1,8 @@
 //! A run from its settings to its end.
 //!
 //! ```text
-//!   builder     the settings; checks: numbers in their ranges, files of earlier runs
+//!   builder     the settings; checks: numbers in their ranges, files of earlier runs; cpus: how many
+//!               of them this process has
 //!   launch      how the fork server is started
 //!   startup     from the settings to a running host
 //!   session     questions to a fork server and its processes, before a run or without one
@@ -14,6 +15,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod checks;
+pub(crate) mod cpus;
 pub(crate) mod error;
 pub(crate) mod handle;
 pub(crate) mod inspect;
