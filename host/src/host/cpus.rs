@@ -9,8 +9,6 @@
 
 use std::{fs, thread};
 
-use rustix::thread::CpuSet;
-
 /// The number of CPUs that this process may use.
 pub(super) fn available() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
@@ -43,7 +41,7 @@ fn count(list: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::thread::{sched_getaffinity, sched_setaffinity};
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
     #[test]
     fn part_of_a_rank_is_what_it_is_bound_to_or_its_share_of_the_machine() {
