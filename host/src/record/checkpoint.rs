@@ -212,7 +212,12 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Application`] if the state is not of this type.
     pub fn job_state<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
-        if self.part.is_some() { typed(&self.application) } else { Ok(None) }
+        if self.part.is_some() { self.state_of_beginning() } else { Ok(None) }
+    }
+
+    /// The application's state beside a part, or in a whole checkpoint.
+    pub(crate) fn state_of_beginning<T: DeserializeOwned>(&self) -> Result<Option<T>, CheckpointError> {
+        typed(&self.application)
     }
 
     /// The rank whose part this is, and the number of ranks; `None` if the checkpoint is whole.

@@ -123,7 +123,10 @@ impl Checkpoint {
     /// ```
     pub fn merge(parts: impl IntoIterator<Item = Self>) -> Result<Self, MergeError> {
         let parts: Vec<Self> = parts.into_iter().collect();
-        merge(&parts)
+        match of_one_job(&parts)? {
+            Job::Whole(checkpoint) => Ok(checkpoint.clone()),
+            Job::Parts(beginning, parts) => joined(beginning, &parts),
+        }
     }
 
     /// As [`merge`](Self::merge), and adds up the application's states: that of the job's beginning,
@@ -133,21 +136,12 @@ impl Checkpoint {
     /// As [`merge`](Self::merge), and [`MergeError::Checkpoint`] if a state is of another type.
     pub fn merge_with<S: Serialize + DeserializeOwned>(
         parts: impl IntoIterator<Item = Self>,
-        mut add: impl FnMut(S, S) -> S,
+        add: impl FnMut(S, S) -> S,
     ) -> Result<Self, MergeError> {
-        let mut parts: Vec<Self> = parts.into_iter().collect();
-        let merged = merge(&parts)?;
-        parts.sort_by_key(|checkpoint| checkpoint.part.as_ref().map(|part| part.seat));
-        let mut states = Vec::new();
-        if let Some(first) = parts.first() {
-            states.extend(first.job_state()?);
-        }
-        for part in parts.iter().filter(|checkpoint| checkpoint.part.is_some()) {
-            states.extend(part.application_state()?);
-        }
-        match states.into_iter().reduce(&mut add) {
-            Some(sum) => Ok(merged.with_application_state(&sum)?),
-            None => Ok(merged),
+        let parts: Vec<Self> = parts.into_iter().collect();
+        match of_one_job(&parts)? {
+            Job::Whole(checkpoint) => Ok(checkpoint.clone()),
+            Job::Parts(beginning, parts) => joined_with(beginning, &parts, add),
         }
     }
 
@@ -163,13 +157,20 @@ impl Checkpoint {
     }
 }
 
-fn merge(parts: &[Checkpoint]) -> Result<Checkpoint, MergeError> {
-    let first = parts.first().ok_or(MergeError::Nothing)?;
+/// Checkpoints that belong together.
+enum Job<'a> {
+    Whole(&'a Checkpoint),
+    /// The beginning, in the checkpoint of one part, and the parts of all ranks, ascending.
+    Parts(&'a Checkpoint, Vec<&'a Part>),
+}
+
+fn of_one_job(checkpoints: &[Checkpoint]) -> Result<Job<'_>, MergeError> {
+    let first = checkpoints.first().ok_or(MergeError::Nothing)?;
     let Some(Part { seat: Seat { of, .. }, .. }) = first.part else {
-        return if parts.len() == 1 { Ok(first.clone()) } else { Err(MergeError::Whole) };
+        return if checkpoints.len() == 1 { Ok(Job::Whole(first)) } else { Err(MergeError::Whole) };
     };
     let mut by_rank = BTreeMap::new();
-    for checkpoint in parts {
+    for checkpoint in checkpoints {
         let part = checkpoint.part.as_ref().ok_or(MergeError::Whole)?;
         checkpoint.check_format()?;
         if part.seat.of != of {
@@ -184,12 +185,39 @@ fn merge(parts: &[Checkpoint]) -> Result<Checkpoint, MergeError> {
     if !ranks.is_empty() {
         return Err(MergeError::Missing { ranks, of });
     }
-    let done = add_up(&first.done, of, by_rank.values().map(|part| &part.done));
+    Ok(Job::Parts(first, by_rank.into_values().collect()))
+}
+
+/// The checkpoint of a job that began so, from the parts of all of its ranks, ascending.
+pub(crate) fn joined(beginning: &Checkpoint, parts: &[&Part]) -> Result<Checkpoint, MergeError> {
+    let first = parts.first().ok_or(MergeError::Nothing)?;
+    if let Some(other) = parts.iter().find(|part| part.step != first.step) {
+        let (one, one_step) = (first.seat.rank, first.step);
+        return Err(MergeError::Steps { one, one_step, other: other.seat.rank, other_step: other.step });
+    }
+    let done = add_up(&beginning.done, first.seat.of, parts.iter().map(|part| &part.done));
     let missing = done.next_missing(0);
-    let states = by_rank.values().filter_map(|part| part.commander.as_ref()).chain(&first.commander);
+    let states = parts.iter().filter_map(|part| part.commander.as_ref()).chain(&beginning.commander);
     let state: Option<StateAt> =
         states.filter(|state| state.sequence <= missing).max_by_key(|state| state.sequence).cloned();
-    Ok(Checkpoint::new(first.identity.clone(), done, state, Vec::new()))
+    Ok(Checkpoint::new(beginning.identity.clone(), done, state, Vec::new()))
+}
+
+/// As [`joined`], with the sum of the application's states.
+pub(crate) fn joined_with<S: Serialize + DeserializeOwned>(
+    beginning: &Checkpoint,
+    parts: &[&Part],
+    add: impl FnMut(S, S) -> S,
+) -> Result<Checkpoint, MergeError> {
+    let merged = joined(beginning, parts)?;
+    let mut states: Vec<S> = beginning.state_of_beginning()?.into_iter().collect();
+    for part in parts {
+        states.extend(part.application_state().map_err(|source| CheckpointError::Application { source })?);
+    }
+    match states.into_iter().reduce(add) {
+        Some(sum) => Ok(merged.with_application_state(&sum)?),
+        None => Ok(merged),
+    }
 }
 
 /// Whether a part is of the same job as the first one.
@@ -207,10 +235,6 @@ fn belongs(first: &Checkpoint, other: &Checkpoint) -> Result<(), MergeError> {
             other: other_rank,
             other_delivered: delivered(other),
         });
-    }
-    if other.step() != first.step() {
-        let (one_step, other_step) = (first.step(), other.step());
-        return Err(MergeError::Steps { one, one_step, other: other_rank, other_step });
     }
     Ok(())
 }

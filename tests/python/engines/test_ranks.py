@@ -61,7 +61,7 @@ def test_ranks_of_open_mpi_deliver_each_batch_once(with_mpi: Callable[..., Kept]
 
 
 def test_ranks_of_torchrun_deliver_each_batch_once(torchrun: None, job: Job) -> None:
-    with job.start("torchrun", "--standalone", "--nproc-per-node=3", "--no-python", *FIRST) as run:
+    with job.start("torchrun", "--standalone", "--nproc_per_node=3", "--no_python", *FIRST) as run:
         ended_well(run)
     assert [report["batches"] for report in reports(run)] == [BATCHES // 3] * 3
     assert delivered_once(job)

@@ -29,6 +29,9 @@ pub(super) struct Generation {
     /// The number of ranks.
     pub(super) of: u32,
     pub(super) beginning: Checkpoint,
+    /// That of the beginning, once the file was read.
+    #[serde(skip)]
+    fingerprint: String,
 }
 
 /// The content of a rank's file.
@@ -40,6 +43,12 @@ pub(super) struct RankPart {
     /// Whether this rank has seen the part of the next rank.
     pub(super) neighbour: bool,
     pub(super) part: Part,
+}
+
+impl Generation {
+    pub(super) fn new(generation: u64, of: u32, beginning: Checkpoint) -> Self {
+        Self { generation, of, beginning, fingerprint: String::new() }
+    }
 }
 
 impl Layout {
@@ -54,7 +63,7 @@ impl Layout {
         if read.generation < newest.generation {
             return Ok(None);
         }
-        if read.beginning != fingerprint(&newest.beginning) || read.part.seat != seat {
+        if read.beginning != newest.fingerprint || read.part.seat != seat {
             let generation = self.generation_path(read.generation);
             return Err(FolderError::Foreign { part: path, generation });
         }
@@ -69,7 +78,8 @@ impl Layout {
             // It is gone if a newer one came meanwhile.
             if let Some(found) = read_file::<Generation>(&self.generation_path(number))? {
                 found.beginning.check_format()?;
-                return Ok(Some(found));
+                let fingerprint = fingerprint(&found.beginning);
+                return Ok(Some(Generation { fingerprint, ..found }));
             }
         }
     }

@@ -42,6 +42,7 @@ use serde::de::DeserializeOwned;
 use self::layout::{Generation, Layout, RankPart};
 use crate::record::checkpoint::{Checkpoint, CheckpointError};
 use crate::record::folder_error::FolderError;
+use crate::record::merge::{joined, joined_with};
 use crate::record::part::Part;
 use crate::record::rank::{Rank, Seat};
 
@@ -79,7 +80,11 @@ impl CheckpointFolder {
     /// # Errors
     /// [`FolderError`]: there is no checkpoint, or a file is damaged, lost, or of another job.
     pub fn parts(&self) -> Result<Vec<Checkpoint>, FolderError> {
-        self.settled(|newest| self.parts_of(newest))
+        self.settled(|newest| {
+            let (beginning, identity) = (&newest.beginning, &newest.beginning.identity);
+            let parts = self.parts_of(newest)?.into_iter();
+            Ok(parts.map(|part| beginning.clone().with_part(identity.clone(), part)).collect())
+        })
     }
 
     /// The parts as one checkpoint. `add` adds up the application's states, see
@@ -89,9 +94,9 @@ impl CheckpointFolder {
     /// As [`parts`](Self::parts), and [`FolderError::Merge`].
     pub fn merged<S: Serialize + DeserializeOwned>(
         &self,
-        add: impl FnMut(S, S) -> S,
+        mut add: impl FnMut(S, S) -> S,
     ) -> Result<Checkpoint, FolderError> {
-        Ok(Checkpoint::merge_with(self.parts()?, add)?)
+        self.settled(|newest| self.merged_of(newest, &mut add))
     }
 
     /// The file of a rank of a new job, which has delivered nothing. Other ranks of the job may have
@@ -130,13 +135,14 @@ impl CheckpointFolder {
         let lock = self.layout.claim(seat)?;
         let (checkpoint, generation, neighbour) = self.settled(|newest| {
             if newest.of != seat.of {
-                let merged = Checkpoint::merge_with(self.parts_of(newest)?, &mut add)?;
+                let merged = self.merged_of(newest, &mut add)?;
                 return Ok((merged.part_of(seat)?, newest.generation + 1, None));
             }
             let own = self.layout.read_part(seat, newest)?;
             if own.as_ref().is_none_or(|own| own.part.step.is_some()) {
                 // It may be lost, or of another step than the others.
-                Checkpoint::merge(self.parts_of(newest)?)?;
+                let parts = self.parts_of(newest)?;
+                joined(&newest.beginning, &parts.iter().collect::<Vec<_>>())?;
             }
             let neighbour = own.as_ref().is_some_and(|own| own.neighbour);
             let part = own.map_or_else(|| Part::empty(seat), |own| own.part);
@@ -186,7 +192,8 @@ impl CheckpointFolder {
         }
     }
 
-    fn parts_of(&self, newest: &Generation) -> Result<Vec<Checkpoint>, FolderError> {
+    /// The parts of all ranks, ascending.
+    fn parts_of(&self, newest: &Generation) -> Result<Vec<Part>, FolderError> {
         let seats = (0..newest.of).map(|rank| Seat { rank, of: newest.of });
         let read_part = |seat| self.layout.read_part(seat, newest);
         let mut read: Vec<Option<RankPart>> = seats.clone().map(read_part).collect::<Result<_, _>>()?;
@@ -199,10 +206,18 @@ impl CheckpointFolder {
                 read[at] = Some(read_part(seat)?.ok_or_else(lost)?);
             }
         }
-        let with_part = |(rank, read): (u32, Option<RankPart>)| {
-            let part = read.map_or_else(|| Part::empty(Seat { rank, of: newest.of }), |read| read.part);
-            newest.beginning.clone().with_part(newest.beginning.identity.clone(), part)
+        let part = |(rank, read): (u32, Option<RankPart>)| {
+            read.map_or_else(|| Part::empty(Seat { rank, of: newest.of }), |read| read.part)
         };
-        Ok((0..).zip(read).map(with_part).collect())
+        Ok((0..).zip(read).map(part).collect())
+    }
+
+    fn merged_of<S: Serialize + DeserializeOwned>(
+        &self,
+        newest: &Generation,
+        add: impl FnMut(S, S) -> S,
+    ) -> Result<Checkpoint, FolderError> {
+        let parts = self.parts_of(newest)?;
+        Ok(joined_with(&newest.beginning, &parts.iter().collect::<Vec<_>>(), add)?)
     }
 }

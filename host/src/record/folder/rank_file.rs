@@ -76,7 +76,7 @@ impl RankFile {
     fn join(&mut self, beginning: &Checkpoint) -> Result<(), FolderError> {
         let (folder, of) = (&self.folder, self.seat.of);
         let path = folder.generation_path(self.generation);
-        let content = Generation { generation: self.generation, of, beginning: beginning.clone() };
+        let content = Generation::new(self.generation, of, beginning.clone());
         match files::create(&path, &encoded(&content)) {
             Ok(()) => folder.clean(self.generation, of)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
