@@ -10,7 +10,8 @@ use crate::record::folder_error::FolderError;
 use crate::record::part::Part;
 use crate::record::rank::Seat;
 
-/// One rank's file in a [`CheckpointFolder`]. No other process can have it at the same time.
+/// One rank's file in a [`CheckpointFolder`](crate::CheckpointFolder). No other process can have it
+/// at the same time.
 #[derive(Debug)]
 pub struct RankFile {
     folder: Layout,
