@@ -101,13 +101,13 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(stdout(output).lines().last().expect("a report")).expect("JSON")
 }
 
-/// Kills a process, and waits for all that it had started.
-fn kill(mut child: Child, leaks: &Leaks) {
+/// Kills a process, and waits for all that it had started. They are buried once no other rank runs,
+/// since that takes whatever has ended.
+fn kill(mut child: Child) {
     let processes = Process::descendants_of(child.id() as i32);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(processes.iter().all(|process| process.wait_for_end(LONG)));
-    leaks.bury_orphans();
 }
 
 /// Waits until a rank has delivered so much, or has ended.
@@ -159,11 +159,12 @@ fn chain_of_four_then_three_then_one_delivers_each_batch_once() {
         for &(rank, after) in killed {
             let mut child = ranks[rank as usize].take().unwrap();
             wait_for(&job, &mut child, rank, of, after);
-            kill(child, &leaks);
+            kill(child);
         }
         for child in ranks.into_iter().flatten() {
             json(&child.wait_with_output().unwrap());
         }
+        leaks.bury_orphans();
         let shown = job.show();
         assert_eq!(shown["world_size"], of);
         assert!(shown["delivered"].as_u64().unwrap() <= job.messages);
@@ -202,16 +203,17 @@ fn play(dice: &mut Dice, undisturbed: &Value, leaks: &Leaks) {
         }
         for (rank, fate, mut child) in children {
             match fate {
-                1 => kill(child, leaks),
+                1 => kill(child),
                 2..5 => {
                     let more = job.delivered(rank, of).unwrap_or(0) + dice.throw(5);
                     wait_for(&job, &mut child, rank, of, more);
-                    kill(child, leaks);
+                    kill(child);
                 }
                 _ => drop(json(&child.wait_with_output().unwrap())),
             }
             told += &format!(" {rank}:{fate}:{:?}", job.delivered(rank, of));
         }
+        leaks.bury_orphans();
         println!("  {told}");
     }
     job.finish(undisturbed);
@@ -303,7 +305,8 @@ fn wrong_folders_are_refused_with_the_reason() {
     assert!(said.contains("another process is rank 0 of 2 and writes "), "{said}");
     let said = refusal(&mut job.run("1/2", &["--seed", "7"]));
     assert!(said.contains("this checkpoint belongs to a different run: the seed is 7, it was 0"), "{said}");
-    kill(zero, &leaks);
+    kill(zero);
+    leaks.bury_orphans();
     let folder = job.folder();
     let mut again = cobuf();
     again.arg("run").arg(job.pipeline.path()).args(["--rank", "0/2", "--checkpoint"]).arg(&folder);

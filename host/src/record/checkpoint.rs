@@ -100,12 +100,13 @@ pub enum CheckpointError {
     },
     /// The checkpoint was written by a version of cobuf with another format.
     #[error(
-        "the checkpoint is of format {found}, expected {FORMAT}, or {PART_FORMAT} for the part of a rank; \
-         resume it with the version of cobuf that wrote it"
+        "the checkpoint is of format {found}, expected {expected}; resume it with the version of cobuf that wrote it"
     )]
     Format {
         /// The checkpoint's format.
         found: u32,
+        /// The format of this version: for the whole of a run, or for the part of a rank.
+        expected: u32,
     },
     /// The checkpoint belongs to a different run.
     #[error(
@@ -282,7 +283,11 @@ impl Checkpoint {
 
     pub(crate) fn check_format(&self) -> Result<(), CheckpointError> {
         let expected = if self.part.is_some() { PART_FORMAT } else { FORMAT };
-        if self.format == expected { Ok(()) } else { Err(CheckpointError::Format { found: self.format }) }
+        if self.format == expected {
+            Ok(())
+        } else {
+            Err(CheckpointError::Format { found: self.format, expected })
+        }
     }
 
     /// What a run in this seat, if it has one, goes on from: the checkpoint itself, as a part if

@@ -162,13 +162,10 @@ impl CheckpointFolder {
     /// # Errors
     /// [`FolderError::Exists`] if there are any; otherwise as [`Checkpoint::split`].
     pub fn split(&self, checkpoint: &Checkpoint, of: u32) -> Result<(), FolderError> {
-        let parts = checkpoint.split(of)?;
+        let seat = |rank| Seat { rank, of };
         let mut first = self.begin(Rank::new(0, of).map_err(CheckpointError::from)?)?;
-        if let Some(part) = parts.first() {
-            first.write(part)?;
-        }
-        let mut others = parts.iter().skip(1).filter_map(|checkpoint| checkpoint.part.as_ref());
-        others.try_for_each(|part| first.put(part))
+        first.write(&checkpoint.part_of(seat(0))?)?;
+        (1..of).try_for_each(|rank| first.put(&Part::empty(seat(rank))))
     }
 
     fn rank_file(&self, seat: Seat, generation: u64, lock: File) -> RankFile {
