@@ -84,17 +84,22 @@ def test_job_goes_on_with_other_engines_and_numbers_of_ranks(
         wait_until("6 batches more", lambda: delivered(job) == 48)
         kill_rank(run.processes, "OMPI_COMM_WORLD_RANK", 2)
         assert run.wait() == 137
-    assert delivered(job) == 48
+    # Open MPI may end a rank's worker before the rank, which then replaces it, and delivers some more.
+    before = delivered(job)
+    assert 48 <= before <= BATCHES
 
     ended = job.report("run", "rows.toml", "--resume", CHECKPOINT)
-    assert (ended["batches"], ended["resumed_batches"], ended["content_digest"]) == (BATCHES, 48, job.digest())
+    assert (ended["batches"], ended["resumed_batches"], ended["content_digest"]) == (BATCHES, before, job.digest())
 
 
 def test_rank_that_starts_late_delivers_its_own_share(cluster: Cluster, job: Job) -> None:
     # Before the last rank starts, the others have delivered batches, of which it must take none.
     late = 'if [ "$SLURM_PROCID" = 2 ]; then until [ -e late ]; do sleep 0.02; done; fi; exec "$@"'
-    for ranks, arguments, before, after in ((4, FIRST, 18, 24), (3, AGAIN, 24 + 8, 24 + 12)):
-        held = job.held("gate", after - before)
+    for ranks, arguments, each in ((4, FIRST, 6), (3, AGAIN, 4)):
+        # A rank whose workers are told to end before it is replaces them, and so delivers some more.
+        begun = delivered(job)
+        before, after = begun + (ranks - 1) * each, begun + ranks * each
+        held = job.held("gate", each)
         command = ["srun", f"--ntasks={ranks}", "sh", "-c", late, "sh", *arguments]
         with cluster.command(*command, cwd=job.folder, **held) as run:
             wait_until(f"{before} batches", lambda before=before: delivered(job) == before)
