@@ -24,7 +24,7 @@ fn portion(earlier: &[[u64; 2]], seat: Seat, remainder: Remainder) -> Portion {
 
 /// Has a commander queue all of its messages, after those below `commanded` were queued by others.
 fn queued(portion: Portion, total: u64, limit: u64, commanded: Option<u64>) -> Queued {
-    let segment = Box::leak(Box::new(segment(256)));
+    let segment = segment(256);
     let (events, _host) = event_channel().unwrap();
     let plan = Plan { portion, ..Plan::default() };
     let commanded = commanded.unwrap_or(plan.portion.begin());
@@ -32,7 +32,7 @@ fn queued(portion: Portion, total: u64, limit: u64, commanded: Option<u64>) -> Q
     let at = plan.portion.opening(own).min(limit);
     let mut commander = Commander {
         source: Source::Counted(Counted { total, at, ..Counted::default() }),
-        segment,
+        segment: &segment,
         events: &events,
         plan: &plan,
         limit,
