@@ -29,7 +29,7 @@ use std::hint::black_box;
 use cobuf_host::parts::{Bells, Producing, Slots};
 use cobuf_host::{Batches, Dictionary, Value};
 use cobuf_plugin_api::codec;
-use common::{plugin, small};
+use common::{plugin, small, small_array};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 
@@ -106,8 +106,7 @@ fn decode(message: Vec<u8>) {
 
 /// As [`small`], but each batch has a length of its own.
 fn of_any_length() -> Dictionary {
-    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
-    let array = array.with("at_most", vec![Value::from(0)]);
+    let array = small_array().with("at_most", vec![Value::from(0)]);
     let shapes = Dictionary::new().with("x", vec![Value::from(16)]);
     Dictionary::new().with("arrays", vec![Value::from(array)]).with("shapes", shapes)
 }

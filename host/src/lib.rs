@@ -136,7 +136,7 @@ pub use record::folder::{CheckpointFolder, RankFile};
 pub use record::folder_error::FolderError;
 pub use record::merge::MergeError;
 pub use record::policy::{OnCommanderFailure, OnFailure};
-pub use record::portion::Remainder;
+pub use record::portion::{Remainder, RemainderError};
 pub use record::rank::Rank;
 pub use record::rank_error::RankError;
 #[cfg(feature = "failpoints")]

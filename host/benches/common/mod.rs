@@ -9,8 +9,12 @@ pub(crate) fn plugin(name: &str) -> Plugin {
     Plugin::package(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name))
 }
 
-/// The configuration with which `fill-producer` fills one array of 16 bytes.
+/// An array of 16 bytes, as the configuration of `fill-producer` describes it.
+pub(crate) fn small_array() -> Dictionary {
+    Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)])
+}
+
+/// The configuration with which `fill-producer` fills that array.
 pub(crate) fn small() -> Dictionary {
-    let array = Dictionary::new().with("name", "x").with("dtype", "u8").with("shape", vec![Value::from(16)]);
-    Dictionary::new().with("arrays", vec![Value::from(array)])
+    Dictionary::new().with("arrays", vec![Value::from(small_array())])
 }

@@ -133,7 +133,7 @@ pub(crate) struct RunArgs {
     /// What the ranks do with the last messages if their number is not a multiple of the number of
     /// ranks: short (some ranks get one less), drop (no rank gets them), or repeat (each rank gets as
     /// many).
-    #[arg(long, value_name = "short|drop|repeat", value_parser = numbers::remainder)]
+    #[arg(long, value_name = "short|drop|repeat")]
     pub(crate) remainder: Option<Remainder>,
     /// Write checkpoints to this file, from which --resume continues the run. With a rank: a folder,
     /// the same for all ranks.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use cobuf_host::{Remainder, Workers, limits};
+use cobuf_host::{Workers, limits};
 
 /// A whole number in a range.
 pub(crate) fn whole<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone
@@ -32,16 +32,6 @@ pub(crate) fn workers(text: &str) -> Result<Workers, String> {
         number => number_of_workers()(number)
             .map(Workers::Fixed)
             .map_err(|_| format!("expected 1 to {}, or \"auto\"", limits::MAX_WORKERS)),
-    }
-}
-
-/// What ranks do with the last messages.
-pub(crate) fn remainder(text: &str) -> Result<Remainder, String> {
-    match text {
-        "short" => Ok(Remainder::Short),
-        "drop" => Ok(Remainder::Drop),
-        "repeat" => Ok(Remainder::Repeat),
-        _ => Err("expected short, drop or repeat".to_owned()),
     }
 }
 

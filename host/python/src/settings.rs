@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cobuf_host::{
     Commander, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup, Rank, RankError,
-    Remainder, ReportKind, Source, StartMethod, WorkerLimits,
+    Remainder, RemainderError, ReportKind, Source, StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -133,16 +133,8 @@ fn rank(text: &str) -> PyResult<Rank> {
 }
 
 fn remainder(choice: &str) -> PyResult<Remainder> {
-    Ok(match choice {
-        "short" => Remainder::Short,
-        "drop" => Remainder::Drop,
-        "repeat" => Remainder::Repeat,
-        _ => {
-            return Err(PyValueError::new_err(format!(
-                "remainder is {choice:?}, expected short, drop or repeat"
-            )));
-        }
-    })
+    let wrong = |error| PyValueError::new_err(format!("remainder is {choice:?}, {error}"));
+    choice.parse().map_err(|error: RemainderError| wrong(error))
 }
 
 fn kind(name: &str) -> PyResult<ReportKind> {

@@ -312,7 +312,9 @@ impl Checkpoint {
     }
 }
 
-fn typed<T: DeserializeOwned>(state: &Option<serde_json::Value>) -> Result<Option<T>, CheckpointError> {
+pub(super) fn typed<T: DeserializeOwned>(
+    state: &Option<serde_json::Value>,
+) -> Result<Option<T>, CheckpointError> {
     let state = state.clone().map(serde_json::from_value).transpose();
     state.map_err(|source| CheckpointError::Application { source })
 }

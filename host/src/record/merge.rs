@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, typed};
 use super::ledger::Ledger;
 use super::part::Part;
 use super::portion::{Given, Portion};
@@ -212,7 +212,7 @@ pub(crate) fn joined_with<S: Serialize + DeserializeOwned>(
     let merged = joined(beginning, parts)?;
     let mut states: Vec<S> = beginning.state_of_beginning()?.into_iter().collect();
     for part in parts {
-        states.extend(part.application_state().map_err(|source| CheckpointError::Application { source })?);
+        states.extend(typed(&part.application)?);
     }
     match states.into_iter().reduce(add) {
         Some(sum) => Ok(merged.with_application_state(&sum)?),

@@ -1,6 +1,5 @@
 //! A rank's part of a job: what it delivered since the job began.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Ledger;
@@ -28,10 +27,5 @@ impl Part {
     /// The part of a rank that has delivered nothing yet.
     pub(crate) fn empty(seat: Seat) -> Self {
         Self { seat, ..Self::default() }
-    }
-
-    /// The application's state in it; `None` if there is none.
-    pub(crate) fn application_state<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
-        self.application.clone().map(serde_json::from_value).transpose()
     }
 }

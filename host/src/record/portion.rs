@@ -15,6 +15,8 @@
 //! The ledger is kept as its gaps, each with the index of its first number; a step from one own
 //! message to the next behind all gaps is an addition, and elsewhere a binary search.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Ledger;
@@ -38,6 +40,25 @@ pub enum Remainder {
     /// rank 0's. [`Batch::is_repeated`](crate::Batch::is_repeated) tells; in checkpoints it is rank
     /// 0's alone.
     Repeat,
+}
+
+/// A text is no [`Remainder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected short, drop or repeat")]
+pub struct RemainderError;
+
+/// `short`, `drop` or `repeat`.
+impl FromStr for Remainder {
+    type Err = RemainderError;
+
+    fn from_str(text: &str) -> Result<Self, RemainderError> {
+        match text {
+            "short" => Ok(Self::Short),
+            "drop" => Ok(Self::Drop),
+            "repeat" => Ok(Self::Repeat),
+            _ => Err(RemainderError),
+        }
+    }
 }
 
 /// The messages that this rank delivers.

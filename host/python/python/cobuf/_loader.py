@@ -275,11 +275,10 @@ class Loader:
         self, host: _native.Host, found: Batch | dict[str, Any] | int | None
     ) -> Batch | BatchError | StreamError | None:
         """The found item; or, if this program holds all slots, the one that comes once it holds fewer."""
-        if isinstance(found, int):
-            while isinstance(found, int):
-                self._held.free_or_warn(found, 3)
-                found = host.next()
-            self._held.ended()
+        while isinstance(found, int):
+            self._held.free_or_warn(found, 3)
+            found = host.next()
+        self._held.ended()
         return _item(found)
 
     def _read(self) -> _native.Host:
