@@ -21,10 +21,13 @@ use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
+use crate::segment::clock;
+use crate::segment::counters::Counters;
 use crate::segment::memory::Segment;
+use crate::segment::notices::NoticeKind;
 use crate::segment::patience::Patience;
 use crate::segment::slot::Outcome;
-use crate::segment::sync::{AtomicU64, Ordering};
+use crate::segment::sync::Ordering;
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
 
@@ -50,7 +53,7 @@ pub(crate) struct Stream {
     pub(crate) segment: Segment,
     pub(crate) ordered: bool,
     pub(crate) started: Instant,
-    pub(crate) counters: Counters,
+    pub(crate) settled: Settled,
     pub(crate) history: History,
     pub(crate) roster: Roster,
     /// The application's messages, if it is the commander.
@@ -69,26 +72,17 @@ pub(crate) struct Stream {
     told: AtomicBool,
 }
 
-/// Counters of consumers and supervisor.
+/// The supervisor's settings, for the host. Out of the reach of plugins, unlike the segment's
+/// counters.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) delivered: AtomicU64,
-    pub(crate) errors: AtomicU64,
-    pub(crate) skipped: AtomicU64,
-    pub(crate) retries: AtomicU64,
-    pub(crate) timeouts: AtomicU64,
-    pub(crate) worker_restarts: AtomicU64,
-    pub(crate) commander_restarts: AtomicU64,
-    pub(crate) fork_server_restarts: AtomicU64,
-    pub(crate) consumer_wait_nanos: AtomicU64,
+pub(crate) struct Settled {
     /// The number of workers to keep alive, and the greatest number so far.
-    pub(crate) workers: AtomicU64,
-    pub(crate) most_workers: AtomicU64,
-    pub(crate) swaps: AtomicU64,
+    pub(crate) workers: AtomicU32,
+    pub(crate) most_workers: AtomicU32,
     /// The number of swaps of the producer.
-    pub(crate) edition: AtomicU64,
+    pub(crate) edition: AtomicU32,
     /// The fork server's process number.
-    pub(crate) fork_server: AtomicU64,
+    pub(crate) fork_server: AtomicU32,
 }
 
 /// How far the consumers are. The lock is held while the slots are looked at, never during a wait.
@@ -139,7 +133,7 @@ impl Stream {
             segment,
             ordered,
             started: Instant::now(),
-            counters: Counters::default(),
+            settled: Settled::default(),
             history,
             roster: Roster::default(),
             submission: None,
@@ -176,10 +170,20 @@ impl Stream {
         self.segment.table()
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        self.segment.counters()
+    }
+
+    /// Tells processes that look from outside what has happened.
+    pub(crate) fn notice(&self, kind: NoticeKind, text: &str) {
+        self.segment.notices().write(kind, clock::now_nanos(), text);
+    }
+
     /// Waits for the next item until the deadline. If none comes, returns the cause of the wait.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
         let ready = &self.table().control.ready;
-        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
+        let (found, waited) =
+            ready.wait_for(&self.patience, deadline, || self.look().or_else(|| self.waits()));
         self.note_wait(waited);
         found.ok_or_else(|| self.waiting_for())
     }
@@ -188,7 +192,8 @@ impl Stream {
     /// there. If nothing comes, returns the cause of the wait.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<(), WaitingFor> {
         let ready = &self.table().control.ready;
-        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.has_next().then_some(()));
+        let has_next = || self.has_next().then_some(()).or_else(|| self.waits());
+        let (found, waited) = ready.wait_for(&self.patience, deadline, has_next);
         self.note_wait(waited);
         if found.is_some() {
             // The wake was perhaps meant for a consumer that would have taken the item.
@@ -211,9 +216,18 @@ impl Stream {
         self.note_wait(lasted);
     }
 
+    /// Notes that a consumer begins to wait, because it has found nothing.
+    #[cold]
+    fn waits<T>(&self) -> Option<T> {
+        if !self.is_foreign() {
+            self.counters().begin_wait(clock::now_nanos());
+        }
+        None
+    }
+
     fn note_wait(&self, waited: Duration) {
-        if waited > Duration::ZERO {
-            self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        if waited > Duration::ZERO && !self.is_foreign() {
+            self.counters().end_wait(waited.as_nanos() as u64);
         }
     }
 
@@ -357,6 +371,7 @@ impl Stream {
         // A message that is submitted later could be delivered before the rest is read.
         let held = self.submission.as_ref().map(Submission::hold);
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
+        self.counters().checkpoint_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.history.checkpoint(submitted)
     }
 
@@ -409,6 +424,12 @@ impl Stream {
         failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
     }
 
+    /// Notes a batch with fewer rows than the schema's.
+    fn note_short(&self, rows: usize) {
+        let missing = self.segment.layout().sizes.schema.rows().unwrap_or(rows).saturating_sub(rows);
+        self.counters().missing_rows.fetch_add(missing as u64, Ordering::Relaxed);
+    }
+
     /// The item in a taken slot: a batch, or an error, whose slot is freed at once. `None` if the
     /// policy skips the failure.
     fn open(&self, claim: Claim<Reading>) -> Option<Item> {
@@ -418,7 +439,8 @@ impl Stream {
         let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         let impossible = self.segment.impossible(&claim, &outcome);
         if !outcome.failed && impossible.is_none() {
-            self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+            self.counters().delivered.fetch_add(1, Ordering::Relaxed);
+            outcome.rows.into_iter().for_each(|rows| self.note_short(rows));
             return Some(Item::Batch(claim, outcome));
         }
         let encoded = self.segment.message(&claim);
@@ -438,6 +460,7 @@ impl Stream {
             ends_stream: policy == OnFailure::Stop,
         };
         self.history.note_failure(&error, encoded);
+        self.notice(NoticeKind::Failure, &error.to_string());
         if policy == OnFailure::Stop {
             // Before the slot is free, for which a thread may wait to submit. Other consumers may wait
             // for later items.
@@ -445,11 +468,11 @@ impl Stream {
         }
         self.release(claim);
         if policy == OnFailure::Skip {
-            self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+            self.counters().skipped.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "a message is skipped");
             return None;
         }
-        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        self.counters().errors.fetch_add(1, Ordering::Relaxed);
         Some(Item::Error(StreamError::Batch(Box::new(error))))
     }
 }

@@ -25,6 +25,7 @@ pub(crate) mod error;
 pub(crate) mod failure;
 mod held;
 pub(crate) mod history;
+pub(crate) mod processes;
 pub(crate) mod readiness;
 pub(crate) mod roster;
 pub(crate) mod stall;

@@ -7,8 +7,12 @@ use serde::Serialize;
 
 use super::delivery::Stream;
 use crate::limits::MAX_WORKERS;
-use crate::segment::place::CREWS;
+use crate::segment::clock;
+use crate::segment::memory::Segment;
+use crate::segment::place::{CREWS, Place};
+use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU64, Ordering};
+use crate::segment::word::{Owner, SlotState};
 use crate::segment::worker_place::WorkerPlace;
 
 /// The consumers limit a run if they waited for less than this share of the time.
@@ -111,15 +115,29 @@ impl fmt::Display for LimitedBy {
 
 impl Statistics {
     pub(crate) fn of(stream: &Stream) -> Self {
-        let counters = &stream.counters;
+        let settled = &stream.settled;
+        let workers = [&settled.workers, &settled.most_workers].map(|count| count.load(Ordering::Relaxed));
+        Self::read(&stream.segment, workers, stream.started.elapsed(), stream.is_submitted())
+    }
+
+    /// Reads them from a segment, for a run with so many workers, now and at most.
+    pub(crate) fn read(
+        segment: &Segment,
+        [workers, most_workers]: [u32; 2],
+        elapsed: Duration,
+        application_commands: bool,
+    ) -> Self {
+        let counters = segment.counters();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let most_workers = load(&counters.most_workers) as usize;
-        let places = &stream.segment.worker_places()[..most_workers.min(MAX_WORKERS) * CREWS];
-        let total = |nanos: fn(&WorkerPlace) -> &AtomicU64| {
-            Duration::from_nanos(places.iter().map(|worker| load(nanos(worker))).fold(0, u64::wrapping_add))
+        let most_workers = most_workers as usize;
+        let places = &segment.worker_places()[..most_workers.min(MAX_WORKERS) * CREWS];
+        let [busy_now, wait_now] = now(segment, places);
+        let total = |nanos: fn(&WorkerPlace) -> &AtomicU64, now| {
+            Duration::from_nanos(places.iter().map(|worker| load(nanos(worker))).fold(now, u64::wrapping_add))
         };
-        let [free, writing, ready, reading] = stream.table().occupancy();
-        let commander_wait = load(&stream.table().control.commander_wait_nanos);
+        let consumer_now = counters.consumer_waits_since().map_or(Duration::ZERO, clock::since);
+        let [free, writing, ready, reading] = segment.table().occupancy();
+        let commander_wait = load(&segment.table().control.commander_wait_nanos);
         Self {
             delivered: load(&counters.delivered),
             errors: load(&counters.errors),
@@ -130,14 +148,15 @@ impl Statistics {
             commander_restarts: load(&counters.commander_restarts),
             fork_server_restarts: load(&counters.fork_server_restarts),
             swaps: load(&counters.swaps),
-            workers: load(&counters.workers) as usize,
+            workers: workers as usize,
             slots: Occupancy { free, writing, ready, reading },
-            elapsed: stream.started.elapsed(),
-            consumer_wait: Duration::from_nanos(load(&counters.consumer_wait_nanos)),
-            worker_wait: total(|worker| &worker.wait_nanos),
-            worker_busy: total(|worker| &worker.busy_nanos),
+            elapsed,
+            consumer_wait: Duration::from_nanos(load(&counters.consumer_wait_nanos))
+                .saturating_add(consumer_now),
+            worker_wait: total(|worker| &worker.wait_nanos, wait_now),
+            worker_busy: total(|worker| &worker.busy_nanos, busy_now),
             commander_wait: Duration::from_nanos(commander_wait),
-            application_commands: stream.is_submitted(),
+            application_commands,
         }
     }
 
@@ -152,4 +171,24 @@ impl Statistics {
             LimitedBy::Producers
         }
     }
+}
+
+/// How long workers have produced and waited that are not at the end of it, in nanoseconds: their
+/// counters are changed at the end only.
+fn now(segment: &Segment, places: &[WorkerPlace]) -> [u64; 2] {
+    let slots = segment.table().look();
+    let holds = |slot: SlotLook| match (slot.state, slot.owner) {
+        (SlotState::Writing, Owner::Worker(place)) => Some(place),
+        _ => None,
+    };
+    let holders: Vec<Place> = slots.filter_map(holds).collect();
+    let mut nanos = [0_u64; 2];
+    for (index, place) in places.iter().enumerate() {
+        let since = place.looked_nanos.load(Ordering::Relaxed);
+        if place.pid.load(Ordering::Relaxed) != 0 && since != u64::MAX {
+            let waits = usize::from(!holders.contains(&Place::at(index)));
+            nanos[waits] = nanos[waits].wrapping_add(clock::since(since).as_nanos() as u64);
+        }
+    }
+    nanos
 }
