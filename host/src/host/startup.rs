@@ -130,6 +130,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     supervisor
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
+    stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
 }

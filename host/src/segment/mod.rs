@@ -36,6 +36,7 @@ pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod event;
+pub(crate) mod exposure;
 pub(crate) mod failpoint;
 #[cfg(any(test, feature = "bench-parts"))]
 pub(crate) mod fixture;

@@ -3,13 +3,16 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
+use super::figures::{Figures, Occupancy, by_worker};
 use super::history::History;
 use super::roster::Roster;
 use super::submission::{Over, Submission};
@@ -21,6 +24,7 @@ use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
+use crate::segment::exposure::Exposure;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::slot::Outcome;
@@ -67,6 +71,21 @@ pub(crate) struct Stream {
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
+    marks: Marks,
+    /// The number of CPUs that this process, and so the run, may use.
+    cpus: usize,
+}
+
+/// The figures at moments between which a verdict on the whole run is made. The time before the first
+/// batch, and that after the last, say nothing about its pace.
+#[derive(Debug, Default)]
+struct Marks {
+    /// All processes are ready.
+    ready: OnceLock<Figures>,
+    /// The first batch was delivered after a wait. Never in a run whose application did not wait.
+    first: OnceLock<Figures>,
+    /// The stream has ended.
+    end: OnceLock<Figures>,
 }
 
 /// Counters of consumers and supervisor.
@@ -81,6 +100,8 @@ pub(crate) struct Counters {
     pub(crate) commander_restarts: AtomicU64,
     pub(crate) fork_server_restarts: AtomicU64,
     pub(crate) consumer_wait_nanos: AtomicU64,
+    /// The same without the overlap of several threads' waits.
+    pub(crate) exposure: Exposure,
     /// The number of workers to keep alive, and the greatest number so far.
     pub(crate) workers: AtomicU64,
     pub(crate) most_workers: AtomicU64,
@@ -150,6 +171,8 @@ impl Stream {
             owner: own::process(),
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
+            marks: Marks::default(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -178,23 +201,28 @@ impl Stream {
 
     /// Waits for the next item until the deadline. If none comes, returns the cause of the wait.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
-        let ready = &self.table().control.ready;
-        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
-        self.note_wait(waited);
+        let found = self.look().or_else(|| self.wait_for(deadline, || self.look()));
         found.ok_or_else(|| self.waiting_for())
     }
 
     /// Waits until the deadline for something that [`poll`](Self::poll) would give, and leaves it
     /// there. If nothing comes, returns the cause of the wait.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<(), WaitingFor> {
-        let ready = &self.table().control.ready;
-        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.has_next().then_some(()));
-        self.note_wait(waited);
+        let found = self.wait_for(deadline, || self.has_next().then_some(()));
         if found.is_some() {
             // The wake was perhaps meant for a consumer that would have taken the item.
-            ready.wake_sleepers_if(|| true);
+            self.table().control.ready.wake_sleepers_if(|| true);
         }
         found.ok_or_else(|| self.waiting_for())
+    }
+
+    /// Waits until the poll returns something, or the deadline, and counts the time.
+    fn wait_for<T>(&self, deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+        let began = self.counters.exposure.begin();
+        let (found, waited) = self.table().control.ready.wait_for(&self.patience, deadline, poll);
+        self.counters.exposure.end(began, waited);
+        self.note_wait(waited);
+        found
     }
 
     /// Lets other processes run for a moment, for a consumer that has waited since then and cannot
@@ -208,12 +236,14 @@ impl Stream {
     pub(crate) fn note_yields(&self, since: Instant) {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
+        self.counters.exposure.add(lasted);
         self.note_wait(lasted);
     }
 
     fn note_wait(&self, waited: Duration) {
         if waited > Duration::ZERO {
             self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+            self.mark_first();
         }
     }
 
@@ -237,7 +267,10 @@ impl Stream {
                     }
                 }
                 Taken::Error(error) => return Some(Item::Error(error)),
-                Taken::End => return Some(Item::End),
+                Taken::End => {
+                    self.marks.end.get_or_init(|| self.figures());
+                    return Some(Item::End);
+                }
                 Taken::Nothing => return None,
             }
         }
@@ -358,6 +391,56 @@ impl Stream {
         let held = self.submission.as_ref().map(Submission::hold);
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
         self.history.checkpoint(submitted)
+    }
+
+    /// The figures of the run so far.
+    pub(crate) fn figures(&self) -> Figures {
+        let (counters, table) = (&self.counters, self.table());
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let sizes = &self.segment.layout().sizes;
+        let is_fixed = sizes.schema.most_lengths().next().is_none();
+        let [free, writing, ready, reading] = table.occupancy();
+        Figures {
+            elapsed: self.started.elapsed(),
+            delivered: load(&counters.delivered),
+            consumer_wait: counters.exposure.total(),
+            commander_wait: Duration::from_nanos(load(&table.control.commander_wait_nanos)),
+            workers: load(&counters.workers) as usize,
+            by_worker: by_worker(&self.segment, load(&counters.most_workers) as usize),
+            worker_restarts: load(&counters.worker_restarts),
+            commander_restarts: load(&counters.commander_restarts),
+            timeouts: load(&counters.timeouts),
+            slots: Occupancy { free, writing, ready, reading },
+            batch_bytes: if is_fixed { sizes.schema.bytes() as u64 } else { 0 },
+            cpus: self.cpus,
+            ordered: self.ordered,
+            application_commands: self.is_submitted(),
+            replays: false,
+        }
+    }
+
+    /// All processes are ready, and nothing was delivered.
+    pub(crate) fn mark_ready(&self) {
+        self.marks.ready.get_or_init(|| self.figures());
+    }
+
+    /// If a wait has ended, and the first batch was delivered.
+    fn mark_first(&self) {
+        if self.marks.first.get().is_none() && self.counters.delivered.load(Ordering::Relaxed) > 0 {
+            self.marks.first.get_or_init(|| self.figures());
+        }
+    }
+
+    /// The figures of the part of the run that says something about its pace: without its start, and up
+    /// to its end. A run with fewer than two batches has no other part.
+    pub(crate) fn figures_of_pace(&self) -> Figures {
+        let now = self.figures();
+        let end = self.marks.end.get().unwrap_or(&now);
+        let first = self.marks.first.get().map(|first| end.since(first)).filter(|pace| pace.delivered > 0);
+        first.unwrap_or_else(|| match self.marks.ready.get() {
+            Some(ready) => end.since(ready),
+            None => end.clone(),
+        })
     }
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {

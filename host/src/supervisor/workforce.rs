@@ -141,6 +141,7 @@ impl Workforce {
     pub(super) fn ready(&mut self, run: &Run, place: Place, nanos: u64) {
         // A worker that is stopped before its first look is to be missed, too.
         run.stream.segment.worker_place(place).watch_from(nanos);
+        run.stream.segment.worker_place(place).note_return();
         self.worker_mut(place).ready();
     }
 
@@ -208,6 +209,7 @@ impl Workforce {
         } else {
             tracing::warn!(plugin, worker = number, how = %death, at = worker.place_in_script(), "a worker died");
         }
+        run.stream.segment.worker_place(place).note_death(run.stream.table().held_by(place).is_some());
         reclaim::after_death(run, place, worker, death, verdict);
         run.stream.table().restore();
         self.after_death(run, place, death, now)
@@ -232,6 +234,7 @@ impl Workforce {
         let reason = failure.into_text();
         if !wanted {
             worker.life = Life::Off;
+            run.stream.segment.worker_place(place).note_return();
             return self.drain(run, crew, &reason, now);
         }
         if worker.can_start() {
@@ -263,11 +266,13 @@ impl Workforce {
     /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
+            let held = run.stream.table().held_by(place).is_some();
             reclaim::of_innocent(run, place);
             let wanted = self.is_wanted(place);
             let worker = self.worker_mut(place);
             worker.verdict = None;
             if worker.is_process() {
+                run.stream.segment.worker_place(place).note_death(held);
                 worker.life = if wanted { Life::Due(now) } else { Life::Off };
             }
         }
