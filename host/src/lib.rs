@@ -93,6 +93,7 @@
 pub mod conformance;
 pub mod guide;
 pub mod limits;
+pub mod observer;
 #[cfg(feature = "bench-parts")]
 #[doc(hidden)]
 pub mod parts;
@@ -141,6 +142,7 @@ pub use record::rank::Rank;
 pub use record::rank_error::RankError;
 #[cfg(feature = "failpoints")]
 pub use segment::failpoint::{Failpoint, Fault};
+pub use segment::notices::NoticeKind;
 pub use stream::batch::{ArrayError, Batch};
 pub use stream::batch_stream::BatchStream;
 pub use stream::batches::{Batches, Next};

@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::clock;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// One worker's place in the segment, kept over its restarts. On a cache line of its own.
+/// The classes of [`WorkerPlace::times`]: the last one has all times from 2^38 ns (275 s) on.
+pub(crate) const TIME_CLASSES: usize = 40;
+
+/// One worker's place in the segment, kept over its restarts. On cache lines of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct WorkerPlace {
@@ -27,6 +30,17 @@ pub(crate) struct WorkerPlace {
     lost_nanos: AtomicU64,
     /// Since when time is being lost, by `clock`; 0 while the worker is there.
     lost_since_nanos: AtomicU64,
+    /// The number of its process; 0 if it has none.
+    pub(crate) pid: AtomicU32,
+    /// How often it was started again.
+    pub(crate) restarts: AtomicU32,
+    /// How many messages took so long: class 0 has those below 1 ns, class k those from 2^(k-1) ns to
+    /// below 2^k ns.
+    pub(crate) times: [AtomicU32; TIME_CLASSES],
+}
+
+fn time_class(nanos: u64) -> usize {
+    ((u64::BITS - nanos.leading_zeros()) as usize).min(TIME_CLASSES - 1)
 }
 
 /// Whether, and when, a worker is to exit.
@@ -41,6 +55,12 @@ pub(crate) enum Retire {
 }
 
 impl WorkerPlace {
+    /// Counts a message that took so long. For the worker itself: nobody else writes here.
+    pub(crate) fn note_time(&self, nanos: u64) {
+        let class = &self.times[time_class(nanos)];
+        class.store(class.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
     pub(crate) fn retire(&self) -> Retire {
         match self.retire.load(Ordering::SeqCst) {
             0 => Retire::No,
@@ -83,5 +103,16 @@ impl WorkerPlace {
     pub(crate) fn watch_from(&self, nanos: u64) {
         let order = Ordering::Relaxed;
         let _ = self.looked_nanos.compare_exchange(u64::MAX, nanos, order, order);
+    }
+}
+
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_counted_by_powers_of_two() {
+        let classes = [0, 1, 2, 3, 4, 1023, 1024, (1 << 38) - 1, 1 << 38, u64::MAX].map(time_class);
+        assert_eq!(classes, [0, 1, 2, 2, 3, 10, 11, 38, 39, 39]);
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod figures;
 mod held;
 pub(crate) mod history;
 pub(crate) mod limit;
+pub(crate) mod processes;
 pub(crate) mod readiness;
 pub(crate) mod roster;
 pub(crate) mod stall;
