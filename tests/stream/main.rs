@@ -13,6 +13,7 @@ mod idle;
 mod lengths;
 mod order;
 mod ranks;
+mod replay;
 mod resume;
 mod roundtrip;
 mod saved_state;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::{array, arrays_config, filling, index, isolated, list, next_item, small};
-use cobuf_host::{Batch, Dictionary, Host, HostBuilder, LimitedBy};
+use cobuf_host::{Batch, Dictionary, Host, HostBuilder, LimitedBy, Verdict};
 
 /// How often each run is repeated.
 fn repetitions() -> usize {
@@ -23,8 +23,8 @@ fn producer(seconds: f64) -> Dictionary {
     arrays_config(&small()).with("sleep_seconds", seconds)
 }
 
-/// Takes so many batches, and holds each while the next ones are taken, this number of them.
-fn take(host: &Host, number: usize, held: usize, each: impl Fn()) {
+/// Takes so many batches, of which the last ones are held; gives those.
+fn take(host: &Host, number: usize, held: usize, each: impl Fn()) -> VecDeque<Batch> {
     let (batches, mut kept) = (host.batches(), VecDeque::<Batch>::new());
     for _ in 0..number {
         kept.push_back(next_item(&batches).expect("the run has no end").expect("there are no errors"));
@@ -33,18 +33,20 @@ fn take(host: &Host, number: usize, held: usize, each: impl Fn()) {
             kept.pop_front();
         }
     }
+    kept
 }
 
 /// Runs each repetition to the verdict, which must be this one; the sentences are printed.
-fn judged(
+fn judged<Held>(
     expected: LimitedBy,
     worker: Option<usize>,
     builder: impl Fn() -> HostBuilder,
-    consume: impl Fn(&Host),
-) {
+    consume: impl Fn(&Host) -> Held,
+) -> Option<Verdict> {
+    let mut last = None;
     for repetition in 0..repetitions() {
         let host = builder().start().unwrap();
-        consume(&host);
+        let _held = consume(&host);
         let statistics = host.statistics();
         let verdict = statistics.verdict();
         println!("{verdict}");
@@ -54,7 +56,9 @@ fn judged(
             "{repetition}: {verdict} {statistics:#?}"
         );
         assert!(host.stall_report().to_string().contains("so far  limited by "));
+        last = Some(verdict);
     }
+    last
 }
 
 /// The application's work for a batch, which no other load changes.
@@ -119,9 +123,9 @@ fn one_slot_is_the_limit() {
 fn slots_that_the_application_holds_are_the_limit() {
     let _leaks = isolated!();
     let builder = || endless([index(0)]).producer_config(producer(0.005)).slots(4);
-    judged(LimitedBy::Slots, None, builder, |host| {
-        take(host, 40, 3, works(0));
-    });
+    let verdict = judged(LimitedBy::Slots, None, builder, |host| take(host, 40, 3, works(0)));
+    let expected = "it held 3 of 4 slots: drop batches earlier, or use more slots";
+    assert!(verdict.is_some_and(|verdict| verdict.sentence.ends_with(expected)));
 }
 
 #[test]

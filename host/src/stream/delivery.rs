@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::error::{BatchError, StreamError};
 use super::figures::{Figures, Said};
 use super::history::History;
+use super::replay::{Again, Replay};
 use super::roster::Roster;
 use super::submission::{Over, Submission};
 use super::watch::Watch;
@@ -60,6 +61,8 @@ pub(crate) struct Stream {
     pub(crate) roster: Roster,
     /// The application's messages, if it is the commander.
     pub(super) submission: Option<Submission>,
+    /// The kept batches, if they are delivered again and again.
+    replay: Option<Replay>,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
@@ -67,8 +70,8 @@ pub(crate) struct Stream {
     pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
-    /// The owner, or 0 as long as messages of an earlier run wait for a slot: so one comparison tells
-    /// whether a release has nothing to do beside it.
+    /// The owner, or 0 as long as messages of an earlier run wait for a slot, or batches are kept: so one
+    /// comparison tells whether a release has nothing to do beside it.
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
@@ -152,6 +155,7 @@ impl Stream {
             history,
             roster: Roster::default(),
             submission: None,
+            replay: None,
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
@@ -167,6 +171,13 @@ impl Stream {
     pub(crate) fn submitted(mut self, submission: Submission) -> Self {
         submission.begin(&self.segment);
         self.submission = Some(submission);
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// The same stream, whose batches are delivered again and again.
+    pub(crate) fn replayed(mut self, replay: Replay) -> Self {
+        self.replay = Some(replay);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
     }
@@ -280,7 +291,7 @@ impl Stream {
     fn take(&self, position: &mut Position) -> Taken {
         let table = self.table();
         if table.stop_requested() || position.ended {
-            return Taken::End;
+            return self.take_again(position);
         }
         // Read before the slots: batches that were ready when the stream failed are then found.
         let lost = position.is_lost();
@@ -296,9 +307,28 @@ impl Stream {
         }
         if lost || self.is_all(position.taken) {
             position.ended = true;
-            return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
+            return match position.failure.take() {
+                Some(failure) => Taken::Error(failure.error),
+                None => self.take_again(position),
+            };
         }
         Taken::Nothing
+    }
+
+    /// The item after the stream is over: the end, or a batch that was kept.
+    #[cold]
+    fn take_again(&self, position: &Position) -> Taken {
+        let stopped = self.table().stop_requested() || position.failed;
+        match self.replay.as_ref().filter(|_| !stopped).map(|replay| replay.take(position.taken)) {
+            None | Some(Again::End) => Taken::End,
+            Some(Again::Held) => Taken::Nothing,
+            Some(Again::Batch(claim, is_first)) => {
+                if is_first {
+                    self.marks.first.get_or_init(|| self.figures());
+                }
+                Taken::Claim(claim)
+            }
+        }
     }
 
     /// Whether [`look`](Self::look) would find something. A failure that the policy skips counts:
@@ -309,11 +339,13 @@ impl Stream {
         }
         let position = &mut *self.position.lock();
         let (table, wanted) = (self.table(), self.wanted_of(position));
+        let over = || position.ended || self.is_all(position.taken);
+        let waits =
+            || self.replay.as_ref().is_some_and(|replay| !position.failed && !replay.has(position.taken));
         table.stop_requested()
-            || position.ended
             || position.is_lost()
             || position.arrivals.has(table, wanted)
-            || self.is_all(position.taken)
+            || over() && !waits()
     }
 
     fn wanted_of(&self, position: &Position) -> Wanted {
@@ -358,6 +390,7 @@ impl Stream {
     /// Wakes all that wait, after the stream has ended with an error.
     fn end_early(&self) {
         self.submission.iter().for_each(|submission| submission.close(&self.segment, Over::Failed));
+        self.replay.iter().for_each(Replay::close);
         self.table().wake_everyone();
     }
 
@@ -366,9 +399,26 @@ impl Stream {
         if self.releases_alone.load(Ordering::Relaxed) == own::process() {
             self.free(claim);
         } else if !self.is_foreign() {
-            self.free(claim);
-            self.go_on_with_backlog();
+            match &self.replay {
+                Some(replay) => self.keep(replay, claim),
+                None => {
+                    self.free(claim);
+                    self.go_on_with_backlog();
+                }
+            }
         }
+    }
+
+    /// Keeps a batch for its next delivery. Whether there is one or it was an error, a consumer may wait
+    /// for that.
+    fn keep(&self, replay: &Replay, claim: Claim<Reading>) {
+        if self.table().outcome(&claim).failed {
+            self.free(claim);
+            replay.note_error();
+        } else {
+            replay.keep(claim);
+        }
+        self.table().control.ready.notify_all();
     }
 
     fn free(&self, claim: Claim<Reading>) {
@@ -397,7 +447,13 @@ impl Stream {
 
     /// The figures of the run so far.
     pub(crate) fn figures(&self) -> Figures {
-        Figures::read(&self.segment, self.said())
+        let replays = self.replays();
+        Figures { replays, ..Figures::read(&self.segment, self.said()) }
+    }
+
+    /// Whether kept batches are being delivered again.
+    fn replays(&self) -> bool {
+        self.replay.as_ref().is_some_and(Replay::has_begun)
     }
 
     /// What the host knows of the run beside the segment's counters.
@@ -419,7 +475,10 @@ impl Stream {
 
     /// If a wait has ended, and the first batch was delivered.
     fn mark_first(&self) {
-        if self.marks.first.get().is_none() && self.counters().delivered.load(Ordering::Relaxed) > 0 {
+        if self.replay.is_none()
+            && self.marks.first.get().is_none()
+            && self.counters().delivered.load(Ordering::Relaxed) > 0
+        {
             self.marks.first.get_or_init(|| self.figures());
         }
     }
@@ -437,7 +496,7 @@ impl Stream {
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {
         let [free, writing, ready, held] = self.table().occupancy();
-        if free + writing + ready == 0 {
+        if free + writing + ready == 0 || self.replays() {
             WaitingFor::HeldBatches { held }
         } else if self.table().look().any(|slot| slot.sequence.is_some() && slot.state == SlotState::Writing)
         {
