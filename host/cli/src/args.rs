@@ -44,6 +44,7 @@ Examples:
   cobuf run examples/fill.toml --batches 100 --any-order --json
   cobuf run examples/digits.toml --checkpoint run.json --checkpoint-every 50
   cobuf run examples/digits.toml --resume run.json --workers auto
+  cobuf run examples/digits.toml --replay-ready 4 --batches 100000
   srun -n 4 cobuf run examples/digits.toml --rank auto --checkpoint runs/ckpt
   mpirun -n 3 cobuf run examples/digits.toml --rank auto --resume runs/ckpt
   cobuf checkpoint show runs/ckpt
@@ -117,6 +118,12 @@ pub(crate) struct RunArgs {
     /// End after this many batches.
     #[arg(long, value_name = "N", value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) batches: Option<u64>,
+    /// Deliver the first N batches again and again, without producing more: how fast is the application
+    /// alone? They stay in their slots, of which there must be more. Ends after --batches, or with a
+    /// signal; there is no content digest.
+    #[arg(long, value_name = "N", value_parser = numbers::slots, allow_negative_numbers = true,
+          conflicts_with_all = ["resume", "checkpoint", "replay", "watch"])]
+    pub(crate) replay_ready: Option<usize>,
     /// The number of worker processes, or "auto" to find the number beyond which throughput does
     /// not rise. The default, if the pipeline gives none either, is one for each CPU.
     #[arg(long, value_name = "N|auto", value_parser = numbers::workers, allow_negative_numbers = true)]

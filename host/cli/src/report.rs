@@ -23,8 +23,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// The time from the start of the processes to the first batch; null if there was none.
     pub(crate) first_batch_seconds: Option<f64>,
-    /// The digest of all batches, the same for any order.
-    pub(crate) content_digest: String,
+    /// The digest of all batches, the same for any order; null if batches were delivered again and again.
+    pub(crate) content_digest: Option<String>,
     /// Errors: batches that failed, and the stream's own.
     pub(crate) errors: u64,
     /// Messages that could not be produced and that the policy skips.
@@ -89,6 +89,8 @@ pub(crate) struct Course {
     /// The deliveries of the ranks before, if this run goes on from them alone.
     pub(crate) before: Tally,
     pub(crate) repeated: u64,
+    /// Whether batches were delivered again and again.
+    pub(crate) again: bool,
 }
 
 impl Tally {
@@ -125,7 +127,7 @@ impl Report {
             resumed_bytes: resumed.bytes,
             seconds: elapsed.as_secs_f64(),
             first_batch_seconds: course.first_batch.map(|after| after.as_secs_f64()),
-            content_digest: tally.digest.to_string(),
+            content_digest: (!course.again).then(|| tally.digest.to_string()),
             errors: tally.errors + course.stream_errors,
             skipped: tally.skipped,
             retries: statistics.retries,
@@ -206,6 +208,11 @@ impl fmt::Display for Report {
             self.commander_restarts,
             self.fork_server_restarts
         )?;
-        write!(f, "  content digest {}", self.content_digest)
+        match &self.content_digest {
+            Some(digest) => write!(f, "  content digest {digest}"),
+            None => {
+                f.write_str("  content digest none, since the same batches were delivered again and again")
+            }
+        }
     }
 }

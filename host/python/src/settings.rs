@@ -52,6 +52,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "ordered" => builder.ordered(given!()),
             "seed" => builder.seed(given!()),
             "limit" => builder.limit(given!()),
+            "replay_ready" => builder.replay_ready(given!()),
             "rank" => builder.rank(rank(given!())?),
             "remainder" => builder.remainder(remainder(given!())?),
             "message_capacity" => builder.message_capacity(given!()),

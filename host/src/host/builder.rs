@@ -140,6 +140,7 @@ pub struct HostBuilder {
     pub(super) ordered: bool,
     pub(super) seed: u64,
     pub(super) limit: Option<u64>,
+    pub(super) replay_ready: Option<usize>,
     pub(super) source: Source,
     pub(super) rank: Option<Rank>,
     pub(super) remainder: Remainder,
@@ -188,6 +189,7 @@ impl HostBuilder {
             ordered: true,
             seed: limits::DEFAULT_SEED,
             limit: None,
+            replay_ready: None,
             source: Source::Commander,
             rank: None,
             remainder: Remainder::default(),
@@ -390,6 +392,28 @@ impl HostBuilder {
     /// ```
     pub fn limit(mut self, messages: u64) -> Self {
         self.limit = Some(messages);
+        self
+    }
+
+    /// Delivers the first `batches` batches again and again, without producing more: to find out how
+    /// fast the application is if batches are always ready. Its [`verdict`](crate::Statistics::verdict) is
+    /// then "your application takes at most X batches/s, whatever the loader does".
+    ///
+    /// Each of these batches stays in its slot, and a dropped one is delivered again after those that were
+    /// dropped before it. It keeps its number, its message and its bytes, so numbers repeat. An error is
+    /// delivered once. The stream goes on until the host is stopped, or until it has had
+    /// [`limit`](Self::limit) items. Nothing counts as delivered in a [checkpoint](crate::Host::checkpoint).
+    ///
+    /// Default: every batch is delivered once. At least 1 and less than the number of slots, otherwise
+    /// `start` fails with [`StartError::ReplayReady`](crate::StartError::ReplayReady); also with another
+    /// source than [`Source::Commander`].
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().slots(16).replay_ready(8);
+    /// ```
+    pub fn replay_ready(mut self, batches: usize) -> Self {
+        self.replay_ready = Some(batches);
         self
     }
 

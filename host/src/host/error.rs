@@ -44,6 +44,14 @@ pub enum StartError {
         /// The number of ranks.
         of: u32,
     },
+    /// Batches cannot be delivered again and again in this run.
+    #[error("the first {batches} batches cannot be delivered again and again (replay_ready): {reason}")]
+    ReplayReady {
+        /// The number of batches to keep.
+        batches: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A configuration cannot be written as a dictionary.
     #[error("the configuration of the {kind} cannot be sent")]
     Config {

@@ -36,6 +36,7 @@ use crate::segment::clock;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
 use crate::stream::history::History;
+use crate::stream::replay::Replay;
 use crate::stream::submission::{Over, Submission};
 use crate::supervisor::Supervisor;
 use crate::supervisor::starting::StartFailure;
@@ -60,7 +61,8 @@ impl HostBuilder {
         if let Source::Resume(checkpoint) = &self.source {
             checkpoint.seated(seat)?;
         }
-        self.numbers()?;
+        let numbers = self.numbers()?;
+        self.check_replay(numbers.slots)?;
         self.care().map(drop)
     }
 
@@ -93,6 +95,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let Inheritance { history, letters, submitted } = builder.inheritance(identity)?;
     // A replay ends with its last letter.
     let limit = builder.limit.filter(|_| letters.is_none());
+    let replay = builder.replay_ready.map(|_| Replay::new(limit));
+    let limit = builder.made(limit, history.portion().seat().of);
     let (letters, submission) = match commander {
         Some(_) => (letters, None),
         None => (None, Some(submission(letters, submitted, &history, limit, numbers)?)),
@@ -130,8 +134,12 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         begun_nanos: clock::now_nanos(),
     })?;
     let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
-    let stream = Arc::new(match submission {
+    let stream = match submission {
         Some(submission) => stream.submitted(submission),
+        None => stream,
+    };
+    let stream = Arc::new(match replay {
+        Some(replay) => stream.replayed(replay),
         None => stream,
     });
     let Parts { folder, connection, plan, deadline } = session.into_parts();

@@ -16,7 +16,7 @@ use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::segment::word::{Owner, SlotState};
 use crate::segment::worker_place::TIME_CLASSES;
-use crate::stream::figures::{Figures, Scene};
+use crate::stream::figures::{Figures, Said};
 use crate::stream::stall::SlotReport;
 use crate::stream::statistics::Statistics;
 
@@ -116,20 +116,17 @@ pub struct Notice {
 impl View {
     pub(super) fn of(segment: &Segment, about: &About, found: &FoundRun, lives: bool) -> Self {
         let (table, counters) = (segment.table(), segment.counters());
-        let number = |number: &AtomicU32| (number.load(Ordering::Relaxed) as usize).min(MAX_WORKERS);
-        let most_workers = number(&counters.most_workers);
-        let figures = Figures::read(
-            segment,
-            Scene {
-                elapsed: clock::since(about.begun_nanos),
-                workers: number(&counters.workers),
-                most_workers,
-                cpus: about.cpus,
-                ordered: about.ordered,
-                application_commands: about.commander.is_none(),
-            },
-        );
-        let statistics = Statistics::read(segment, figures.clone(), figures);
+        let workers = [&counters.workers, &counters.most_workers]
+            .map(|number: &AtomicU32| number.load(Ordering::Relaxed).min(MAX_WORKERS as u32));
+        let said = Said {
+            workers: workers[0] as usize,
+            most_workers: workers[1] as usize,
+            elapsed: clock::since(about.begun_nanos),
+            ordered: about.ordered,
+            application_commands: about.commander.is_none(),
+        };
+        let figures = Figures { cpus: about.cpus, ..Figures::read(segment, said) };
+        let statistics = Statistics::read(segment, figures);
         let schema = &about.sizes.schema;
         let missing = counters.missing_rows.load(Ordering::Relaxed);
         let rows =
@@ -140,7 +137,7 @@ impl View {
         };
         let slots: Vec<SlotLook> = table.look().collect();
         let checkpoint = counters.checkpoint_nanos.load(Ordering::Relaxed);
-        let workers = workers_of(segment, &slots, most_workers);
+        let workers = workers_of(segment, &slots, said.most_workers);
         Self {
             pid: found.pid,
             run: about.run.clone(),
@@ -158,11 +155,11 @@ impl View {
             total: table.total(),
             rows,
             bytes,
-            consumer_waits: counters.exposure.now(),
+            consumer_waits: counters.exposure.since().map(clock::since),
             checkpoint_age: (checkpoint > 0).then(|| clock::since(checkpoint)),
             slots: slots.into_iter().map(|slot| SlotReport::of(segment, slot)).collect(),
             workers,
-            produce_times: produce_times(segment, most_workers),
+            produce_times: produce_times(segment, said.most_workers),
             notices: notices(segment),
             statistics,
         }

@@ -5,15 +5,15 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
-use super::figures::{Figures, Scene};
+use super::figures::{Figures, Said};
 use super::history::History;
+use super::replay::{Again, Replay};
 use super::roster::Roster;
 use super::submission::{Over, Submission};
 use super::watch::Watch;
@@ -61,6 +61,8 @@ pub(crate) struct Stream {
     pub(crate) roster: Roster,
     /// The application's messages, if it is the commander.
     pub(super) submission: Option<Submission>,
+    /// The kept batches, if they are delivered again and again.
+    replay: Option<Replay>,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
@@ -68,14 +70,12 @@ pub(crate) struct Stream {
     pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
-    /// The owner, or 0 as long as messages of an earlier run wait for a slot: so one comparison tells
-    /// whether a release has nothing to do beside it.
+    /// The owner, or 0 as long as messages of an earlier run wait for a slot, or batches are kept: so one
+    /// comparison tells whether a release has nothing to do beside it.
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
     marks: Marks,
-    /// The number of CPUs that this process, and so the run, may use.
-    cpus: usize,
 }
 
 /// The figures at moments between which a verdict on the whole run is made. The time before the first
@@ -155,6 +155,7 @@ impl Stream {
             history,
             roster: Roster::default(),
             submission: None,
+            replay: None,
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
@@ -163,7 +164,6 @@ impl Stream {
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
             marks: Marks::default(),
-            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -171,6 +171,13 @@ impl Stream {
     pub(crate) fn submitted(mut self, submission: Submission) -> Self {
         submission.begin(&self.segment);
         self.submission = Some(submission);
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// The same stream, whose batches are delivered again and again.
+    pub(crate) fn replayed(mut self, replay: Replay) -> Self {
+        self.replay = Some(replay);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
     }
@@ -218,8 +225,12 @@ impl Stream {
 
     /// Waits until the poll returns something, or the deadline, and counts the time.
     fn wait_for<T>(&self, deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+        let ready = &self.table().control.ready;
+        if self.is_foreign() {
+            return ready.wait_for(&self.patience, deadline, poll).0;
+        }
         let began = self.counters().exposure.begin();
-        let (found, waited) = self.table().control.ready.wait_for(&self.patience, deadline, poll);
+        let (found, waited) = ready.wait_for(&self.patience, deadline, poll);
         self.counters().exposure.end(began, waited);
         self.note_wait(waited);
         found
@@ -241,8 +252,9 @@ impl Stream {
     }
 
     fn note_wait(&self, waited: Duration) {
-        if waited > Duration::ZERO {
-            self.counters().consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        if waited > Duration::ZERO && !self.is_foreign() {
+            let counters = self.counters();
+            counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
             self.mark_first();
         }
     }
@@ -279,7 +291,7 @@ impl Stream {
     fn take(&self, position: &mut Position) -> Taken {
         let table = self.table();
         if table.stop_requested() || position.ended {
-            return Taken::End;
+            return self.take_again(position);
         }
         // Read before the slots: batches that were ready when the stream failed are then found.
         let lost = position.is_lost();
@@ -295,9 +307,28 @@ impl Stream {
         }
         if lost || self.is_all(position.taken) {
             position.ended = true;
-            return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
+            return match position.failure.take() {
+                Some(failure) => Taken::Error(failure.error),
+                None => self.take_again(position),
+            };
         }
         Taken::Nothing
+    }
+
+    /// The item after the stream is over: the end, or a batch that was kept.
+    #[cold]
+    fn take_again(&self, position: &Position) -> Taken {
+        let stopped = self.table().stop_requested() || position.failed;
+        match self.replay.as_ref().filter(|_| !stopped).map(|replay| replay.take(position.taken)) {
+            None | Some(Again::End) => Taken::End,
+            Some(Again::Held) => Taken::Nothing,
+            Some(Again::Batch(claim, is_first)) => {
+                if is_first {
+                    self.marks.first.get_or_init(|| self.figures());
+                }
+                Taken::Claim(claim)
+            }
+        }
     }
 
     /// Whether [`look`](Self::look) would find something. A failure that the policy skips counts:
@@ -308,11 +339,13 @@ impl Stream {
         }
         let position = &mut *self.position.lock();
         let (table, wanted) = (self.table(), self.wanted_of(position));
+        let over = || position.ended || self.is_all(position.taken);
+        let waits =
+            || self.replay.as_ref().is_some_and(|replay| !position.failed && !replay.has(position.taken));
         table.stop_requested()
-            || position.ended
             || position.is_lost()
             || position.arrivals.has(table, wanted)
-            || self.is_all(position.taken)
+            || over() && !waits()
     }
 
     fn wanted_of(&self, position: &Position) -> Wanted {
@@ -357,6 +390,7 @@ impl Stream {
     /// Wakes all that wait, after the stream has ended with an error.
     fn end_early(&self) {
         self.submission.iter().for_each(|submission| submission.close(&self.segment, Over::Failed));
+        self.replay.iter().for_each(Replay::close);
         self.table().wake_everyone();
     }
 
@@ -365,9 +399,26 @@ impl Stream {
         if self.releases_alone.load(Ordering::Relaxed) == own::process() {
             self.free(claim);
         } else if !self.is_foreign() {
-            self.free(claim);
-            self.go_on_with_backlog();
+            match &self.replay {
+                Some(replay) => self.keep(replay, claim),
+                None => {
+                    self.free(claim);
+                    self.go_on_with_backlog();
+                }
+            }
         }
+    }
+
+    /// Keeps a batch for its next delivery. Whether there is one or it was an error, a consumer may wait
+    /// for that.
+    fn keep(&self, replay: &Replay, claim: Claim<Reading>) {
+        if self.table().outcome(&claim).failed {
+            self.free(claim);
+            replay.note_error();
+        } else {
+            replay.keep(claim);
+        }
+        self.table().control.ready.notify_all();
     }
 
     fn free(&self, claim: Claim<Reading>) {
@@ -396,18 +447,25 @@ impl Stream {
 
     /// The figures of the run so far.
     pub(crate) fn figures(&self) -> Figures {
-        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
-        Figures::read(
-            &self.segment,
-            Scene {
-                elapsed: self.started.elapsed(),
-                workers: workers(&self.settled.workers),
-                most_workers: workers(&self.settled.most_workers),
-                cpus: self.cpus,
-                ordered: self.ordered,
-                application_commands: self.is_submitted(),
-            },
-        )
+        let replays = self.replays();
+        Figures { replays, ..Figures::read(&self.segment, self.said()) }
+    }
+
+    /// Whether kept batches are being delivered again.
+    fn replays(&self) -> bool {
+        self.replay.as_ref().is_some_and(Replay::has_begun)
+    }
+
+    /// What the host knows of the run beside the segment's counters.
+    pub(crate) fn said(&self) -> Said {
+        let load = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
+        Said {
+            workers: load(&self.settled.workers),
+            most_workers: load(&self.settled.most_workers),
+            elapsed: self.started.elapsed(),
+            ordered: self.ordered,
+            application_commands: self.is_submitted(),
+        }
     }
 
     /// All processes are ready, and nothing was delivered.
@@ -417,16 +475,18 @@ impl Stream {
 
     /// If a wait has ended, and the first batch was delivered.
     fn mark_first(&self) {
-        if self.marks.first.get().is_none() && self.counters().delivered.load(Ordering::Relaxed) > 0 {
+        if self.replay.is_none()
+            && self.marks.first.get().is_none()
+            && self.counters().delivered.load(Ordering::Relaxed) > 0
+        {
             self.marks.first.get_or_init(|| self.figures());
         }
     }
 
     /// The figures of the part of the run that says something about its pace: without its start, and up
     /// to its end. A run with fewer than two batches has no other part.
-    pub(crate) fn figures_of_pace(&self) -> Figures {
-        let now = self.figures();
-        let end = self.marks.end.get().unwrap_or(&now);
+    pub(crate) fn pace(&self, now: &Figures) -> Figures {
+        let end = self.marks.end.get().unwrap_or(now);
         let first = self.marks.first.get().map(|first| end.since(first)).filter(|pace| pace.delivered > 0);
         first.unwrap_or_else(|| match self.marks.ready.get() {
             Some(ready) => end.since(ready),
@@ -436,7 +496,7 @@ impl Stream {
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {
         let [free, writing, ready, held] = self.table().occupancy();
-        if free + writing + ready == 0 {
+        if free + writing + ready == 0 || self.replays() {
             WaitingFor::HeldBatches { held }
         } else if self.table().look().any(|slot| slot.sequence.is_some() && slot.state == SlotState::Writing)
         {

@@ -7,6 +7,7 @@
 //!   readiness     its descriptor; batch_stream: batches for a task
 //!   submitter     the application's way to submit messages; submission: how they are queued
 //!   error         the errors in the place of a batch; failure: the failed attempts before
+//!   replay        batches that are delivered again and again
 //!   history       delivered messages, failed attempts, saved states
 //!   dead_letters  messages that were given up, as a file
 //!   roster        the processes that run
@@ -30,6 +31,7 @@ pub(crate) mod history;
 pub(crate) mod limit;
 pub(crate) mod processes;
 pub(crate) mod readiness;
+pub(crate) mod replay;
 pub(crate) mod roster;
 pub(crate) mod stall;
 pub(crate) mod statistics;

@@ -59,6 +59,9 @@ class Loader:
         If the program holds them all and waits, a `RuntimeWarning` says so.
     ordered: whether batches come in order (the default) or as they are ready. Content is the same.
     message_capacity, metadata_capacity: bytes; 64 KiB by default.
+    replay_ready: gives the first so many batches again and again, without producing more, until the loader
+        is closed or has given ``limit`` batches. ``statistics()["verdict"]`` then says how many batches a
+        second this program takes at most. Less than ``slots``; such a loader has no state.
 
     **Ranks**
 
@@ -117,6 +120,7 @@ class Loader:
         ordered: bool | None = None,
         seed: int | None = None,
         limit: int | None = None,
+        replay_ready: int | None = None,
         rank: str | tuple[int, int] | None = None,
         remainder: str | None = None,
         message_timeout: float | None = None,
@@ -157,6 +161,7 @@ class Loader:
             "ordered": ordered,
             "seed": seed,
             "limit": limit,
+            "replay_ready": replay_ready,
             "rank": _ranks.text(rank),
             "remainder": remainder,
             "message_timeout": message_timeout,
@@ -457,6 +462,10 @@ class Loader:
         one. ``step`` is then a number of the program's, from 0, such as the step of the training: parts
         of different steps are not merged.
         """
+        if self._settings["replay_ready"] is not None:
+            raise RuntimeError(
+                "the loader gives its first batches again and again (replay_ready), so it has no state to go on from"
+            )
         state: dict[str, Any] = json.loads(self._running().checkpoint(step))
         return state
 
@@ -471,7 +480,7 @@ class Loader:
         if self._host is not None:
             raise RuntimeError("the loader has started; load a state before the first batch")
         checkpoint = json.dumps(state)
-        chosen = {name: self._settings[name] for name in ("rank", "application")}
+        chosen = {name: self._settings[name] for name in ("rank", "application", "replay_ready")}
         _native.Host.check({**chosen, "checkpoint": checkpoint})
         self._settings["checkpoint"] = checkpoint
 
