@@ -25,6 +25,7 @@ use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use super::swap::Swaps;
+use super::trace::{self, TraceFile};
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -45,7 +46,7 @@ impl HostBuilder {
     ///
     /// # Errors
     /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`],
-    /// [`StartError::Checkpoint`] for the part of another rank.
+    /// [`StartError::Checkpoint`] for the part of another rank, [`StartError::Trace`].
     ///
     /// ```
     /// # use cobuf_host::{Host, StartError};
@@ -58,6 +59,9 @@ impl HostBuilder {
             checkpoint.seated(seat)?;
         }
         self.numbers()?;
+        if let Some(path) = &self.trace {
+            trace::check(path)?;
+        }
         self.care().map(drop)
     }
 
@@ -76,6 +80,7 @@ impl HostBuilder {
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     builder.check()?;
+    let trace = builder.trace.as_deref().map(TraceFile::new).transpose()?;
     run_folder::parent()?;
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
@@ -111,12 +116,15 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let (_, schema) = session.probe(PluginKind::Producer, true)?;
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
-    let segment = session.attach(sizes(numbers, schema))?;
-    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
-    let stream = Arc::new(match submission {
-        Some(submission) => stream.submitted(submission),
-        None => stream,
-    });
+    let segment = session.attach(sizes(numbers, schema, trace.is_some()))?;
+    let mut stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
+    if let Some(submission) = submission {
+        stream = stream.submitted(submission);
+    }
+    if trace.is_some() {
+        stream = stream.traced(numbers.trace_batches);
+    }
+    let stream = Arc::new(stream);
     let Parts { folder, connection, plan, deadline } = session.into_parts();
     let supervised = Supervised {
         stream: stream.clone(),
@@ -131,7 +139,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-    Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
+    let swaps = Swaps::new(launch.server.executable);
+    Ok(Host::new(stream, running, folder, builder.stop_grace, swaps, trace))
 }
 
 /// The messages of an application that is the commander: it begins with those of an earlier run.
@@ -223,9 +232,9 @@ fn plan_of(
     })
 }
 
-fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
+fn sizes(numbers: Numbers, schema: Schema, is_traced: bool) -> Sizes {
     let Numbers { slots, message_capacity, metadata_capacity, .. } = numbers;
-    Sizes { slots, message_capacity, metadata_capacity, schema }
+    Sizes { slots, message_capacity, metadata_capacity, schema, is_traced }
 }
 
 /// 0 off … 5 trace, as plugins are told.

@@ -13,17 +13,21 @@ use super::error::{BatchError, StreamError};
 use super::history::History;
 use super::roster::Roster;
 use super::submission::{Over, Submission};
+use super::timeline::{self, Timeline, What};
 use super::watch::Watch;
 use crate::limits::SPIN_LIMIT;
 use crate::own;
 use crate::record::checkpoint::Checkpoint;
+use crate::record::death::Death;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
+use crate::segment::place::Place;
 use crate::segment::slot::Outcome;
+use crate::segment::stamps::Stamps;
 use crate::segment::sync::{AtomicU64, Ordering};
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
@@ -62,8 +66,13 @@ pub(crate) struct Stream {
     pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
-    /// The owner, or 0 as long as messages of an earlier run wait for a slot: so one comparison tells
-    /// whether a release has nothing to do beside it.
+    /// What happened when, if the run is traced.
+    pub(crate) timeline: Option<Timeline>,
+    /// The owner, or 0 if the run is traced: so one comparison tells whether a look has nothing to do
+    /// beside it.
+    looks_alone: u32,
+    /// The owner, or 0 if the run is traced, or as long as messages of an earlier run wait for a slot;
+    /// otherwise as `looks_alone`.
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
@@ -148,6 +157,8 @@ impl Stream {
             patience: Patience::default(),
             watch: Watch::new(),
             owner: own::process(),
+            timeline: None,
+            looks_alone: own::process(),
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
         }
@@ -159,6 +170,39 @@ impl Stream {
         self.submission = Some(submission);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
+    }
+
+    /// The same stream, traced: so many batches are kept. Its segment has stamps. Before anything
+    /// runs.
+    pub(crate) fn traced(mut self, batches: usize) -> Self {
+        let seat = self.history.portion().seat();
+        let title = match seat.of {
+            1 => "cobuf".to_owned(),
+            of => format!("cobuf, rank {} of {of}", seat.rank),
+        };
+        let slots = self.segment.layout().sizes.slots;
+        self.timeline = Some(Timeline::new(title, slots, batches));
+        self.looks_alone = 0;
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// Notes what has happened now, if the run is traced. The text is made only then.
+    pub(crate) fn note(&self, what: impl FnOnce() -> What) {
+        if let Some(timeline) = &self.timeline {
+            timeline.note(what());
+        }
+    }
+
+    /// Notes a worker's death, before its slot is taken back, if the run is traced.
+    pub(crate) fn note_death(&self, place: Place, edition: u32, death: Death) {
+        let (worker, segment) = (place.worker(), &self.segment);
+        self.note(|| What::WorkerDied {
+            worker,
+            edition,
+            death: death.to_string(),
+            held: timeline::held_by(segment, place),
+        });
     }
 
     /// Whether the application is the commander.
@@ -180,7 +224,7 @@ impl Stream {
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
         let ready = &self.table().control.ready;
         let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
-        self.note_wait(waited);
+        self.note_wait(waited, found.is_none());
         found.ok_or_else(|| self.waiting_for())
     }
 
@@ -189,7 +233,7 @@ impl Stream {
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<(), WaitingFor> {
         let ready = &self.table().control.ready;
         let (found, waited) = ready.wait_for(&self.patience, deadline, || self.has_next().then_some(()));
-        self.note_wait(waited);
+        self.note_wait(waited, found.is_none());
         if found.is_some() {
             // The wake was perhaps meant for a consumer that would have taken the item.
             ready.wake_sleepers_if(|| true);
@@ -208,12 +252,16 @@ impl Stream {
     pub(crate) fn note_yields(&self, since: Instant) {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
-        self.note_wait(lasted);
+        self.note_wait(lasted, true);
     }
 
-    fn note_wait(&self, waited: Duration) {
+    /// Notes a wait until now. It goes on if it gave nothing and the consumer waits again.
+    fn note_wait(&self, waited: Duration, goes_on: bool) {
         if waited > Duration::ZERO {
             self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+            if let Some(timeline) = &self.timeline {
+                timeline.note_wait(waited, goes_on);
+            }
         }
     }
 
@@ -224,10 +272,24 @@ impl Stream {
 
     /// The next item, or the end, if there is one.
     pub(crate) fn look(&self) -> Option<Item> {
+        if self.looks_alone == own::process() { self.look_alone() } else { self.look_and_note() }
+    }
+
+    /// The look in a process that is not the run's, or in a traced run.
+    #[cold]
+    fn look_and_note(&self) -> Option<Item> {
         if self.is_foreign() {
             let told = self.told.swap(true, Ordering::Relaxed);
             return Some(if told { Item::End } else { Item::Error(StreamError::Forked) });
         }
+        let item = self.look_alone();
+        if let (Some(Item::Batch(claim, _)), Some(timeline)) = (&item, &self.timeline) {
+            timeline.note_taken(claim.index());
+        }
+        item
+    }
+
+    fn look_alone(&self) -> Option<Item> {
         loop {
             let taken = self.take(&mut self.position.lock());
             match taken {
@@ -332,8 +394,19 @@ impl Stream {
         if self.releases_alone.load(Ordering::Relaxed) == own::process() {
             self.free(claim);
         } else if !self.is_foreign() {
+            self.note_release(&claim);
             self.free(claim);
             self.go_on_with_backlog();
+        }
+    }
+
+    #[cold]
+    fn note_release(&self, claim: &Claim<Reading>) {
+        if let Some(timeline) = &self.timeline {
+            let (table, slot) = (self.table(), claim.index());
+            let message = (table.sequence(claim), claim.attempts());
+            let stamped = self.segment.stamps(slot).map(Stamps::read).unwrap_or_default();
+            timeline.note_released(slot, message, table.outcome(claim), stamped);
         }
     }
 
@@ -347,7 +420,7 @@ impl Stream {
     fn go_on_with_backlog(&self) {
         let left =
             self.submission.as_ref().is_some_and(|messages| messages.go_on_with_backlog(&self.segment));
-        if !left {
+        if !left && self.timeline.is_none() {
             self.releases_alone.store(self.owner, Ordering::Relaxed);
         }
     }
@@ -357,6 +430,7 @@ impl Stream {
         // A message that is submitted later could be delivered before the rest is read.
         let held = self.submission.as_ref().map(Submission::hold);
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
+        self.note(|| What::Checkpoint);
         self.history.checkpoint(submitted)
     }
 

@@ -12,6 +12,7 @@
 //!   roster        the processes that run
 //!   held          says that the application holds all slots
 //!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   timeline      what the run's parts did when, if it is traced
 //!   digest        a digest of all content, the same for any order
 //! ```
 
@@ -31,4 +32,5 @@ pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod submission;
 pub(crate) mod submitter;
+pub(crate) mod timeline;
 pub(crate) mod watch;

@@ -13,6 +13,7 @@ use super::workforce::{Incident, Workforce};
 use crate::protocol::message::Request;
 use crate::record::state::StateAt;
 use crate::segment::sync::Ordering;
+use crate::stream::timeline::What;
 
 /// The swap that is going on, and the plugins before.
 #[derive(Debug, Default)]
@@ -167,6 +168,7 @@ impl Swapping {
         let Some(SwapWish { kind, plugin, answer }) = self.swap.take().map(Swap::into_wish) else { return };
         run.stream.history.note_swap(kind, &plugin);
         count(&run.stream.counters.swaps);
+        run.stream.note(|| What::Swapped { kind, plugin: plugin.name.clone(), first: swapped.first });
         let (version, first) = (&plugin.version, swapped.first);
         tracing::info!(plugin = plugin.name, %version, first, "the {kind} was swapped");
         // Nobody waits for it only if the application is gone.

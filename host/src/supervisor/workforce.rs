@@ -207,6 +207,7 @@ impl Workforce {
             tracing::info!(plugin, worker = number, "a worker has retired");
         } else {
             tracing::warn!(plugin, worker = number, how = %death, at = worker.place_in_script(), "a worker died");
+            run.stream.note_death(place, run.plan.edition(place.crew()), death);
         }
         reclaim::after_death(run, place, worker, death, verdict);
         run.stream.table().restore();
@@ -263,6 +264,10 @@ impl Workforce {
     /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
+            if self.worker(place).is_process() {
+                let killed = Death::Exit(Exit::Signal(libc::SIGKILL));
+                run.stream.note_death(place, run.plan.edition(place.crew()), killed);
+            }
             reclaim::of_innocent(run, place);
             let wanted = self.is_wanted(place);
             let worker = self.worker_mut(place);
