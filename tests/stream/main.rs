@@ -21,3 +21,4 @@ mod stop;
 mod submit;
 mod submit_refused;
 mod submit_resume;
+mod trace;

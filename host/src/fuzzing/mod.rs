@@ -282,7 +282,7 @@ impl World {
         let stall = StallReport::of(stream);
         drop(format!("{stall} {stall:?} {:?}", serde_json::to_string(&stall)));
         drop(serde_json::to_string(&stream.checkpoint()));
-        stream.timeline.iter().for_each(|timeline| drop(timeline.write(&mut std::io::sink())));
+        drop(stream.write_timeline(&mut std::io::sink()));
         crate::supervisor::tuner::produced(&stream.segment, MAX_WORKERS);
         table.wake_everyone();
     }

@@ -346,9 +346,7 @@ impl Host {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
         *self.folder.lock() = None;
-        if let (Some(trace), Some(timeline)) = (&self.trace, &self.stream.timeline) {
-            trace.write(timeline);
-        }
+        self.trace.iter().for_each(|trace| trace.write(&self.stream));
         // A waker that the watch calls may stop the host, too.
         drop(running);
         self.stream.watch.close();

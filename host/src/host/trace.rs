@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use rustix::fs::{Access, access};
 
 use crate::files;
-use crate::stream::timeline::{Timeline, TraceSummary};
+use crate::stream::delivery::Stream;
+use crate::stream::timeline::TraceSummary;
 
 /// A trace that cannot be written.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,9 +39,10 @@ impl TraceFile {
         Ok(Self { path, written: Mutex::default() })
     }
 
-    /// Writes the file. If that fails, this is logged: the run is over and went well.
-    pub(super) fn write(&self, timeline: &Timeline) {
-        let write = |out: &mut dyn Write| timeline.write(out);
+    /// Writes the file, if the stream is traced. If that fails, this is logged: the run's result
+    /// stays as it is.
+    pub(super) fn write(&self, stream: &Stream) {
+        let write = |out: &mut dyn Write| stream.write_timeline(out);
         let is_device = fs::metadata(&self.path).is_ok_and(|data| data.file_type().is_char_device());
         let written =
             if is_device { to_device(&self.path, write) } else { files::replace_by(&self.path, write) };

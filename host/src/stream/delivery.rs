@@ -3,6 +3,7 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::error::{BatchError, StreamError};
 use super::history::History;
 use super::roster::Roster;
 use super::submission::{Over, Submission};
-use super::timeline::{self, Timeline, What};
+use super::timeline::{self, Timeline, TraceSummary, What};
 use super::watch::Watch;
 use crate::limits::SPIN_LIMIT;
 use crate::own;
@@ -67,7 +68,7 @@ pub(crate) struct Stream {
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
     /// What happened when, if the run is traced.
-    pub(crate) timeline: Option<Timeline>,
+    timeline: Option<Timeline>,
     /// The owner, or 0 if the run is traced: so one comparison tells whether a look has nothing to do
     /// beside it.
     looks_alone: u32,
@@ -203,6 +204,13 @@ impl Stream {
             death: death.to_string(),
             held: timeline::held_by(segment, place),
         });
+    }
+
+    /// Writes the timeline up to now; nothing, if the run is not traced.
+    pub(crate) fn write_timeline(&self, out: &mut dyn Write) -> io::Result<TraceSummary> {
+        let edition = self.counters.edition.load(Ordering::Relaxed) as u32;
+        let timeline = self.timeline.as_ref();
+        timeline.map_or(Ok(TraceSummary::default()), |timeline| timeline.write(&self.segment, edition, out))
     }
 
     /// Whether the application is the commander.

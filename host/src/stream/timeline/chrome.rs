@@ -16,8 +16,8 @@ use cobuf_plugin_api::PluginKind;
 use serde::Serialize;
 
 use super::kept::What;
-use super::picture::{Drawn, Kind, Moment, MomentKind, Track};
-use super::record::Span;
+use super::picture::{Drawn, Flow, Kind, Moment, MomentKind, Track};
+use super::record::{Span, Stage};
 
 /// The head of the file.
 #[derive(Debug, Serialize)]
@@ -122,14 +122,16 @@ impl Lines<'_> {
     }
 
     /// A span, and its batch's flow.
-    fn span(&mut self, Drawn { span, kind }: &Drawn<'_>) -> io::Result<()> {
+    fn span(&mut self, Drawn { span, kind, flow }: &Drawn<'_>) -> io::Result<()> {
         let Span { from, to } = *span;
-        let (name, flow) = match kind {
-            Kind::Message(_) => ("message", Some("s")),
-            Kind::Produce(_) => ("produce", Some("t")),
-            Kind::Attempt { has_flow, .. } => ("failed attempt", has_flow.then_some("t")),
-            Kind::Hold(_) => ("hold", Some("f")),
-            Kind::Wait => ("wait", None),
+        let name = match kind {
+            Kind::Message(_) => "message",
+            Kind::Produce(batch) if batch.stage == Stage::Producing => "produce, unfinished",
+            Kind::Produce(_) => "produce",
+            Kind::Attempt { .. } => "failed attempt",
+            Kind::Hold(batch) if batch.stage == Stage::Held => "hold, unfinished",
+            Kind::Hold(_) => "hold",
+            Kind::Wait => "wait",
         };
         let args = args_of(kind);
         let is_bad = matches!(kind, Kind::Attempt { .. })
@@ -144,8 +146,12 @@ impl Lines<'_> {
             args: Some(args),
             ..Line::default()
         })?;
-        let Some(ph) = flow else { return Ok(()) };
-        let bp = (ph == "f").then_some("e");
+        let (ph, bp) = match flow {
+            Some(Flow::Begins) => ("s", None),
+            Some(Flow::Passes) => ("t", None),
+            Some(Flow::Ends) => ("f", Some("e")),
+            None => return Ok(()),
+        };
         self.add(Line { name: "batch", cat: Some("batch"), ph, ts, id, bp, ..Line::default() })
     }
 

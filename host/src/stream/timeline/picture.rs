@@ -8,8 +8,8 @@
 //!   consumer     wait │ hold ◄────────────┘
 //! ```
 //!
-//! Invariants: spans of a track do not overlap, and are in order. A flow begins, passes and ends in
-//! spans that are there.
+//! Invariants: spans of a track do not overlap, are in order, and last for a nanosecond at least, so
+//! that a flow lies in them. A flow begins, passes and ends in spans that are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,6 +35,15 @@ pub(super) struct Track<'a> {
 pub(super) struct Drawn<'a> {
     pub(super) span: Span,
     pub(super) kind: Kind<'a>,
+    pub(super) flow: Option<Flow>,
+}
+
+/// What a batch's flow does in a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Begins,
+    Passes,
+    Ends,
 }
 
 /// What a span is.
@@ -44,8 +53,8 @@ pub(super) enum Kind<'a> {
     Message(&'a Record),
     /// A worker produced it.
     Produce(&'a Record),
-    /// A worker died with this message. With whether its batch is in the picture, too.
-    Attempt { sequence: u64, death: &'a str, has_flow: bool },
+    /// A worker died with this message.
+    Attempt { sequence: u64, death: &'a str },
     /// The application had it.
     Hold(&'a Record),
     /// A consumer waited for a batch.
@@ -71,26 +80,33 @@ pub(super) enum MomentKind<'a> {
 type Lane = (Option<u32>, u32);
 
 /// The tracks from top to bottom.
-pub(super) fn tracks(kept: &Kept, begin: u64) -> Vec<Track<'_>> {
+pub(super) fn tracks<'a>(kept: &'a Kept, under_way: &'a [Record], begin: u64) -> Vec<Track<'a>> {
     let mut run = Track { name: "run".to_owned(), ..Track::default() };
     let mut commander = Track { name: "commander".to_owned(), ..Track::default() };
     let mut workers: BTreeMap<Lane, Track<'_>> = BTreeMap::new();
     let mut consumers: BTreeMap<usize, Vec<Drawn<'_>>> = BTreeMap::new();
-    for batch in &kept.batches {
+    // The batches that have a flow.
+    let mut flowing = BTreeSet::new();
+    for batch in kept.batches.iter().chain(under_way) {
         let Stations { commanded, produced, held } = batch.stations(begin);
-        commander.spans.push(Drawn { span: commanded, kind: Kind::Message(batch) });
+        let flows = produced.is_some() || held.is_some();
+        flowing.extend(flows.then_some(batch.sequence));
+        let flow = flows.then_some(Flow::Begins);
+        commander.spans.push(Drawn { span: commanded, kind: Kind::Message(batch), flow });
         if let Some(span) = produced {
             let lane = workers.entry((batch.worker(), batch.edition)).or_default();
-            lane.spans.push(Drawn { span, kind: Kind::Produce(batch) });
+            let flow = Some(if held.is_some() { Flow::Passes } else { Flow::Ends });
+            lane.spans.push(Drawn { span, kind: Kind::Produce(batch), flow });
         }
-        let held = Drawn { span: held, kind: Kind::Hold(batch) };
-        consumers.entry(batch.thread).or_default().push(held);
+        if let Some(span) = held {
+            let held = Drawn { span, kind: Kind::Hold(batch), flow: Some(Flow::Ends) };
+            consumers.entry(batch.thread).or_default().push(held);
+        }
     }
     for wait in &kept.waits {
         let span = Span { from: wait.from.max(begin), to: wait.to.max(begin) };
-        consumers.entry(wait.thread).or_default().push(Drawn { span, kind: Kind::Wait });
+        consumers.entry(wait.thread).or_default().push(Drawn { span, kind: Kind::Wait, flow: None });
     }
-    let drawn: BTreeSet<u64> = kept.batches.iter().map(|batch| batch.sequence).collect();
     for Event { at, what } in &kept.events {
         let moment = Moment { at: *at, kind: MomentKind::Noted(what) };
         match what {
@@ -98,9 +114,9 @@ pub(super) fn tracks(kept: &Kept, begin: u64) -> Vec<Track<'_>> {
                 let lane = workers.entry((Some(*worker), *edition)).or_default();
                 lane.moments.push(moment);
                 if let Some((sequence, since)) = *held {
-                    let has_flow = drawn.contains(&sequence);
-                    let span = Span { from: since.clamp(begin, *at), to: *at };
-                    lane.spans.push(Drawn { span, kind: Kind::Attempt { sequence, death, has_flow } });
+                    let flow = flowing.contains(&sequence).then_some(Flow::Passes);
+                    let span = Span { from: since.clamp(begin, (*at).max(begin)), to: *at };
+                    lane.spans.push(Drawn { span, kind: Kind::Attempt { sequence, death }, flow });
                 }
             }
             What::CommanderDied { .. } => commander.moments.push(moment),
@@ -121,7 +137,7 @@ fn of_consumer<'a>(kept: &Kept, thread: usize, drawn: Vec<Drawn<'a>>) -> Vec<Tra
         Some(consumer) => format!("consumer {thread}, {}", consumer.name),
         None => format!("consumers beyond the first {MAX_TRACED_THREADS}"),
     };
-    let spans: Vec<Span> = drawn.iter().map(|drawn| drawn.span).collect();
+    let spans: Vec<Span> = drawn.iter().map(|drawn| tracks::at_least_a_moment(drawn.span)).collect();
     let places = tracks::side_by_side(&spans);
     let number = places.iter().max().map_or(0, |most| most + 1);
     let mut all: Vec<Track<'_>> =

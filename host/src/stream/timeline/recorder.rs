@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::chrome::{self, Head};
 use super::kept::{Event, Kept, Wait, What, push};
 use super::picture;
-use super::record::Record;
+use super::record::{Record, Stage};
 use crate::limits::MAX_TRACED_EVENTS;
 use crate::segment::clock;
 use crate::segment::memory::Segment;
-use crate::segment::place::Place;
+use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::{Outcome, SlotLook};
 use crate::segment::stamps::Stamped;
 use crate::segment::sync::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ pub(crate) struct Timeline {
 }
 
 /// The number of batches in a written trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TraceSummary {
     /// The batches that the trace shows: the last ones.
@@ -80,8 +80,19 @@ impl Timeline {
         let (taken, thread) =
             if taken == 0 { (now, kept.thread()) } else { (taken, by.load(Ordering::Relaxed) as usize) };
         let Outcome { failed, worker, edition, .. } = outcome;
-        let batch =
-            Record { sequence, worker, edition, attempts, failed, thread, stamped, taken, released: now };
+        let stage = Stage::Released;
+        let batch = Record {
+            sequence,
+            worker,
+            edition,
+            attempts,
+            failed,
+            stage,
+            thread,
+            stamped,
+            taken,
+            released: now,
+        };
         let gone = push(&mut kept.batches, batch, self.most);
         kept.left_out += u64::from(gone);
     }
@@ -128,12 +139,55 @@ impl Timeline {
         push(&mut self.kept.lock().events, Event { at, what }, MAX_TRACED_EVENTS);
     }
 
-    /// Writes everything as Chrome's trace events.
-    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<TraceSummary> {
-        let kept = self.kept.lock();
+    /// The batches in the slots at this moment. `edition` is that of the newest producer.
+    fn under_way(&self, segment: &Segment, edition: u32) -> Vec<Record> {
+        let (table, now) = (segment.table(), clock::precise_nanos());
+        let record = |(slot, look): (usize, SlotLook)| {
+            let outcome = table.outcome_at(slot);
+            let (at, by) = &self.taken[slot];
+            let (stage, worker, edition) = match (look.state, look.owner) {
+                (SlotState::Writing, Owner::Nobody) => (Stage::Queued, 0, 0),
+                // Editions take turns with the crews.
+                (SlotState::Writing, Owner::Worker(place)) if edition as usize % CREWS == place.crew() => {
+                    (Stage::Producing, place.worker(), edition)
+                }
+                (SlotState::Writing, Owner::Worker(place)) => {
+                    (Stage::Producing, place.worker(), edition.saturating_sub(1))
+                }
+                (SlotState::Ready, _) => (Stage::Ready, outcome.worker, outcome.edition),
+                (SlotState::Reading, _) => (Stage::Held, outcome.worker, outcome.edition),
+                (SlotState::Writing, Owner::Commander) | (SlotState::Free, _) => return None,
+            };
+            Some(Record {
+                sequence: look.sequence?,
+                worker,
+                edition,
+                attempts: look.attempts,
+                failed: outcome.failed && matches!(stage, Stage::Ready | Stage::Held),
+                stage,
+                thread: by.load(Ordering::Relaxed) as usize,
+                stamped: segment.stamps(slot)?.read(),
+                taken: at.load(Ordering::Relaxed),
+                released: now,
+            })
+        };
+        table.look().enumerate().filter_map(record).collect()
+    }
+
+    /// Writes everything as Chrome's trace events, with the batches that are in the slots. It is kept
+    /// no longer afterwards.
+    pub(crate) fn write(
+        &self,
+        segment: &Segment,
+        edition: u32,
+        out: &mut dyn Write,
+    ) -> io::Result<TraceSummary> {
+        let under_way = self.under_way(segment, edition);
+        // No thread that drops a batch waits for the file.
+        let kept = std::mem::take(&mut *self.kept.lock());
         let (batches, left_out) = (kept.batches.len() as u64, kept.left_out);
         let head = Head { cobuf: env!("CARGO_PKG_VERSION"), batches, left_out, begin_nanos: self.begin };
-        chrome::write(&head, &self.title, &picture::tracks(&kept, self.begin), out)?;
+        chrome::write(&head, &self.title, &picture::tracks(&kept, &under_way, self.begin), out)?;
         Ok(TraceSummary { batches, left_out })
     }
 }

@@ -27,14 +27,20 @@ pub(super) fn side_by_side(spans: &[Span]) -> Vec<usize> {
 }
 
 /// Has each span, of those sorted by their beginnings, begin no earlier than the one before it
-/// ends. Only spans that a plugin wrote over overlap.
+/// ends, and last for a nanosecond at least. Only spans that a plugin wrote over overlap.
 pub(super) fn one_after_the_other<'a>(spans: impl Iterator<Item = &'a mut Span>) {
     let mut end = 0;
     for span in spans {
         span.from = span.from.max(end);
-        span.to = span.to.max(span.from);
+        *span = at_least_a_moment(*span);
         end = span.to;
     }
+}
+
+/// The span, or a nanosecond from its beginning if it is shorter: viewers draw it, and a flow lies in
+/// it.
+pub(super) fn at_least_a_moment(Span { from, to }: Span) -> Span {
+    Span { from, to: to.max(from + 1) }
 }
 
 #[cfg(all(test, not(cobuf_loom)))]
@@ -55,6 +61,6 @@ mod tests {
     fn spans_one_after_the_other_do_not_overlap() {
         let mut spans = [(0, 10), (2, 4), (4, 12)].map(span);
         one_after_the_other(spans.iter_mut());
-        assert_eq!(spans, [(0, 10), (10, 10), (10, 12)].map(span));
+        assert_eq!(spans, [(0, 10), (10, 11), (11, 12)].map(span));
     }
 }
