@@ -18,3 +18,4 @@ mod run;
 mod signals;
 mod stopped;
 mod terminal;
+mod trace;

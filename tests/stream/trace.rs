@@ -2,8 +2,8 @@
 
 use crate::common::traces::Trace;
 use crate::common::{
-    Gate, Leaks, Logs, all_items, array, filling, gated, index, isolated, next_batch, next_item,
-    random_stream, small, submitting, wait_for_ready, wait_until,
+    Gate, Logs, all_items, array, filling, gated, index, isolated, next_batch, next_item, random_stream,
+    small, submitting, wait_for_ready,
 };
 use cobuf_host::{
     Batches, Dictionary, Host, HostBuilder, OnFailure, Rank, Remainder, ReportKind, StartError,
@@ -141,7 +141,7 @@ fn dead_workers_attempt_is_drawn_and_its_batch_flows_through_it() {
 fn failed_and_given_up_messages_are_marked() {
     let _leaks = isolated!();
     let messages = (0..5).map(|number| match number {
-        1 => index(1).with("fail", "no such scan"),
+        1 => index(1).with("error", "no such scan"),
         3 => index(3).with("abort", true),
         number => index(number),
     });

@@ -1,6 +1,7 @@
 //! Notes what happens in a run, from all of its threads, and writes it in the end.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use crate::segment::memory::Segment;
 use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::{Outcome, SlotLook};
 use crate::segment::stamps::Stamped;
-use crate::segment::sync::{AtomicU64, Ordering};
+
 use crate::segment::word::{Owner, SlotState};
 
 /// A consumer that looks again within this time after a wait without a result goes on waiting.
