@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cobuf_host::{Dictionary, Host, HostBuilder, Plugin, Value};
 
-const BATCHES: u64 = 40;
+const BATCHES: u64 = 60;
 /// What a part takes for a batch if it is fast, and if it is slow; in seconds.
 const FAST: f64 = 0.004;
 const SLOW: f64 = 0.02;

@@ -196,6 +196,21 @@ mod tests {
     }
 
     #[test]
+    fn file_that_cannot_be_written_to_its_end_leaves_the_old_one() {
+        let (folder, [file]) = folder(["file"]);
+        fs::write(&file, "old").unwrap();
+        let full = replace_by(&file, |new| {
+            new.write_all(&[0; 100_000])?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            (fs::read_to_string(&file).unwrap(), entries(folder.path())),
+            ("old".to_owned(), vec!["file".to_owned()])
+        );
+    }
+
+    #[test]
     fn device_is_not_read() {
         let error = read(Path::new("/dev/zero")).unwrap_err();
         assert_eq!(error.to_string(), "it is a device, expected a file or a pipe");

@@ -103,11 +103,12 @@ pub(super) fn tracks<'a>(kept: &'a Kept, under_way: &'a [Record], begin: u64) ->
             consumers.entry(batch.thread).or_default().push(held);
         }
     }
-    for wait in &kept.waits {
+    let since = beginning(kept, begin);
+    for wait in kept.waits.iter().filter(|wait| wait.to >= since) {
         let span = Span { from: wait.from.max(begin), to: wait.to.max(begin) };
         consumers.entry(wait.thread).or_default().push(Drawn { span, kind: Kind::Wait, flow: None });
     }
-    for Event { at, what } in &kept.events {
+    for Event { at, what } in kept.events.iter().filter(|event| event.at >= since) {
         let moment = Moment { at: *at, kind: MomentKind::Noted(what) };
         match what {
             What::WorkerDied { worker, edition, death, held } => {
@@ -128,6 +129,12 @@ pub(super) fn tracks<'a>(kept: &'a Kept, under_way: &'a [Record], begin: u64) ->
     all.iter_mut().for_each(Track::tidy);
     all.extend(consumers.into_iter().flat_map(|(thread, spans)| of_consumer(kept, thread, spans)));
     all
+}
+
+/// The picture's beginning: that of the run, or of the first batch if others were left out.
+fn beginning(kept: &Kept, begin: u64) -> u64 {
+    let first = kept.batches.iter().map(|batch| batch.stations(begin).commanded.from).min();
+    first.filter(|_| kept.left_out > 0).unwrap_or(begin)
 }
 
 /// The tracks of a consumer's thread, which may hold several batches at a time.
