@@ -128,7 +128,7 @@ impl World {
             is_traced: choices & 64 != 0,
         };
         let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
-        let segment = Segment::create(&name, layout, &mut |_, _| true)
+        let segment = Segment::create(&name, layout, &[], &mut |_, _| true)
             .unwrap_or_else(|error| panic!("no segment: {error}"));
         let earlier = if choices & 2 != 0 { vec![[0, 2], [4, 5]] } else { Vec::new() };
         let history =
@@ -140,7 +140,7 @@ impl World {
         if choices & 64 != 0 {
             stream = stream.traced(KEPT_IN_TRACE);
         }
-        stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
+        stream.settled.most_workers.store(WORKERS, Ordering::Relaxed);
         let supply = Supply::default();
         Self { stream: Arc::new(stream), supply, producing: Vec::new(), batches: Vec::new() }
     }

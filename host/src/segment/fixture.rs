@@ -24,7 +24,7 @@ pub(crate) fn segment(slots: usize) -> Segment {
         is_traced: false,
     });
     let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
-    let segment = Segment::create(&name, layout, &mut |_, _| true)
+    let segment = Segment::create(&name, layout, &[], &mut |_, _| true)
         .unwrap_or_else(|error| panic!("no segment: {error}"));
     segment.table().begin_at(0);
     segment
