@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 
@@ -71,3 +72,21 @@ def test_wrong_traces_are_refused_before_the_start(tmp_path):
         cobuf.Loader(commander=range(3), producer=filled, trace=tmp_path / "no" / "run.json").start()
     with pytest.raises(ValueError, match="the setting trace_batches is 0"):
         cobuf.Loader(commander=range(3), producer=filled, trace_batches=0).start()
+
+
+def test_trace_is_read_by_perfetto(tmp_path):
+    api = pytest.importorskip("perfetto.trace_processor", reason="left out, for want of Perfetto's Python package")
+    shell = shutil.which("trace_processor_shell") or shutil.which("trace_processor")
+    if shell is None:
+        pytest.skip("left out, for want of Perfetto's trace_processor_shell on the PATH")
+    path = tmp_path / "run.json"
+    batches(filled, commander=range(20), trace=path)
+    with api.TraceProcessor(trace=str(path), config=api.TraceProcessorConfig(bin_path=shell)) as processor:
+
+        def count(of):
+            return next(iter(processor.query(f"select count(*) as number from {of}"))).number
+
+        assert count("slice where name = 'produce'") == 20
+        # From the commander to a worker, and from there to this program.
+        assert count("flow") == 40
+        assert count("stats where severity in ('error', 'data_loss') and value > 0") == 0
