@@ -11,6 +11,7 @@
 //! | [`tuning`] | How many workers and slots, and what limits a run? |
 //! | [`submitting`] | How does an application say itself what is produced? |
 //! | [`ranks`] | How do many processes and machines share one stream, under SLURM, Open MPI, torchrun, Kubernetes, Ray? |
+//! | [`traces`] | What did each part of a run do when, and how does one recognise what is slow? |
 //!
 //! The guide for authors of plugins is `cobuf_plugin_api::guide`. The Rust programs on these pages
 //! are compiled with the tests of this crate. The pages are files in `guide/`, too.
@@ -35,6 +36,7 @@ pages! {
     tuning "07-tuning.md"
     submitting "08-submitting.md"
     ranks "09-ranks.md"
+    traces "10-traces.md"
 }
 
 #[cfg(all(test, feature = "pipeline", not(cobuf_loom)))]

@@ -19,3 +19,4 @@ mod signals;
 mod stopped;
 mod terminal;
 mod top;
+mod trace;

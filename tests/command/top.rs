@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::pipeline::{output, stderr, stdout};
 use crate::common::terminal::{CTRL_C, Terminal};
 use crate::common::{
-    Gate, Leaks, Process, array, cobuf, filling, gated, host, index, isolated, next_batch, small, wait_until,
+    Gate, array, cobuf, filling, gated, host, index, isolated, next_batch, small, wait_until,
 };
 
 /// `cobuf top` on this process, which hosts a run.

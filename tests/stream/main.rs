@@ -22,4 +22,5 @@ mod stop;
 mod submit;
 mod submit_refused;
 mod submit_resume;
+mod trace;
 mod verdict;

@@ -50,6 +50,7 @@ Examples:
   cobuf checkpoint show runs/ckpt
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
+  cobuf run examples/digits.toml --trace run.json    # open it at ui.perfetto.dev
   cobuf watch examples/fill.toml
   cobuf top
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
@@ -193,6 +194,15 @@ pub(crate) struct RunArgs {
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Write a trace of the run to this file at its end, also after Ctrl-C: what the commander, each
+    /// worker and each consumer did when (Chrome's trace events, JSON). Open it at ui.perfetto.dev,
+    /// in speedscope or chrome://tracing. If it cannot be written then, the run's result stays.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// The most batches in the trace: the last ones of the run. A batch takes some 200 bytes of
+    /// memory, and 700 bytes of the file.
+    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_TRACE_BATCHES, value_parser = numbers::whole(1..=limits::MAX_TRACE_BATCHES), allow_negative_numbers = true)]
+    pub(crate) trace_batches: usize,
     /// Print the summary as one JSON object, the last line on standard output. The default is text
     /// for people on standard error.
     #[arg(long)]

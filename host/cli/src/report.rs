@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, Verdict};
+use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, TraceError, TraceSummary, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// The summary. The names of the fields are those of the JSON report.
@@ -63,6 +63,41 @@ pub(crate) struct Report {
     /// Batches that another rank delivers as well, because of `--remainder repeat`. They are in no
     /// other count, nor in the digest.
     pub(crate) repeated: u64,
+    /// The trace, if one was asked for.
+    pub(crate) trace: Option<TraceReport>,
+}
+
+/// What became of the trace.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum TraceReport {
+    Written(TraceSummary),
+    Failed {
+        /// The reason, with its causes.
+        error: String,
+    },
+}
+
+impl From<Result<TraceSummary, TraceError>> for TraceReport {
+    fn from(written: Result<TraceSummary, TraceError>) -> Self {
+        match written {
+            Ok(summary) => Self::Written(summary),
+            Err(error) => Self::Failed { error: format!("{:#}", anyhow::Error::from(error)) },
+        }
+    }
+}
+
+impl fmt::Display for TraceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Written(TraceSummary { batches, left_out: 0, .. }) => write!(f, "{batches} batches"),
+            Self::Written(TraceSummary { batches, left_out, .. }) => write!(
+                f,
+                "the last {batches} batches; {left_out} before them were left out: raise --trace-batches to have them"
+            ),
+            Self::Failed { error } => write!(f, "none: {error}"),
+        }
+    }
 }
 
 /// The counts of the loop over the batches; kept in checkpoints.
@@ -150,6 +185,7 @@ impl Report {
             rank: ranked.map(|rank| rank.rank()),
             world_size: ranked.map_or(1, |rank| rank.of()),
             repeated: course.repeated,
+            trace: None,
         }
     }
 }
@@ -208,6 +244,9 @@ impl fmt::Display for Report {
             self.commander_restarts,
             self.fork_server_restarts
         )?;
+        if let Some(trace) = &self.trace {
+            writeln!(f, "  trace          {trace}")?;
+        }
         match &self.content_digest {
             Some(digest) => write!(f, "  content digest {digest}"),
             None => {

@@ -88,9 +88,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let unwritten = !consumer.write_checkpoint();
         let Consumer { tally, course, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
-        let report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        let mut report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
         // This ends a swap in progress, too.
         host.stop();
+        report.trace = host.written_trace().map(Into::into);
         Ok((report, unwritten))
     })?;
     // No plugin prints any more: what they have printed stands above the summary.

@@ -64,6 +64,8 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "stop_grace" => builder.stop_grace(seconds()?),
             "pin_workers" => builder.pin_workers(given!()),
             "dead_letters" => builder.dead_letters(given!(String)),
+            "trace" => builder.trace(given!(String)),
+            "trace_batches" => builder.trace_batches(given!()),
             "replay" => builder.source(Source::Replay(given!())),
             "checkpoint" => builder.source(Source::Resume(state::checkpoint(given!())?)),
             "on_failure" => {

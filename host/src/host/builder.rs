@@ -107,7 +107,7 @@ pub enum Source {
 /// The settings of a [`Host`](crate::Host), made by [`Host::builder`](crate::Host::builder).
 ///
 /// Only commander and producer are required. The settings are grouped below: plugins, size, order and
-/// content, source, ranks, failures, deadlines, processes.
+/// content, source, ranks, failures, deadlines, observation, processes.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -154,6 +154,8 @@ pub struct HostBuilder {
     pub(super) message_timeout: Option<Duration>,
     pub(super) commander_timeout: Option<Duration>,
     pub(super) dead_letters: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
+    pub(super) trace_batches: usize,
     pub(super) start_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) cancel: Option<Cancel>,
@@ -210,6 +212,8 @@ impl HostBuilder {
             message_timeout: None,
             commander_timeout: None,
             dead_letters: None,
+            trace: None,
+            trace_batches: limits::DEFAULT_TRACE_BATCHES,
             start_timeout: limits::DEFAULT_START_TIMEOUT,
             stop_grace: limits::DEFAULT_STOP_GRACE,
             cancel: None,
@@ -623,6 +627,45 @@ impl HostBuilder {
     /// ```
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.stop_grace = grace.min(limits::LONGEST_WAIT);
+        self
+    }
+}
+
+/// # Observation
+impl HostBuilder {
+    /// A file to which the run's trace is written when the run is stopped: Chrome's trace events
+    /// (JSON), which Perfetto (<https://ui.perfetto.dev>), speedscope and chrome://tracing open. It
+    /// shows what the commander, each worker and each thread that takes batches did when, and the way
+    /// of each batch. See [`guide::traces`](crate::guide::traces).
+    ///
+    /// Default: none. An existing file is replaced, in one step. `start` fails with
+    /// [`StartError::Trace`](crate::StartError::Trace) if the file could not be written at that time;
+    /// if it cannot be at the end, this is logged, and
+    /// [`written_trace`](crate::Host::written_trace) says so. Each rank of a job needs a file of its
+    /// own.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().trace("run.json");
+    /// ```
+    pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trace = Some(path.into());
+        self
+    }
+
+    /// The most batches that the [`trace`](Self::trace) shows: the last ones, so that a long run needs
+    /// bounded memory and makes a bounded file, about 200 bytes of memory and 700 bytes of file for
+    /// each.
+    ///
+    /// Default: [`limits::DEFAULT_TRACE_BATCHES`]. Range: 1 to [`limits::MAX_TRACE_BATCHES`],
+    /// otherwise [`StartError::OutOfRange`](crate::StartError::OutOfRange).
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().trace("run.json").trace_batches(1000);
+    /// ```
+    pub fn trace_batches(mut self, batches: usize) -> Self {
+        self.trace_batches = batches;
         self
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Numbers {
     pub(crate) slots: usize,
     pub(crate) message_capacity: usize,
     pub(crate) metadata_capacity: usize,
+    /// The most batches in a trace.
+    pub(crate) trace_batches: usize,
 }
 
 /// A run's inheritance from earlier runs.
@@ -106,6 +108,12 @@ impl HostBuilder {
                 self.metadata_capacity,
                 limits::MIN_METADATA_CAPACITY,
                 limits::MAX_METADATA_CAPACITY,
+            )?,
+            trace_batches: in_range(
+                "the setting trace_batches",
+                self.trace_batches,
+                1,
+                limits::MAX_TRACE_BATCHES,
             )?,
         })
     }

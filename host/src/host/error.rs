@@ -6,6 +6,7 @@ use std::time::Duration;
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
+use super::trace::TraceError;
 use crate::plugin::PluginError;
 use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The file of dead letters cannot be written, or cannot be read for a replay.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// The trace could not be written to its file.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),

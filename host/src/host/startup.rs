@@ -26,6 +26,7 @@ use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use super::swap::Swaps;
+use super::trace::{self, TraceFile};
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -49,7 +50,7 @@ impl HostBuilder {
     ///
     /// # Errors
     /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`],
-    /// [`StartError::Checkpoint`] for the part of another rank.
+    /// [`StartError::Checkpoint`] for the part of another rank, [`StartError::Trace`].
     ///
     /// ```
     /// # use cobuf_host::{Host, StartError};
@@ -63,6 +64,9 @@ impl HostBuilder {
         }
         let numbers = self.numbers()?;
         self.check_replay(numbers.slots)?;
+        if let Some(path) = &self.trace {
+            trace::check(path)?;
+        }
         self.care().map(drop)
     }
 
@@ -81,6 +85,7 @@ impl HostBuilder {
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     builder.check()?;
+    let trace = builder.trace.as_deref().map(TraceFile::new).transpose()?;
     run_folder::parent()?;
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
@@ -124,7 +129,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let seat = history.portion().seat();
     let segment = session.attach(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        sizes: sizes(numbers, schema),
+        sizes: sizes(numbers, schema, trace.is_some()),
         run,
         producer: producer_name,
         commander: commander_name,
@@ -133,15 +138,17 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         rank: (seat.of > 1).then_some((seat.rank, seat.of)),
         begun_nanos: clock::now_nanos(),
     })?;
-    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
-    let stream = match submission {
-        Some(submission) => stream.submitted(submission),
-        None => stream,
-    };
-    let stream = Arc::new(match replay {
-        Some(replay) => stream.replayed(replay),
-        None => stream,
-    });
+    let mut stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
+    if let Some(submission) = submission {
+        stream = stream.submitted(submission);
+    }
+    if let Some(replay) = replay {
+        stream = stream.replayed(replay);
+    }
+    if trace.is_some() {
+        stream = stream.traced(numbers.trace_batches);
+    }
+    let stream = Arc::new(stream);
     let Parts { folder, connection, plan, deadline } = session.into_parts();
     let supervised = Supervised {
         stream: stream.clone(),
@@ -157,7 +164,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-    Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
+    let swaps = Swaps::new(launch.server.executable);
+    Ok(Host::new(stream, running, folder, builder.stop_grace, swaps, trace))
 }
 
 /// The messages of an application that is the commander: it begins with those of an earlier run.
@@ -249,9 +257,9 @@ fn plan_of(
     })
 }
 
-fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
+fn sizes(numbers: Numbers, schema: Schema, is_traced: bool) -> Sizes {
     let Numbers { slots, message_capacity, metadata_capacity, .. } = numbers;
-    Sizes { slots, message_capacity, metadata_capacity, schema }
+    Sizes { slots, message_capacity, metadata_capacity, schema, is_traced }
 }
 
 /// 0 off … 5 trace, as plugins are told.

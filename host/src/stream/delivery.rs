@@ -3,6 +3,7 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant};
@@ -16,10 +17,12 @@ use super::history::History;
 use super::replay::{Again, Replay};
 use super::roster::Roster;
 use super::submission::{Over, Submission};
+use super::timeline::{self, Timeline, TraceSummary, What};
 use super::watch::Watch;
 use crate::limits::SPIN_LIMIT;
 use crate::own;
 use crate::record::checkpoint::Checkpoint;
+use crate::record::death::Death;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
@@ -29,7 +32,9 @@ use crate::segment::counters::Counters;
 use crate::segment::memory::Segment;
 use crate::segment::notices::NoticeKind;
 use crate::segment::patience::Patience;
+use crate::segment::place::Place;
 use crate::segment::slot::Outcome;
+use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
@@ -70,8 +75,13 @@ pub(crate) struct Stream {
     pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
-    /// The owner, or 0 as long as messages of an earlier run wait for a slot, or batches are kept: so one
-    /// comparison tells whether a release has nothing to do beside it.
+    /// What happened when, if the run is traced.
+    timeline: Option<Timeline>,
+    /// The owner, or 0 if the run is traced: so one comparison tells whether a look has nothing to do
+    /// beside it.
+    looks_alone: u32,
+    /// The owner, or 0 if the run is traced, or batches are kept, or as long as messages of an earlier run
+    /// wait for a slot; otherwise as `looks_alone`.
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
@@ -161,6 +171,8 @@ impl Stream {
             patience: Patience::default(),
             watch: Watch::new(),
             owner: own::process(),
+            timeline: None,
+            looks_alone: own::process(),
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
             marks: Marks::default(),
@@ -180,6 +192,46 @@ impl Stream {
         self.replay = Some(replay);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
+    }
+
+    /// The same stream, traced: so many batches are kept. Its segment has stamps. Before anything
+    /// runs.
+    pub(crate) fn traced(mut self, batches: usize) -> Self {
+        let seat = self.history.portion().seat();
+        let title = match seat.of {
+            1 => "cobuf".to_owned(),
+            of => format!("cobuf, rank {} of {of}", seat.rank),
+        };
+        let slots = self.segment.layout().sizes.slots;
+        self.timeline = Some(Timeline::new(title, slots, batches));
+        self.looks_alone = 0;
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// Notes what has happened now, if the run is traced. The text is made only then.
+    pub(crate) fn note(&self, what: impl FnOnce() -> What) {
+        if let Some(timeline) = &self.timeline {
+            timeline.note(what());
+        }
+    }
+
+    /// Notes a worker's death, before its slot is taken back, if the run is traced.
+    pub(crate) fn note_death(&self, place: Place, edition: u32, death: Death) {
+        let (worker, segment) = (place.worker(), &self.segment);
+        self.note(|| What::WorkerDied {
+            worker,
+            edition,
+            death: death.to_string(),
+            held: timeline::held_by(segment, place),
+        });
+    }
+
+    /// Writes the timeline up to now; nothing, if the run is not traced.
+    pub(crate) fn write_timeline(&self, out: &mut dyn Write) -> io::Result<TraceSummary> {
+        let edition = self.settled.edition.load(Ordering::Relaxed);
+        let timeline = self.timeline.as_ref();
+        timeline.map_or(Ok(TraceSummary::default()), |timeline| timeline.write(&self.segment, edition, out))
     }
 
     /// Whether the application is the commander.
@@ -232,7 +284,7 @@ impl Stream {
         let began = self.counters().exposure.begin();
         let (found, waited) = ready.wait_for(&self.patience, deadline, poll);
         self.counters().exposure.end(began, waited);
-        self.note_wait(waited);
+        self.note_wait(waited, found.is_none());
         found
     }
 
@@ -248,14 +300,18 @@ impl Stream {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
         self.counters().exposure.add(lasted);
-        self.note_wait(lasted);
+        self.note_wait(lasted, true);
     }
 
-    fn note_wait(&self, waited: Duration) {
+    /// Notes a wait until now. It goes on if it gave nothing and the consumer waits again.
+    fn note_wait(&self, waited: Duration, goes_on: bool) {
         if waited > Duration::ZERO && !self.is_foreign() {
             let counters = self.counters();
             counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
             self.mark_first();
+            if let Some(timeline) = &self.timeline {
+                timeline.note_wait(waited, goes_on);
+            }
         }
     }
 
@@ -266,10 +322,24 @@ impl Stream {
 
     /// The next item, or the end, if there is one.
     pub(crate) fn look(&self) -> Option<Item> {
+        if self.looks_alone == own::process() { self.look_alone() } else { self.look_and_note() }
+    }
+
+    /// The look in a process that is not the run's, or in a traced run.
+    #[cold]
+    fn look_and_note(&self) -> Option<Item> {
         if self.is_foreign() {
             let told = self.told.swap(true, Ordering::Relaxed);
             return Some(if told { Item::End } else { Item::Error(StreamError::Forked) });
         }
+        let item = self.look_alone();
+        if let (Some(Item::Batch(claim, _)), Some(timeline)) = (&item, &self.timeline) {
+            timeline.note_taken(claim.index());
+        }
+        item
+    }
+
+    fn look_alone(&self) -> Option<Item> {
         loop {
             let taken = self.take(&mut self.position.lock());
             match taken {
@@ -399,6 +469,7 @@ impl Stream {
         if self.releases_alone.load(Ordering::Relaxed) == own::process() {
             self.free(claim);
         } else if !self.is_foreign() {
+            self.note_release(&claim);
             match &self.replay {
                 Some(replay) => self.keep(replay, claim),
                 None => {
@@ -421,6 +492,16 @@ impl Stream {
         self.table().control.ready.notify_all();
     }
 
+    #[cold]
+    fn note_release(&self, claim: &Claim<Reading>) {
+        if let Some(timeline) = &self.timeline {
+            let (table, slot) = (self.table(), claim.index());
+            let message = (table.sequence(claim), claim.attempts());
+            let stamped = self.segment.stamps(slot).map(Stamps::read).unwrap_or_default();
+            timeline.note_released(slot, message, table.outcome(claim), stamped);
+        }
+    }
+
     fn free(&self, claim: Claim<Reading>) {
         self.history.note_done(self.table().sequence(&claim));
         self.table().release(claim);
@@ -431,7 +512,7 @@ impl Stream {
     fn go_on_with_backlog(&self) {
         let left =
             self.submission.as_ref().is_some_and(|messages| messages.go_on_with_backlog(&self.segment));
-        if !left {
+        if !left && self.timeline.is_none() {
             self.releases_alone.store(self.owner, Ordering::Relaxed);
         }
     }
@@ -441,6 +522,7 @@ impl Stream {
         // A message that is submitted later could be delivered before the rest is read.
         let held = self.submission.as_ref().map(Submission::hold);
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
+        self.note(|| What::Checkpoint);
         self.counters().checkpoint_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.history.checkpoint(submitted)
     }

@@ -13,6 +13,7 @@
 //!   roster        the processes that run
 //!   held          says that the application holds all slots
 //!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   timeline      what the run's parts did when, if it is traced
 //!   verdict       the part that limits the run, by its figures; limit: the sentence about it
 //!   digest        a digest of all content, the same for any order
 //! ```
@@ -37,5 +38,6 @@ pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod submission;
 pub(crate) mod submitter;
+pub(crate) mod timeline;
 pub(crate) mod verdict;
 pub(crate) mod watch;

@@ -81,6 +81,8 @@ class Loader:
         ``"timeout"``): ``"raise"`` (the default), ``"skip"`` or ``"stop"``.
     on_commander_failure: by kind as well: ``"restart"`` or ``"end"``.
     dead_letters: a file for messages that were given up; replay: such a file to make again.
+    trace: a file to which the run's trace is written when the loader is closed: what each part did when, for
+        ui.perfetto.dev and other viewers; trace_batches: how many batches it shows at most, the last ones.
 
     A batch's error is raised in its place as `BatchError`. It ends a ``for`` loop, but not the
     stream: a new loop or ``next(loader)`` goes on with the next batch, and `results` gives errors as
@@ -132,6 +134,8 @@ class Loader:
         on_commander_failure: Mapping[str, str] | None = None,
         dead_letters: str | os.PathLike[str] | None = None,
         replay: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | None = None,
+        trace_batches: int | None = None,
         message_capacity: int | None = None,
         metadata_capacity: int | None = None,
         memory_limit: int | None = None,
@@ -173,6 +177,8 @@ class Loader:
             "on_commander_failure": None if on_commander_failure is None else dict(on_commander_failure),
             "dead_letters": None if dead_letters is None else os.fspath(dead_letters),
             "replay": None if replay is None else os.fspath(replay),
+            "trace": None if trace is None else os.fspath(trace),
+            "trace_batches": trace_batches,
             "message_capacity": message_capacity,
             "metadata_capacity": metadata_capacity,
             "memory_limit": memory_limit,
