@@ -29,8 +29,21 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// the machine fails. If the path is a link, the link stays, and its target is replaced.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let path = &target_of(path)?;
+    put(path, content, File::sync_all)?;
+    // The new name is on the disk once its folder is synchronised.
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// Replaces a file as [`replace`] does, without a wait for the disk: for one that is soon replaced
+/// again, and not missed if the machine fails.
+#[cfg(feature = "metrics")]
+pub(crate) fn refresh(path: &Path, content: &[u8]) -> io::Result<()> {
+    put(&target_of(path)?, content, |_| Ok(()))
+}
+
+/// Puts a new file in the place of another, once `settle` was called with it.
+fn put(path: &Path, content: &[u8], settle: fn(&File) -> io::Result<()>) -> io::Result<()> {
     ulimit::check_file_size(content.len() as u64)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The name is always the same, so that a file that a death has left there goes the next time.
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -40,17 +53,19 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut file = File::create_new(&new)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))?;
-    // The new name is on the disk once its folder is synchronised.
-    File::open(folder)?.sync_all()
+    let written = file.write_all(content).and_then(|()| settle(&file));
+    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a file that does not exist yet, in one step: it is there with its content, or not at all.
 /// The error is `AlreadyExists` if another process was faster.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     ulimit::check_file_size(content.len() as u64)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let everyone = fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".cobuf-").permissions(everyone).tempfile_in(folder)?;
     file.write_all(content)?;

@@ -39,7 +39,7 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
         args.batches => limit, args.workers => workers, args.slots => slots, args.seed => seed,
         args.max_attempts => max_attempts, args.rank => rank, args.remainder => remainder,
         args.message_timeout => message_timeout, args.commander_timeout => commander_timeout,
-        args.dead_letters.as_ref() => dead_letters
+        args.dead_letters.as_ref() => dead_letters, args.metrics.clone() => metrics
     );
     for setting in &args.on_failure {
         for (kind, choice) in on_failure(setting)? {

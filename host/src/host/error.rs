@@ -6,6 +6,8 @@ use std::time::Duration;
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsError;
 use crate::plugin::PluginError;
 use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
@@ -75,6 +77,10 @@ pub enum StartError {
     /// The file of dead letters cannot be written, or cannot be read for a replay.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// The run's metrics cannot be reported where it was asked for.
+    #[cfg(feature = "metrics")]
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -25,6 +25,8 @@ use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use super::swap::Swaps;
+#[cfg(feature = "metrics")]
+use crate::metrics::RunLabels;
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -79,6 +81,8 @@ impl HostBuilder {
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     builder.check()?;
     run_folder::parent()?;
+    #[cfg(feature = "metrics")]
+    let outlet = builder.outlet()?;
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     // It gets ready while the plugins' files are read and copied.
@@ -117,6 +121,13 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let seat = history.portion().seat();
+    #[cfg(feature = "metrics")]
+    let labels = RunLabels {
+        run: run.clone(),
+        producer: producer_name.clone(),
+        commander: commander_name.clone(),
+        rank: (seat.of > 1).then_some(seat.rank),
+    };
     let segment = session.attach(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sizes: sizes(numbers, schema),
@@ -146,7 +157,14 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-    Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
+    let swaps = Swaps::new(launch.server.executable);
+    let host = Host::new(stream, running, folder, builder.stop_grace, swaps);
+    #[cfg(feature = "metrics")]
+    let host = match outlet {
+        Some(outlet) => host.reporting(outlet, &labels)?,
+        None => host,
+    };
+    Ok(host)
 }
 
 /// The messages of an application that is the commander: it begins with those of an earlier run.

@@ -15,9 +15,9 @@ use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU32, Ordering};
 use crate::segment::word::{Owner, SlotState};
-use crate::segment::worker_place::TIME_CLASSES;
 use crate::stream::stall::SlotReport;
 use crate::stream::statistics::Statistics;
+use crate::stream::volume::{Volume, produce_times};
 
 /// A run at one moment.
 #[derive(Debug, Clone)]
@@ -119,14 +119,7 @@ impl View {
             .map(|number: &AtomicU32| number.load(Ordering::Relaxed).min(MAX_WORKERS as u32));
         let elapsed = clock::since(about.begun_nanos);
         let statistics = Statistics::read(segment, workers, elapsed, about.commander.is_none());
-        let schema = &about.sizes.schema;
-        let missing = counters.missing_rows.load(Ordering::Relaxed);
-        let rows =
-            schema.rows().map(|rows| statistics.delivered.wrapping_mul(rows as u64).saturating_sub(missing));
-        let bytes = match (rows, schema.rows()) {
-            (Some(rows), Some(most)) if most > 0 => rows.wrapping_mul((schema.bytes() / most) as u64),
-            _ => statistics.delivered.wrapping_mul(schema.bytes() as u64),
-        };
+        let Volume { rows, bytes } = Volume::of(segment, &about.sizes.schema, statistics.delivered);
         let slots: Vec<SlotLook> = table.look().collect();
         let checkpoint = counters.checkpoint_nanos.load(Ordering::Relaxed);
         let [_, most_workers] = workers;
@@ -152,7 +145,7 @@ impl View {
             checkpoint_age: (checkpoint > 0).then(|| clock::since(checkpoint)),
             slots: slots.into_iter().map(|slot| SlotReport::of(segment, slot)).collect(),
             workers,
-            produce_times: produce_times(segment, most_workers as usize),
+            produce_times: produce_times(segment, most_workers).to_vec(),
             notices: notices(segment),
             statistics,
         }
@@ -184,13 +177,6 @@ fn worker(segment: &Segment, slots: &[SlotLook], place: Place) -> Option<WorkerV
         restarts: shared.restarts.load(Ordering::Relaxed),
         private_bytes: pid.and_then(procfs::private_bytes),
     })
-}
-
-fn produce_times(segment: &Segment, most: usize) -> Vec<u64> {
-    let places = &segment.worker_places()[..most * CREWS];
-    (0..TIME_CLASSES)
-        .map(|class| places.iter().map(|place| u64::from(place.times[class].load(Ordering::Relaxed))).sum())
-        .collect()
 }
 
 fn notices(segment: &Segment) -> Vec<Notice> {

@@ -11,7 +11,8 @@
 //!   dead_letters  messages that were given up, as a file
 //!   roster        the processes that run
 //!   held          says that the application holds all slots
-//!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   statistics    counts and times of the run so far; volume: rows, bytes, a histogram
+//!   stall         which process holds which slot now
 //!   digest        a digest of all content, the same for any order
 //! ```
 
@@ -32,4 +33,5 @@ pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod submission;
 pub(crate) mod submitter;
+pub(crate) mod volume;
 pub(crate) mod watch;
