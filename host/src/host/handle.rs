@@ -361,8 +361,9 @@ impl Host {
         }
         *self.folder.lock() = None;
         #[cfg(feature = "metrics")]
-        if let Some(reporter) = self.reporter.lock().take() {
-            reporter.end();
+        {
+            let reporter = self.reporter.lock().take();
+            reporter.into_iter().for_each(Reporter::end);
         }
         // A waker that the watch calls may stop the host, too.
         drop(running);

@@ -3,7 +3,7 @@
 //! Counters never go down, although times of work that is under way are estimates: a series keeps the
 //! greatest value that it had. Names have base units, `_total` and `_seconds`, as Prometheus'
 //! conventions ask for. Each series has the labels of the run; none has one for each worker or
-//! message, so a run has some 70 of them, however large it is.
+//! message, so a run has some 60 of them, however large it is.
 
 use std::borrow::Cow;
 use std::sync::Arc;
