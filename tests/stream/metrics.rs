@@ -254,7 +254,7 @@ fn run_whose_folder_is_removed_warns_once_and_goes_on() {
     let warned = logs.wait_for("cannot write metrics to the file");
     assert_eq!(warned.level, "WARN");
     assert!(
-        warned.message.ends_with("No such file or directory (os error 2); the run goes on without"),
+        warned.message.ends_with("No such file or directory (os error 2); the run goes on"),
         "{warned:?}"
     );
     assert!(!path.parent().unwrap().exists());

@@ -35,8 +35,8 @@ pub(super) fn keep_written(path: &Path, series: &Series, end: &Cancel) {
 fn warn(path: &Path, reason: &str) {
     let file = path.display();
     if tracing::dispatcher::has_been_set() {
-        tracing::warn!("cannot write metrics to the file {file}: {reason}; the run goes on without");
+        tracing::warn!("cannot write metrics to the file {file}: {reason}; the run goes on");
     } else {
-        eprintln!("cobuf: cannot write metrics to the file {file}: {reason}; the run goes on without");
+        eprintln!("cobuf: cannot write metrics to the file {file}: {reason}; the run goes on");
     }
 }
