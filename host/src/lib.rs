@@ -155,11 +155,14 @@ pub use stream::delivery::WaitingFor;
 pub use stream::digest::ContentDigest;
 pub use stream::error::{BatchError, StreamError};
 pub use stream::failure::Attempt;
+pub use stream::figures::{Figures, Occupancy, WorkerFigures};
+pub use stream::limit::LimitedBy;
 pub use stream::readiness::{Readiness, ReadinessError};
 pub use stream::roster::{ProcessInfo, ProcessRole};
 pub use stream::stall::{Holder, SlotReport, StallReport};
-pub use stream::statistics::{LimitedBy, Occupancy, Statistics};
+pub use stream::statistics::Statistics;
 pub use stream::submitter::{SubmitError, Submitter};
+pub use stream::verdict::Verdict;
 pub use supervisor::swap_error::SwapError;
 
 pub use cobuf_plugin_api::codec::CodecError;

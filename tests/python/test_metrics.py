@@ -142,11 +142,11 @@ def test_prometheus_scrapes_a_run(tmp_path):
             assert sum(query("cobuf_slots").values()) == 8.0
             assert list(query("cobuf_build_info")) == [cobuf.__version__]
             assert list(query("cobuf_limited_by == 1").values()) == [1.0]
-            assert query("cobuf_consumer_wait_seconds_total")[""] > 0
+            assert query("cobuf_exposed_wait_seconds_total")[""] > 0
             # What it was told are counters: their type is known by it.
-            url = f"http://{prometheus}/api/v1/metadata?metric=cobuf_consumer_wait_seconds"
+            url = f"http://{prometheus}/api/v1/metadata?metric=cobuf_exposed_wait_seconds"
             with urllib.request.urlopen(url, timeout=60) as answer:
-                known = json.load(answer)["data"]["cobuf_consumer_wait_seconds"]
+                known = json.load(answer)["data"]["cobuf_exposed_wait_seconds"]
             assert known[0]["type"] == "counter" and known[0]["unit"] == "seconds", known
 
 
@@ -183,7 +183,7 @@ def test_configuration_and_rules_of_the_guide_are_right(tmp_path):
     losing = {"CobufLosesBatches": "p: 30 messages could not be produced"}
 
     def case(wait: str, batches: str, errors: str, running: str, expected: dict[str, str]) -> dict[str, object]:
-        names = ["consumer_wait_seconds_total", "batches_total", "errors_total", "skipped_total", "running"]
+        names = ["exposed_wait_seconds_total", "batches_total", "errors_total", "skipped_total", "running"]
         values = [wait, batches, errors, "0x60", running]
         series = [
             {"series": f"cobuf_{name}{run}", "values": value} for name, value in zip(names, values, strict=True)

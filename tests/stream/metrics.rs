@@ -90,7 +90,9 @@ fn file_has_the_statistics_of_the_whole_run_at_its_end() {
     assert_eq!(value("cobuf_produce_seconds_count{}"), 4.0);
     assert_eq!(value(r#"cobuf_produce_seconds_bucket{le="+Inf"}"#), 4.0);
     for (name, seconds) in [
+        ("cobuf_exposed_wait_seconds_total{}", now.exposed_wait),
         ("cobuf_consumer_wait_seconds_total{}", now.consumer_wait),
+        ("cobuf_commander_wait_seconds_total{}", now.commander_wait),
         ("cobuf_worker_busy_seconds_total{}", now.worker_busy),
         ("cobuf_produce_seconds_sum{}", now.worker_busy),
     ] {

@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::builder::{HostBuilder, Source};
 use super::checks::{ChosenPlugin, Inheritance, Numbers};
+use super::cpus;
 use super::error::StartError;
 use super::handle::Host;
 use super::launch::Launch;
@@ -135,6 +136,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         producer: producer_name,
         commander: commander_name,
         ordered: builder.ordered,
+        cpus: cpus::available(),
         rank: (seat.of > 1).then_some((seat.rank, seat.of)),
         begun_nanos: clock::now_nanos(),
     })?;
@@ -156,6 +158,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     supervisor
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
+    stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     let swaps = Swaps::new(launch.server.executable);
     let host = Host::new(stream, running, folder, builder.stop_grace, swaps);

@@ -71,12 +71,14 @@ const COUNTS: [(&str, &str, Read<u64>); 6] = [
     }),
     ("swaps", "Swaps of a plugin", |now| now.swaps),
 ];
-const TIMES: [(&str, &str, Read<Duration>); 4] = [
+const TIMES: [(&str, &str, Read<Duration>); 6] = [
+    ("exposed_wait", "Time in which at least one consumer waited for a batch", |now| now.exposed_wait),
     ("consumer_wait", "Time that consumers waited for batches, summed over all threads", |now| {
         now.consumer_wait
     }),
     ("worker_busy", "Time that workers produced, summed over all workers", |now| now.worker_busy),
     ("worker_wait", "Time that workers waited for messages, summed over all workers", |now| now.worker_wait),
+    ("worker_lost", "Time of workers that their deaths took, summed over all workers", |now| now.worker_lost),
     ("commander_wait", "Time that the commander waited for a free slot", |now| now.commander_wait),
 ];
 const RESTARTS: [(&str, Read<u64>); 3] = [
@@ -200,7 +202,7 @@ impl Series {
         let Volume { rows, bytes } = Volume::of(segment, self.schema(), now.delivered);
         raise(&self.rows, rows.unwrap_or_default());
         raise(&self.bytes, bytes);
-        let most_workers = self.stream.settled.most_workers.load(Ordering::Relaxed);
+        let most_workers = self.stream.settled.most_workers.load(Ordering::Relaxed) as usize;
         self.produce.raise(produce_times(segment, most_workers), now.worker_busy);
         self.workers.set(now.workers as i64);
         self.note_limit(&now.limited_by().to_string());

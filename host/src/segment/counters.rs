@@ -3,7 +3,8 @@
 //! The host writes them, and reports them; it never acts on a number that it finds here, because a
 //! plugin may have written over it.
 
-use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::exposure::Exposure;
+use super::sync::{AtomicU32, AtomicU64};
 
 /// There is one in the segment, on cache lines of its own. It begins as zeroes.
 #[repr(C, align(64))]
@@ -17,10 +18,10 @@ pub(crate) struct Counters {
     pub(crate) skipped: AtomicU64,
     /// The rows by which delivered batches were shorter than the schema says.
     pub(crate) missing_rows: AtomicU64,
-    /// How long consumers waited for batches, without the waits that go on.
+    /// How long consumers waited for batches, summed over their threads.
     pub(crate) consumer_wait_nanos: AtomicU64,
-    /// Since when a consumer waits, by `clock`; 0 if none does.
-    consumer_waits_since: AtomicU64,
+    /// The same without the overlap of several threads' waits.
+    pub(crate) exposure: Exposure,
     /// When a checkpoint was last taken, by `clock`; 0 if none was.
     pub(crate) checkpoint_nanos: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -35,24 +36,4 @@ pub(crate) struct Counters {
     /// Process numbers; 0 if there is no such process. Those of workers are in their places.
     pub(crate) fork_server: AtomicU32,
     pub(crate) commander: AtomicU32,
-}
-
-impl Counters {
-    /// Notes that a consumer has found nothing and is about to wait.
-    pub(crate) fn begin_wait(&self, now_nanos: u64) {
-        if self.consumer_waits_since.load(Ordering::Relaxed) == 0 {
-            self.consumer_waits_since.store(now_nanos, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes the end of a consumer's wait. Another consumer that goes on waiting begins anew.
-    pub(crate) fn end_wait(&self, nanos: u64) {
-        self.consumer_wait_nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.consumer_waits_since.store(0, Ordering::Relaxed);
-    }
-
-    /// Since when a consumer waits, if one does.
-    pub(crate) fn consumer_waits_since(&self) -> Option<u64> {
-        Some(self.consumer_waits_since.load(Ordering::Relaxed)).filter(|&nanos| nanos != 0)
-    }
 }

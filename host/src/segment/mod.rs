@@ -41,6 +41,7 @@ pub(crate) mod clock;
 pub(crate) mod control;
 pub(crate) mod counters;
 pub(crate) mod event;
+pub(crate) mod exposure;
 pub(crate) mod failpoint;
 #[cfg(any(test, feature = "bench-parts"))]
 pub(crate) mod fixture;

@@ -1,6 +1,9 @@
 //! A worker's place in the segment: its counters for the supervisor, and the supervisor's request
 //! that it exits.
 
+use std::time::Duration;
+
+use super::clock;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The classes of [`WorkerPlace::times`]: the last one has all times from 2^38 ns (275 s) on.
@@ -30,6 +33,10 @@ pub(crate) struct WorkerPlace {
     /// How many messages took so long: class 0 has those below 1 ns, class k those from 2^(k-1) ns to
     /// below 2^k ns.
     pub(crate) times: [AtomicU64; TIME_CLASSES],
+    /// Time that was lost by deaths. The supervisor writes it.
+    lost_nanos: AtomicU64,
+    /// Since when time is being lost, by `clock`; 0 while the worker is there.
+    lost_since_nanos: AtomicU64,
 }
 
 fn time_class(nanos: u64) -> usize {
@@ -64,6 +71,32 @@ impl WorkerPlace {
 
     pub(crate) fn set_retire(&self, retire: Retire) {
         self.retire.store(retire as u32, Ordering::SeqCst);
+    }
+
+    /// The worker has died, or makes a new producer after a panic: its time is lost from the beginning of
+    /// the message that it held, if it held one, until it is ready again.
+    pub(crate) fn note_death(&self, held: bool) {
+        let looked = self.looked_nanos.swap(u64::MAX, Ordering::Relaxed);
+        let since = if held { looked.min(clock::now_nanos()) } else { clock::now_nanos() };
+        let order = Ordering::Relaxed;
+        let _ = self.lost_since_nanos.compare_exchange(0, since, order, order);
+    }
+
+    /// The worker is ready, or is not wanted any more.
+    pub(crate) fn note_return(&self) {
+        let since = self.lost_since_nanos.swap(0, Ordering::Relaxed);
+        if since != 0 {
+            self.lost_nanos.fetch_add(clock::since(since).as_nanos() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// The time that was lost so far by the worker's deaths.
+    pub(crate) fn lost(&self) -> Duration {
+        let over = Duration::from_nanos(self.lost_nanos.load(Ordering::Relaxed));
+        match self.lost_since_nanos.load(Ordering::Relaxed) {
+            0 => over,
+            since => over.saturating_add(clock::since(since)),
+        }
     }
 
     /// Has a worker that has not looked for a message yet count as if it had looked now.

@@ -3,13 +3,16 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
+use super::figures::{Figures, Scene};
 use super::history::History;
 use super::roster::Roster;
 use super::submission::{Over, Submission};
@@ -70,6 +73,21 @@ pub(crate) struct Stream {
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
+    marks: Marks,
+    /// The number of CPUs that this process, and so the run, may use.
+    cpus: usize,
+}
+
+/// The figures at moments between which a verdict on the whole run is made. The time before the first
+/// batch, and that after the last, say nothing about its pace.
+#[derive(Debug, Default)]
+struct Marks {
+    /// All processes are ready.
+    ready: OnceLock<Figures>,
+    /// The first batch was delivered after a wait. Never in a run whose application did not wait.
+    first: OnceLock<Figures>,
+    /// The stream has ended.
+    end: OnceLock<Figures>,
 }
 
 /// The supervisor's settings, for the host. Out of the reach of plugins, unlike the segment's
@@ -144,6 +162,8 @@ impl Stream {
             owner: own::process(),
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
+            marks: Marks::default(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -181,25 +201,28 @@ impl Stream {
 
     /// Waits for the next item until the deadline. If none comes, returns the cause of the wait.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
-        let ready = &self.table().control.ready;
-        let (found, waited) =
-            ready.wait_for(&self.patience, deadline, || self.look().or_else(|| self.waits()));
-        self.note_wait(waited);
+        let found = self.look().or_else(|| self.wait_for(deadline, || self.look()));
         found.ok_or_else(|| self.waiting_for())
     }
 
     /// Waits until the deadline for something that [`poll`](Self::poll) would give, and leaves it
     /// there. If nothing comes, returns the cause of the wait.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<(), WaitingFor> {
-        let ready = &self.table().control.ready;
-        let has_next = || self.has_next().then_some(()).or_else(|| self.waits());
-        let (found, waited) = ready.wait_for(&self.patience, deadline, has_next);
-        self.note_wait(waited);
+        let found = self.wait_for(deadline, || self.has_next().then_some(()));
         if found.is_some() {
             // The wake was perhaps meant for a consumer that would have taken the item.
-            ready.wake_sleepers_if(|| true);
+            self.table().control.ready.wake_sleepers_if(|| true);
         }
         found.ok_or_else(|| self.waiting_for())
+    }
+
+    /// Waits until the poll returns something, or the deadline, and counts the time.
+    fn wait_for<T>(&self, deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+        let began = self.counters().exposure.begin();
+        let (found, waited) = self.table().control.ready.wait_for(&self.patience, deadline, poll);
+        self.counters().exposure.end(began, waited);
+        self.note_wait(waited);
+        found
     }
 
     /// Lets other processes run for a moment, for a consumer that has waited since then and cannot
@@ -213,21 +236,14 @@ impl Stream {
     pub(crate) fn note_yields(&self, since: Instant) {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
+        self.counters().exposure.add(lasted);
         self.note_wait(lasted);
     }
 
-    /// Notes that a consumer begins to wait, because it has found nothing.
-    #[cold]
-    fn waits<T>(&self) -> Option<T> {
-        if !self.is_foreign() {
-            self.counters().begin_wait(clock::now_nanos());
-        }
-        None
-    }
-
     fn note_wait(&self, waited: Duration) {
-        if waited > Duration::ZERO && !self.is_foreign() {
-            self.counters().end_wait(waited.as_nanos() as u64);
+        if waited > Duration::ZERO {
+            self.counters().consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+            self.mark_first();
         }
     }
 
@@ -251,7 +267,10 @@ impl Stream {
                     }
                 }
                 Taken::Error(error) => return Some(Item::Error(error)),
-                Taken::End => return Some(Item::End),
+                Taken::End => {
+                    self.marks.end.get_or_init(|| self.figures());
+                    return Some(Item::End);
+                }
                 Taken::Nothing => return None,
             }
         }
@@ -373,6 +392,46 @@ impl Stream {
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
         self.counters().checkpoint_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.history.checkpoint(submitted)
+    }
+
+    /// The figures of the run so far.
+    pub(crate) fn figures(&self) -> Figures {
+        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
+        Figures::read(
+            &self.segment,
+            Scene {
+                elapsed: self.started.elapsed(),
+                workers: workers(&self.settled.workers),
+                most_workers: workers(&self.settled.most_workers),
+                cpus: self.cpus,
+                ordered: self.ordered,
+                application_commands: self.is_submitted(),
+            },
+        )
+    }
+
+    /// All processes are ready, and nothing was delivered.
+    pub(crate) fn mark_ready(&self) {
+        self.marks.ready.get_or_init(|| self.figures());
+    }
+
+    /// If a wait has ended, and the first batch was delivered.
+    fn mark_first(&self) {
+        if self.marks.first.get().is_none() && self.counters().delivered.load(Ordering::Relaxed) > 0 {
+            self.marks.first.get_or_init(|| self.figures());
+        }
+    }
+
+    /// The figures of the part of the run that says something about its pace: without its start, and up
+    /// to its end. A run with fewer than two batches has no other part.
+    pub(crate) fn figures_of_pace(&self) -> Figures {
+        let now = self.figures();
+        let end = self.marks.end.get().unwrap_or(&now);
+        let first = self.marks.first.get().map(|first| end.since(first)).filter(|pace| pace.delivered > 0);
+        first.unwrap_or_else(|| match self.marks.ready.get() {
+            Some(ready) => end.since(ready),
+            None => end.clone(),
+        })
     }
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {

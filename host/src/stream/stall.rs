@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::delivery::{Stream, WaitingFor};
+use super::verdict::Verdict;
 use crate::segment::clock;
 use crate::segment::memory::Segment;
 use crate::segment::place::Place;
@@ -70,6 +71,8 @@ pub struct StallReport {
     pub slots: Vec<SlotReport>,
     /// Whether the application is the commander.
     pub application_commands: bool,
+    /// The part that limits the run so far.
+    pub verdict: Verdict,
 }
 
 impl StallReport {
@@ -80,6 +83,7 @@ impl StallReport {
             wanted: stream.wanted(),
             slots,
             application_commands: stream.is_submitted(),
+            verdict: stream.figures_of_pace().verdict(),
         }
     }
 
@@ -148,7 +152,8 @@ impl fmt::Display for StallReport {
             count(|holder| matches!(holder, Holder::Worker(_))),
             count(|holder| holder == Holder::Ready),
             count(|holder| holder == Holder::Application)
-        )
+        )?;
+        write!(f, "\n  so far  {}", self.verdict)
     }
 }
 

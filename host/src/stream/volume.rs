@@ -38,8 +38,8 @@ impl Volume {
 
 /// How many messages took so long, all workers together, in the classes of `WorkerPlace::times`. For a
 /// run that has had so many workers at most.
-pub(crate) fn produce_times(segment: &Segment, most_workers: u32) -> [u64; TIME_CLASSES] {
-    let places = &segment.worker_places()[..(most_workers as usize).min(MAX_WORKERS) * CREWS];
+pub(crate) fn produce_times(segment: &Segment, most_workers: usize) -> [u64; TIME_CLASSES] {
+    let places = &segment.worker_places()[..most_workers.min(MAX_WORKERS) * CREWS];
     std::array::from_fn(|class| {
         let times = places.iter().map(|place| place.times[class].load(Ordering::Relaxed));
         times.fold(0, u64::wrapping_add)

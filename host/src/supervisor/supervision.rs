@@ -224,6 +224,7 @@ impl Supervision {
             Event::Renewing { role } => {
                 if let Role::Worker { place, .. } = role {
                     self.workforce.worker_mut(place).renewing(at);
+                    self.run.stream.segment.worker_place(place).note_death(false);
                 }
             }
             Event::SetupFailed { role, failure } => self.setup_failed(role, failure, at),

@@ -145,6 +145,7 @@ impl Workforce {
     pub(super) fn ready(&mut self, run: &Run, place: Place, nanos: u64) {
         // A worker that is stopped before its first look is to be missed, too.
         run.stream.segment.worker_place(place).watch_from(nanos);
+        run.stream.segment.worker_place(place).note_return();
         self.worker_mut(place).ready();
     }
 
@@ -213,6 +214,7 @@ impl Workforce {
             tracing::warn!(plugin, worker = number, how = %death, at = worker.place_in_script(), "a worker died");
             run.stream.notice(NoticeKind::Death, &format!("worker {number}: {death}"));
         }
+        run.stream.segment.worker_place(place).note_death(run.stream.table().held_by(place).is_some());
         reclaim::after_death(run, place, worker, death, verdict);
         run.stream.table().restore();
         self.after_death(run, place, death, now)
@@ -237,6 +239,7 @@ impl Workforce {
         let reason = failure.into_text();
         if !wanted {
             worker.life = Life::Off;
+            run.stream.segment.worker_place(place).note_return();
             return self.drain(run, crew, &reason, now);
         }
         if worker.can_start() {
@@ -268,11 +271,13 @@ impl Workforce {
     /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
+            let held = run.stream.table().held_by(place).is_some();
             reclaim::of_innocent(run, place);
             let wanted = self.is_wanted(place);
             let worker = self.worker_mut(place);
             worker.verdict = None;
             if worker.is_process() {
+                run.stream.segment.worker_place(place).note_death(held);
                 worker.life = if wanted { Life::Due(now) } else { Life::Off };
             }
         }
