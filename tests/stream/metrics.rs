@@ -65,15 +65,18 @@ fn file_has_the_statistics_of_the_whole_run_at_its_end() {
     let _leaks = isolated!();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.prom");
+    std::env::set_current_dir(folder.path()).unwrap();
     let messages = [index(0), index(1).with("error", "bad pixels"), index(2).with("rows", 3), index(3)];
     let host = filling(messages, &[array("x", "f32", &[16, 3]), array("y", "u8", &[16])])
-        .metrics(MetricsTarget::File(path.clone()))
+        .metrics("run.prom".parse().unwrap())
         .start()
         .unwrap();
     // It is there from the start.
     wait_until("the file is written", || !fs::read_to_string(&path).unwrap().is_empty());
     assert_eq!(in_file(&path)["cobuf_running{}"], 1.0);
     assert_eq!(host.metrics_address(), None);
+    // The path was relative, and stays the one that it was.
+    std::env::set_current_dir("/").unwrap();
     assert_eq!(all_items(&host.batches()).count(), 4);
     drop(host.checkpoint());
     host.stop();

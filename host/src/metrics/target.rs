@@ -79,16 +79,15 @@ impl MetricsTarget {
         match self {
             Self::File(path) => {
                 let named = with_rank(path, &number);
-                match rank {
-                    Some((_, of)) if of > 1 && named == *path => {
-                        return Err(MetricsError::SharedFile { path: named, of });
-                    }
-                    _ => {}
+                if let Some((_, of)) = rank
+                    && of > 1
+                    && named == *path
+                {
+                    return Err(MetricsError::SharedFile { path: named, of });
                 }
-                match files::refresh(&named, b"") {
-                    Ok(()) => Ok(Outlet::File(named)),
-                    Err(source) => Err(MetricsError::File { path: named, source }),
-                }
+                // The application may change its working directory later.
+                let whole = files::refresh(&named, b"").and_then(|()| std::path::absolute(&named));
+                whole.map(Outlet::File).map_err(|source| MetricsError::File { path: named, source })
             }
             Self::Address(text) => {
                 let address = text.replace(RANK, &number);

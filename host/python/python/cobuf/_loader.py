@@ -185,7 +185,8 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
-            "metrics": None if metrics is None else os.fspath(metrics),
+            # A path is a file, whatever it looks like.
+            "metrics": metrics if metrics is None or isinstance(metrics, str) else os.path.abspath(metrics),
             "fork_server": _forkserver.command(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
