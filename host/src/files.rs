@@ -37,7 +37,25 @@ pub(crate) fn replace_by<T>(
     write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
 ) -> io::Result<T> {
     let path = &target_of(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = put(path, write, File::sync_all)?;
+    // The new name is on the disk once its folder is synchronised.
+    File::open(folder_of(path))?.sync_all()?;
+    Ok(written)
+}
+
+/// Replaces a file as [`replace`] does, without a wait for the disk: for one that is soon replaced
+/// again, and not missed if the machine fails.
+#[cfg(feature = "metrics")]
+pub(crate) fn refresh(path: &Path, content: &[u8]) -> io::Result<()> {
+    put(&target_of(path)?, |file| file.write_all(content), |_| Ok(()))
+}
+
+/// Puts a new file in the place of another, once `settle` was called with it.
+fn put<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    settle: fn(&File) -> io::Result<()>,
+) -> io::Result<T> {
     // The name is always the same, so that a file that a death has left there goes the next time.
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -49,14 +67,11 @@ pub(crate) fn replace_by<T>(
     let mut file = BufWriter::new(WithinLimit { file: File::create_new(&new)?, bytes: 0 });
     let written = write(&mut file).and_then(|written| {
         file.flush()?;
-        file.get_ref().file.sync_all()?;
+        settle(&file.get_ref().file)?;
         fs::rename(&new, path)?;
         Ok(written)
     });
-    let written = written.inspect_err(|_| drop(fs::remove_file(&new)))?;
-    // The new name is on the disk once its folder is synchronised.
-    File::open(folder)?.sync_all()?;
-    Ok(written)
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
 }
 
 /// A file that is checked against the limit of this process, beyond which a signal would end it.
@@ -78,11 +93,15 @@ impl Write for WithinLimit {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes a file that does not exist yet, in one step: it is there with its content, or not at all.
 /// The error is `AlreadyExists` if another process was faster.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     ulimit::check_file_size(content.len() as u64)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let everyone = fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".cobuf-").permissions(everyone).tempfile_in(folder)?;
     file.write_all(content)?;

@@ -91,8 +91,8 @@
 //!
 //! # Features
 //! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers
-//! that crash or miss a deadline. `pipeline`: pipeline files. `stream`: [`BatchStream`] is a
-//! `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
+//! that crash or miss a deadline. `pipeline`: pipeline files. `metrics`: a run's counters for
+//! Prometheus. `stream`: [`BatchStream`] is a `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
 
 pub mod conformance;
 pub mod guide;
@@ -107,6 +107,8 @@ mod files;
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
 mod host;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod own;
 mod path_bytes;
 mod plugin;
@@ -128,6 +130,8 @@ pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
 pub use host::trace::TraceError;
+#[cfg(feature = "metrics")]
+pub use metrics::{MetricsError, MetricsTarget, MetricsTargetError};
 pub use plugin::{
     Code, FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, PythonPlugin, find_plugins,
     plugin_path,

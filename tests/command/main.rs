@@ -10,6 +10,7 @@ mod harness;
 mod bench;
 mod faults;
 mod inspect;
+mod metrics;
 mod options;
 mod pipeline;
 mod ranks;

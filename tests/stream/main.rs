@@ -11,6 +11,7 @@ mod event_loops;
 mod hot_path;
 mod idle;
 mod lengths;
+mod metrics;
 mod order;
 mod ranks;
 mod replay;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::{Rank, Remainder, Workers, limits};
+use cobuf_host::{MetricsTarget, Rank, Remainder, Workers, limits};
 
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
 pub(crate) use self::measure::{BenchArgs, ChaosArgs};
@@ -51,6 +51,7 @@ Examples:
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf run examples/digits.toml --trace run.json    # open it at ui.perfetto.dev
+  cobuf run examples/fill.toml --metrics :9400
   cobuf watch examples/fill.toml
   cobuf top
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
@@ -191,6 +192,11 @@ pub(crate) struct RunArgs {
     /// of the active environment.
     #[arg(long, value_name = "FILE")]
     pub(crate) python: Option<PathBuf>,
+    /// Report the run's counters for Prometheus: in a file, for node_exporter (replaced every 5 s and at
+    /// the end), or at an address, such as :9400 (this machine only) or 0.0.0.0:9400 (all). {rank} in it
+    /// stands for the rank's number.
+    #[arg(long, value_name = "FILE|ADDRESS")]
+    pub(crate) metrics: Option<MetricsTarget>,
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,

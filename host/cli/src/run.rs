@@ -63,6 +63,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         Err(StartError::Cancelled) => return Ok(stopped_early(&signals)),
         host => host?,
     };
+    if let Some(address) = host.metrics_address() {
+        say(&format!("metrics at http://{address}/metrics"));
+    }
     let (tally, before) = (kept.tally.clone(), kept.before.clone());
     let replay_ready = args.replay_ready.or(pipeline.replay_ready());
     let (resumed, again) = (tally.clone(), replay_ready.is_some());

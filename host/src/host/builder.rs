@@ -16,6 +16,8 @@ use serde::Serialize;
 use super::cpus;
 use crate::cancel::Cancel;
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsTarget;
 use crate::plugin::Plugin;
 use crate::process::launch::{ServerStart, StartMethod};
 use crate::process::system::ForkHooks;
@@ -159,6 +161,8 @@ pub struct HostBuilder {
     pub(super) start_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) cancel: Option<Cancel>,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: Option<MetricsTarget>,
 }
 
 /// A plugin as it was given.
@@ -217,6 +221,8 @@ impl HostBuilder {
             start_timeout: limits::DEFAULT_START_TIMEOUT,
             stop_grace: limits::DEFAULT_STOP_GRACE,
             cancel: None,
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
     }
 }
@@ -789,6 +795,28 @@ impl HostBuilder {
     /// ```
     pub fn pin_workers(mut self, pin: bool) -> Self {
         self.pin_workers = pin;
+        self
+    }
+}
+
+/// # Metrics
+#[cfg(feature = "metrics")]
+impl HostBuilder {
+    /// Reports the run's counters for Prometheus, in a file or at an address, see
+    /// [`guide::metrics`](crate::guide::metrics). Needs the feature `metrics`.
+    ///
+    /// Default: nowhere. `start` fails with [`StartError::Metrics`](crate::StartError::Metrics) if the
+    /// address is taken or the file cannot be written. Later failures are a warning, and the run goes
+    /// on. In a job of several ranks a file's name needs `{rank}`, which stands for the rank's number.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, MetricsTarget};
+    /// let file = Host::builder().metrics(MetricsTarget::File("/var/lib/node_exporter/digits.prom".into()));
+    /// let address = Host::builder().metrics("127.0.0.1:9400".parse()?);
+    /// # Ok::<(), cobuf_host::MetricsTargetError>(())
+    /// ```
+    pub fn metrics(mut self, target: MetricsTarget) -> Self {
+        self.metrics = Some(target);
         self
     }
 }

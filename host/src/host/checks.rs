@@ -10,6 +10,8 @@ use super::cpus;
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::Outlet;
 use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::file::PluginFile;
@@ -165,6 +167,13 @@ impl HostBuilder {
             Some(Seat { rank, of }) if self.application => Err(StartError::RankOfApplication { rank, of }),
             seat => Ok(seat),
         }
+    }
+
+    /// Where metrics go, opened.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn outlet(&self) -> Result<Option<Outlet>, StartError> {
+        let rank = self.seat()?.map(|Seat { rank, of }| (rank, of));
+        Ok(self.metrics.as_ref().map(|target| target.open(rank)).transpose()?)
     }
 
     /// This process's part of the CPUs: the other ranks on the machine use them, too.

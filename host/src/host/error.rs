@@ -7,6 +7,8 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
 use super::trace::TraceError;
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsError;
 use crate::plugin::PluginError;
 use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
@@ -87,6 +89,10 @@ pub enum StartError {
     /// The trace could not be written to its file.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// The run's metrics cannot be reported where it was asked for.
+    #[cfg(feature = "metrics")]
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -1,5 +1,7 @@
 //! The host: a run's owner in the application.
 
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,10 +12,14 @@ use parking_lot::Mutex;
 use super::builder::HostBuilder;
 use super::checks::in_range;
 use super::error::OutOfRange;
+#[cfg(feature = "metrics")]
+use super::error::StartError;
 use super::run_folder::RunFolder;
 use super::swap::Swaps;
 use super::trace::{TraceError, TraceFile};
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::{Outlet, Reporter, RunLabels};
 use crate::plugin::Plugin;
 use crate::record::checkpoint::Checkpoint;
 #[cfg(feature = "failpoints")]
@@ -77,6 +83,9 @@ pub struct Host {
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
     trace: Option<TraceFile>,
+    /// `None` after a stop, or if there is none.
+    #[cfg(feature = "metrics")]
+    reporter: Mutex<Option<Reporter>>,
 }
 
 impl Host {
@@ -94,7 +103,27 @@ impl Host {
         trace: Option<TraceFile>,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
-        Self { stream, mailbox, supervisor, folder, stop_grace, swaps: Mutex::new(swaps), trace }
+        Self {
+            stream,
+            mailbox,
+            supervisor,
+            folder,
+            stop_grace,
+            swaps: Mutex::new(swaps),
+            trace,
+            #[cfg(feature = "metrics")]
+            reporter: Mutex::new(None),
+        }
+    }
+
+    /// The same host, which reports its metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn reporting(self, outlet: Outlet, labels: &RunLabels) -> Result<Self, StartError> {
+        let reporter = Reporter::start(outlet, self.stream.clone(), labels);
+        let reporter =
+            reporter.map_err(|source| StartError::Io { what: "start the thread of the metrics", source })?;
+        *self.reporter.lock() = Some(reporter);
+        Ok(self)
     }
 
     /// The stream of batches. Each call gives another handle of the same stream: a batch goes to
@@ -277,6 +306,13 @@ impl Host {
         StallReport::of(&self.stream)
     }
 
+    /// The address at which the run's metrics are, if it was asked for one by
+    /// [`metrics`](HostBuilder::metrics); `None` after a stop.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.reporter.lock().as_ref().and_then(Reporter::address)
+    }
+
     /// The process number of the fork server, the parent of commander and workers.
     pub fn fork_server_pid(&self) -> u32 {
         self.stream.settled.fork_server.load(Ordering::Relaxed)
@@ -347,6 +383,11 @@ impl Host {
         }
         *self.folder.lock() = None;
         self.trace.iter().for_each(|trace| trace.write(&self.stream));
+        #[cfg(feature = "metrics")]
+        {
+            let reporter = self.reporter.lock().take();
+            reporter.into_iter().for_each(Reporter::end);
+        }
         // A waker that the watch calls may stop the host, too.
         drop(running);
         self.stream.watch.close();
@@ -358,6 +399,8 @@ impl Drop for Host {
         if self.stream.is_foreign() {
             // The thread and the folder belong to the process that started the run.
             std::mem::forget((self.supervisor.get_mut().take(), self.folder.get_mut().take()));
+            #[cfg(feature = "metrics")]
+            std::mem::forget(self.reporter.get_mut().take());
         } else {
             self.stop();
         }

@@ -25,6 +25,8 @@ use serde::{Deserialize, Deserializer};
 use super::builder::{HostBuilder, Workers};
 use crate::cancel::Cancel;
 use crate::files;
+#[cfg(feature = "metrics")]
+use crate::metrics::{MetricsTarget, MetricsTargetError};
 use crate::plugin::{Plugin, PluginError};
 use crate::process::launch::StartMethod;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
@@ -108,6 +110,8 @@ struct RunTable {
     memory_limit_bytes: Option<u64>,
     cpu_limit_seconds: Option<u64>,
     open_files_limit: Option<u64>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<MetricsText>,
     pin_workers: Option<bool>,
     #[serde(default)]
     on_failure: BTreeMap<ReportKind, OnFailure>,
@@ -126,6 +130,20 @@ impl TryFrom<String> for RankText {
     type Error = RankError;
 
     fn try_from(text: String) -> Result<Self, RankError> {
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct MetricsText(MetricsTarget);
+
+#[cfg(feature = "metrics")]
+impl TryFrom<String> for MetricsText {
+    type Error = MetricsTargetError;
+
+    fn try_from(text: String) -> Result<Self, MetricsTargetError> {
         text.parse().map(Self)
     }
 }
@@ -406,6 +424,13 @@ impl Pipeline {
         );
         if let Some(RankText(rank)) = run.rank {
             builder = builder.rank(rank);
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(MetricsText(target)) = run.metrics.clone() {
+            builder = builder.metrics(match target {
+                MetricsTarget::File(path) => MetricsTarget::File(self.folder.join(path)),
+                address => address,
+            });
         }
         if let Some(NumberOfWorkers(workers)) = run.workers {
             builder = builder.workers(workers);

@@ -27,6 +27,8 @@ use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use super::swap::Swaps;
 use super::trace::{self, TraceFile};
+#[cfg(feature = "metrics")]
+use crate::metrics::RunLabels;
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -87,6 +89,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     builder.check()?;
     let trace = builder.trace.as_deref().map(TraceFile::new).transpose()?;
     run_folder::parent()?;
+    #[cfg(feature = "metrics")]
+    let outlet = builder.outlet()?;
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     // It gets ready while the plugins' files are read and copied.
@@ -127,6 +131,13 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let seat = history.portion().seat();
+    #[cfg(feature = "metrics")]
+    let labels = RunLabels {
+        run: run.clone(),
+        producer: producer_name.clone(),
+        commander: commander_name.clone(),
+        rank: (seat.of > 1).then_some(seat.rank),
+    };
     let segment = session.attach(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         sizes: sizes(numbers, schema, trace.is_some()),
@@ -165,7 +176,13 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     let swaps = Swaps::new(launch.server.executable);
-    Ok(Host::new(stream, running, folder, builder.stop_grace, swaps, trace))
+    let host = Host::new(stream, running, folder, builder.stop_grace, swaps, trace);
+    #[cfg(feature = "metrics")]
+    let host = match outlet {
+        Some(outlet) => host.reporting(outlet, &labels)?,
+        None => host,
+    };
+    Ok(host)
 }
 
 /// The messages of an application that is the commander: it begins with those of an earlier run.

@@ -15,10 +15,10 @@ use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::segment::word::{Owner, SlotState};
-use crate::segment::worker_place::TIME_CLASSES;
 use crate::stream::figures::{Figures, Said};
 use crate::stream::stall::SlotReport;
 use crate::stream::statistics::Statistics;
+use crate::stream::volume::{Volume, produce_times};
 
 /// A run at one moment.
 #[derive(Debug, Clone)]
@@ -116,25 +116,17 @@ pub struct Notice {
 impl View {
     pub(super) fn of(segment: &Segment, about: &About, found: &FoundRun, lives: bool) -> Self {
         let (table, counters) = (segment.table(), segment.counters());
-        let workers = [&counters.workers, &counters.most_workers]
-            .map(|number: &AtomicU32| number.load(Ordering::Relaxed).min(MAX_WORKERS as u32));
+        let number = |number: &AtomicU32| (number.load(Ordering::Relaxed) as usize).min(MAX_WORKERS);
         let said = Said {
-            workers: workers[0] as usize,
-            most_workers: workers[1] as usize,
+            workers: number(&counters.workers),
+            most_workers: number(&counters.most_workers),
             elapsed: clock::since(about.begun_nanos),
             ordered: about.ordered,
             application_commands: about.commander.is_none(),
         };
         let figures = Figures { cpus: about.cpus, ..Figures::read(segment, said) };
         let statistics = Statistics::read(segment, figures);
-        let schema = &about.sizes.schema;
-        let missing = counters.missing_rows.load(Ordering::Relaxed);
-        let rows =
-            schema.rows().map(|rows| statistics.delivered.wrapping_mul(rows as u64).saturating_sub(missing));
-        let bytes = match (rows, schema.rows()) {
-            (Some(rows), Some(most)) if most > 0 => rows.wrapping_mul((schema.bytes() / most) as u64),
-            _ => statistics.delivered.wrapping_mul(schema.bytes() as u64),
-        };
+        let Volume { rows, bytes } = Volume::of(segment, &about.sizes.schema, statistics.delivered);
         let slots: Vec<SlotLook> = table.look().collect();
         let checkpoint = counters.checkpoint_nanos.load(Ordering::Relaxed);
         let workers = workers_of(segment, &slots, said.most_workers);
@@ -159,7 +151,7 @@ impl View {
             checkpoint_age: (checkpoint > 0).then(|| clock::since(checkpoint)),
             slots: slots.into_iter().map(|slot| SlotReport::of(segment, slot)).collect(),
             workers,
-            produce_times: produce_times(segment, said.most_workers),
+            produce_times: produce_times(segment, said.most_workers).to_vec(),
             notices: notices(segment),
             statistics,
         }
@@ -196,13 +188,6 @@ fn worker(segment: &Segment, slots: &[SlotLook], place: Place) -> Option<WorkerV
         restarts: shared.restarts.load(Ordering::Relaxed),
         private_bytes: pid.and_then(procfs::private_bytes),
     })
-}
-
-fn produce_times(segment: &Segment, most: usize) -> Vec<u64> {
-    let places = &segment.worker_places()[..most * CREWS];
-    (0..TIME_CLASSES)
-        .map(|class| places.iter().map(|place| u64::from(place.times[class].load(Ordering::Relaxed))).sum())
-        .collect()
 }
 
 fn notices(segment: &Segment) -> Vec<Notice> {

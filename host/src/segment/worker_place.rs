@@ -36,7 +36,7 @@ pub(crate) struct WorkerPlace {
     pub(crate) restarts: AtomicU32,
     /// How many messages took so long: class 0 has those below 1 ns, class k those from 2^(k-1) ns to
     /// below 2^k ns.
-    pub(crate) times: [AtomicU32; TIME_CLASSES],
+    pub(crate) times: [AtomicU64; TIME_CLASSES],
 }
 
 fn time_class(nanos: u64) -> usize {

@@ -640,8 +640,9 @@ impl Stream {
         let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         let impossible = self.segment.impossible(&claim, &outcome);
         if !outcome.failed && impossible.is_none() {
-            self.counters().delivered.fetch_add(1, Ordering::Relaxed);
+            // In this order, the rows of a batch are never counted before it is known how many it has.
             outcome.rows.into_iter().for_each(|rows| self.note_short(rows));
+            self.counters().delivered.fetch_add(1, Ordering::Relaxed);
             return Some(Item::Batch(claim, outcome));
         }
         let encoded = self.segment.message(&claim);

@@ -12,7 +12,8 @@
 //!   dead_letters  messages that were given up, as a file
 //!   roster        the processes that run
 //!   held          says that the application holds all slots
-//!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   statistics    counts and times of the run so far; volume: rows, bytes, a histogram
+//!   stall         which process holds which slot now
 //!   timeline      what the run's parts did when, if it is traced
 //!   verdict       the part that limits the run, by its figures; limit: the sentence about it
 //!   digest        a digest of all content, the same for any order
@@ -40,4 +41,5 @@ pub(crate) mod submission;
 pub(crate) mod submitter;
 pub(crate) mod timeline;
 pub(crate) mod verdict;
+pub(crate) mod volume;
 pub(crate) mod watch;

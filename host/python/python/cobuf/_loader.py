@@ -97,6 +97,13 @@ class Loader:
     preload: libraries that the fork server loads once for all workers; ``["numpy"]`` by default.
         Used with Python plugins only. Your own modules are never loaded early.
 
+    **Metrics**
+
+    metrics: where the run's counters are for Prometheus: an address (``":9400"`` for this machine only,
+        ``"0.0.0.0:9400"`` for all; the page is ``/metrics``, and `metrics_address` says where), or a file for
+        node_exporter, such as ``"runs/digits.prom"``, replaced every 5 seconds and at the end. ``{rank}`` in it
+        stands for the rank's number: each rank needs a file of its own.
+
     **asyncio**
 
     ::
@@ -146,6 +153,7 @@ class Loader:
         nice: int | None = None,
         pin_workers: bool | None = None,
         preload: Sequence[str] = ("numpy",),
+        metrics: str | os.PathLike[str] | None = None,
     ) -> None:
         if commander is None and commander_config:
             raise TypeError("commander_config was given, but commander is None: this program submits the messages")
@@ -188,6 +196,8 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
+            # A path is a file, whatever it looks like.
+            "metrics": metrics if metrics is None or isinstance(metrics, str) else os.path.abspath(metrics),
             "fork_server": _forkserver.command(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
@@ -438,6 +448,11 @@ class Loader:
                 "processes are no Python interpreters"
             )
         return self._running().swap(kind, plugin)
+
+    @property
+    def metrics_address(self) -> str | None:
+        """The address at which the metrics are, such as ``127.0.0.1:9400``; None if they are not at one."""
+        return self._running().metrics_address()
 
     def statistics(self) -> dict[str, Any]:
         """Numbers of the run so far, by name.
