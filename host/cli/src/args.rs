@@ -16,6 +16,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cobuf_host::{Rank, Remainder, Workers, limits};
+use serde::Serialize;
 
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
 pub(crate) use self::measure::{BenchArgs, ChaosArgs};
@@ -46,6 +47,7 @@ Examples:
   cobuf checkpoint show runs/ckpt
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
+  cobuf run examples/digits.toml --save batches --checkpoint run.json
   cobuf watch examples/fill.toml
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new pipeline slides
@@ -147,6 +149,13 @@ pub(crate) struct RunArgs {
     /// none.
     #[arg(long, value_name = "FILE|FOLDER")]
     pub(crate) resume: Option<PathBuf>,
+    /// Save each batch as a file in this folder, named by its number: 000000042.npz. The folder of
+    /// another run is refused. With --resume or --replay, files are added to a folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) save: Option<PathBuf>,
+    /// The format of saved batches: npz (NumPy reads it) or safetensors (which has bf16, too).
+    #[arg(long, value_enum, default_value_t, requires = "save")]
+    pub(crate) format: SaveFormat,
     /// Produce only the messages in this file of dead letters.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "checkpoint"])]
     pub(crate) replay: Option<PathBuf>,
@@ -192,6 +201,15 @@ impl RunArgs {
     pub(crate) fn json(&self) -> bool {
         self.json || self.report == ReportFormat::Json
     }
+}
+
+/// The format of saved batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SaveFormat {
+    #[default]
+    Npz,
+    Safetensors,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

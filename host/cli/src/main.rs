@@ -8,6 +8,7 @@
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
 //!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   kept      the checkpoints that it reads and writes; checkpoint: `cobuf checkpoint`
+//!   save      batches as files
 //!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
 //!   completions `cobuf completions`: what a shell offers
 //!   new       `cobuf new`: a crate for a plugin, from templates
@@ -41,6 +42,7 @@ mod numbers;
 mod pipeline;
 mod report;
 mod run;
+mod save;
 mod watch;
 
 use std::process::ExitCode;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics};
 use serde::{Deserialize, Serialize};
 
+use crate::save::Saved;
+
 /// The summary. The names of the fields are those of the JSON report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -58,6 +60,8 @@ pub(crate) struct Report {
     /// Batches that another rank delivers as well, because of `--remainder repeat`. They are in no
     /// other count, nor in the digest.
     pub(crate) repeated: u64,
+    /// Batches as files; null without `--save`.
+    pub(crate) saved: Option<Saved>,
 }
 
 /// The counts of the loop over the batches; kept in checkpoints.
@@ -140,6 +144,7 @@ impl Report {
             rank: ranked.map(|rank| rank.rank()),
             world_size: ranked.map_or(1, |rank| rank.of()),
             repeated: course.repeated,
+            saved: None,
         }
     }
 
@@ -214,6 +219,9 @@ impl fmt::Display for Report {
             self.commander_restarts,
             self.fork_server_restarts
         )?;
+        if let Some(saved) = &self.saved {
+            writeln!(f, "  saved          {saved}")?;
+        }
         write!(f, "  content digest {}", self.content_digest)
     }
 }

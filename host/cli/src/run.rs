@@ -13,6 +13,7 @@ use crate::failure;
 use crate::kept::Kept;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
+use crate::save::Folder;
 use crate::watch;
 use cobuf::output;
 use cobuf::progress::{Progress, say};
@@ -32,7 +33,7 @@ const FAILED: u8 = 1;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
-    let (mut kept, pipeline) = signals.at_once(|| read(args))?;
+    let (mut kept, saving, pipeline) = signals.at_once(|| read(args))?;
     let kinds = [PluginKind::Commander, PluginKind::Producer];
     let sources = kinds.map(|kind| pipeline.plugin(kind));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
@@ -63,12 +64,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         Err(StartError::Cancelled) => return Ok(stopped_early(&signals)),
         host => host?,
     };
+    if let Some(saving) = &saving {
+        saving.check(host.schema())?;
+    }
     let (tally, before) = (kept.tally.clone(), kept.before.clone());
     let course = Course { resumed: tally.clone(), rank: kept.rank, before, ..Course::default() };
     let mut consumer = Consumer {
         host: &host,
         signals: &signals,
         kept,
+        saving,
         started,
         tally,
         course,
@@ -83,9 +88,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             args.watch.then(|| watch::start(scope, &host, watched, signals.cancel())).transpose()?;
         consumer.consume();
         let unwritten = !consumer.write_checkpoint();
-        let Consumer { tally, course, .. } = consumer;
+        let Consumer { tally, course, saving, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
-        let report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        let mut report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        report.saved = saving.map(|saving| saving.summary());
         // This ends a swap in progress, too.
         host.stop();
         Ok((report, unwritten))
@@ -109,11 +115,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// Everything that is read before something runs.
-fn read(args: &RunArgs) -> Result<(Kept, Pipeline)> {
+fn read(args: &RunArgs) -> Result<(Kept, Option<Folder>, Pipeline)> {
     let pipeline = pipeline::read(&args.pipeline, &args.set, args.python.as_deref())?;
     // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_run(&pipeline, args)?.check()?;
-    Ok((Kept::open(args, args.rank.or(pipeline.rank()))?, pipeline))
+    let kept = Kept::open(args, args.rank.or(pipeline.rank()))?;
+    let batches = kept.before.batches + kept.tally.batches;
+    let saving = Folder::open(args, kept.rank, batches)?;
+    Ok((kept, saving, pipeline))
 }
 
 /// A signal came before there was a host.
@@ -142,6 +151,7 @@ struct Consumer<'a> {
     host: &'a Host,
     signals: &'a Signals,
     kept: Kept,
+    saving: Option<Folder>,
     started: Instant,
     tally: Tally,
     course: Course,
@@ -184,7 +194,10 @@ impl Consumer<'_> {
 
     fn take(&mut self, item: Result<Batch, StreamError>) {
         match item {
-            Ok(batch) => self.count(&batch),
+            Ok(batch) => {
+                self.count(&batch);
+                self.save(&batch);
+            }
             Err(error) => self.note(error),
         }
         // The batch was dropped: the checkpoint counts it, as the tally does.
@@ -193,9 +206,12 @@ impl Consumer<'_> {
         }
     }
 
-    /// Writes a checkpoint, if there is a file for it. If it cannot be written, the last one stays
-    /// and the run goes on.
+    /// Writes a checkpoint, if there is a file for it. If it cannot be written, or a batch was not
+    /// saved that it would count, the last one stays and the run goes on.
     fn write_checkpoint(&mut self) -> bool {
+        if self.saving.as_mut().is_some_and(|saving| !saving.is_on_disk()) {
+            return false;
+        }
         self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
         let written = self.kept.write(self.host, &self.tally);
         if let Err(error) = &written {
@@ -214,6 +230,13 @@ impl Consumer<'_> {
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
         self.tally.bytes += bytes_of(batch);
         self.tally.digest.add(batch);
+    }
+
+    fn save(&mut self, batch: &Batch) {
+        // Another rank saves a repeated one.
+        if let Some(saving) = self.saving.as_mut().filter(|_| !batch.is_repeated()) {
+            saving.save(batch);
+        }
     }
 
     fn note(&mut self, error: StreamError) {
