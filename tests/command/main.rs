@@ -15,6 +15,7 @@ mod pipeline;
 mod ranks;
 mod reports;
 mod run;
+mod save;
 mod signals;
 mod stopped;
 mod terminal;

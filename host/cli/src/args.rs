@@ -4,11 +4,13 @@
 //!   checkpoint  the options of the verbs on checkpoints
 //!   plugins     the options of the verbs on plugins: new, list, inspect, check
 //!   measure     the options of chaos and bench
+//!   preview     the options of preview
 //! ```
 
 mod checkpoint;
 mod measure;
 mod plugins;
+mod preview;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use serde::Serialize;
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
 pub(crate) use self::measure::{BenchArgs, ChaosArgs};
 pub(crate) use self::plugins::{CheckArgs, InspectArgs, ListArgs, NewArgs, NewKind};
+pub(crate) use self::preview::PreviewArgs;
 use crate::numbers;
 
 /// A concurrent buffer: producer plugins in worker processes fill slots of shared memory with
@@ -49,6 +52,8 @@ Examples:
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf run examples/digits.toml --save batches --checkpoint run.json
   cobuf watch examples/fill.toml
+  cobuf preview examples/digits.toml
+  cobuf preview examples/images.toml --batches 3 -o batches.png
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new pipeline slides
   cobuf new producer my-decoder
@@ -74,6 +79,10 @@ pub(crate) enum Command {
     /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch. It
     /// ends with the pipeline's stream.
     Watch(Box<RunArgs>),
+    /// Show the first batches of a pipeline: pictures, masks, boxes, labels, and statistics of other
+    /// arrays; in the terminal, or as a PNG file.
+    #[command(after_help = preview::PREVIEW_EXAMPLES)]
+    Preview(PreviewArgs),
     /// Run a pipeline repeatedly while its processes are killed, crashed, frozen and hung at
     /// random, and check that the result is the same: each batch once, the same content, nothing
     /// left behind.

@@ -9,6 +9,7 @@
 //!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   kept      the checkpoints that it reads and writes; checkpoint: `cobuf checkpoint`
 //!   save      batches as files
+//!   preview   `cobuf preview`: the first batches as pictures
 //!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
 //!   completions `cobuf completions`: what a shell offers
 //!   new       `cobuf new`: a crate for a plugin, from templates
@@ -40,6 +41,7 @@ mod list;
 mod new;
 mod numbers;
 mod pipeline;
+mod preview;
 mod report;
 mod run;
 mod save;
@@ -90,6 +92,7 @@ fn perform(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Run(run) => run::run(&run),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
+        Command::Preview(args) => preview::preview(&args),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
         Command::New(new) => new::new(&new).map(|()| ExitCode::SUCCESS),
         Command::List(list) => list::list(&list).map(|()| ExitCode::SUCCESS),

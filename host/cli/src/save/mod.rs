@@ -211,7 +211,11 @@ impl SaveFormat {
 fn files(folder: &Path) -> io::Result<Vec<(u64, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let name = PathBuf::from(entry?.file_name());
+        let entry = entry?;
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
+        let name = PathBuf::from(entry.file_name());
         let Some(extension) = name.extension().and_then(OsStr::to_str) else { continue };
         let number = name.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.parse().ok());
         let formats = [SaveFormat::Npz, SaveFormat::Safetensors].map(SaveFormat::extension);

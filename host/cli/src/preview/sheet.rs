@@ -1,0 +1,135 @@
+//! What is shown of a batch, before it is drawn.
+//!
+//! ```text
+//!   batch 7                                        heading
+//!   message {"index":7,…}                          texts
+//!   image f32 (64, 8, 8): 0 is dark, 1 is bright   a band of pictures: a column for each row of the batch
+//!   ┌──┐ ┌──┐ ┌──┐ ┌──┐
+//!   label i64 (64,)                                a band of values, below them
+//!     7    3    1    0
+//!   weights f32 (10, 10): min 0, max 1, …          a band of numbers, with a histogram
+//! ```
+
+use anyhow::Result;
+use cobuf_host::{Batch, Dictionary};
+
+use super::array::Array;
+use super::boxes::Boxes;
+use super::frames::Frames;
+use super::picture::{Colours, Picture};
+
+/// The most values of a row that are shown below its pictures.
+const MOST_VALUES: usize = 4;
+/// The most values that are shown of an array without pictures.
+const FIRST_VALUES: usize = 8;
+
+/// A batch, or why there is none.
+pub(super) struct Sheet {
+    pub(super) heading: String,
+    /// Message and metadata.
+    pub(super) texts: Vec<String>,
+    pub(super) bands: Vec<Band>,
+}
+
+/// An array.
+pub(super) enum Band {
+    Pictures { caption: String, pictures: Vec<Picture> },
+    Values { caption: String, values: Vec<String> },
+    Numbers { caption: String, histogram: Option<Vec<u64>> },
+}
+
+impl Sheet {
+    /// A batch that could not be made.
+    pub(super) fn failed(reason: String) -> Self {
+        Self { heading: reason, texts: Vec::new(), bands: Vec::new() }
+    }
+
+    /// A batch, of which the first `columns` rows are shown.
+    pub(super) fn of(batch: &Batch, columns: usize) -> Result<Self> {
+        let rows = batch.rows().map(|rows| format!(", {rows} rows")).unwrap_or_default();
+        let heading = format!("batch {}{rows}", batch.sequence());
+        let mut texts = Vec::new();
+        for (name, content) in
+            [("message", batch.message::<Dictionary>()?), ("metadata", batch.metadata::<Dictionary>()?)]
+        {
+            if !content.is_empty() {
+                texts.push(format!("{name} {content}"));
+            }
+        }
+        let arrays = (0..batch.schema().arrays().len()).map(|index| Array::of(batch, index));
+        Ok(Self { heading, texts, bands: bands(&arrays.collect::<Result<Vec<_>>>()?, columns) })
+    }
+}
+
+fn bands(arrays: &[Array<'_>], columns: usize) -> Vec<Band> {
+    let frames: Vec<Option<Frames>> =
+        arrays.iter().map(|array| Frames::of(array, shares_rows(array, arrays))).collect();
+    let with_pictures = frames.iter().flatten().any(|frames| !frames.single);
+    let mut bands = Vec::new();
+    // Boxes are drawn over the first pictures that are no mask.
+    let mut drawn = false;
+    for (array, frames) in arrays.iter().zip(&frames) {
+        bands.push(match frames {
+            Some(frames) => pictures(array, frames, arrays, columns, &mut drawn),
+            None if with_pictures => values(array, arrays, columns).unwrap_or_else(|| numbers(array)),
+            None => numbers(array),
+        });
+    }
+    // Pictures first, and values right below them.
+    bands.sort_by_key(|band| match band {
+        Band::Pictures { .. } => 0,
+        Band::Values { .. } => 1,
+        Band::Numbers { .. } => 2,
+    });
+    bands
+}
+
+/// Whether another array has as many rows.
+fn shares_rows(array: &Array<'_>, all: &[Array<'_>]) -> bool {
+    let rows = array.shape.first();
+    rows.is_some() && all.iter().filter(|other| other.shape.first() == rows).count() > 1
+}
+
+fn pictures(array: &Array<'_>, frames: &Frames, all: &[Array<'_>], columns: usize, drawn: &mut bool) -> Band {
+    let found = array.statistics();
+    let colours = Colours::of(array, frames, &found);
+    let shown = frames.count.min(columns);
+    let mut pictures: Vec<Picture> =
+        (0..shown).map(|which| Picture::of(array, frames, which, &colours)).collect();
+    let mut caption = format!("{}: {}", array.title(), colours.text(frames, &found));
+    if !*drawn && colours != Colours::Classes {
+        *drawn = true;
+        if let Some(boxes) = all.iter().find_map(|other| Boxes::of(other, all, frames, shown)) {
+            caption = format!("{caption}; {}", boxes.caption);
+            pictures.iter_mut().zip(boxes.of_pictures).for_each(|(picture, boxes)| picture.boxes = boxes);
+        }
+    }
+    Band::Pictures { caption, pictures }
+}
+
+/// A few values for each row, if there are no more.
+fn values(array: &Array<'_>, all: &[Array<'_>], columns: usize) -> Option<Band> {
+    let (&rows, each) = (array.shape.first()?, array.shape[1..].iter().product::<usize>());
+    if !shares_rows(array, all) || !(1..=MOST_VALUES).contains(&each) {
+        return None;
+    }
+    let of_row = |row: usize| {
+        let values: Vec<String> = (row * each..(row + 1) * each).map(|index| array.text(index)).collect();
+        values.join(" ")
+    };
+    Some(Band::Values { caption: array.title(), values: (0..rows.min(columns)).map(of_row).collect() })
+}
+
+fn numbers(array: &Array<'_>) -> Band {
+    let title = array.title();
+    if array.len() == 0 {
+        return Band::Numbers { caption: format!("{title}: empty"), histogram: None };
+    }
+    if array.len() <= FIRST_VALUES {
+        let values: Vec<String> = (0..array.len()).map(|index| array.text(index)).collect();
+        return Band::Numbers { caption: format!("{title}: {}", values.join(" ")), histogram: None };
+    }
+    let found = array.statistics();
+    let histogram = found.range.is_some().then(|| found.histogram.to_vec());
+    Band::Numbers { caption: format!("{title}: {}", found.text()), histogram }
+}
