@@ -12,6 +12,7 @@ mod faults;
 mod inspect;
 mod options;
 mod pipeline;
+mod preview;
 mod ranks;
 mod reports;
 mod run;

@@ -33,7 +33,7 @@ class Jobs:
 class Batches:
     arrays = {{
         "image/left": cobuf.Array("float32", (3, 2, 2)),
-        "boxes": cobuf.Array("float64", (5, 4), at_most=[0]),
+        "boxes": cobuf.Array("float64", (cobuf.AtMost(5), 4)),
         "number": cobuf.Array("int16", ()),
         **{{kind: cobuf.Array(kind, (3, 2)) for kind in KINDS}},
     }}
@@ -47,7 +47,7 @@ class Batches:
         out["number"][...] = -message["item"]
         for kind in KINDS:
             out[kind][:] = context.rng.integers(0, 2, (3, 2))
-        return {{"seen": message["item"]}}
+        context.metadata = {{"seen": message["item"]}}
 """
 
 

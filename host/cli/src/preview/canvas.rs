@@ -13,6 +13,9 @@ pub(super) const LETTER: (usize, usize) = (get_raster_width(WEIGHT, SIZE), SIZE.
 const WEIGHT: FontWeight = FontWeight::Regular;
 const SIZE: RasterHeight = RasterHeight::Size16;
 
+/// Where letters stand, from the top of a line.
+const BASELINE: usize = 12;
+
 const WHITE: u8 = 255;
 
 /// A white surface of a fixed width.
@@ -60,7 +63,12 @@ impl Canvas {
     /// Writes a line of text. Letters that the font lacks are shown as `?`.
     pub(super) fn write(&mut self, (left, top): (usize, usize), text: &str, colour: Colour) {
         self.reach(top + LETTER.1);
-        for (column, letter) in in_letters_of_the_font(text).chars().enumerate() {
+        for (column, letter) in text.chars().enumerate() {
+            if letter == '…' {
+                // The font has none.
+                [1, 3, 5].map(|x| self.set(left + column * LETTER.0 + x, top + BASELINE, colour));
+                continue;
+            }
             let raster = get_raster(letter, WEIGHT, SIZE).or_else(|| get_raster('?', WEIGHT, SIZE));
             for (y, row) in raster.iter().flat_map(|raster| raster.rows()).enumerate() {
                 for (x, &ink) in row.iter().enumerate() {
@@ -87,8 +95,4 @@ impl Canvas {
         writer.write_image_data(&self.pixels)?;
         Ok(writer.finish()?)
     }
-}
-
-fn in_letters_of_the_font(text: &str) -> String {
-    text.replace('≤', "<=").replace('…', "...")
 }

@@ -86,7 +86,7 @@ fn sheets(host: &Host, signals: &Signals, columns: usize) -> Result<(Vec<Sheet>,
             Ok(batch) => Sheet::of(&batch, columns)?,
             Err(error) => {
                 failed = true;
-                Sheet::failed(format!("{:#}", anyhow::Error::new(error)))
+                Sheet::failed(error)
             }
         });
         signals.check()?;

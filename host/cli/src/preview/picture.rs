@@ -76,7 +76,14 @@ impl Colours {
     pub(super) fn text(&self, frames: &Frames, found: &Statistics) -> String {
         let mut parts = Vec::new();
         match self {
-            Self::Classes => parts.push("mask, a colour for each class".to_owned()),
+            Self::Classes => {
+                let (least, most) = found.range.unwrap_or_default();
+                parts.push(format!(
+                    "mask, a colour for each class from {} to {}",
+                    number(least),
+                    number(most)
+                ));
+            }
             Self::Scale { from, to } => {
                 parts.push(format!("{} is dark, {} is bright", number(*from), number(*to)));
             }

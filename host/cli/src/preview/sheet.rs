@@ -11,7 +11,7 @@
 //! ```
 
 use anyhow::Result;
-use cobuf_host::{Batch, Dictionary};
+use cobuf_host::{Batch, Dictionary, StreamError};
 
 use super::array::Array;
 use super::boxes::Boxes;
@@ -40,21 +40,24 @@ pub(super) enum Band {
 
 impl Sheet {
     /// A batch that could not be made.
-    pub(super) fn failed(reason: String) -> Self {
-        Self { heading: reason, texts: Vec::new(), bands: Vec::new() }
+    pub(super) fn failed(error: StreamError) -> Self {
+        let texts = match &error {
+            StreamError::Batch(error) => vec![format!("message {}", error.message())],
+            _ => Vec::new(),
+        };
+        Self { heading: format!("{:#}", anyhow::Error::new(error)), texts, bands: Vec::new() }
     }
 
     /// A batch, of which the first `columns` rows are shown.
     pub(super) fn of(batch: &Batch, columns: usize) -> Result<Self> {
         let rows = batch.rows().map(|rows| format!(", {rows} rows")).unwrap_or_default();
         let heading = format!("batch {}{rows}", batch.sequence());
-        let mut texts = Vec::new();
-        for (name, content) in
-            [("message", batch.message::<Dictionary>()?), ("metadata", batch.metadata::<Dictionary>()?)]
-        {
-            if !content.is_empty() {
-                texts.push(format!("{name} {content}"));
-            }
+        let (message, metadata) = (batch.message::<Dictionary>()?, batch.metadata::<Dictionary>()?);
+        let mut texts = vec![format!("message {message}")];
+        if metadata == message && !metadata.is_empty() {
+            texts.push("metadata: the same".to_owned());
+        } else if !metadata.is_empty() {
+            texts.push(format!("metadata {metadata}"));
         }
         let arrays = (0..batch.schema().arrays().len()).map(|index| Array::of(batch, index));
         Ok(Self { heading, texts, bands: bands(&arrays.collect::<Result<Vec<_>>>()?, columns) })
@@ -64,15 +67,15 @@ impl Sheet {
 fn bands(arrays: &[Array<'_>], columns: usize) -> Vec<Band> {
     let frames: Vec<Option<Frames>> =
         arrays.iter().map(|array| Frames::of(array, shares_rows(array, arrays))).collect();
-    let with_pictures = frames.iter().flatten().any(|frames| !frames.single);
+    // A column is a row of the batch, if there is a picture for each.
+    let rows = frames.iter().flatten().find(|frames| !frames.single).map(|frames| frames.count);
     let mut bands = Vec::new();
     // Boxes are drawn over the first pictures that are no mask.
     let mut drawn = false;
     for (array, frames) in arrays.iter().zip(&frames) {
         bands.push(match frames {
             Some(frames) => pictures(array, frames, arrays, columns, &mut drawn),
-            None if with_pictures => values(array, arrays, columns).unwrap_or_else(|| numbers(array)),
-            None => numbers(array),
+            None => rows.and_then(|rows| values(array, rows, columns)).unwrap_or_else(|| numbers(array)),
         });
     }
     // Pictures first, and values right below them.
@@ -107,10 +110,11 @@ fn pictures(array: &Array<'_>, frames: &Frames, all: &[Array<'_>], columns: usiz
     Band::Pictures { caption, pictures }
 }
 
-/// A few values for each row, if there are no more.
-fn values(array: &Array<'_>, all: &[Array<'_>], columns: usize) -> Option<Band> {
-    let (&rows, each) = (array.shape.first()?, array.shape[1..].iter().product::<usize>());
-    if !shares_rows(array, all) || !(1..=MOST_VALUES).contains(&each) {
+/// The values of each of the batch's rows, if they are few.
+fn values(array: &Array<'_>, rows: usize, columns: usize) -> Option<Band> {
+    let each = array.shape.iter().skip(1).product::<usize>();
+    let of_rows = array.shape.first() == Some(&rows) && !array.spec.at_most_axes().contains(&0);
+    if !of_rows || !(1..=MOST_VALUES).contains(&each) {
         return None;
     }
     let of_row = |row: usize| {
