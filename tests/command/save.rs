@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::common::dice::Dice;
 use crate::common::{LONG, Process, cobuf, isolated, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::pipeline::{PipelineFile, output, stderr};
@@ -66,7 +67,7 @@ fn same_batches_give_the_same_files() {
 }
 
 #[test]
-fn killed_and_resumed_runs_leave_each_batch_as_one_whole_file() {
+fn ended_and_resumed_runs_leave_each_batch_as_one_whole_file() {
     let leaks = isolated!();
     let pipeline = pipeline(400);
     let path = |name: &str| pipeline.folder.path().join(name);
@@ -88,7 +89,14 @@ fn killed_and_resumed_runs_leave_each_batch_as_one_whole_file() {
             assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
             break;
         }
-        kill(&mut child);
+        // Both ends: at once, and in order by Ctrl-C.
+        if kills % 2 == 0 {
+            kill(&mut child);
+        } else {
+            kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+            assert!(Process::get(child.id() as i32).is_none_or(|process| process.wait_for_end(LONG)));
+            child.wait().unwrap();
+        }
         leaks.bury_orphans();
         kills += 1;
         let checkpoint: Value = serde_json::from_slice(&fs::read(path("run.json")).unwrap()).unwrap();

@@ -13,12 +13,13 @@
 //!
 //! ```text
 //!   content      a batch as it is written
-//!   npz          NumPy's format
+//!   npz          NumPy's format, through quiet, a file that keeps its error
 //!   safetensors  the format of Hugging Face
 //! ```
 
 mod content;
 mod npz;
+mod quiet;
 mod safetensors;
 
 use std::ffi::OsStr;

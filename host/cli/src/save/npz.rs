@@ -16,6 +16,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::content::{ABOUT, Array, Content};
+use super::quiet::Quiet;
 
 /// What the length of everything before an array's bytes is a multiple of.
 const ALIGNMENT: usize = 64;
@@ -62,15 +63,14 @@ fn descr(array: &ArraySpec) -> Result<&'static str> {
 }
 
 pub(super) fn write(file: impl Write + Seek, content: &Content<'_>) -> Result<()> {
-    let mut archive = ZipWriter::new(file);
+    let mut archive = ZipWriter::new(Quiet::new(file));
     for Array { spec, shape, bytes } in &content.arrays {
         entry(&mut archive, spec.name(), descr(spec)?, shape, bytes)?;
     }
     let text: Vec<u32> = serde_json::to_string(&content.about)?.chars().map(u32::from).collect();
     let bytes: Vec<u8> = text.iter().flat_map(|letter| letter.to_le_bytes()).collect();
     entry(&mut archive, ABOUT, &format!("<U{}", text.len()), &[], &bytes)?;
-    archive.finish()?.flush()?;
-    Ok(())
+    Ok(archive.finish()?.finish()?)
 }
 
 fn entry(
