@@ -93,6 +93,7 @@
 pub mod conformance;
 pub mod guide;
 pub mod limits;
+pub mod observer;
 #[cfg(feature = "bench-parts")]
 #[doc(hidden)]
 pub mod parts;
@@ -141,6 +142,7 @@ pub use record::rank::Rank;
 pub use record::rank_error::RankError;
 #[cfg(feature = "failpoints")]
 pub use segment::failpoint::{Failpoint, Fault};
+pub use segment::notices::NoticeKind;
 pub use stream::batch::{ArrayError, Batch};
 pub use stream::batch_stream::BatchStream;
 pub use stream::batches::{Batches, Next};
@@ -149,11 +151,14 @@ pub use stream::delivery::WaitingFor;
 pub use stream::digest::ContentDigest;
 pub use stream::error::{BatchError, StreamError};
 pub use stream::failure::Attempt;
+pub use stream::figures::{Figures, Occupancy, WorkerFigures};
+pub use stream::limit::LimitedBy;
 pub use stream::readiness::{Readiness, ReadinessError};
 pub use stream::roster::{ProcessInfo, ProcessRole};
 pub use stream::stall::{Holder, SlotReport, StallReport};
-pub use stream::statistics::{LimitedBy, Occupancy, Statistics};
+pub use stream::statistics::Statistics;
 pub use stream::submitter::{SubmitError, Submitter};
+pub use stream::verdict::Verdict;
 pub use supervisor::swap_error::SwapError;
 
 pub use cobuf_plugin_api::codec::CodecError;

@@ -16,11 +16,37 @@ pub(crate) fn processes() -> Vec<Pid> {
 
 /// The parent of a process.
 pub(crate) fn parent(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(field_of_stat(pid, 4)?.parse().ok()?)
+}
+
+/// When a process was started, in ticks since the machine's start.
+pub(crate) fn started(pid: Pid) -> Option<u64> {
+    field_of_stat(pid, 22)?.parse().ok()
+}
+
+/// A field of `/proc/PID/stat` after the name, with its number in proc_pid_stat(5).
+fn field_of_stat(pid: Pid, number: usize) -> Option<String> {
     let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     // The name in parentheses may contain anything, parentheses and spaces included.
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
-    Pid::from_raw(rest.split_whitespace().nth(1)?.parse().ok()?)
+    rest.split_whitespace().nth(number - 3).map(str::to_owned)
+}
+
+/// The name of a process's program.
+pub(crate) fn name(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end().to_owned())
+}
+
+/// The memory that a process has and no file stands behind, in bytes: `RssAnon` in proc_pid_status(5).
+///
+/// Unlike `smaps`, the kernel has it counted, so the process does not stand still meanwhile.
+pub(crate) fn private_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 /// A variable of the environment that a process was executed with.

@@ -1,4 +1,4 @@
-//! Errors as text.
+//! Errors as text, and texts cut to a length.
 
 use std::error::Error;
 
@@ -15,4 +15,9 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The beginning of a text, at most so many bytes of it.
+pub(crate) fn cut(text: &str, most_bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(most_bytes)]
 }

@@ -12,7 +12,7 @@ use cobuf::measure::plan::Plan;
 use cobuf::output;
 use cobuf::progress::{ended, say};
 use cobuf::signals::{LOOK_AROUND, Signals};
-use cobuf_host::{LimitedBy, Next, Pipeline, StreamError};
+use cobuf_host::{LimitedBy, Next, Pipeline, StreamError, Verdict};
 use serde::Serialize;
 
 use crate::args::BenchArgs;
@@ -37,6 +37,7 @@ struct BenchReport {
     batches: Vec<u64>,
     errors: Vec<u64>,
     limited_by: Vec<LimitedBy>,
+    verdicts: Vec<Verdict>,
     figures: Vec<Figure>,
 }
 
@@ -52,7 +53,7 @@ struct Run {
     /// start is no part of the pipeline's pace.
     elapsed: Duration,
     bytes: u64,
-    limited_by: LimitedBy,
+    verdict: Verdict,
 }
 
 pub(crate) fn bench(args: &BenchArgs) -> Result<ExitCode> {
@@ -88,7 +89,8 @@ fn measure(args: &BenchArgs, plan: &Plan) -> Result<BenchReport> {
         deterministic: last.ordered,
         batches: runs.iter().map(|run| run.batches).collect(),
         errors: runs.iter().map(|run| run.errors).collect(),
-        limited_by: runs.iter().map(|run| run.limited_by).collect(),
+        limited_by: runs.iter().map(|run| run.verdict.limited_by).collect(),
+        verdicts: runs.iter().map(|run| run.verdict.clone()).collect(),
         figures: vec![
             Figure::new("first batch after", "ms", samples(|run| run.first_batch.as_secs_f64() * 1e3)),
             Figure::new("batches", "batches/s", samples(|run| 1.0 / run.seconds_a_batch())),
@@ -145,7 +147,7 @@ fn run(pipeline: &Pipeline, args: &BenchArgs, window: Duration, signals: &Signal
         errors,
         elapsed: last - first,
         bytes,
-        limited_by: host.statistics().limited_by(),
+        verdict: host.statistics().verdict(),
     })
 }
 
@@ -165,8 +167,11 @@ impl fmt::Display for BenchReport {
             self.batches.len()
         )?;
         self.figures.iter().try_for_each(|figure| write!(f, "\n{figure}"))?;
-        let limited_by: Vec<String> = self.limited_by.iter().map(ToString::to_string).collect();
+        let limited_by: Vec<String> = self.verdicts.iter().map(Verdict::part).collect();
         write!(f, "\n  limited by, run by run: {}", limited_by.join(", "))?;
+        if let Some(last) = self.verdicts.last() {
+            write!(f, "\n  the last run: {last}")?;
+        }
         match self.errors.iter().sum::<u64>() {
             0 => Ok(()),
             errors => write!(f, "\n  {errors} errors in the place of batches, all runs together"),

@@ -5,6 +5,7 @@
 //!   args      the command line; numbers, dictionary: values of its options
 //!   pipeline  pipeline files, and the changes that the command line makes
 //!   run       `cobuf run`: the loop over the batches
+//!   top       `cobuf top`: a look at a run from outside
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
 //!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   kept      the checkpoints that it reads and writes; checkpoint: `cobuf checkpoint`
@@ -45,6 +46,7 @@ mod preview;
 mod report;
 mod run;
 mod save;
+mod top;
 mod watch;
 
 use std::process::ExitCode;
@@ -91,6 +93,7 @@ fn perform(args: Args) -> Result<ExitCode> {
     log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
     match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Top(args) => top::top(&args),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
         Command::Preview(args) => preview::preview(&args),
         Command::Chaos(chaos) => chaos::chaos(&chaos),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics};
+use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::save::Saved;
@@ -50,7 +50,12 @@ pub(crate) struct Report {
     pub(crate) consumer_wait_seconds: f64,
     pub(crate) worker_wait_seconds: f64,
     pub(crate) commander_wait_seconds: f64,
+    /// The time in which at least one thread waited for a batch.
+    pub(crate) exposed_wait_seconds: f64,
     pub(crate) limited_by: LimitedBy,
+    /// The same with the worker that is a straggler, the share of the time that the application waited,
+    /// and a sentence for people.
+    pub(crate) verdict: Verdict,
     /// Whether a signal ended the run early.
     pub(crate) interrupted: bool,
     /// The rank, if the run has one; the counts and the digest are then of its part.
@@ -115,6 +120,7 @@ impl Report {
         let tally = tally.clone().plus(course.before.clone());
         let resumed = course.resumed.clone().plus(course.before.clone());
         let ranked = course.rank.filter(|rank| !rank.is_none());
+        let verdict = statistics.verdict();
         Self {
             batches: tally.batches,
             resumed_batches: resumed.batches,
@@ -139,28 +145,14 @@ impl Report {
             consumer_wait_seconds: statistics.consumer_wait.as_secs_f64(),
             worker_wait_seconds: statistics.worker_wait.as_secs_f64(),
             commander_wait_seconds: statistics.commander_wait.as_secs_f64(),
-            limited_by: statistics.limited_by(),
+            exposed_wait_seconds: statistics.exposed_wait.as_secs_f64(),
+            limited_by: verdict.limited_by,
+            verdict,
             interrupted: course.interrupted,
             rank: ranked.map(|rank| rank.rank()),
             world_size: ranked.map_or(1, |rank| rank.of()),
             repeated: course.repeated,
             saved: None,
-        }
-    }
-
-    /// The change that makes the run faster.
-    fn advice(&self) -> &'static str {
-        match self.limited_by {
-            LimitedBy::Producers => {
-                "the workers were busy while the consumer waited: use more --workers, or a faster producer"
-            }
-            LimitedBy::Commander => {
-                "the workers waited for messages: make the commander faster, or its batches larger"
-            }
-            LimitedBy::Submissions => "the workers waited for messages that the application submits",
-            LimitedBy::Consumer => {
-                "batches were ready before they were asked for: more workers would not help"
-            }
         }
     }
 }
@@ -206,7 +198,7 @@ impl fmt::Display for Report {
             "  waited         consumer {:.3} s, workers {:.3} s, commander {:.3} s",
             self.consumer_wait_seconds, self.worker_wait_seconds, self.commander_wait_seconds
         )?;
-        writeln!(f, "  limited by     {}: {}", self.limited_by, self.advice())?;
+        writeln!(f, "  limited by     {}: {}", self.verdict.part(), self.verdict.sentence)?;
         writeln!(
             f,
             "  trouble        {} errors, {} skipped, {} retries, {} timeouts, {} worker restarts, {} of the commander, \

@@ -279,10 +279,15 @@ impl Host {
             ("consumer_wait_seconds", it.consumer_wait),
             ("worker_wait_seconds", it.worker_wait),
             ("worker_busy_seconds", it.worker_busy),
+            ("worker_lost_seconds", it.worker_lost),
+            ("commander_wait_seconds", it.commander_wait),
+            ("exposed_wait_seconds", it.exposed_wait),
         ] {
             numbers.set_item(name, time.as_secs_f64())?;
         }
-        numbers.set_item("limited_by", it.limited_by().to_string())?;
+        let verdict = it.verdict();
+        numbers.set_item("limited_by", verdict.limited_by.to_string())?;
+        numbers.set_item("verdict", verdict.to_string())?;
         let pids: Vec<u32> = host.processes().iter().map(|process| process.pid).collect();
         numbers.set_item("processes", pids)?;
         numbers.set_item("fork_server", host.fork_server_pid())?;

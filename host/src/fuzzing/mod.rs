@@ -123,7 +123,7 @@ impl World {
             schema: schema(choices & 1 != 0, choices & 32 != 0),
         };
         let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
-        let segment = Segment::create(&name, layout, &mut |_, _| true)
+        let segment = Segment::create(&name, layout, &[], &mut |_, _| true)
             .unwrap_or_else(|error| panic!("no segment: {error}"));
         let earlier = if choices & 2 != 0 { vec![[0, 2], [4, 5]] } else { Vec::new() };
         let history =
@@ -132,7 +132,7 @@ impl World {
             [usize::from(choices >> 3 & 3)];
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
         let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
-        stream.counters.most_workers.store(WORKERS.into(), Ordering::Relaxed);
+        stream.settled.most_workers.store(WORKERS, Ordering::Relaxed);
         let supply = Supply::default();
         Self { stream: Arc::new(stream), supply, producing: Vec::new(), batches: Vec::new() }
     }

@@ -135,7 +135,7 @@ impl Host {
     /// The number of workers that the host keeps alive, as set or found last. While workers start
     /// or end, there may be fewer or more processes.
     pub fn workers(&self) -> usize {
-        self.stream.counters.workers.load(Ordering::Relaxed) as usize
+        self.stream.settled.workers.load(Ordering::Relaxed) as usize
     }
 
     /// Changes the number of workers, 1 to [`limits::MAX_WORKERS`], and returns at once.
@@ -155,7 +155,7 @@ impl Host {
     /// ```
     pub fn set_workers(&self, workers: usize) -> Result<(), OutOfRange> {
         let workers = in_range("the number of workers", workers, 1, limits::MAX_WORKERS)?;
-        self.stream.counters.workers.store(workers as u64, Ordering::Relaxed);
+        self.stream.settled.workers.store(workers as u32, Ordering::Relaxed);
         self.mailbox.send(Wish::Workers(workers));
         Ok(())
     }
@@ -240,7 +240,7 @@ impl Host {
     /// The edition of the producer that takes new messages: the number of swaps and roll-backs of
     /// the producer so far.
     pub fn edition(&self) -> u32 {
-        self.stream.counters.edition.load(Ordering::Relaxed) as u32
+        self.stream.settled.edition.load(Ordering::Relaxed)
     }
 
     /// The number of slots. The same for the whole run.
@@ -275,7 +275,7 @@ impl Host {
 
     /// The process number of the fork server, the parent of commander and workers.
     pub fn fork_server_pid(&self) -> u32 {
-        self.stream.counters.fork_server.load(Ordering::Relaxed) as u32
+        self.stream.settled.fork_server.load(Ordering::Relaxed)
     }
 
     /// The processes that run now: the fork server, the commander as long as it has messages to

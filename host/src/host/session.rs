@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use cobuf_plugin_api::{PluginKind, Schema};
+use cobuf_plugin_api::{PluginKind, Schema, codec};
 use rustix::io::Errno;
 
 use super::error::StartError;
@@ -17,7 +17,8 @@ use crate::protocol::channel::Received;
 use crate::protocol::message::{Event, Request, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
-use crate::segment::layout::{Layout, Sizes};
+use crate::segment::about::About;
+use crate::segment::layout::Layout;
 use crate::segment::mapping::SegmentError;
 use crate::segment::memory::Segment;
 use crate::segment::room::{self, Room};
@@ -137,10 +138,10 @@ impl Session {
     }
 
     /// Makes the segment and has the fork server map it.
-    pub(super) fn attach(&mut self, sizes: Sizes) -> Result<Segment, StartError> {
+    pub(super) fn attach(&mut self, about: &About) -> Result<Segment, StartError> {
         let cancel = self.cancel.clone();
         let (connection, folder) = self.owned();
-        let segment = create_segment(folder.name(), sizes, cancel.as_ref())?;
+        let segment = create_segment(folder.name(), about, cancel.as_ref())?;
         connection.attach(&segment).map_err(unsent)?;
         loop {
             match self.next_event("the fork server")? {
@@ -209,14 +210,19 @@ fn unsent(source: std::io::Error) -> StartError {
 }
 
 /// Makes the segment, if there is memory enough.
-fn create_segment(name: &str, sizes: Sizes, cancel: Option<&Cancel>) -> Result<Segment, StartError> {
+fn create_segment(name: &str, about: &About, cancel: Option<&Cancel>) -> Result<Segment, StartError> {
+    let sizes = about.sizes.clone();
     let (slots, slot_bytes) = (sizes.slots, sizes.schema.bytes());
     let Room { bytes: available, place } = room::least();
     let layout = Layout::new(sizes);
-    let needed = layout.as_ref().map_or(usize::MAX, |layout| layout.bytes);
+    let about = codec::encode("the description", about).map_err(|error| StartError::Segment {
+        what: "the slots cannot be described",
+        reason: chain(&error),
+    })?;
+    let needed = layout.as_ref().map_or(usize::MAX, |layout| layout.bytes.saturating_add(about.len()));
     let too_small =
         || StartError::SharedMemory { needed, available, place: place.clone(), slots, slot_bytes };
-    let layout = layout.filter(|layout| layout.bytes as u64 <= available).ok_or_else(too_small)?;
+    let layout = layout.filter(|_| needed as u64 <= available).ok_or_else(too_small)?;
     let failed = |reason| StartError::Segment { what: "the slots cannot be made", reason };
     // Shared memory counts as a file.
     ulimit::check_file_size(needed as u64).map_err(|error| failed(chain(&error)))?;
@@ -228,7 +234,7 @@ fn create_segment(name: &str, sizes: Sizes, cancel: Option<&Cancel>) -> Result<S
         });
         !cancel.is_some_and(Cancel::is_cancelled)
     };
-    Segment::create(name, layout, &mut go_on).map_err(|error| match error {
+    Segment::create(name, layout, &about, &mut go_on).map_err(|error| match error {
         SegmentError::GivenUp => StartError::Cancelled,
         // Somebody else took the memory in the meantime: a full tmpfs answers so.
         SegmentError::Reserve { source: Errno::FAULT | Errno::NOSPC, .. } => too_small(),

@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::builder::{HostBuilder, Source};
 use super::checks::{ChosenPlugin, Inheritance, Numbers};
+use super::cpus;
 use super::error::StartError;
 use super::handle::Host;
 use super::launch::Launch;
@@ -30,6 +31,8 @@ use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
 use crate::record::letter::Letter;
+use crate::segment::about::About;
+use crate::segment::clock;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
 use crate::stream::history::History;
@@ -84,6 +87,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let commander = builder.choose_commander()?;
     let producer = builder.choose(PluginKind::Producer)?;
     let named = commander.as_ref().map(ChosenPlugin::named);
+    let commander_name = named.map(|(manifest, _)| manifest.name.clone());
+    let producer_name = producer.named().0.name.clone();
     let identity = Identity::new(builder.seed, named, producer.named());
     let Inheritance { history, letters, submitted } = builder.inheritance(identity)?;
     // A replay ends with its last letter.
@@ -93,6 +98,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         None => (None, Some(submission(letters, submitted, &history, limit, numbers)?)),
     };
     let folder = RunFolder::create()?;
+    let run = folder.name().trim_start_matches('/').to_owned();
     let plan = Plan {
         workers: numbers.workers as u32,
         seed: builder.seed,
@@ -111,7 +117,18 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let (_, schema) = session.probe(PluginKind::Producer, true)?;
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
-    let segment = session.attach(sizes(numbers, schema))?;
+    let seat = history.portion().seat();
+    let segment = session.attach(&About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        sizes: sizes(numbers, schema),
+        run,
+        producer: producer_name,
+        commander: commander_name,
+        ordered: builder.ordered,
+        cpus: cpus::available(),
+        rank: (seat.of > 1).then_some((seat.rank, seat.of)),
+        begun_nanos: clock::now_nanos(),
+    })?;
     let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
     let stream = Arc::new(match submission {
         Some(submission) => stream.submitted(submission),
@@ -130,6 +147,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     supervisor
         .start(deadline, launch.cancel.as_ref())
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
+    stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
 }

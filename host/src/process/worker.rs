@@ -153,6 +153,7 @@ impl Worker {
         let outcome = Outcome { failed, bytes, rows, nanos, worker: self.info.worker, edition: self.edition };
         place.produced.fetch_add(1, Ordering::Relaxed);
         place.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+        place.note_time(nanos);
         table.commit(claim, outcome);
         next
     }

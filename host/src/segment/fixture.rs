@@ -23,7 +23,7 @@ pub(crate) fn segment(slots: usize) -> Segment {
         schema,
     });
     let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
-    let segment = Segment::create(&name, layout, &mut |_, _| true)
+    let segment = Segment::create(&name, layout, &[], &mut |_, _| true)
         .unwrap_or_else(|error| panic!("no segment: {error}"));
     segment.table().begin_at(0);
     segment

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs::{Mode, fstat};
-use rustix::io::{Errno, pwrite};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use rustix::shm;
 use shared_memory::{ShmemConf, ShmemError};
@@ -37,6 +37,8 @@ pub(crate) enum SegmentError {
     GivenUp,
     #[error("the shared memory was not made by this version of cobuf-host for this run")]
     Stranger,
+    #[error("the run was started by cobuf {version}, and this is {}", env!("CARGO_PKG_VERSION"))]
+    OtherVersion { version: String },
 }
 
 /// Creates shared memory of so many bytes, all zero, that its user alone may open. It has a name
@@ -82,19 +84,25 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Maps the first bytes of the memory that a descriptor leads to.
     pub(super) fn of(file: impl AsFd, bytes: usize) -> Result<Self, SegmentError> {
-        let failed = |what| move |source| SegmentError::Map { what, source };
-        let size = fstat(&file).map_err(failed("look at"))?.st_size;
-        if usize::try_from(size).is_ok_and(|size| size < bytes) {
+        let mapping = Self::with(file, bytes, ProtFlags::READ | ProtFlags::WRITE)?;
+        mapping.prefer_huge_pages();
+        Ok(mapping)
+    }
+
+    /// Maps them to read only: a write is a SIGSEGV.
+    pub(super) fn to_read(file: impl AsFd, bytes: usize) -> Result<Self, SegmentError> {
+        Self::with(file, bytes, ProtFlags::READ)
+    }
+
+    fn with(file: impl AsFd, bytes: usize, access: ProtFlags) -> Result<Self, SegmentError> {
+        if size(&file)? < bytes as u64 {
             return Err(SegmentError::Stranger);
         }
-        let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice; the file is at least as long,
         // checked above.
         let start = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, file, 0) }
-            .map_err(failed("map"))?;
-        let mapping = Self { start: start.cast(), bytes };
-        mapping.prefer_huge_pages();
-        Ok(mapping)
+            .map_err(|source| SegmentError::Map { what: "map", source })?;
+        Ok(Self { start: start.cast(), bytes })
     }
 
     /// Asks for pages of 2 MB. The kernel gives them to shared memory that asks if `/dev/shm` is
@@ -155,15 +163,36 @@ impl Drop for Mapping {
 fn write_zeros(file: impl AsFd, offset: usize, bytes: usize) -> Result<(), Errno> {
     const ZEROS: &[u8] = &[0; 64 << 10];
     let end = offset + bytes;
-    let mut at = offset;
-    while at < end {
-        match pwrite(&file, &ZEROS[..ZEROS.len().min(end - at)], at as u64) {
-            Ok(written) => at += written,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
+    (offset..end)
+        .step_by(ZEROS.len())
+        .try_for_each(|at| write(&file, &ZEROS[..ZEROS.len().min(end - at)], at))
+}
+
+/// Writes bytes at an offset, without a mapping.
+pub(super) fn write(file: impl AsFd, mut bytes: &[u8], mut offset: usize) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let written = retry_on_intr(|| pwrite(&file, bytes, offset as u64))?;
+        (bytes, offset) = (&bytes[written..], offset + written);
+    }
+    Ok(())
+}
+
+/// Reads all of these bytes at an offset, without a mapping.
+pub(super) fn read(file: impl AsFd, mut bytes: &mut [u8], mut offset: usize) -> Result<(), SegmentError> {
+    while !bytes.is_empty() {
+        let read = retry_on_intr(|| pread(&file, &mut *bytes, offset as u64));
+        match read.map_err(|source| SegmentError::Map { what: "read", source })? {
+            0 => return Err(SegmentError::Stranger),
+            read => (bytes, offset) = (&mut bytes[read..], offset + read),
         }
     }
     Ok(())
+}
+
+/// The bytes of the memory that a descriptor leads to.
+pub(super) fn size(file: impl AsFd) -> Result<u64, SegmentError> {
+    let failed = |source| SegmentError::Map { what: "look at", source };
+    Ok(fstat(&file).map_err(failed)?.st_size as u64)
 }
 
 #[cfg(all(test, not(cobuf_loom)))]

@@ -16,10 +16,13 @@ use arrayvec::ArrayVec;
 use cobuf_plugin_api::abi::RawArray;
 use cobuf_plugin_api::{Dictionary, MAX_ARRAYS, codec};
 
+use super::about::{About, AboutVersion};
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
+use super::counters::Counters;
 use super::header::{Header, MAGIC};
 use super::layout::{Layout, Span, WORKER_PLACES};
 use super::mapping::{self, Mapping, SegmentError};
+use super::notices::Notices;
 use super::place::Place;
 use super::queue::Queue;
 use super::slot::{SlotHeader, Written};
@@ -43,19 +46,25 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Creates the segment, zeroed, with all of its memory reserved. Nobody else may have the name,
-    /// which is gone afterwards.
+    /// Creates the segment, zeroed, with all of its memory reserved, and with its description behind
+    /// it. Nobody else may have the name, which is gone afterwards.
     ///
     /// After each piece of memory, `go_on` is told how many bytes are reserved, and how many there
     /// are, and says whether to go on.
     pub(crate) fn create(
         name: &str,
         layout: Layout,
+        about: &[u8],
         go_on: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Self, SegmentError> {
-        let segment = Self::at(mapping::create(name, layout.bytes)?, layout)?;
+        let offset = layout.bytes;
+        let segment = Self::at(mapping::create(name, offset.saturating_add(about.len()))?, layout)?;
         segment.mapping.reserve(&segment.file, go_on)?;
+        mapping::write(&segment.file, about, offset)
+            .map_err(|source| SegmentError::Reserve { bytes: about.len(), source })?;
         let header = segment.header();
+        header.about_offset.store(offset as u64, Ordering::Relaxed);
+        header.about_bytes.store(about.len() as u64, Ordering::Relaxed);
         header.format.store(segment.layout.format(), Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(segment)
@@ -68,6 +77,29 @@ impl Segment {
         let known = header.magic.load(Ordering::Acquire) == MAGIC
             && header.format.load(Ordering::Relaxed) == segment.layout.format();
         if known { Ok(segment) } else { Err(SegmentError::Stranger) }
+    }
+
+    /// Maps the segment of another process's run, to read only, and reads its description.
+    ///
+    /// Only shared atomics may be looked at, and none may be changed: no claim can be made.
+    pub(crate) fn to_read(file: OwnedFd) -> Result<(Self, About), SegmentError> {
+        let mut words = [[0; size_of::<u64>()]; 4];
+        mapping::read(&file, words.as_flattened_mut(), 0)?;
+        let [magic, format, offset, bytes] = words.map(u64::from_ne_bytes);
+        let most = mapping::size(&file)?;
+        let end = offset.checked_add(bytes).filter(|&end| end <= most);
+        if magic != MAGIC || end.is_none() {
+            return Err(SegmentError::Stranger);
+        }
+        let mut encoded = vec![0; bytes as usize];
+        mapping::read(&file, &mut encoded, offset as usize)?;
+        let version = codec::decode::<AboutVersion>("the description", &encoded);
+        let AboutVersion { version } = version.map_err(|_| SegmentError::Stranger)?;
+        let about = codec::decode::<About>("the description", &encoded).ok();
+        let layout = about.as_ref().and_then(|about| Layout::new(about.sizes.clone()));
+        let known = layout.filter(|layout| layout.format() == format).zip(about);
+        let (layout, about) = known.ok_or(SegmentError::OtherVersion { version })?;
+        Ok((Self { mapping: Mapping::to_read(&file, layout.bytes)?, file, layout }, about))
     }
 
     fn at(file: OwnedFd, layout: Layout) -> Result<Self, SegmentError> {
@@ -96,6 +128,16 @@ impl Segment {
                 requeues: &control.requeues,
             },
         }
+    }
+
+    /// Counts and times.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.header().counters
+    }
+
+    /// The last things that happened.
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.header().notices
     }
 
     /// The places of all workers.

@@ -11,6 +11,8 @@
 //!   slot_set    a set of slots: those that may be free, ready or queued
 //!   queue       which slots hold queued messages, and where the oldest is expected
 //!   arrivals    which of the ready batches comes first
+//!   counters    counts and times of the run
+//!   notices     the last things that happened, as texts
 //!   control     what all processes share beside the slots
 //!   table       the operations on slots: claim, publish, commit, release
 //!   search      how a worker finds and claims the oldest message
@@ -22,6 +24,7 @@
 //!   fixture     a small segment, for tests and benchmarks
 //!   clock       how long a slot has been in its state
 //!   header      the segment's first bytes
+//!   about       the description at its end, for processes that look from outside
 //!   layout      where everything lies, from schema and sizes
 //!   room        how much shared memory there is room for
 //!   mapping     created under a name, mapped by a descriptor (unsafe)
@@ -31,11 +34,14 @@
 //! Invariant: only the holder of a claim on a slot touches its payload, and only a successful
 //! compare-and-swap on the slot's word makes a claim.
 
+pub(crate) mod about;
 pub(crate) mod arrivals;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod control;
+pub(crate) mod counters;
 pub(crate) mod event;
+pub(crate) mod exposure;
 pub(crate) mod failpoint;
 #[cfg(any(test, feature = "bench-parts"))]
 pub(crate) mod fixture;
@@ -45,6 +51,7 @@ pub(crate) mod mapping;
 pub(crate) mod memory;
 #[cfg(cobuf_loom)]
 mod mortal;
+pub(crate) mod notices;
 pub(crate) mod patience;
 pub(crate) mod place;
 pub(crate) mod queue;

@@ -3,13 +3,16 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
+use super::figures::{Figures, Scene};
 use super::history::History;
 use super::roster::Roster;
 use super::submission::{Over, Submission};
@@ -21,10 +24,13 @@ use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
 use crate::segment::claim::{Claim, Reading};
+use crate::segment::clock;
+use crate::segment::counters::Counters;
 use crate::segment::memory::Segment;
+use crate::segment::notices::NoticeKind;
 use crate::segment::patience::Patience;
 use crate::segment::slot::Outcome;
-use crate::segment::sync::{AtomicU64, Ordering};
+use crate::segment::sync::Ordering;
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
 
@@ -50,7 +56,7 @@ pub(crate) struct Stream {
     pub(crate) segment: Segment,
     pub(crate) ordered: bool,
     pub(crate) started: Instant,
-    pub(crate) counters: Counters,
+    pub(crate) settled: Settled,
     pub(crate) history: History,
     pub(crate) roster: Roster,
     /// The application's messages, if it is the commander.
@@ -67,28 +73,34 @@ pub(crate) struct Stream {
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
+    marks: Marks,
+    /// The number of CPUs that this process, and so the run, may use.
+    cpus: usize,
 }
 
-/// Counters of consumers and supervisor.
+/// The figures at moments between which a verdict on the whole run is made. The time before the first
+/// batch, and that after the last, say nothing about its pace.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) delivered: AtomicU64,
-    pub(crate) errors: AtomicU64,
-    pub(crate) skipped: AtomicU64,
-    pub(crate) retries: AtomicU64,
-    pub(crate) timeouts: AtomicU64,
-    pub(crate) worker_restarts: AtomicU64,
-    pub(crate) commander_restarts: AtomicU64,
-    pub(crate) fork_server_restarts: AtomicU64,
-    pub(crate) consumer_wait_nanos: AtomicU64,
+struct Marks {
+    /// All processes are ready.
+    ready: OnceLock<Figures>,
+    /// The first batch was delivered after a wait. Never in a run whose application did not wait.
+    first: OnceLock<Figures>,
+    /// The stream has ended.
+    end: OnceLock<Figures>,
+}
+
+/// The supervisor's settings, for the host. Out of the reach of plugins, unlike the segment's
+/// counters.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
     /// The number of workers to keep alive, and the greatest number so far.
-    pub(crate) workers: AtomicU64,
-    pub(crate) most_workers: AtomicU64,
-    pub(crate) swaps: AtomicU64,
+    pub(crate) workers: AtomicU32,
+    pub(crate) most_workers: AtomicU32,
     /// The number of swaps of the producer.
-    pub(crate) edition: AtomicU64,
+    pub(crate) edition: AtomicU32,
     /// The fork server's process number.
-    pub(crate) fork_server: AtomicU64,
+    pub(crate) fork_server: AtomicU32,
 }
 
 /// How far the consumers are. The lock is held while the slots are looked at, never during a wait.
@@ -139,7 +151,7 @@ impl Stream {
             segment,
             ordered,
             started: Instant::now(),
-            counters: Counters::default(),
+            settled: Settled::default(),
             history,
             roster: Roster::default(),
             submission: None,
@@ -150,6 +162,8 @@ impl Stream {
             owner: own::process(),
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
+            marks: Marks::default(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -176,25 +190,39 @@ impl Stream {
         self.segment.table()
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        self.segment.counters()
+    }
+
+    /// Tells processes that look from outside what has happened.
+    pub(crate) fn notice(&self, kind: NoticeKind, text: &str) {
+        self.segment.notices().write(kind, clock::now_nanos(), text);
+    }
+
     /// Waits for the next item until the deadline. If none comes, returns the cause of the wait.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
-        let ready = &self.table().control.ready;
-        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.look());
-        self.note_wait(waited);
+        let found = self.look().or_else(|| self.wait_for(deadline, || self.look()));
         found.ok_or_else(|| self.waiting_for())
     }
 
     /// Waits until the deadline for something that [`poll`](Self::poll) would give, and leaves it
     /// there. If nothing comes, returns the cause of the wait.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<(), WaitingFor> {
-        let ready = &self.table().control.ready;
-        let (found, waited) = ready.wait_for(&self.patience, deadline, || self.has_next().then_some(()));
-        self.note_wait(waited);
+        let found = self.wait_for(deadline, || self.has_next().then_some(()));
         if found.is_some() {
             // The wake was perhaps meant for a consumer that would have taken the item.
-            ready.wake_sleepers_if(|| true);
+            self.table().control.ready.wake_sleepers_if(|| true);
         }
         found.ok_or_else(|| self.waiting_for())
+    }
+
+    /// Waits until the poll returns something, or the deadline, and counts the time.
+    fn wait_for<T>(&self, deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+        let began = self.counters().exposure.begin();
+        let (found, waited) = self.table().control.ready.wait_for(&self.patience, deadline, poll);
+        self.counters().exposure.end(began, waited);
+        self.note_wait(waited);
+        found
     }
 
     /// Lets other processes run for a moment, for a consumer that has waited since then and cannot
@@ -208,12 +236,14 @@ impl Stream {
     pub(crate) fn note_yields(&self, since: Instant) {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
+        self.counters().exposure.add(lasted);
         self.note_wait(lasted);
     }
 
     fn note_wait(&self, waited: Duration) {
         if waited > Duration::ZERO {
-            self.counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+            self.counters().consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+            self.mark_first();
         }
     }
 
@@ -237,7 +267,10 @@ impl Stream {
                     }
                 }
                 Taken::Error(error) => return Some(Item::Error(error)),
-                Taken::End => return Some(Item::End),
+                Taken::End => {
+                    self.marks.end.get_or_init(|| self.figures());
+                    return Some(Item::End);
+                }
                 Taken::Nothing => return None,
             }
         }
@@ -357,7 +390,48 @@ impl Stream {
         // A message that is submitted later could be delivered before the rest is read.
         let held = self.submission.as_ref().map(Submission::hold);
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
+        self.counters().checkpoint_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.history.checkpoint(submitted)
+    }
+
+    /// The figures of the run so far.
+    pub(crate) fn figures(&self) -> Figures {
+        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
+        Figures::read(
+            &self.segment,
+            Scene {
+                elapsed: self.started.elapsed(),
+                workers: workers(&self.settled.workers),
+                most_workers: workers(&self.settled.most_workers),
+                cpus: self.cpus,
+                ordered: self.ordered,
+                application_commands: self.is_submitted(),
+            },
+        )
+    }
+
+    /// All processes are ready, and nothing was delivered.
+    pub(crate) fn mark_ready(&self) {
+        self.marks.ready.get_or_init(|| self.figures());
+    }
+
+    /// If a wait has ended, and the first batch was delivered.
+    fn mark_first(&self) {
+        if self.marks.first.get().is_none() && self.counters().delivered.load(Ordering::Relaxed) > 0 {
+            self.marks.first.get_or_init(|| self.figures());
+        }
+    }
+
+    /// The figures of the part of the run that says something about its pace: without its start, and up
+    /// to its end. A run with fewer than two batches has no other part.
+    pub(crate) fn figures_of_pace(&self) -> Figures {
+        let now = self.figures();
+        let end = self.marks.end.get().unwrap_or(&now);
+        let first = self.marks.first.get().map(|first| end.since(first)).filter(|pace| pace.delivered > 0);
+        first.unwrap_or_else(|| match self.marks.ready.get() {
+            Some(ready) => end.since(ready),
+            None => end.clone(),
+        })
     }
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {
@@ -409,6 +483,12 @@ impl Stream {
         failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
     }
 
+    /// Notes a batch with fewer rows than the schema's.
+    fn note_short(&self, rows: usize) {
+        let missing = self.segment.layout().sizes.schema.rows().unwrap_or(rows).saturating_sub(rows);
+        self.counters().missing_rows.fetch_add(missing as u64, Ordering::Relaxed);
+    }
+
     /// The item in a taken slot: a batch, or an error, whose slot is freed at once. `None` if the
     /// policy skips the failure.
     fn open(&self, claim: Claim<Reading>) -> Option<Item> {
@@ -418,7 +498,8 @@ impl Stream {
         let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         let impossible = self.segment.impossible(&claim, &outcome);
         if !outcome.failed && impossible.is_none() {
-            self.counters.delivered.fetch_add(1, Ordering::Relaxed);
+            self.counters().delivered.fetch_add(1, Ordering::Relaxed);
+            outcome.rows.into_iter().for_each(|rows| self.note_short(rows));
             return Some(Item::Batch(claim, outcome));
         }
         let encoded = self.segment.message(&claim);
@@ -438,6 +519,7 @@ impl Stream {
             ends_stream: policy == OnFailure::Stop,
         };
         self.history.note_failure(&error, encoded);
+        self.notice(NoticeKind::Failure, &error.to_string());
         if policy == OnFailure::Stop {
             // Before the slot is free, for which a thread may wait to submit. Other consumers may wait
             // for later items.
@@ -445,11 +527,11 @@ impl Stream {
         }
         self.release(claim);
         if policy == OnFailure::Skip {
-            self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+            self.counters().skipped.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "a message is skipped");
             return None;
         }
-        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        self.counters().errors.fetch_add(1, Ordering::Relaxed);
         Some(Item::Error(StreamError::Batch(Box::new(error))))
     }
 }

@@ -12,6 +12,7 @@
 //!   roster        the processes that run
 //!   held          says that the application holds all slots
 //!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   verdict       the part that limits the run, by its figures; limit: the sentence about it
 //!   digest        a digest of all content, the same for any order
 //! ```
 
@@ -23,12 +24,16 @@ pub(crate) mod delivery;
 pub(crate) mod digest;
 pub(crate) mod error;
 pub(crate) mod failure;
+pub(crate) mod figures;
 mod held;
 pub(crate) mod history;
+pub(crate) mod limit;
+pub(crate) mod processes;
 pub(crate) mod readiness;
 pub(crate) mod roster;
 pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod submission;
 pub(crate) mod submitter;
+pub(crate) mod verdict;
 pub(crate) mod watch;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::delivery::{Stream, WaitingFor};
+use super::verdict::Verdict;
 use crate::segment::clock;
+use crate::segment::memory::Segment;
 use crate::segment::place::Place;
 use crate::segment::slot::SlotLook;
 use crate::segment::sync::Ordering;
@@ -69,16 +71,19 @@ pub struct StallReport {
     pub slots: Vec<SlotReport>,
     /// Whether the application is the commander.
     pub application_commands: bool,
+    /// The part that limits the run so far.
+    pub verdict: Verdict,
 }
 
 impl StallReport {
     pub(crate) fn of(stream: &Stream) -> Self {
-        let slots = stream.table().look().map(|slot| SlotReport::of(stream, slot)).collect();
+        let slots = stream.table().look().map(|slot| SlotReport::of(&stream.segment, slot)).collect();
         Self {
             waiting_for: stream.waiting_for(),
             wanted: stream.wanted(),
             slots,
             application_commands: stream.is_submitted(),
+            verdict: stream.figures_of_pace().verdict(),
         }
     }
 
@@ -91,7 +96,7 @@ impl StallReport {
 }
 
 impl SlotReport {
-    fn of(stream: &Stream, slot: SlotLook) -> Self {
+    pub(crate) fn of(segment: &Segment, slot: SlotLook) -> Self {
         let holder = match (slot.state, slot.owner) {
             (SlotState::Free, _) => Holder::Free,
             (SlotState::Writing, Owner::Commander) => Holder::Commander,
@@ -102,7 +107,7 @@ impl SlotReport {
         };
         let since = match slot.owner {
             Owner::Worker(place) if slot.state == SlotState::Writing => {
-                holding_since(stream, place).unwrap_or(slot.since_nanos)
+                holding_since(segment, place).unwrap_or(slot.since_nanos)
             }
             _ => slot.since_nanos,
         };
@@ -113,8 +118,8 @@ impl SlotReport {
 }
 
 /// The earliest time at which the worker may have taken its slot; `None` if unknown.
-fn holding_since(stream: &Stream, place: Place) -> Option<u64> {
-    let place = stream.segment.worker_places().get(place.index())?;
+fn holding_since(segment: &Segment, place: Place) -> Option<u64> {
+    let place = segment.worker_places().get(place.index())?;
     Some(place.looked_nanos.load(Ordering::Relaxed)).filter(|&nanos| nanos != u64::MAX)
 }
 
@@ -147,7 +152,8 @@ impl fmt::Display for StallReport {
             count(|holder| matches!(holder, Holder::Worker(_))),
             count(|holder| holder == Holder::Ready),
             count(|holder| holder == Holder::Application)
-        )
+        )?;
+        write!(f, "\n  so far  {}", self.verdict)
     }
 }
 

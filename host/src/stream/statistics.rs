@@ -1,27 +1,20 @@
 //! Counts and times of a run so far, and what limits it.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::delivery::Stream;
-use crate::limits::MAX_WORKERS;
-use crate::segment::place::CREWS;
+use super::figures::{Figures, Occupancy, WorkerFigures};
+use super::limit::LimitedBy;
+use super::verdict::Verdict;
+use crate::segment::memory::Segment;
 use crate::segment::sync::{AtomicU64, Ordering};
-use crate::segment::worker_place::WorkerPlace;
-
-/// The consumers limit a run if they waited for less than this share of the time.
-const WAITING_SHARE: f64 = 0.1;
-/// Otherwise the commander limits a run if the workers waited for more than this share of the time.
-const IDLE_SHARE: f64 = 0.5;
 
 /// Counts and times of a run so far.
 ///
 /// ```
 /// # fn report(host: &cobuf_host::Host) {
 /// let statistics = host.statistics();
-/// println!("{} batches, limited by {}", statistics.delivered, statistics.limited_by());
+/// println!("{} batches, {}", statistics.delivered, statistics.verdict());
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -53,103 +46,90 @@ pub struct Statistics {
     pub elapsed: Duration,
     /// The time that consumers waited for batches, summed over all threads.
     pub consumer_wait: Duration,
-    /// The time that workers waited for messages, summed over all workers.
+    /// The time in which at least one thread waited for a batch: that of `consumer_wait` without the
+    /// overlap, and with a wait that goes on.
+    pub exposed_wait: Duration,
+    /// The time that workers waited for messages, summed over all workers, with waits that go on.
     pub worker_wait: Duration,
-    /// The time that workers produced, summed over all workers.
+    /// The time that workers produced, summed over all workers, with the messages that they have now.
     pub worker_busy: Duration,
+    /// The workers' time that was lost by their deaths, summed over all workers.
+    pub worker_lost: Duration,
     /// The time that the commander waited for a free slot. If the application is the commander,
     /// summed over its threads.
     pub commander_wait: Duration,
     /// Whether the application is the commander.
     pub application_commands: bool,
-}
-
-/// The number of slots in each state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Occupancy {
-    /// Empty slots.
-    pub free: usize,
-    /// Slots with a message that is written, queued or in production.
-    pub writing: usize,
-    /// Slots with a batch that the application has not taken.
-    pub ready: usize,
-    /// Slots that the application holds.
-    pub reading: usize,
-}
-
-impl Occupancy {
-    /// The number of slots in all states together.
-    pub fn total(&self) -> usize {
-        self.free + self.writing + self.ready + self.reading
-    }
-}
-
-/// The part that limits a run's throughput.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LimitedBy {
-    /// The application: batches waited for it.
-    Consumer,
-    /// The commander: workers waited for messages.
-    Commander,
-    /// The application, which is the commander: workers waited for messages that it submits.
-    Submissions,
-    /// The producers: workers were busy while the application waited.
-    Producers,
-}
-
-impl fmt::Display for LimitedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Consumer => "consumer",
-            Self::Commander => "commander",
-            Self::Submissions => "submissions",
-            Self::Producers => "producers",
-        })
-    }
+    /// The figures of the whole run so far, for [`since`](Self::since).
+    figures: Figures,
+    /// Those of the part by which the run is judged.
+    pace: Figures,
 }
 
 impl Statistics {
     pub(crate) fn of(stream: &Stream) -> Self {
-        let counters = &stream.counters;
+        Self::read(&stream.segment, stream.figures(), stream.figures_of_pace())
+    }
+
+    /// Those of a segment, for figures that were read from it.
+    pub(crate) fn read(segment: &Segment, figures: Figures, pace: Figures) -> Self {
+        let counters = segment.counters();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let most_workers = load(&counters.most_workers) as usize;
-        let places = &stream.segment.worker_places()[..most_workers.min(MAX_WORKERS) * CREWS];
-        let total = |nanos: fn(&WorkerPlace) -> &AtomicU64| {
-            Duration::from_nanos(places.iter().map(|worker| load(nanos(worker))).fold(0, u64::wrapping_add))
-        };
-        let [free, writing, ready, reading] = stream.table().occupancy();
-        let commander_wait = load(&stream.table().control.commander_wait_nanos);
+        let total = |of: fn(&WorkerFigures) -> Duration| figures.by_worker.iter().map(of).sum();
         Self {
-            delivered: load(&counters.delivered),
+            delivered: figures.delivered,
             errors: load(&counters.errors),
             skipped: load(&counters.skipped),
             retries: load(&counters.retries),
-            timeouts: load(&counters.timeouts),
-            worker_restarts: load(&counters.worker_restarts),
-            commander_restarts: load(&counters.commander_restarts),
+            timeouts: figures.timeouts,
+            worker_restarts: figures.worker_restarts,
+            commander_restarts: figures.commander_restarts,
             fork_server_restarts: load(&counters.fork_server_restarts),
             swaps: load(&counters.swaps),
-            workers: load(&counters.workers) as usize,
-            slots: Occupancy { free, writing, ready, reading },
-            elapsed: stream.started.elapsed(),
+            workers: figures.workers,
+            slots: figures.slots,
+            elapsed: figures.elapsed,
             consumer_wait: Duration::from_nanos(load(&counters.consumer_wait_nanos)),
-            worker_wait: total(|worker| &worker.wait_nanos),
-            worker_busy: total(|worker| &worker.busy_nanos),
-            commander_wait: Duration::from_nanos(commander_wait),
-            application_commands: stream.is_submitted(),
+            exposed_wait: figures.consumer_wait,
+            worker_wait: total(|worker| worker.wait),
+            worker_busy: total(|worker| worker.busy),
+            worker_lost: total(|worker| worker.lost),
+            commander_wait: figures.commander_wait,
+            application_commands: figures.application_commands,
+            figures,
+            pace,
         }
     }
 
-    /// The part that limits the run, judged by the waiting times.
+    /// The part that limits the run, with the figures that say so and the change that helps; judged by
+    /// the run so far without its start, up to its end.
+    ///
+    /// ```
+    /// # fn report(host: &cobuf_host::Host) {
+    /// // limited by producers: the application waited 71 % of the time, …
+    /// println!("{}", host.statistics().verdict());
+    /// # }
+    /// ```
+    pub fn verdict(&self) -> Verdict {
+        self.pace.verdict()
+    }
+
+    /// The part that limits the run: that of its [`verdict`](Self::verdict).
     pub fn limited_by(&self) -> LimitedBy {
-        let elapsed = self.elapsed.as_secs_f64();
-        if self.consumer_wait.as_secs_f64() < WAITING_SHARE * elapsed {
-            LimitedBy::Consumer
-        } else if self.worker_wait.as_secs_f64() > IDLE_SHARE * elapsed * self.workers as f64 {
-            if self.application_commands { LimitedBy::Submissions } else { LimitedBy::Commander }
-        } else {
-            LimitedBy::Producers
-        }
+        self.verdict().limited_by
+    }
+
+    /// The figures of the time since an earlier moment of the same run, which have a verdict of their
+    /// own.
+    ///
+    /// ```
+    /// # fn report(host: &cobuf_host::Host) {
+    /// let before = host.statistics();
+    /// std::thread::sleep(std::time::Duration::from_secs(1));
+    /// println!("in the last second {}", host.statistics().since(&before).verdict());
+    /// # }
+    /// ```
+    pub fn since(&self, earlier: &Self) -> Figures {
+        self.figures.since(&earlier.figures)
     }
 }

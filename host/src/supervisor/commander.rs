@@ -18,6 +18,7 @@ use crate::protocol::role::Role;
 use crate::record::death::{Death, Exit};
 use crate::record::policy::OnCommanderFailure;
 use crate::record::raw_stack::RawStack;
+use crate::segment::notices::NoticeKind;
 use crate::stream::error::StreamError;
 
 /// Where the commander is in its life.
@@ -145,7 +146,7 @@ impl Commander {
         let sequence = run.stream.table().commanded();
         let plugin = run.name(Role::Commander);
         tracing::warn!(plugin, sequence, ?limit, "the commander does not come back and is killed");
-        count(&run.stream.counters.timeouts);
+        count(&run.stream.counters().timeouts);
         run.link.ask(Request::Kill(Role::Commander), now);
     }
 
@@ -186,11 +187,18 @@ impl Commander {
             return self.end_with(run, failure, death, stack, failures);
         }
         let plugin = run.name(Role::Commander);
-        match &failure {
-            Some(error) => tracing::warn!(plugin, sequence, %error, "the commander failed"),
-            None => tracing::warn!(plugin, sequence, how = %death, "the commander died"),
-        }
-        count(&run.stream.counters.commander_restarts);
+        let text = match &failure {
+            Some(error) => {
+                tracing::warn!(plugin, sequence, %error, "the commander failed");
+                error.to_string()
+            }
+            None => {
+                tracing::warn!(plugin, sequence, how = %death, "the commander died");
+                death.to_string()
+            }
+        };
+        run.stream.notice(NoticeKind::Death, &format!("the commander: {text}"));
+        count(&run.stream.counters().commander_restarts);
         self.life = CommanderLife::Due(now + backoff(failures));
     }
 

@@ -97,7 +97,7 @@ impl Supervisor {
         let started = self.start_all(&mut starting, deadline, cancel);
         if started.is_err() {
             self.connection.end();
-            self.parts.run.stream.roster.end();
+            self.parts.run.stream.end_processes();
         }
         started
     }
@@ -162,7 +162,7 @@ impl Supervisor {
         // They die at once, and what they said last still counts.
         let Self { parts, connection, .. } = self;
         connection.wait_for_orphans(SERVER_MARGIN, |event, clock| parts.take(event, Moment::now(clock)));
-        parts.run.stream.roster.end();
+        parts.run.stream.end_processes();
     }
 
     /// Serves the run until it is stopped; an error says why it cannot go on.
@@ -242,7 +242,7 @@ impl Supervisor {
         // The first process of a container inherits them, and has to reap them.
         let orphans = parts.run.stream.roster.processes();
         orphans.iter().for_each(|orphan| connection.reap_orphan(orphan.pid));
-        parts.run.stream.roster.bury_children();
+        parts.run.stream.end_children();
         parts.server_died(connection.clock().now())?;
         let dead = connection.replace(&parts.run.care.server).map_err(|error| chain(&error))?;
         self.introduce_server();
@@ -259,8 +259,8 @@ impl Supervisor {
     /// Makes the fork server's number known.
     fn introduce_server(&self) {
         let (stream, pid) = (&self.parts.run.stream, self.connection.pid());
-        stream.counters.fork_server.store(pid.into(), Ordering::Relaxed);
-        stream.roster.begin(pid);
+        stream.settled.fork_server.store(pid, Ordering::Relaxed);
+        stream.begin_server(pid);
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn after_death(
     match table.reclaim_worker(place, (!innocent).then_some(run.care.max_attempts)) {
         None => {}
         Some(Reclaimed::Requeued { sequence, attempts }) => {
-            count(&run.stream.counters.retries);
+            count(&run.stream.counters().retries);
             tracing::info!(sequence, attempts, "the dead worker's message is queued again");
         }
         Some(Reclaimed::GivenUp { claim, sequence, attempts }) => {
@@ -54,7 +54,7 @@ pub(super) fn after_death(
 /// death.
 pub(super) fn of_innocent(run: &Run, place: Place) {
     if let Some(Reclaimed::Requeued { sequence, .. }) = run.stream.table().reclaim_worker(place, None) {
-        count(&run.stream.counters.retries);
+        count(&run.stream.counters().retries);
         tracing::info!(sequence, "a message is queued again");
     }
 }

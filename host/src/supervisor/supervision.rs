@@ -224,6 +224,7 @@ impl Supervision {
             Event::Renewing { role } => {
                 if let Role::Worker { place, .. } = role {
                     self.workforce.worker_mut(place).renewing(at);
+                    self.run.stream.segment.worker_place(place).note_death(false);
                 }
             }
             Event::SetupFailed { role, failure } => self.setup_failed(role, failure, at),
@@ -248,7 +249,7 @@ impl Supervision {
 
     fn started(&mut self, role: Role, pid: Result<u32, String>, now: Instant) {
         match pid {
-            Ok(pid) => self.run.stream.roster.insert(role, pid),
+            Ok(pid) => self.run.stream.begin_process(role, pid),
             Err(reason) => self.not_forked(role, reason, now),
         }
     }
@@ -301,7 +302,7 @@ impl Supervision {
     }
 
     fn exited(&mut self, role: Role, how: Death, now: Instant) {
-        self.run.stream.roster.remove(role);
+        self.run.stream.end_process(role);
         if !self.run.stream.table().stop_requested() {
             self.bury(role, how, now);
         }
@@ -344,7 +345,7 @@ impl Supervision {
                 .to_owned());
         }
         self.server_deaths.count(self.run.stream.taken())?;
-        count(&self.run.stream.counters.fork_server_restarts);
+        count(&self.run.stream.counters().fork_server_restarts);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use super::swap_error::SwapError;
 use super::workforce::{Incident, Workforce};
 use crate::protocol::message::Request;
 use crate::record::state::StateAt;
+use crate::segment::notices::NoticeKind;
 use crate::segment::sync::Ordering;
 
 /// The swap that is going on, and the plugins before.
@@ -150,7 +151,7 @@ impl Swapping {
     fn cut(&mut self, run: &Run, workforce: &mut Workforce, now: Instant) -> Option<Incident> {
         let (first, incident) = workforce.cut(run, now);
         let edition = run.plan.edition(workforce.current);
-        run.stream.counters.edition.store(edition.into(), Ordering::Relaxed);
+        run.stream.settled.edition.store(edition, Ordering::Relaxed);
         let before = self.cast.cut(run, workforce.other());
         self.done(run, Swapped { first, before });
         incident
@@ -166,9 +167,11 @@ impl Swapping {
     fn done(&mut self, run: &Run, swapped: Swapped) {
         let Some(SwapWish { kind, plugin, answer }) = self.swap.take().map(Swap::into_wish) else { return };
         run.stream.history.note_swap(kind, &plugin);
-        count(&run.stream.counters.swaps);
+        count(&run.stream.counters().swaps);
         let (version, first) = (&plugin.version, swapped.first);
         tracing::info!(plugin = plugin.name, %version, first, "the {kind} was swapped");
+        let text = format!("the {kind} {} {version}, from message {first} on", plugin.name);
+        run.stream.notice(NoticeKind::Swap, &text);
         // Nobody waits for it only if the application is gone.
         let _ = answer.send(Ok(swapped));
     }

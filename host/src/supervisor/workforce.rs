@@ -18,6 +18,7 @@ use super::worker::{Crew, Duty, Life, Verdict, Worker};
 use crate::protocol::message::{Request, SetupFailure};
 use crate::protocol::role::Role;
 use crate::record::death::{Death, Exit};
+use crate::segment::notices::NoticeKind;
 use crate::segment::place::{CREWS, Place};
 use crate::segment::sync::Ordering;
 use crate::segment::worker_place::Retire;
@@ -111,9 +112,12 @@ impl Workforce {
 
     /// Tells how many workers are wanted, and how many places there are to look at.
     pub(super) fn count(&self, run: &Run) {
-        let counters = &run.stream.counters;
-        counters.workers.store(self.target() as u64, Ordering::Relaxed);
-        counters.most_workers.fetch_max((self.workers.len() / CREWS) as u64, Ordering::Relaxed);
+        let (settled, counters) = (&run.stream.settled, run.stream.counters());
+        settled.workers.store(self.target() as u32, Ordering::Relaxed);
+        let most = (self.workers.len() / CREWS) as u32;
+        let most = settled.most_workers.fetch_max(most, Ordering::Relaxed).max(most);
+        counters.workers.store(self.target() as u32, Ordering::Relaxed);
+        counters.most_workers.store(most, Ordering::Relaxed);
     }
 
     /// Starts the workers that are due, as many as the fork server can answer for.
@@ -141,6 +145,7 @@ impl Workforce {
     pub(super) fn ready(&mut self, run: &Run, place: Place, nanos: u64) {
         // A worker that is stopped before its first look is to be missed, too.
         run.stream.segment.worker_place(place).watch_from(nanos);
+        run.stream.segment.worker_place(place).note_return();
         self.worker_mut(place).ready();
     }
 
@@ -190,7 +195,7 @@ impl Workforce {
             ?limit,
             "a worker does not come back and is killed"
         );
-        count(&run.stream.counters.timeouts);
+        count(&run.stream.counters().timeouts);
         run.link.ask(Request::Kill(role), now);
     }
 
@@ -207,7 +212,9 @@ impl Workforce {
             tracing::info!(plugin, worker = number, "a worker has retired");
         } else {
             tracing::warn!(plugin, worker = number, how = %death, at = worker.place_in_script(), "a worker died");
+            run.stream.notice(NoticeKind::Death, &format!("worker {number}: {death}"));
         }
+        run.stream.segment.worker_place(place).note_death(run.stream.table().held_by(place).is_some());
         reclaim::after_death(run, place, worker, death, verdict);
         run.stream.table().restore();
         self.after_death(run, place, death, now)
@@ -232,10 +239,11 @@ impl Workforce {
         let reason = failure.into_text();
         if !wanted {
             worker.life = Life::Off;
+            run.stream.segment.worker_place(place).note_return();
             return self.drain(run, crew, &reason, now);
         }
         if worker.can_start() {
-            count(&run.stream.counters.worker_restarts);
+            restarted(run, place);
             worker.restart(now);
             return None;
         }
@@ -255,7 +263,7 @@ impl Workforce {
         let Some(place) = self.places(crew).find(|&place| self.worker(place).can_start()) else {
             return Some(Incident::WorkersLost { reason: reason.to_owned() });
         };
-        count(&run.stream.counters.worker_restarts);
+        restarted(run, place);
         self.worker_mut(place).restart(now);
         None
     }
@@ -263,11 +271,13 @@ impl Workforce {
     /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
+            let held = run.stream.table().held_by(place).is_some();
             reclaim::of_innocent(run, place);
             let wanted = self.is_wanted(place);
             let worker = self.worker_mut(place);
             worker.verdict = None;
             if worker.is_process() {
+                run.stream.segment.worker_place(place).note_death(held);
                 worker.life = if wanted { Life::Due(now) } else { Life::Off };
             }
         }
@@ -275,4 +285,10 @@ impl Workforce {
             (0..CREWS).filter_map(|crew| self.drain(run, crew, "the fork server died", now)).collect();
         incidents.into_iter().next()
     }
+}
+
+/// Counts a worker that is started again.
+fn restarted(run: &Run, place: Place) {
+    count(&run.stream.counters().worker_restarts);
+    run.stream.segment.worker_place(place).restarts.fetch_add(1, Ordering::Relaxed);
 }

@@ -17,7 +17,7 @@ class Kept:
     """A command under a keeper. Its output goes to files."""
 
     def __init__(self, command: list[str], out: Path, err: Path, cwd: Path, env: dict[str, str]) -> None:
-        self.out, self.err = out, err
+        self.out, self.err, self.folder = out, err, cwd
         with out.open("wb") as stdout, err.open("wb") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, keeper.__file__, *command],

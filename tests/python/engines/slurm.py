@@ -131,6 +131,9 @@ class Cluster:
         # Not before: SLURM may take what starts for a remainder of what it still ends.
         self.wait("its jobs to end on the other nodes", lambda: set(self._states()) == {"idle", "down"})
         self.wait("its jobs to be requeued", lambda: set(self._jobs("%T %r")) == {"PENDING BeginTime"})
+        # A node refuses a job that starts in the same second in which it has killed it ("credential revoked").
+        ended = int(time.time())
+        self.wait("the next second", lambda: int(time.time()) > ended)
         for job in self._jobs("%i"):
             self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
 

@@ -82,7 +82,7 @@ def test_job_of_a_lost_node_starts_again_on_others(own_cluster: Cluster, tmp_pat
         wait_until("all ranks run", lambda: first.exists() and len(first.read_text().split()) == 4)
         own_cluster.lose_node("n1")
         own_cluster.start_again()
-        wait_until("all ranks run again", lambda: second.exists() and len(second.read_text().split()) == 4)
+        own_cluster.wait("all ranks to run again", lambda: second.exists() and len(second.read_text().split()) == 4)
         (tmp_path / "open").touch()
         assert run.wait() == 0, run.err.read_text()
 

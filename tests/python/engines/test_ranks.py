@@ -43,7 +43,9 @@ def delivered_once(job: Job) -> bool:
 
 def ended_well(run: Kept) -> None:
     code = run.wait()
-    assert code == 0, (code, run.out.read_text(), run.err.read_text())
+    # SLURM writes the output of a script to a file of its own.
+    said = [file.read_text() for file in (run.out, run.err, *run.folder.glob("slurm-*.out"))]
+    assert code == 0, (code, *said)
 
 
 def test_ranks_of_slurm_deliver_each_batch_once(cluster: Cluster, job: Job) -> None:

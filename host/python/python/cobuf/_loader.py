@@ -434,8 +434,13 @@ class Loader:
         ``delivered``, ``errors``, ``skipped``, ``retries``, ``timeouts`` and ``swaps`` are counts of
         batches and swaps; ``worker_restarts``, ``commander_restarts`` and ``fork_server_restarts`` of
         processes that died; ``workers`` is their number now. ``elapsed_seconds`` is the run's time,
-        ``consumer_wait_seconds`` what this program waited, ``worker_wait_seconds`` and
-        ``worker_busy_seconds`` the workers' times in sum, ``limited_by`` what that says.
+        ``consumer_wait_seconds`` what this program waited, in the sum of its threads;
+        ``exposed_wait_seconds`` the time in which at least one of them waited; ``commander_wait_seconds``
+        what the commander waited for a free slot. ``worker_wait_seconds``, ``worker_busy_seconds`` and
+        ``worker_lost_seconds``, which is the time that deaths took, are the workers' times in sum.
+        ``limited_by`` is the part that limits the run: ``consumer``, ``commander``, ``submissions``,
+        ``producers``, ``slots``, ``straggler``, ``memory`` or ``deaths``. ``verdict`` says it in a sentence,
+        with the figures and the change that helps.
         ``processes`` and ``fork_server`` are process numbers.
         """
         return self._running().statistics()

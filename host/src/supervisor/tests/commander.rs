@@ -181,7 +181,7 @@ fn start_of_a_commander_that_is_late_is_killed_and_tried_again() {
     assert_eq!(play.killed, [COMMANDER], "it is killed once");
     play.dies(COMMANDER, KILLED);
     assert!(play.is_alive(COMMANDER));
-    assert_eq!(play.stream().counters.timeouts.load(Ordering::Relaxed), 1);
+    assert_eq!(play.stream().counters().timeouts.load(Ordering::Relaxed), 1);
 }
 
 #[test]

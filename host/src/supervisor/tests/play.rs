@@ -379,7 +379,7 @@ impl Play {
 
     /// How many workers and commanders were started again.
     pub(super) fn restarts(&self) -> (u64, u64) {
-        let counters = &self.stream().counters;
+        let counters = self.stream().counters();
         let load = |counter: &crate::segment::sync::AtomicU64| counter.load(Ordering::Relaxed);
         (load(&counters.worker_restarts), load(&counters.commander_restarts))
     }

@@ -22,7 +22,7 @@ fn all_processes_are_started_again_and_go_on() {
     play.all_ready();
     assert_eq!(play.takes(worker(1, 1)), Some(0), "the message of the worker that died");
     assert!(play.stream().history.attempts(0).is_empty(), "which was not its doing");
-    assert_eq!(play.stream().counters.fork_server_restarts.load(Ordering::Relaxed), 1);
+    assert_eq!(play.stream().counters().fork_server_restarts.load(Ordering::Relaxed), 1);
 }
 
 #[test]

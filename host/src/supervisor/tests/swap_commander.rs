@@ -45,7 +45,7 @@ fn assert_old_goes_on(play: &Play) {
     assert!(play.is_alive(COMMANDER) && !is_relieved(play));
     assert_eq!(play.plugins.commander.as_ref().unwrap().name, "old");
     assert!(play.plugins.candidate.is_none());
-    assert_eq!(play.stream().counters.swaps.load(Ordering::Relaxed), 0);
+    assert_eq!(play.stream().counters().swaps.load(Ordering::Relaxed), 0);
     assert!(!play.stream().has_failed());
 }
 
@@ -139,7 +139,7 @@ fn second_swap_removes_what_nobody_can_roll_back_to_any_more() {
     play.dies(COMMANDER, ENDED);
     play.ready(COMMANDER);
     assert_eq!(answer.first(), 2);
-    assert_eq!(play.stream().counters.swaps.load(Ordering::Relaxed), 2);
+    assert_eq!(play.stream().counters().swaps.load(Ordering::Relaxed), 2);
 }
 
 // Refusals, step by step.

@@ -43,8 +43,8 @@ fn assert_goes_on(play: &mut Play, workers: usize) {
     assert_eq!(play.restarts(), (0, 0));
     play.commands(1);
     assert!(play.takes(worker(0, 0)).is_some());
-    let counters = &play.stream().counters;
-    assert_eq!((counters.swaps.load(Ordering::Relaxed), counters.edition.load(Ordering::Relaxed)), (0, 0));
+    let (counters, settled) = (play.stream().counters(), &play.stream().settled);
+    assert_eq!((counters.swaps.load(Ordering::Relaxed), settled.edition.load(Ordering::Relaxed)), (0, 0));
     let _ = play.swaps(PluginKind::Producer);
     assert!(play.is_alive(Role::Rehearsal { kind: PluginKind::Producer, number: 2 }));
 }
@@ -68,7 +68,7 @@ fn new_crew_takes_over_at_the_first_message_that_no_old_worker_has_taken() {
     assert_eq!(answer.first(), 2);
     assert_eq!(play.takes(newcomer(0, 0)), Some(2));
     assert_eq!([0, 1].map(|number| play.retire_of(worker(number, 0))), [Retire::Drained; 2]);
-    assert_eq!(play.stream().counters.edition.load(Ordering::Relaxed), 1);
+    assert_eq!(play.stream().settled.edition.load(Ordering::Relaxed), 1);
     assert_eq!(play.plugins.producers[1].as_ref().unwrap().edition, 1);
     for number in 0..2 {
         play.does(worker(number, 0));

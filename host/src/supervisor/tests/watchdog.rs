@@ -121,7 +121,7 @@ fn commander_that_owes_a_message_is_woken_and_then_killed() {
     assert_eq!(play.killed, [Role::Commander]);
     play.dies(Role::Commander, KILLED);
     assert!(play.is_alive(Role::Commander));
-    assert_eq!(play.stream().counters.timeouts.load(Ordering::Relaxed), 1);
+    assert_eq!(play.stream().counters().timeouts.load(Ordering::Relaxed), 1);
 }
 
 #[test]

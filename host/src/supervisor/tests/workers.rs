@@ -23,7 +23,7 @@ fn killed_worker_is_replaced_and_its_message_done_by_another() {
     play.does(worker(1, 0));
     assert_eq!(play.delivered(), [0]);
     assert_eq!(play.restarts(), (1, 0));
-    assert_eq!(play.stream().counters.retries.load(Ordering::Relaxed), 1);
+    assert_eq!(play.stream().counters().retries.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn idle_worker_that_dies_is_replaced_at_no_messages_cost() {
     let mut play = Play::of(1);
     play.dies(worker(0, 0), KILLED);
     assert!(play.is_alive(worker(0, 1)));
-    assert_eq!((play.restarts(), play.stream().counters.retries.load(Ordering::Relaxed)), ((1, 0), 0));
+    assert_eq!((play.restarts(), play.stream().counters().retries.load(Ordering::Relaxed)), ((1, 0), 0));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn start_that_is_late_is_killed_and_tried_again() {
     assert_eq!(play.killed, [worker(1, 0)], "it is killed once");
     play.dies(worker(1, 0), KILLED);
     assert!(play.is_alive(worker(1, 1)));
-    assert_eq!(play.stream().counters.timeouts.load(Ordering::Relaxed), 1);
+    assert_eq!(play.stream().counters().timeouts.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -1,0 +1,266 @@
+//! The figures of an interval of a run, from which [`verdict`](super::verdict) follows.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::limits::MAX_WORKERS;
+use crate::segment::clock;
+use crate::segment::memory::Segment;
+use crate::segment::place::{CREWS, Place};
+use crate::segment::sync::{AtomicU64, Ordering};
+use crate::segment::word::{Owner, SlotState};
+
+/// The time for a message outside of the producer, at most. Workers count only what is inside.
+const OVERHEAD: Duration = Duration::from_micros(5);
+/// A mean time is judged if it is one of so many messages.
+const MESSAGES_FOR_MEAN: u64 = 3;
+
+/// The figures of an interval, or of a run up to a moment: plain numbers, from wherever they are read.
+///
+/// ```
+/// use std::time::Duration;
+/// use cobuf_host::{Figures, LimitedBy};
+///
+/// let mut figures = Figures::default();
+/// figures.elapsed = Duration::from_secs(10);
+/// figures.consumer_wait = Duration::from_secs(9);
+/// figures.workers = 1;
+/// figures.by_worker.push(Default::default());
+/// figures.by_worker[0].busy = Duration::from_secs(10);
+/// figures.by_worker[0].produced = 100;
+/// figures.commander_wait = Duration::from_secs(10);
+/// assert_eq!(figures.verdict().limited_by, LimitedBy::Producers);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Figures {
+    /// The length of the interval.
+    pub elapsed: Duration,
+    /// The batches that were delivered.
+    pub delivered: u64,
+    /// The time in which at least one thread of the application waited for a batch: waits of several
+    /// threads at the same time count once.
+    pub consumer_wait: Duration,
+    /// The time that the commander waited for a free slot. If the application is the commander, summed
+    /// over its threads.
+    pub commander_wait: Duration,
+    /// The number of workers that the host keeps alive.
+    pub workers: usize,
+    /// The workers that there were, by their numbers.
+    pub by_worker: Vec<WorkerFigures>,
+    /// The workers that were started again.
+    pub worker_restarts: u64,
+    /// The times that the commander was started again.
+    pub commander_restarts: u64,
+    /// The processes that were killed because they missed a deadline.
+    pub timeouts: u64,
+    /// The slots at the end of the interval.
+    pub slots: Occupancy,
+    /// The bytes of a full batch; 0 if batches may have any length.
+    pub batch_bytes: u64,
+    /// The number of CPUs that the run may use.
+    pub cpus: usize,
+    /// Whether batches are delivered in order.
+    pub ordered: bool,
+    /// Whether the application is the commander.
+    pub application_commands: bool,
+    /// Whether kept batches are delivered again and again, see
+    /// [`replay_ready`](crate::HostBuilder::replay_ready).
+    pub replays: bool,
+}
+
+/// The figures of one worker, over all of its restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct WorkerFigures {
+    /// The messages that it has finished.
+    pub produced: u64,
+    /// The time in the producer, for a message that is not finished, too.
+    pub busy: Duration,
+    /// The time that it waited for messages, also in a wait that goes on.
+    pub wait: Duration,
+    /// The time that was lost by its deaths: each from the beginning of the message that it had, to the
+    /// moment when it was ready again.
+    pub lost: Duration,
+}
+
+/// The number of slots in each state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Occupancy {
+    /// Empty slots.
+    pub free: usize,
+    /// Slots with a message that is written, queued or in production.
+    pub writing: usize,
+    /// Slots with a batch that the application has not taken.
+    pub ready: usize,
+    /// Slots that the application holds.
+    pub reading: usize,
+}
+
+impl Occupancy {
+    /// The number of slots in all states together.
+    pub fn total(&self) -> usize {
+        self.free + self.writing + self.ready + self.reading
+    }
+}
+
+impl Figures {
+    /// The figures of the time between the two moments. Counters that are less than before, such as
+    /// those of a segment that was written over, count as unchanged.
+    ///
+    /// ```
+    /// # fn report(host: &cobuf_host::Host) {
+    /// let before = host.statistics();
+    /// std::thread::sleep(std::time::Duration::from_secs(1));
+    /// println!("{}", host.statistics().since(&before).verdict());
+    /// # }
+    /// ```
+    pub fn since(&self, earlier: &Self) -> Self {
+        let none = WorkerFigures::default();
+        let before = earlier.by_worker.iter().chain(std::iter::repeat(&none));
+        Self {
+            elapsed: self.elapsed.saturating_sub(earlier.elapsed),
+            delivered: self.delivered.saturating_sub(earlier.delivered),
+            consumer_wait: self.consumer_wait.saturating_sub(earlier.consumer_wait),
+            commander_wait: self.commander_wait.saturating_sub(earlier.commander_wait),
+            by_worker: self.by_worker.iter().zip(before).map(|(now, before)| now.since(before)).collect(),
+            worker_restarts: self.worker_restarts.saturating_sub(earlier.worker_restarts),
+            commander_restarts: self.commander_restarts.saturating_sub(earlier.commander_restarts),
+            timeouts: self.timeouts.saturating_sub(earlier.timeouts),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn produced(&self) -> u64 {
+        self.by_worker.iter().map(|worker| worker.produced).fold(0, u64::saturating_add)
+    }
+
+    /// The sum over all workers, in seconds.
+    pub(super) fn sum(&self, of: impl Fn(&WorkerFigures) -> Duration) -> f64 {
+        self.by_worker.iter().map(|worker| seconds(of(worker))).sum()
+    }
+}
+
+impl WorkerFigures {
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            produced: self.produced.saturating_sub(earlier.produced),
+            busy: self.busy.saturating_sub(earlier.busy),
+            wait: self.wait.saturating_sub(earlier.wait),
+            lost: self.lost.saturating_sub(earlier.lost),
+        }
+    }
+
+    /// The mean time of a message in seconds, if there were enough.
+    pub(super) fn mean(&self) -> Option<f64> {
+        (self.produced >= MESSAGES_FOR_MEAN).then(|| seconds(self.busy) / self.produced as f64)
+    }
+}
+
+/// The shares of the time in which the parts did not wait, 0 to 1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    pub(super) consumer: f64,
+    pub(super) commander: f64,
+    pub(super) producers: f64,
+    /// The share of the workers' time that deaths took; a part of that of the producers.
+    pub(super) lost: f64,
+}
+
+impl Shares {
+    pub(super) fn of(figures: &Figures) -> Self {
+        let elapsed = seconds(figures.elapsed);
+        if elapsed == 0.0 {
+            return Self { consumer: 1.0, commander: 0.0, producers: 0.0, lost: 0.0 };
+        }
+        let workers = elapsed * figures.workers.max(1) as f64;
+        let (wait, busy) = (figures.sum(|worker| worker.wait), figures.sum(|worker| worker.busy));
+        let lost = figures.sum(|worker| worker.lost);
+        // A wait that goes on may be longer than it looks, and the time of a tiny message is mostly
+        // outside of the producer: so both are looked at.
+        let outside = figures.produced() as f64 * seconds(OVERHEAD);
+        let producers = (1.0 - wait / workers).min((busy + lost + outside) / workers);
+        let share = |share: f64| share.clamp(0.0, 1.0);
+        Self {
+            consumer: share(1.0 - seconds(figures.consumer_wait) / elapsed),
+            commander: share(1.0 - seconds(figures.commander_wait) / elapsed),
+            producers: share(producers),
+            lost: share(lost / workers),
+        }
+    }
+}
+
+pub(super) fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+/// What the reader of a segment has to know beside it.
+pub(crate) struct Scene {
+    pub(crate) elapsed: Duration,
+    pub(crate) workers: usize,
+    /// The greatest number of workers so far.
+    pub(crate) most_workers: usize,
+    pub(crate) cpus: usize,
+    pub(crate) ordered: bool,
+    pub(crate) application_commands: bool,
+}
+
+impl Figures {
+    /// The figures of a run so far, from its segment.
+    pub(crate) fn read(segment: &Segment, scene: Scene) -> Self {
+        let (counters, table) = (segment.counters(), segment.table());
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let schema = &segment.layout().sizes.schema;
+        let is_fixed = schema.most_lengths().next().is_none();
+        let [free, writing, ready, reading] = table.occupancy();
+        Self {
+            elapsed: scene.elapsed,
+            delivered: load(&counters.delivered),
+            consumer_wait: counters.exposure.total(),
+            commander_wait: Duration::from_nanos(load(&table.control.commander_wait_nanos)),
+            workers: scene.workers,
+            by_worker: by_worker(segment, scene.most_workers),
+            worker_restarts: load(&counters.worker_restarts),
+            commander_restarts: load(&counters.commander_restarts),
+            timeouts: load(&counters.timeouts),
+            slots: Occupancy { free, writing, ready, reading },
+            batch_bytes: if is_fixed { schema.bytes() as u64 } else { 0 },
+            cpus: scene.cpus,
+            ordered: scene.ordered,
+            application_commands: scene.application_commands,
+            replays: false,
+        }
+    }
+}
+
+/// The figures of the first workers, of both crews together.
+fn by_worker(segment: &Segment, workers: usize) -> Vec<WorkerFigures> {
+    let places = &segment.worker_places()[..workers.min(MAX_WORKERS) * CREWS];
+    let mut busy = vec![false; places.len()];
+    for slot in segment.table().look() {
+        if let (SlotState::Writing, Owner::Worker(place)) = (slot.state, slot.owner)
+            && let Some(busy) = busy.get_mut(place.index())
+        {
+            *busy = true;
+        }
+    }
+    let mut all = vec![WorkerFigures::default(); places.len() / CREWS];
+    for (index, (place, busy)) in places.iter().zip(busy).enumerate() {
+        let worker = &mut all[Place::at(index).worker() as usize];
+        let nanos = |counter: u64| Duration::from_nanos(counter);
+        let looked = place.looked_nanos.load(Ordering::Relaxed);
+        // What it has done since it last looked for a message.
+        let now = if looked == u64::MAX || looked == 0 { Duration::ZERO } else { clock::since(looked) };
+        let (busy, wait) = if busy { (now, Duration::ZERO) } else { (Duration::ZERO, now) };
+        worker.produced = worker.produced.saturating_add(place.produced.load(Ordering::Relaxed));
+        // A plugin may have written over them.
+        let sum = |one: Duration, counter: u64, now: Duration| {
+            one.saturating_add(nanos(counter)).saturating_add(now)
+        };
+        worker.busy = sum(worker.busy, place.busy_nanos.load(Ordering::Relaxed), busy);
+        worker.wait = sum(worker.wait, place.wait_nanos.load(Ordering::Relaxed), wait);
+        worker.lost = worker.lost.saturating_add(place.lost());
+    }
+    all
+}
