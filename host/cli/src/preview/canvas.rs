@@ -66,7 +66,9 @@ impl Canvas {
         for (column, letter) in text.chars().enumerate() {
             if letter == '…' {
                 // The font has none.
-                [1, 3, 5].map(|x| self.set(left + column * LETTER.0 + x, top + BASELINE, colour));
+                for x in [1, 3, 5] {
+                    self.set(left + column * LETTER.0 + x, top + BASELINE, colour);
+                }
                 continue;
             }
             let raster = get_raster(letter, WEIGHT, SIZE).or_else(|| get_raster('?', WEIGHT, SIZE));

@@ -137,3 +137,53 @@ fn numbers(array: &Array<'_>) -> Band {
     let histogram = found.range.is_some().then(|| found.histogram.to_vec());
     Band::Numbers { caption: format!("{title}: {}", found.text()), histogram }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cobuf_host::{ArraySpec, DType};
+
+    /// The captions of the bands of arrays full of zeros, with a letter for the kind of each.
+    fn captions(specs: &[ArraySpec]) -> Vec<String> {
+        let zeros = vec![0; specs.iter().map(ArraySpec::bytes).max().unwrap_or(0)];
+        let arrays = specs.iter().map(|spec| Array::new(spec, spec.shape().to_vec(), &zeros[..spec.bytes()]));
+        let caption = |band| match band {
+            Band::Pictures { caption, pictures } => format!("{} pictures: {caption}", pictures.len()),
+            Band::Values { caption, values } => format!("{} values: {caption}", values.len()),
+            Band::Numbers { caption, .. } => format!("numbers: {caption}"),
+        };
+        bands(&arrays.collect::<Vec<_>>(), 4).into_iter().map(caption).collect()
+    }
+
+    #[test]
+    fn columns_are_the_rows_of_pictures() {
+        let found = captions(&[
+            ArraySpec::new("boxes", DType::F32, [6, 4]).at_most([0]),
+            ArraySpec::new("label", DType::I64, [6]),
+            ArraySpec::new("image", DType::U8, [6, 9, 9, 3]),
+            ArraySpec::new("embedding", DType::F32, [6, 100]),
+        ]);
+        assert_eq!(
+            found,
+            [
+                "4 pictures: image u8 (6, 9, 9, 3): 0 is dark, 255 is bright",
+                "4 values: label i64 (6,)",
+                "numbers: boxes f32 (6, 4): min 0, max 0, mean 0",
+                "numbers: embedding f32 (6, 100): min 0, max 0, mean 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn arrays_without_pictures_are_numbers() {
+        let specs = [ArraySpec::new("x", DType::F32, [6, 10]), ArraySpec::new("y", DType::Bool, [6])];
+        assert_eq!(
+            captions(&specs),
+            [
+                "numbers: x f32 (6, 10): min 0, max 0, mean 0",
+                "numbers: y bool (6,): false false false false false false"
+            ]
+        );
+        assert_eq!(captions(&[ArraySpec::new("x", DType::F32, [50, 60])]).len(), 1);
+    }
+}
