@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{HostBuilder, OnFailure, Pipeline, Plugin, Rank, ReportKind};
 
-use crate::args::{BenchArgs, RunArgs};
+use crate::args::{BenchArgs, PreviewArgs, RunArgs};
 
 /// Reads a pipeline file and applies `--set` and `--python`.
 pub(crate) fn read(path: &Path, settings: &[String], python: Option<&Path>) -> Result<Pipeline> {
@@ -72,6 +72,16 @@ pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Resul
     // It measures the whole pipeline on this machine, in whichever launcher.
     builder = builder.rank(Rank::none());
     Ok(if args.any_order { builder.ordered(false) } else { builder })
+}
+
+/// A host for the pipeline, with the options of `preview`.
+pub(crate) fn builder_to_preview(pipeline: &Pipeline, args: &PreviewArgs) -> Result<HostBuilder> {
+    // It holds one batch at a time, and shows the whole pipeline's, in whichever launcher.
+    let builder = pipeline.builder()?.limit(args.batches).workers(1).slots(1).rank(Rank::none());
+    Ok(match args.seed {
+        Some(seed) => builder.seed(seed),
+        None => builder,
+    })
 }
 
 /// Reads `KIND=CHOICE`, for one kind or for `all`.

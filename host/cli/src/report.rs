@@ -6,6 +6,8 @@ use std::time::Duration;
 use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, TraceError, TraceSummary, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::save::Saved;
+
 /// The summary. The names of the fields are those of the JSON report.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -65,6 +67,8 @@ pub(crate) struct Report {
     pub(crate) repeated: u64,
     /// The trace, if one was asked for.
     pub(crate) trace: Option<TraceReport>,
+    /// Batches as files; null without `--save`.
+    pub(crate) saved: Option<Saved>,
 }
 
 /// What became of the trace.
@@ -186,6 +190,7 @@ impl Report {
             world_size: ranked.map_or(1, |rank| rank.of()),
             repeated: course.repeated,
             trace: None,
+            saved: None,
         }
     }
 }
@@ -246,6 +251,9 @@ impl fmt::Display for Report {
         )?;
         if let Some(trace) = &self.trace {
             writeln!(f, "  trace          {trace}")?;
+        }
+        if let Some(saved) = &self.saved {
+            writeln!(f, "  saved          {saved}")?;
         }
         match &self.content_digest {
             Some(digest) => write!(f, "  content digest {digest}"),

@@ -13,6 +13,7 @@ use crate::failure;
 use crate::kept::Kept;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
+use crate::save::Folder;
 use crate::watch;
 use cobuf::output;
 use cobuf::progress::{Progress, say};
@@ -32,7 +33,7 @@ const FAILED: u8 = 1;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
-    let (mut kept, pipeline) = signals.at_once(|| read(args))?;
+    let (mut kept, saving, pipeline) = signals.at_once(|| read(args))?;
     let kinds = [PluginKind::Commander, PluginKind::Producer];
     let sources = kinds.map(|kind| pipeline.plugin(kind));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
@@ -66,6 +67,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(address) = host.metrics_address() {
         say(&format!("metrics at http://{address}/metrics"));
     }
+    if let Some(saving) = &saving {
+        saving.check(host.schema())?;
+    }
     let (tally, before) = (kept.tally.clone(), kept.before.clone());
     let replay_ready = args.replay_ready.or(pipeline.replay_ready());
     let (resumed, again) = (tally.clone(), replay_ready.is_some());
@@ -74,6 +78,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         host: &host,
         signals: &signals,
         kept,
+        saving,
         started,
         tally,
         course,
@@ -89,9 +94,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             args.watch.then(|| watch::start(scope, &host, watched, signals.cancel())).transpose()?;
         consumer.consume();
         let unwritten = !consumer.write_checkpoint();
-        let Consumer { tally, course, .. } = consumer;
+        let Consumer { tally, course, saving, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
         let mut report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        report.saved = saving.map(|saving| saving.summary());
         // This ends a swap in progress, too.
         host.stop();
         report.trace = host.written_trace().map(Into::into);
@@ -116,17 +122,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// Everything that is read before something runs.
-fn read(args: &RunArgs) -> Result<(Kept, Pipeline)> {
+fn read(args: &RunArgs) -> Result<(Kept, Option<Folder>, Pipeline)> {
     let pipeline = pipeline::read(&args.pipeline, &args.set, args.python.as_deref())?;
     // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_run(&pipeline, args)?.check()?;
     let kept = args.checkpoint.is_some() || args.resume.is_some() || args.replay.is_some();
     ensure!(
-        !kept || pipeline.replay_ready().is_none(),
+        !(kept || args.save.is_some()) || pipeline.replay_ready().is_none(),
         "the pipeline delivers its first batches again and again (replay_ready), so there is no checkpoint to write or \
-         resume, and no dead letter to replay; leave one of the two out"
+         resume, no dead letter to replay, and no batch to save; leave one of the two out"
     );
-    Ok((Kept::open(args, args.rank.or(pipeline.rank()))?, pipeline))
+    let kept = Kept::open(args, args.rank.or(pipeline.rank()))?;
+    let batches = kept.before.batches + kept.tally.batches;
+    let saving = Folder::open(args, kept.rank, batches)?;
+    Ok((kept, saving, pipeline))
 }
 
 /// A signal came before there was a host.
@@ -155,6 +164,7 @@ struct Consumer<'a> {
     host: &'a Host,
     signals: &'a Signals,
     kept: Kept,
+    saving: Option<Folder>,
     started: Instant,
     tally: Tally,
     course: Course,
@@ -200,7 +210,10 @@ impl Consumer<'_> {
 
     fn take(&mut self, item: Result<Batch, StreamError>) {
         match item {
-            Ok(batch) => self.count(&batch),
+            Ok(batch) => {
+                self.count(&batch);
+                self.save(&batch);
+            }
             Err(error) => self.note(error),
         }
         // The batch was dropped: the checkpoint counts it, as the tally does.
@@ -209,9 +222,12 @@ impl Consumer<'_> {
         }
     }
 
-    /// Writes a checkpoint, if there is a file for it. If it cannot be written, the last one stays
-    /// and the run goes on.
+    /// Writes a checkpoint, if there is a file for it. If it cannot be written, or a batch was not
+    /// saved that it would count, the last one stays and the run goes on.
     fn write_checkpoint(&mut self) -> bool {
+        if self.saving.as_mut().is_some_and(|saving| !saving.is_on_disk()) {
+            return false;
+        }
         self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
         let written = self.kept.write(self.host, &self.tally);
         if let Err(error) = &written {
@@ -232,6 +248,13 @@ impl Consumer<'_> {
         // The same content again and again has none.
         if self.again.is_none() {
             self.tally.digest.add(batch);
+        }
+    }
+
+    fn save(&mut self, batch: &Batch) {
+        // Another rank saves a repeated one.
+        if let Some(saving) = self.saving.as_mut().filter(|_| !batch.is_repeated()) {
+            saving.save(batch);
         }
     }
 
