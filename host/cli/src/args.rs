@@ -4,11 +4,13 @@
 //!   checkpoint  the options of the verbs on checkpoints
 //!   plugins     the options of the verbs on plugins: new, list, inspect, check
 //!   measure     the options of chaos and bench
+//!   top         the options of top
 //! ```
 
 mod checkpoint;
 mod measure;
 mod plugins;
+mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use cobuf_host::{Rank, Remainder, Workers, limits};
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
 pub(crate) use self::measure::{BenchArgs, ChaosArgs};
 pub(crate) use self::plugins::{CheckArgs, InspectArgs, ListArgs, NewArgs, NewKind};
+pub(crate) use self::top::TopArgs;
 use crate::numbers;
 
 /// A concurrent buffer: producer plugins in worker processes fill slots of shared memory with
@@ -48,6 +51,7 @@ Examples:
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
   cobuf watch examples/fill.toml
+  cobuf top
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new pipeline slides
   cobuf new producer my-decoder
@@ -70,6 +74,10 @@ Exit codes:
 pub(crate) enum Command {
     /// Run a pipeline to its end and print a summary.
     Run(Box<RunArgs>),
+    /// Look at a run from outside, while it goes on: what limits it, its rates, slots and workers. Any
+    /// run of this user, also of a program that embeds the host, or of Python; the run does not change.
+    #[command(after_help = top::TOP_EXAMPLES)]
+    Top(TopArgs),
     /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch. It
     /// ends with the pipeline's stream.
     Watch(Box<RunArgs>),

@@ -5,6 +5,7 @@
 //!   args      the command line; numbers, dictionary: values of its options
 //!   pipeline  pipeline files, and the changes that the command line makes
 //!   run       `cobuf run`: the loop over the batches
+//!   top       `cobuf top`: a look at a run from outside
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
 //!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   kept      the checkpoints that it reads and writes; checkpoint: `cobuf checkpoint`
@@ -41,6 +42,7 @@ mod numbers;
 mod pipeline;
 mod report;
 mod run;
+mod top;
 mod watch;
 
 use std::process::ExitCode;
@@ -87,6 +89,7 @@ fn perform(args: Args) -> Result<ExitCode> {
     log_to_stderr(args.verbose, !matches!(args.command, Command::Bench(_)));
     match args.command {
         Command::Run(run) => run::run(&run),
+        Command::Top(args) => top::top(&args),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
         Command::New(new) => new::new(&new).map(|()| ExitCode::SUCCESS),

@@ -19,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::builder::{HostBuilder, Source};
 use super::checks::{ChosenPlugin, Inheritance, Numbers};
+use super::cpus;
 use super::error::StartError;
 use super::handle::Host;
 use super::launch::Launch;
@@ -128,6 +129,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         producer: producer_name,
         commander: commander_name,
         ordered: builder.ordered,
+        cpus: cpus::available(),
         rank: (seat.of > 1).then_some((seat.rank, seat.of)),
         begun_nanos: clock::now_nanos(),
     })?;

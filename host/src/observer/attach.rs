@@ -84,6 +84,11 @@ impl Observer {
         &self.found
     }
 
+    /// The name of its producer.
+    pub fn producer(&self) -> &str {
+        &self.about.producer
+    }
+
     /// The run at this moment.
     pub fn look(&self) -> View {
         View::of(&self.segment, &self.about, &self.found, self.host_lives())

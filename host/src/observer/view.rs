@@ -13,10 +13,10 @@ use crate::segment::memory::Segment;
 use crate::segment::notices::NoticeKind;
 use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::SlotLook;
-use crate::segment::sync::{AtomicU32, Ordering};
+use crate::segment::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::segment::word::{Owner, SlotState};
 use crate::segment::worker_place::TIME_CLASSES;
-use crate::stream::figures::{Figures, Said};
+use crate::stream::figures::{Figures, Scene};
 use crate::stream::stall::SlotReport;
 use crate::stream::statistics::Statistics;
 
@@ -91,9 +91,9 @@ pub struct WorkerView {
     pub since: Option<Duration>,
     /// The messages that it has finished.
     pub produced: u64,
-    /// The time that it produced.
+    /// The time that it produced, the present message's included.
     pub busy: Duration,
-    /// The time that it waited for messages.
+    /// The time that it waited for messages, a wait that goes on included.
     pub waited: Duration,
     /// How often it was started again.
     pub restarts: u32,
@@ -116,16 +116,20 @@ pub struct Notice {
 impl View {
     pub(super) fn of(segment: &Segment, about: &About, found: &FoundRun, lives: bool) -> Self {
         let (table, counters) = (segment.table(), segment.counters());
-        let workers = [&counters.workers, &counters.most_workers]
-            .map(|number: &AtomicU32| number.load(Ordering::Relaxed).min(MAX_WORKERS as u32));
-        let said = Said {
-            workers: workers[0] as usize,
-            most_workers: workers[1] as usize,
-            elapsed: clock::since(about.begun_nanos),
-            ordered: about.ordered,
-            application_commands: about.commander.is_none(),
-        };
-        let statistics = Statistics::read(segment, Figures::read(segment, said));
+        let number = |number: &AtomicU32| (number.load(Ordering::Relaxed) as usize).min(MAX_WORKERS);
+        let most_workers = number(&counters.most_workers);
+        let figures = Figures::read(
+            segment,
+            Scene {
+                elapsed: clock::since(about.begun_nanos),
+                workers: number(&counters.workers),
+                most_workers,
+                cpus: about.cpus,
+                ordered: about.ordered,
+                application_commands: about.commander.is_none(),
+            },
+        );
+        let statistics = Statistics::read(segment, figures.clone(), figures);
         let schema = &about.sizes.schema;
         let missing = counters.missing_rows.load(Ordering::Relaxed);
         let rows =
@@ -136,8 +140,7 @@ impl View {
         };
         let slots: Vec<SlotLook> = table.look().collect();
         let checkpoint = counters.checkpoint_nanos.load(Ordering::Relaxed);
-        let [_, most_workers] = workers;
-        let workers = workers_of(segment, &slots, most_workers as usize);
+        let workers = workers_of(segment, &slots, most_workers);
         Self {
             pid: found.pid,
             run: about.run.clone(),
@@ -155,11 +158,11 @@ impl View {
             total: table.total(),
             rows,
             bytes,
-            consumer_waits: counters.exposure.since().map(clock::since),
+            consumer_waits: counters.exposure.now(),
             checkpoint_age: (checkpoint > 0).then(|| clock::since(checkpoint)),
             slots: slots.into_iter().map(|slot| SlotReport::of(segment, slot)).collect(),
             workers,
-            produce_times: produce_times(segment, most_workers as usize),
+            produce_times: produce_times(segment, most_workers),
             notices: notices(segment),
             statistics,
         }
@@ -178,16 +181,21 @@ fn worker(segment: &Segment, slots: &[SlotLook], place: Place) -> Option<WorkerV
     // Places of a crew that has gone, or has not come, are not shown.
     (pid.is_some() || (place.crew() == 0 && produced > 0)).then_some(())?;
     let held = |slot: &&SlotLook| slot.state == SlotState::Writing && slot.owner == Owner::Worker(place);
+    let held = slots.iter().find(held);
     let looked = shared.looked_nanos.load(Ordering::Relaxed);
-    let nanos = |nanos: &crate::segment::sync::AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+    let since = (pid.is_some() && looked != u64::MAX).then(|| clock::since(looked));
+    let [busy_now, wait_now] = [held.is_some(), held.is_none()].map(|is| since.filter(|_| is));
+    let time = |nanos: &AtomicU64, now: Option<Duration>| {
+        Duration::from_nanos(nanos.load(Ordering::Relaxed)).saturating_add(now.unwrap_or_default())
+    };
     Some(WorkerView {
         worker: place.worker(),
         pid,
-        message: slots.iter().find(held).and_then(|slot| slot.sequence),
-        since: (pid.is_some() && looked != u64::MAX).then(|| clock::since(looked)),
+        message: held.and_then(|slot| slot.sequence),
+        since,
         produced,
-        busy: nanos(&shared.busy_nanos),
-        waited: nanos(&shared.wait_nanos),
+        busy: time(&shared.busy_nanos, busy_now),
+        waited: time(&shared.wait_nanos, wait_now),
         restarts: shared.restarts.load(Ordering::Relaxed),
         private_bytes: pid.and_then(procfs::private_bytes),
     })

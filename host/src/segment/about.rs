@@ -19,6 +19,8 @@ pub(crate) struct About {
     pub(crate) producer: String,
     pub(crate) commander: Option<String>,
     pub(crate) ordered: bool,
+    /// The number of CPUs that the run may use.
+    pub(crate) cpus: usize,
     /// This rank and their number, if the run is one of several.
     pub(crate) rank: Option<(u32, u32)>,
     /// When the segment was made, by `clock`.

@@ -5,13 +5,14 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
-use super::figures::{Figures, Said};
+use super::figures::{Figures, Scene};
 use super::history::History;
 use super::replay::{Again, Replay};
 use super::roster::Roster;
@@ -76,6 +77,8 @@ pub(crate) struct Stream {
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
     marks: Marks,
+    /// The number of CPUs that this process, and so the run, may use.
+    cpus: usize,
 }
 
 /// The figures at moments between which a verdict on the whole run is made. The time before the first
@@ -164,6 +167,7 @@ impl Stream {
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
             marks: Marks::default(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -447,25 +451,24 @@ impl Stream {
 
     /// The figures of the run so far.
     pub(crate) fn figures(&self) -> Figures {
-        let replays = self.replays();
-        Figures { replays, ..Figures::read(&self.segment, self.said()) }
+        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
+        let figures = Figures::read(
+            &self.segment,
+            Scene {
+                elapsed: self.started.elapsed(),
+                workers: workers(&self.settled.workers),
+                most_workers: workers(&self.settled.most_workers),
+                cpus: self.cpus,
+                ordered: self.ordered,
+                application_commands: self.is_submitted(),
+            },
+        );
+        Figures { replays: self.replays(), ..figures }
     }
 
     /// Whether kept batches are being delivered again.
     fn replays(&self) -> bool {
         self.replay.as_ref().is_some_and(Replay::has_begun)
-    }
-
-    /// What the host knows of the run beside the segment's counters.
-    pub(crate) fn said(&self) -> Said {
-        let load = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
-        Said {
-            workers: load(&self.settled.workers),
-            most_workers: load(&self.settled.most_workers),
-            elapsed: self.started.elapsed(),
-            ordered: self.ordered,
-            application_commands: self.is_submitted(),
-        }
     }
 
     /// All processes are ready, and nothing was delivered.

@@ -1,7 +1,5 @@
 //! The figures of an interval of a run, from which [`verdict`](super::verdict) follows.
 
-use std::sync::OnceLock;
-use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -208,48 +206,43 @@ pub(super) fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// What is known of a run beside its segment's counters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Said {
+/// What the reader of a segment has to know beside it.
+pub(crate) struct Scene {
+    pub(crate) elapsed: Duration,
     pub(crate) workers: usize,
     /// The greatest number of workers so far.
     pub(crate) most_workers: usize,
-    pub(crate) elapsed: Duration,
+    pub(crate) cpus: usize,
     pub(crate) ordered: bool,
     pub(crate) application_commands: bool,
 }
 
 impl Figures {
-    /// The figures of a run up to now, from its segment.
-    pub(crate) fn read(segment: &Segment, said: Said) -> Self {
-        let (counters, table, schema) = (segment.counters(), segment.table(), &segment.layout().sizes.schema);
+    /// The figures of a run so far, from its segment.
+    pub(crate) fn read(segment: &Segment, scene: Scene) -> Self {
+        let (counters, table) = (segment.counters(), segment.table());
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let schema = &segment.layout().sizes.schema;
         let is_fixed = schema.most_lengths().next().is_none();
         let [free, writing, ready, reading] = table.occupancy();
         Self {
-            elapsed: said.elapsed,
+            elapsed: scene.elapsed,
             delivered: load(&counters.delivered),
             consumer_wait: counters.exposure.total(),
             commander_wait: Duration::from_nanos(load(&table.control.commander_wait_nanos)),
-            workers: said.workers,
-            by_worker: by_worker(segment, said.most_workers),
+            workers: scene.workers,
+            by_worker: by_worker(segment, scene.most_workers),
             worker_restarts: load(&counters.worker_restarts),
             commander_restarts: load(&counters.commander_restarts),
             timeouts: load(&counters.timeouts),
             slots: Occupancy { free, writing, ready, reading },
             batch_bytes: if is_fixed { schema.bytes() as u64 } else { 0 },
-            cpus: cpus(),
-            ordered: said.ordered,
-            application_commands: said.application_commands,
+            cpus: scene.cpus,
+            ordered: scene.ordered,
+            application_commands: scene.application_commands,
             replays: false,
         }
     }
-}
-
-/// The number of CPUs that this process may use.
-fn cpus() -> usize {
-    static CPUS: OnceLock<usize> = OnceLock::new();
-    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// The figures of the first workers, of both crews together.

@@ -35,6 +35,9 @@ impl Stream {
     /// Notes that no process is left.
     pub(crate) fn end_processes(&self) {
         self.end_children();
+        // None waits or produces any longer.
+        let places = self.segment.worker_places().iter();
+        places.for_each(|place| place.looked_nanos.store(u64::MAX, Ordering::Relaxed));
         self.roster.end();
         self.counters().fork_server.store(0, Ordering::Relaxed);
     }

@@ -12,6 +12,8 @@ fn config(arrays: &[ArraySpec]) -> Config {
         shapes: BTreeMap::new(),
         sleep_seconds: Seconds::default(),
         burn_seconds: Seconds::default(),
+        slow_worker: None,
+        slow_seconds: Seconds::default(),
         fail_new: None,
         panic_new: None,
     }

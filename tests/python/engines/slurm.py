@@ -131,14 +131,11 @@ class Cluster:
         # Not before: SLURM may take what starts for a remainder of what it still ends.
         self.wait("its jobs to end on the other nodes", lambda: set(self._states()) == {"idle", "down"})
         self.wait("its jobs to be requeued", lambda: set(self._jobs("%T %r")) == {"PENDING BeginTime"})
-        self.wait("its jobs to begin", self._begun)
-
-    def _begun(self) -> bool:
-        """Whether no job waits for its time, which is set to now: SLURM may delay a job once more as it ends it."""
-        waiting = [line.split()[0] for line in self._jobs("%i %T %r") if line.endswith(" PENDING BeginTime")]
-        for job in waiting:
+        # A node refuses a job that starts in the same second in which it has killed it ("credential revoked").
+        ended = int(time.time())
+        self.wait("the next second", lambda: int(time.time()) > ended)
+        for job in self._jobs("%i"):
             self.ask("scontrol", "update", f"jobid={job}", "starttime=now")
-        return not waiting
 
     def wait(self, what: str, condition: Callable[[], bool], limit: float = 120.0) -> None:
         """Waits for something that a daemon does."""
