@@ -18,6 +18,8 @@ use crate::segment::worker_place::WorkerPlace;
 const OVERHEAD: Duration = Duration::from_micros(5);
 /// A mean time is judged if it is one of so many messages.
 const MESSAGES_FOR_MEAN: u64 = 3;
+/// Producers that want a CPU for this share of their time do not wait for much else.
+const ON_CPU: f64 = 0.5;
 
 /// The figures of an interval, or of a run up to a moment: plain numbers, from wherever they are read.
 ///
@@ -137,6 +139,12 @@ impl Figures {
             timeouts: self.timeouts.saturating_sub(earlier.timeouts),
             ..self.clone()
         }
+    }
+
+    /// Whether producers mostly want a CPU, and wait for little else; `None` if that is not known.
+    pub(super) fn wants_cpu(&self) -> Option<bool> {
+        let [busy, running] = [self.sum(|worker| worker.busy), self.sum(|worker| worker.running)];
+        (running > 0.0).then(|| running + self.sum(|worker| worker.queued) >= ON_CPU * busy)
     }
 
     pub(super) fn produced(&self) -> u64 {

@@ -48,8 +48,6 @@ const SLOWER: f64 = 4.0;
 const GAIN: f64 = 0.2;
 /// The bytes a second at which a CPU does little but write memory.
 const MEMORY_BYTES_PER_SECOND: f64 = 4e9;
-/// Producers that want a CPU for this share of their time do not wait for much else.
-const ON_CPU: f64 = 0.5;
 /// Smaller batches stay in the cache of one core.
 const MEMORY_BATCH_BYTES: u64 = 256 * 1024;
 
@@ -146,12 +144,11 @@ impl Figures {
     fn write_rate(&self) -> f64 {
         let bytes = self.produced() as f64 * self.batch_bytes as f64;
         let [busy, running] = [self.sum(|worker| worker.busy), self.sum(|worker| worker.running)];
-        let time = if running > 0.0 {
-            let queued = self.sum(|worker| worker.queued);
-            if running + queued < ON_CPU * busy { f64::INFINITY } else { running }
-        } else {
+        let time = match self.wants_cpu() {
+            Some(true) => running,
+            Some(false) => f64::INFINITY,
             // More workers than CPUs take turns: together they have no more time than the CPUs.
-            busy.min(self.cpus.max(1) as f64 * seconds(self.elapsed))
+            None => busy.min(self.cpus.max(1) as f64 * seconds(self.elapsed)),
         };
         if time > 0.0 { bytes / time } else { 0.0 }
     }
