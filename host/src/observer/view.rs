@@ -129,7 +129,12 @@ impl View {
                 application_commands: about.commander.is_none(),
             },
         );
-        let statistics = Statistics::read(segment, figures.clone(), figures);
+        // The start says nothing about the pace, and nothing is delivered before its end.
+        let pace = match counters.ready_nanos.load(Ordering::Relaxed) {
+            0 => figures.clone(),
+            ready => Figures { elapsed: clock::since(ready).min(figures.elapsed), ..figures.clone() },
+        };
+        let statistics = Statistics::read(segment, figures, pace);
         let schema = &about.sizes.schema;
         let missing = counters.missing_rows.load(Ordering::Relaxed);
         let rows =

@@ -22,6 +22,8 @@ pub(crate) struct Counters {
     pub(crate) consumer_wait_nanos: AtomicU64,
     /// The same without the overlap of several threads' waits.
     pub(crate) exposure: Exposure,
+    /// When all processes were ready for the first time, by `clock`; 0 before.
+    pub(crate) ready_nanos: AtomicU64,
     /// When a checkpoint was last taken, by `clock`; 0 if none was.
     pub(crate) checkpoint_nanos: AtomicU64,
     pub(crate) retries: AtomicU64,

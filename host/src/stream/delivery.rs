@@ -284,7 +284,7 @@ impl Stream {
                 }
                 Taken::Error(error) => return Some(Item::Error(error)),
                 Taken::End => {
-                    self.marks.end.get_or_init(|| self.figures());
+                    self.mark_end();
                     return Some(Item::End);
                 }
                 Taken::Nothing => return None,
@@ -473,7 +473,13 @@ impl Stream {
 
     /// All processes are ready, and nothing was delivered.
     pub(crate) fn mark_ready(&self) {
+        self.counters().ready_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.marks.ready.get_or_init(|| self.figures());
+    }
+
+    /// The stream has ended, or is about to be stopped. Only the first mark counts.
+    pub(crate) fn mark_end(&self) {
+        self.marks.end.get_or_init(|| self.figures());
     }
 
     /// If a wait has ended, and the first batch was delivered.

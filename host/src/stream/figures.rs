@@ -171,6 +171,12 @@ impl WorkerFigures {
         }
     }
 
+    /// The mean time of a message in seconds, without the time in which the worker waited for a CPU.
+    pub(super) fn mean_itself(&self) -> f64 {
+        let itself = self.busy.saturating_sub(self.queued).max(self.running.min(self.busy));
+        seconds(itself) / self.produced.max(1) as f64
+    }
+
     /// The mean time of a message in seconds, if there were enough.
     pub(super) fn mean(&self) -> Option<f64> {
         (self.produced >= MESSAGES_FOR_MEAN).then(|| seconds(self.busy) / self.produced as f64)

@@ -13,8 +13,8 @@
 //! So the verdict compares shares of time without a wait, not speeds. On a machine that is busy with
 //! other work, the limiting part still finds its next piece of work ready and does not wait; the
 //! others wait even longer. A share near 1 stays near 1, and only the parts that do not limit the run
-//! look different. Two shares are the exception, and have wide margins: a worker's mean time, and the
-//! bytes that workers write.
+//! look different. Two figures are speeds, a worker's mean time and the bytes that workers write. They
+//! have wide margins, and the time that the kernel says a worker waited for a CPU does not count.
 //!
 //! # Memory bandwidth
 //! Workers that do little but write memory gain nothing from more of them. The rule: in the time that
@@ -34,8 +34,11 @@ use serde::Serialize;
 use super::figures::{Figures, Shares, WorkerFigures, seconds};
 use super::limit::{Limit, LimitedBy};
 
-/// A part that was busy for this share of the time is the limit.
-const FULL: f64 = 0.75;
+/// A part that was busy for this share of the time is the limit. Beside a busy loop on every CPU, parts
+/// that limited a run for sure were at 0.74 and more, and parts that took turns at 0.57 and less.
+const FULL: f64 = 2.0 / 3.0;
+/// A worker at which a run stands still is busy for this share of the time, and the others wait.
+const STUCK: f64 = 0.9;
 /// Deaths limit a run if they took this share of the workers' time.
 const LOST: f64 = 0.25;
 /// In an ordered run one worker's death holds up all others: deaths limit it if they took this share
@@ -44,6 +47,8 @@ const LOST_OF_WAIT: f64 = 0.5;
 /// A straggler's mean time is this multiple of the other workers' median. A scheduler can give a worker
 /// a third of another one's time for a while.
 const SLOWER: f64 = 4.0;
+/// So is its mean time without the time that it waited for a CPU, with this multiple.
+const SLOWER_ITSELF: f64 = 2.0;
 /// A straggler that does not hold up others limits a run if throughput would rise by this share.
 const GAIN: f64 = 0.2;
 /// The bytes a second at which a CPU does little but write memory.
@@ -169,8 +174,11 @@ impl Figures {
         } else {
             self.ordered && seconds(self.by_worker[worker].busy) >= FULL * seconds(self.elapsed)
         };
-        let straggler = Straggler { worker, typical: Some(typical) };
-        (mean >= SLOWER * typical && limits).then_some(straggler)
+        let itself = |worker: usize| self.by_worker[worker].mean_itself();
+        let others = means.iter().map(|&(_, other)| itself(other));
+        let slow = mean >= SLOWER * typical
+            && others.filter(|&other| itself(worker) >= SLOWER_ITSELF * other).count() * 2 >= means.len();
+        (slow && limits).then_some(Straggler { worker, typical: Some(typical) })
     }
 
     /// The worker at whose batch an ordered run stands still: it is busy, all others wait, and
@@ -180,8 +188,8 @@ impl Figures {
         if all_busy || !self.ordered || self.slots.ready == 0 || self.slots.total() / 2 < self.workers {
             return None;
         }
-        let is_busy = |worker: &WorkerFigures| seconds(worker.busy) >= FULL * elapsed;
-        let waits = |worker: &WorkerFigures| seconds(worker.wait) >= FULL * elapsed;
+        let is_busy = |worker: &WorkerFigures| seconds(worker.busy) >= STUCK * elapsed;
+        let waits = |worker: &WorkerFigures| seconds(worker.wait) >= STUCK * elapsed;
         let worker = self.by_worker.iter().position(is_busy)?;
         let others = (0..).zip(&self.by_worker).filter(|&(number, _)| number != worker);
         let alone = self.workers > 1 && others.take(self.workers - 1).all(|(_, worker)| waits(worker));
