@@ -117,7 +117,7 @@ impl Figures {
         let busy = producers >= FULL;
         if self.loses(shares) {
             (LimitedBy::Deaths, None)
-        } else if busy && self.writes_memory() {
+        } else if (busy || self.wanted_cpu() >= FULL) && self.writes_memory() {
             (LimitedBy::Memory, None)
         } else if let Some(straggler) = self.slower(busy).or_else(|| self.stuck(busy)) {
             (LimitedBy::Straggler, Some(straggler))
@@ -137,6 +137,13 @@ impl Figures {
             && lost >= LOST * seconds(self.elapsed)
             && lost >= LOST_OF_WAIT * seconds(self.consumer_wait);
         shares.lost >= LOST || shares.producers < FULL && holds_up
+    }
+
+    /// The share of the workers' time in which they wanted a CPU, had it or not. On a busy machine the
+    /// wake of a waiting worker takes long, which is no wait for a message any more.
+    fn wanted_cpu(&self) -> f64 {
+        let wanted = self.sum(|worker| worker.running) + self.sum(|worker| worker.queued);
+        wanted / (seconds(self.elapsed) * self.workers.max(1) as f64).max(f64::MIN_POSITIVE)
     }
 
     /// Whether the workers do little but write memory.
