@@ -51,7 +51,7 @@ fn report_has_its_fields() {
     let report =
         PipelineFile::new("length = 7", "").report(&["--batches", "5", "--workers", "3", "--any-order"]);
     let keys = "batches rows bytes seconds first_batch_seconds content_digest errors retries worker_restarts workers \
-                slots deterministic consumer_wait_seconds worker_wait_seconds limited_by";
+                slots deterministic consumer_wait_seconds worker_wait_seconds exposed_wait_seconds limited_by verdict";
     for key in keys.split_whitespace() {
         assert!(!report[key].is_null(), "{key} in {report}");
     }
@@ -60,6 +60,47 @@ fn report_has_its_fields() {
     assert_eq!(report["bytes"], 5 * (4 * 3 * 4 + 4));
     assert_eq!((&report["workers"], &report["slots"]), (&3.into(), &12.into()));
     assert_eq!(report["deterministic"], false);
+    assert_eq!(report["verdict"]["limited_by"], report["limited_by"]);
+    assert!(
+        report["verdict"]["sentence"].as_str().is_some_and(|sentence| sentence.contains("the application"))
+    );
+}
+
+#[test]
+fn first_batches_are_delivered_again_and_again() {
+    let _leaks = isolated!();
+    let pipeline = PipelineFile::new("length = 7", "");
+    let report = pipeline.report(&["--replay-ready", "3", "--batches", "100", "--slots", "4"]);
+    assert_eq!((&report["batches"], &report["errors"]), (&100.into(), &0.into()));
+    assert!(report["content_digest"].is_null());
+    let sentence = report["verdict"]["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("your application takes at most "), "{sentence}");
+    let text = stderr(&pipeline.run(&["--replay-ready", "3", "--batches", "10"])).to_owned();
+    assert!(text.contains("limited by     consumer: your application takes at most "), "{text}");
+    assert!(text.contains("content digest none, since the same batches"), "{text}");
+}
+
+#[test]
+fn replay_of_ready_batches_with_checkpoints_or_too_few_slots_is_refused() {
+    let _leaks = isolated!();
+    let pipeline = PipelineFile::new("length = 7", "");
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = pipeline.run(arguments);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""), "{}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{expected:?} in {}", stderr(&output));
+    };
+    for option in ["--checkpoint", "--resume", "--replay"] {
+        refused(&["--replay-ready", "3", option, "x"], "cannot be used with");
+    }
+    let expected = "keep fewer than the 4 slots of this run, or use more slots";
+    refused(&["--replay-ready", "4", "--slots", "4"], expected);
+    let text = std::fs::read_to_string(pipeline.path()).unwrap() + "\n[run]\nreplay_ready = 2\nbatches = 6\n";
+    std::fs::write(pipeline.path(), text).unwrap();
+    assert_eq!(pipeline.report(&[])["batches"], 6);
+    refused(
+        &["--checkpoint", "x"],
+        "so there is no checkpoint to write or resume, and no dead letter to replay",
+    );
 }
 
 #[test]

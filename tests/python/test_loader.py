@@ -301,6 +301,34 @@ def test_numbers_of_a_run_and_its_stall_report_tell_what_happened():
     assert all(f"``{name}``" in cobuf.Loader.statistics.__doc__ for name in numbers), numbers
 
 
+def test_verdict_says_what_limits_the_run():
+    with loader(range(40), slots=4) as slow:
+        for batch in slow:
+            batch.release()
+            time.sleep(0.01)
+        numbers = slow.statistics()
+    assert numbers["limited_by"] == "consumer"
+    assert numbers["verdict"].startswith("limited by consumer: the application waited ")
+    assert numbers["exposed_wait_seconds"] <= numbers["consumer_wait_seconds"] + 0.1
+
+
+def test_first_batches_are_given_again_and_again():
+    with loader(range(1000), slots=4, replay_ready=3, limit=12) as again:
+        assert values(again) == [0, 1, 2] * 4
+        verdict = again.statistics()["verdict"]
+        assert verdict.startswith("limited by consumer: your application takes at most ")
+        assert verdict.endswith(" batches/s, whatever the loader does")
+        with pytest.raises(RuntimeError, match="it has no state to go on from"):
+            again.state_dict()
+    with loader(range(9)) as plain:
+        next(plain).release()
+        state = plain.state_dict()
+    with pytest.raises(ValueError, match="such a run cannot go on from a checkpoint"):
+        loader(range(9), replay_ready=3).load_state_dict(state)
+    with pytest.raises(ValueError, match="keep fewer than the 3 slots of this run, or use more slots"):
+        loader(slots=3, replay_ready=3).start()
+
+
 def test_every_setting_is_documented():
     import inspect
 

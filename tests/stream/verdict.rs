@@ -153,7 +153,8 @@ fn deaths_are_the_limit_if_each_message_kills_a_worker() {
     let _leaks = isolated!();
     let builder =
         || endless([index(0).with("exit", 3).with("on_attempt", 1)]).producer_config(producer(0.001));
-    judged(LimitedBy::Deaths, None, builder, |host| take(host, 20, 0, works(0)));
+    // Deaths are timed by a clock that moves every few milliseconds.
+    judged(LimitedBy::Deaths, None, builder, |host| take(host, 100, 0, works(0)));
 }
 
 #[test]

@@ -374,6 +374,7 @@ impl Host {
             return;
         }
         self.stream.table().control.armed.disarm();
+        self.stream.mark_end();
         self.stream.table().request_stop();
         self.mailbox.send(Wish::Stop(grace));
         let mut running = self.supervisor.lock();

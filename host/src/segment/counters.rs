@@ -18,10 +18,12 @@ pub(crate) struct Counters {
     pub(crate) skipped: AtomicU64,
     /// The rows by which delivered batches were shorter than the schema says.
     pub(crate) missing_rows: AtomicU64,
-    /// How long consumers waited for batches in the sum of all threads, without the waits that go on.
+    /// How long consumers waited for batches, summed over their threads.
     pub(crate) consumer_wait_nanos: AtomicU64,
-    /// How long at least one of them waited.
+    /// The same without the overlap of several threads' waits.
     pub(crate) exposure: Exposure,
+    /// When all processes were ready for the first time, by `clock`; 0 before.
+    pub(crate) ready_nanos: AtomicU64,
     /// When a checkpoint was last taken, by `clock`; 0 if none was.
     pub(crate) checkpoint_nanos: AtomicU64,
     pub(crate) retries: AtomicU64,

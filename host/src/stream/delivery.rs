@@ -6,13 +6,14 @@
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
-use super::figures::{Figures, Said};
+use super::figures::{Figures, Scene};
 use super::history::History;
 use super::replay::{Again, Replay};
 use super::roster::Roster;
@@ -86,6 +87,8 @@ pub(crate) struct Stream {
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
     marks: Marks,
+    /// The number of CPUs that this process, and so the run, may use.
+    cpus: usize,
 }
 
 /// The figures at moments between which a verdict on the whole run is made. The time before the first
@@ -176,6 +179,7 @@ impl Stream {
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
             marks: Marks::default(),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -350,7 +354,7 @@ impl Stream {
                 }
                 Taken::Error(error) => return Some(Item::Error(error)),
                 Taken::End => {
-                    self.marks.end.get_or_init(|| self.figures());
+                    self.mark_end();
                     return Some(Item::End);
                 }
                 Taken::Nothing => return None,
@@ -529,8 +533,19 @@ impl Stream {
 
     /// The figures of the run so far.
     pub(crate) fn figures(&self) -> Figures {
-        let replays = self.replays();
-        Figures { replays, ..Figures::read(&self.segment, self.said()) }
+        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
+        let figures = Figures::read(
+            &self.segment,
+            Scene {
+                elapsed: self.started.elapsed(),
+                workers: workers(&self.settled.workers),
+                most_workers: workers(&self.settled.most_workers),
+                cpus: self.cpus,
+                ordered: self.ordered,
+                application_commands: self.is_submitted(),
+            },
+        );
+        Figures { replays: self.replays(), ..figures }
     }
 
     /// Whether kept batches are being delivered again.
@@ -538,21 +553,15 @@ impl Stream {
         self.replay.as_ref().is_some_and(Replay::has_begun)
     }
 
-    /// What the host knows of the run beside the segment's counters.
-    pub(crate) fn said(&self) -> Said {
-        let load = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
-        Said {
-            workers: load(&self.settled.workers),
-            most_workers: load(&self.settled.most_workers),
-            elapsed: self.started.elapsed(),
-            ordered: self.ordered,
-            application_commands: self.is_submitted(),
-        }
-    }
-
     /// All processes are ready, and nothing was delivered.
     pub(crate) fn mark_ready(&self) {
+        self.counters().ready_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.marks.ready.get_or_init(|| self.figures());
+    }
+
+    /// The stream has ended, or is about to be stopped. Only the first mark counts.
+    pub(crate) fn mark_end(&self) {
+        self.marks.end.get_or_init(|| self.figures());
     }
 
     /// If a wait has ended, and the first batch was delivered.

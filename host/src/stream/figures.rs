@@ -1,7 +1,5 @@
 //! The figures of an interval of a run, from which [`verdict`](super::verdict) follows.
 
-use std::sync::OnceLock;
-use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,6 +18,8 @@ use crate::segment::worker_place::WorkerPlace;
 const OVERHEAD: Duration = Duration::from_micros(5);
 /// A mean time is judged if it is one of so many messages.
 const MESSAGES_FOR_MEAN: u64 = 3;
+/// Producers that want a CPU for this share of their time do not wait for much else.
+const ON_CPU: f64 = 0.5;
 
 /// The figures of an interval, or of a run up to a moment: plain numbers, from wherever they are read.
 ///
@@ -141,6 +141,12 @@ impl Figures {
         }
     }
 
+    /// Whether producers mostly want a CPU, and wait for little else; `None` if that is not known.
+    pub(super) fn wants_cpu(&self) -> Option<bool> {
+        let [busy, running] = [self.sum(|worker| worker.busy), self.sum(|worker| worker.running)];
+        (running > 0.0).then(|| running + self.sum(|worker| worker.queued) >= ON_CPU * busy)
+    }
+
     pub(super) fn produced(&self) -> u64 {
         self.by_worker.iter().map(|worker| worker.produced).fold(0, u64::saturating_add)
     }
@@ -163,6 +169,12 @@ impl WorkerFigures {
             running: rest(self.running, earlier.running),
             queued: rest(self.queued, earlier.queued),
         }
+    }
+
+    /// The mean time of a message in seconds, without the time in which the worker waited for a CPU.
+    pub(super) fn mean_itself(&self) -> f64 {
+        let itself = self.busy.saturating_sub(self.queued).max(self.running.min(self.busy));
+        seconds(itself) / self.produced.max(1) as f64
     }
 
     /// The mean time of a message in seconds, if there were enough.
@@ -208,48 +220,43 @@ pub(super) fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// What is known of a run beside its segment's counters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Said {
+/// What the reader of a segment has to know beside it.
+pub(crate) struct Scene {
+    pub(crate) elapsed: Duration,
     pub(crate) workers: usize,
     /// The greatest number of workers so far.
     pub(crate) most_workers: usize,
-    pub(crate) elapsed: Duration,
+    pub(crate) cpus: usize,
     pub(crate) ordered: bool,
     pub(crate) application_commands: bool,
 }
 
 impl Figures {
-    /// The figures of a run up to now, from its segment.
-    pub(crate) fn read(segment: &Segment, said: Said) -> Self {
-        let (counters, table, schema) = (segment.counters(), segment.table(), &segment.layout().sizes.schema);
+    /// The figures of a run so far, from its segment.
+    pub(crate) fn read(segment: &Segment, scene: Scene) -> Self {
+        let (counters, table) = (segment.counters(), segment.table());
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let schema = &segment.layout().sizes.schema;
         let is_fixed = schema.most_lengths().next().is_none();
         let [free, writing, ready, reading] = table.occupancy();
         Self {
-            elapsed: said.elapsed,
+            elapsed: scene.elapsed,
             delivered: load(&counters.delivered),
             consumer_wait: counters.exposure.total(),
             commander_wait: Duration::from_nanos(load(&table.control.commander_wait_nanos)),
-            workers: said.workers,
-            by_worker: by_worker(segment, said.most_workers),
+            workers: scene.workers,
+            by_worker: by_worker(segment, scene.most_workers),
             worker_restarts: load(&counters.worker_restarts),
             commander_restarts: load(&counters.commander_restarts),
             timeouts: load(&counters.timeouts),
             slots: Occupancy { free, writing, ready, reading },
             batch_bytes: if is_fixed { schema.bytes() as u64 } else { 0 },
-            cpus: cpus(),
-            ordered: said.ordered,
-            application_commands: said.application_commands,
+            cpus: scene.cpus,
+            ordered: scene.ordered,
+            application_commands: scene.application_commands,
             replays: false,
         }
     }
-}
-
-/// The number of CPUs that this process may use.
-fn cpus() -> usize {
-    static CPUS: OnceLock<usize> = OnceLock::new();
-    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// The figures of the first workers, of both crews together.

@@ -82,7 +82,7 @@ impl Limit<'_> {
                 )
             }
             LimitedBy::Producers => format!("{waited}, {}", self.of_producers()),
-            LimitedBy::Slots => format!("{waited}, {}", self.of_slots()),
+            LimitedBy::Slots => self.of_slots(),
             LimitedBy::Straggler => format!("{waited}, {}", self.of_straggler()),
             LimitedBy::Memory => {
                 let rate = self.write_rate / 1e9;
@@ -119,23 +119,37 @@ impl Limit<'_> {
         let busy = percent(self.shares.producers);
         let each = mean(self.figures.sum(|worker| worker.busy), self.figures.produced());
         let now = format!("{workers} on {} now", plural(cpus, "CPU"));
-        let more = if workers < cpus { "" } else { ", if they wait for other things than a CPU" };
-        format!(
-            "the workers were busy {busy}: use more workers ({now}{more}), or make produce faster ({each} a batch)"
-        )
+        let change = match self.figures.wants_cpu() {
+            _ if workers < cpus => {
+                format!("use more workers ({now}), or make produce faster ({each} a batch)")
+            }
+            Some(true) => format!("make produce faster ({each} a batch), or use more CPUs ({now})"),
+            Some(false) => format!(
+                "use more workers ({now}, but produce mostly waits for other things than a CPU), \
+                 or make produce faster ({each} a batch)"
+            ),
+            None => format!("make produce faster ({each} a batch), or use more workers ({now})"),
+        };
+        format!("the workers were busy {busy}: {change}")
     }
 
     fn of_slots(self) -> String {
-        let slots = self.figures.slots;
+        let Figures { slots, workers, ordered, application_commands, .. } = *self.figures;
         let (all, held) = (slots.total(), slots.reading);
+        let waited = percent(1.0 - self.shares.consumer);
         if held > 1 && held as f64 >= HELD * all as f64 {
-            return format!("while it held {held} of {all} slots: drop batches earlier, or use more slots");
+            return format!(
+                "the application waited {waited} of the time, while it held {held} of {all} slots: \
+                 drop batches earlier, or use more slots"
+            );
         }
-        let [workers, commander] =
-            [self.shares.producers, self.shares.commander].map(|busy| percent(1.0 - busy));
-        let order = if self.figures.ordered { ", or any order if batches take different times" } else { "" };
+        let [idle, full] = [self.shares.producers, self.shares.commander].map(|busy| percent(1.0 - busy));
+        let commander = if application_commands { "the threads that submit" } else { "the commander" };
+        let order =
+            if ordered && all / 2 >= workers { ", or any order if batches take different times" } else { "" };
         format!(
-            "the workers {workers}, the commander {commander}, for a slot: use more slots ({all} now){order}"
+            "the application waited {waited} of the time for batches, the workers {idle} for messages, and {commander} \
+             {full} for a free slot: use more slots ({all} now){order}"
         )
     }
 

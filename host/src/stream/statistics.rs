@@ -6,7 +6,6 @@ use super::delivery::Stream;
 use super::figures::{Figures, Occupancy, WorkerFigures};
 use super::limit::LimitedBy;
 use super::verdict::Verdict;
-use crate::segment::clock;
 use crate::segment::memory::Segment;
 use crate::segment::sync::{AtomicU64, Ordering};
 
@@ -70,14 +69,15 @@ pub struct Statistics {
 impl Statistics {
     pub(crate) fn of(stream: &Stream) -> Self {
         let now = stream.figures();
-        Self { pace: stream.pace(&now), ..Self::read(&stream.segment, now) }
+        let pace = stream.pace(&now);
+        Self::read(&stream.segment, now, pace)
     }
 
-    /// Those of a run with these figures, from its segment.
-    pub(crate) fn read(segment: &Segment, figures: Figures) -> Self {
+    /// Those of a segment, for figures that were read from it.
+    pub(crate) fn read(segment: &Segment, figures: Figures, pace: Figures) -> Self {
         let counters = segment.counters();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let consumer_now = counters.exposure.since().map_or(Duration::ZERO, clock::since);
+        let consumer_now = counters.exposure.now().unwrap_or_default();
         let total = |of: fn(&WorkerFigures) -> Duration| figures.by_worker.iter().map(of).sum();
         Self {
             delivered: figures.delivered,
@@ -100,8 +100,8 @@ impl Statistics {
             worker_lost: total(|worker| worker.lost),
             commander_wait: figures.commander_wait,
             application_commands: figures.application_commands,
-            pace: figures.clone(),
             figures,
+            pace,
         }
     }
 

@@ -13,8 +13,8 @@
 //! So the verdict compares shares of time without a wait, not speeds. On a machine that is busy with
 //! other work, the limiting part still finds its next piece of work ready and does not wait; the
 //! others wait even longer. A share near 1 stays near 1, and only the parts that do not limit the run
-//! look different. Two shares are the exception, and have wide margins: a worker's mean time, and the
-//! bytes that workers write.
+//! look different. Two figures are speeds, a worker's mean time and the bytes that workers write. They
+//! have wide margins, and the time that the kernel says a worker waited for a CPU does not count.
 //!
 //! # Memory bandwidth
 //! Workers that do little but write memory gain nothing from more of them. The rule: in the time that
@@ -34,8 +34,11 @@ use serde::Serialize;
 use super::figures::{Figures, Shares, WorkerFigures, seconds};
 use super::limit::{Limit, LimitedBy};
 
-/// A part that was busy for this share of the time is the limit.
-const FULL: f64 = 0.75;
+/// A part that was busy for this share of the time is the limit. Beside a busy loop on every CPU, parts
+/// that limited a run for sure were at 0.74 and more, and parts that took turns at 0.57 and less.
+const FULL: f64 = 2.0 / 3.0;
+/// A worker at which a run stands still is busy for this share of the time, and the others wait.
+const STUCK: f64 = 0.9;
 /// Deaths limit a run if they took this share of the workers' time.
 const LOST: f64 = 0.25;
 /// In an ordered run one worker's death holds up all others: deaths limit it if they took this share
@@ -44,12 +47,12 @@ const LOST_OF_WAIT: f64 = 0.5;
 /// A straggler's mean time is this multiple of the other workers' median. A scheduler can give a worker
 /// a third of another one's time for a while.
 const SLOWER: f64 = 4.0;
+/// So is its mean time without the time that it waited for a CPU, with this multiple.
+const SLOWER_ITSELF: f64 = 2.0;
 /// A straggler that does not hold up others limits a run if throughput would rise by this share.
 const GAIN: f64 = 0.2;
 /// The bytes a second at which a CPU does little but write memory.
 const MEMORY_BYTES_PER_SECOND: f64 = 4e9;
-/// Producers that want a CPU for this share of their time do not wait for much else.
-const ON_CPU: f64 = 0.5;
 /// Smaller batches stay in the cache of one core.
 const MEMORY_BATCH_BYTES: u64 = 256 * 1024;
 
@@ -114,7 +117,7 @@ impl Figures {
         let busy = producers >= FULL;
         if self.loses(shares) {
             (LimitedBy::Deaths, None)
-        } else if busy && self.writes_memory() {
+        } else if (busy || self.wanted_cpu() >= FULL) && self.writes_memory() {
             (LimitedBy::Memory, None)
         } else if let Some(straggler) = self.slower(busy).or_else(|| self.stuck(busy)) {
             (LimitedBy::Straggler, Some(straggler))
@@ -136,6 +139,13 @@ impl Figures {
         shares.lost >= LOST || shares.producers < FULL && holds_up
     }
 
+    /// The share of the workers' time in which they wanted a CPU, had it or not. On a busy machine the
+    /// wake of a waiting worker takes long, which is no wait for a message any more.
+    fn wanted_cpu(&self) -> f64 {
+        let wanted = self.sum(|worker| worker.running) + self.sum(|worker| worker.queued);
+        wanted / (seconds(self.elapsed) * self.workers.max(1) as f64).max(f64::MIN_POSITIVE)
+    }
+
     /// Whether the workers do little but write memory.
     fn writes_memory(&self) -> bool {
         self.batch_bytes >= MEMORY_BATCH_BYTES && self.write_rate() >= MEMORY_BYTES_PER_SECOND
@@ -146,12 +156,11 @@ impl Figures {
     fn write_rate(&self) -> f64 {
         let bytes = self.produced() as f64 * self.batch_bytes as f64;
         let [busy, running] = [self.sum(|worker| worker.busy), self.sum(|worker| worker.running)];
-        let time = if running > 0.0 {
-            let queued = self.sum(|worker| worker.queued);
-            if running + queued < ON_CPU * busy { f64::INFINITY } else { running }
-        } else {
+        let time = match self.wants_cpu() {
+            Some(true) => running,
+            Some(false) => f64::INFINITY,
             // More workers than CPUs take turns: together they have no more time than the CPUs.
-            busy.min(self.cpus.max(1) as f64 * seconds(self.elapsed))
+            None => busy.min(self.cpus.max(1) as f64 * seconds(self.elapsed)),
         };
         if time > 0.0 { bytes / time } else { 0.0 }
     }
@@ -172,8 +181,11 @@ impl Figures {
         } else {
             self.ordered && seconds(self.by_worker[worker].busy) >= FULL * seconds(self.elapsed)
         };
-        let straggler = Straggler { worker, typical: Some(typical) };
-        (mean >= SLOWER * typical && limits).then_some(straggler)
+        let itself = |worker: usize| self.by_worker[worker].mean_itself();
+        let others = means.iter().map(|&(_, other)| itself(other));
+        let slow = mean >= SLOWER * typical
+            && others.filter(|&other| itself(worker) >= SLOWER_ITSELF * other).count() * 2 >= means.len();
+        (slow && limits).then_some(Straggler { worker, typical: Some(typical) })
     }
 
     /// The worker at whose batch an ordered run stands still: it is busy, all others wait, and
@@ -183,8 +195,8 @@ impl Figures {
         if all_busy || !self.ordered || self.slots.ready == 0 || self.slots.total() / 2 < self.workers {
             return None;
         }
-        let is_busy = |worker: &WorkerFigures| seconds(worker.busy) >= FULL * elapsed;
-        let waits = |worker: &WorkerFigures| seconds(worker.wait) >= FULL * elapsed;
+        let is_busy = |worker: &WorkerFigures| seconds(worker.busy) >= STUCK * elapsed;
+        let waits = |worker: &WorkerFigures| seconds(worker.wait) >= STUCK * elapsed;
         let worker = self.by_worker.iter().position(is_busy)?;
         let others = (0..).zip(&self.by_worker).filter(|&(number, _)| number != worker);
         let alone = self.workers > 1 && others.take(self.workers - 1).all(|(_, worker)| waits(worker));

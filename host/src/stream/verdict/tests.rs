@@ -138,6 +138,16 @@ fn straggler_counts_if_it_costs_something() {
 }
 
 #[test]
+fn worker_that_seldom_gets_a_cpu_is_no_straggler() {
+    let starved = WorkerFigures { running: seconds(0.5), queued: seconds(9.0), ..worker(150, 9.8, 0.1) };
+    let other = WorkerFigures { running: seconds(0.5), queued: seconds(1.0), ..worker(1000, 9.8, 0.1) };
+    let figures = run(9.0, 9.9, &[starved, other]);
+    assert_eq!(figures.verdict().limited_by, LimitedBy::Producers);
+    let slow = WorkerFigures { queued: seconds(1.0), ..starved };
+    assert_eq!(Figures { by_worker: vec![slow, other], ..figures }.verdict().worker, Some(0));
+}
+
+#[test]
 fn worker_at_which_an_ordered_run_stands_still_is_named() {
     let figures = run(10.0, 10.0, &[worker(2, 0.1, 9.9), worker(0, 10.0, 0.0)]);
     assert_eq!(figures.verdict().worker, Some(1));
