@@ -26,8 +26,9 @@ pub(crate) struct Track {
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub(crate) name: String,
-    pub(crate) from: f64,
-    pub(crate) micros: f64,
+    /// Nanoseconds, as viewers count.
+    pub(crate) from: u64,
+    pub(crate) nanos: u64,
     pub(crate) args: Value,
 }
 
@@ -67,16 +68,21 @@ struct Event {
     args: Value,
 }
 
-/// Where a flow is: its phase, its time, its track.
-type Station = (String, f64, u32);
+/// Where a flow is: its phase, its time in nanoseconds, its track.
+type Station = (String, u64, u32);
+
+/// A time of the file, to the nanosecond.
+fn nanos(micros: f64) -> u64 {
+    (micros * 1000.0).round() as u64
+}
 
 impl Span {
     pub(crate) fn sequence(&self) -> u64 {
         self.args["sequence"].as_u64().unwrap_or_else(|| panic!("{self:?} has a batch"))
     }
 
-    fn to(&self) -> f64 {
-        self.from + self.micros
+    fn to(&self) -> u64 {
+        self.from + self.nanos
     }
 }
 
@@ -113,7 +119,7 @@ impl Trace {
 
     /// The time of all spans of a name together, in seconds.
     pub(crate) fn seconds(&self, name: &str) -> f64 {
-        self.spans(name).map(|span| span.micros).sum::<f64>() / 1e6
+        self.spans(name).map(|span| span.nanos).sum::<u64>() as f64 / 1e9
     }
 
     /// The batches of spans of a name, in ascending order.
@@ -154,7 +160,8 @@ fn read_event(event: Event, tracks: &mut BTreeMap<u32, Track>, flows: &mut BTree
         "X" => {
             assert!(cat.is_none() && id.is_none() && bp.is_none() && s.is_none());
             assert!(cname.is_none_or(|name| name == "terrible"));
-            track.spans.push(Span { name, from: ts, micros: dur.expect("a span lasts"), args });
+            let lasts = dur.expect("a span lasts");
+            track.spans.push(Span { name, from: nanos(ts), nanos: nanos(lasts), args });
         }
         "i" => {
             assert_eq!((s.as_deref(), dur), (Some("t"), None));
@@ -163,7 +170,7 @@ fn read_event(event: Event, tracks: &mut BTreeMap<u32, Track>, flows: &mut BTree
         "s" | "t" | "f" => {
             assert_eq!((&name[..], cat.as_deref(), dur), ("batch", Some("batch"), None));
             assert_eq!(bp.as_deref(), (ph == "f").then_some("e"));
-            flows.entry(id.expect("a flow has a number")).or_default().push((ph, ts, tid));
+            flows.entry(id.expect("a flow has a number")).or_default().push((ph, nanos(ts), tid));
         }
         _ => panic!("no phase {ph} is expected"),
     }
@@ -171,10 +178,9 @@ fn read_event(event: Event, tracks: &mut BTreeMap<u32, Track>, flows: &mut BTree
 
 /// Spans do not overlap.
 fn check_track(track: &Track) {
-    assert!(track.spans.iter().all(|span| span.micros > 0.0), "{track:?}");
+    assert!(track.spans.iter().all(|span| span.nanos > 0), "{track:?}");
     for pair in track.spans.windows(2) {
-        // JSON's numbers are rounded beyond the nanosecond.
-        assert!(pair[0].to() <= pair[1].from + 1e-4, "{}: {pair:?} overlap", track.name);
+        assert!(pair[0].to() <= pair[1].from, "{}: {pair:?} overlap", track.name);
     }
 }
 
@@ -182,9 +188,7 @@ fn check_track(track: &Track) {
 fn check_flow(batch: u64, stations: &[Station], tracks: &BTreeMap<u32, Track>) {
     let mut stations = stations.to_vec();
     let rank = |phase: &str| ["s", "t", "f"].iter().position(|known| *known == phase);
-    stations.sort_by(|(one, at, _), (other, later, _)| {
-        (rank(one), at).partial_cmp(&(rank(other), later)).unwrap()
-    });
+    stations.sort_by_key(|(phase, at, _)| (rank(phase), *at));
     let phases: String = stations.iter().map(|(phase, ..)| &phase[..]).collect();
     assert!(phases.starts_with('s') && phases.ends_with('f'), "batch {batch}: {phases}");
     assert_eq!(phases.matches(['s', 'f']).count(), 2, "batch {batch}: {phases}");

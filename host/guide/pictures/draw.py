@@ -17,7 +17,7 @@ from pathlib import Path
 # batches whose way is drawn.
 PICTURES = [
     ("producers", 16, 150, [17, 18]),
-    ("consumer", 20, 150, [21, 22]),
+    ("consumer", 28, 200, [37, 39]),
     ("commander", 10, 150, [11, 13]),
     ("straggler", 17, 290, [20, 21]),
     ("deaths", 16, 170, [18, 24]),

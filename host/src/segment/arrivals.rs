@@ -36,6 +36,7 @@ impl Arrivals {
     }
 
     /// Takes a ready batch.
+    #[inline]
     pub(crate) fn take(&mut self, table: Table<'_>, wanted: Wanted) -> Option<Claim<Reading>> {
         loop {
             let (index, seen) = self.find(table, wanted)?;

@@ -160,6 +160,7 @@ impl Table<'_> {
     }
 
     /// Frees the slot of a batch.
+    #[inline]
     pub(crate) fn release(self, claim: Claim<Reading>) {
         let slot = &self.slots[claim.index];
         slot.sequence.store(0, Ordering::Relaxed);

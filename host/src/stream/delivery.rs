@@ -343,6 +343,7 @@ impl Stream {
         item
     }
 
+    #[inline]
     fn look_alone(&self) -> Option<Item> {
         loop {
             let taken = self.take(&mut self.position.lock());

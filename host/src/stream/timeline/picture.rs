@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::kept::{Event, Kept, What};
+use super::kept::{Event, Kept, Wait, What};
 use super::record::{Record, Span, Stations};
 use super::tracks;
 use crate::limits::MAX_TRACED_THREADS;
@@ -81,54 +81,74 @@ type Lane = (Option<u32>, u32);
 
 /// The tracks from top to bottom.
 pub(super) fn tracks<'a>(kept: &'a Kept, under_way: &'a [Record], begin: u64) -> Vec<Track<'a>> {
-    let mut run = Track { name: "run".to_owned(), ..Track::default() };
-    let mut commander = Track { name: "commander".to_owned(), ..Track::default() };
-    let mut workers: BTreeMap<Lane, Track<'_>> = BTreeMap::new();
-    let mut consumers: BTreeMap<usize, Vec<Drawn<'_>>> = BTreeMap::new();
-    // The batches that have a flow.
-    let mut flowing = BTreeSet::new();
-    for batch in kept.batches.iter().chain(under_way) {
-        let Stations { commanded, produced, held } = batch.stations(begin);
+    let mut canvas = Canvas { begin, ..Canvas::default() };
+    kept.batches.iter().chain(under_way).for_each(|batch| canvas.add_batch(batch));
+    let since = beginning(kept, begin);
+    kept.waits.iter().filter(|wait| wait.to >= since).for_each(|wait| canvas.add_wait(wait));
+    kept.events.iter().filter(|event| event.at >= since).for_each(|event| canvas.add_event(event));
+    let Canvas { run, commander, workers, consumers, .. } = canvas;
+    let workers = workers.into_iter().map(|(lane, track)| Track { name: name_of(lane), ..track });
+    let (run, commander) = (run.called("run"), commander.called("commander"));
+    let mut all: Vec<Track<'_>> = [run, commander].into_iter().chain(workers).collect();
+    all.iter_mut().for_each(Track::tidy);
+    all.extend(consumers.into_iter().flat_map(|(thread, spans)| of_consumer(kept, thread, spans)));
+    all
+}
+
+/// The tracks as they fill.
+#[derive(Debug, Default)]
+struct Canvas<'a> {
+    begin: u64,
+    run: Track<'a>,
+    commander: Track<'a>,
+    workers: BTreeMap<Lane, Track<'a>>,
+    /// By thread.
+    consumers: BTreeMap<usize, Vec<Drawn<'a>>>,
+    /// The batches that have a flow.
+    flowing: BTreeSet<u64>,
+}
+
+impl<'a> Canvas<'a> {
+    fn add_batch(&mut self, batch: &'a Record) {
+        let Stations { commanded, produced, held } = batch.stations(self.begin);
         let flows = produced.is_some() || held.is_some();
-        flowing.extend(flows.then_some(batch.sequence));
+        self.flowing.extend(flows.then_some(batch.sequence));
         let flow = flows.then_some(Flow::Begins);
-        commander.spans.push(Drawn { span: commanded, kind: Kind::Message(batch), flow });
+        self.commander.spans.push(Drawn { span: commanded, kind: Kind::Message(batch), flow });
         if let Some(span) = produced {
-            let lane = workers.entry((batch.worker(), batch.edition)).or_default();
+            let lane = self.workers.entry((batch.worker(), batch.edition)).or_default();
             let flow = Some(if held.is_some() { Flow::Passes } else { Flow::Ends });
             lane.spans.push(Drawn { span, kind: Kind::Produce(batch), flow });
         }
         if let Some(span) = held {
             let held = Drawn { span, kind: Kind::Hold(batch), flow: Some(Flow::Ends) };
-            consumers.entry(batch.thread).or_default().push(held);
+            self.consumers.entry(batch.thread).or_default().push(held);
         }
     }
-    let since = beginning(kept, begin);
-    for wait in kept.waits.iter().filter(|wait| wait.to >= since) {
-        let span = Span { from: wait.from.max(begin), to: wait.to.max(begin) };
-        consumers.entry(wait.thread).or_default().push(Drawn { span, kind: Kind::Wait, flow: None });
+
+    fn add_wait(&mut self, wait: &Wait) {
+        let span = Span { from: wait.from.max(self.begin), to: wait.to.max(self.begin) };
+        let drawn = Drawn { span, kind: Kind::Wait, flow: None };
+        self.consumers.entry(wait.thread).or_default().push(drawn);
     }
-    for Event { at, what } in kept.events.iter().filter(|event| event.at >= since) {
+
+    /// After the batches: a failed attempt has a flow only if its batch has.
+    fn add_event(&mut self, Event { at, what }: &'a Event) {
         let moment = Moment { at: *at, kind: MomentKind::Noted(what) };
         match what {
             What::WorkerDied { worker, edition, death, held } => {
-                let lane = workers.entry((Some(*worker), *edition)).or_default();
+                let lane = self.workers.entry((Some(*worker), *edition)).or_default();
                 lane.moments.push(moment);
                 if let Some((sequence, since)) = *held {
-                    let flow = flowing.contains(&sequence).then_some(Flow::Passes);
-                    let span = Span { from: since.clamp(begin, (*at).max(begin)), to: *at };
+                    let flow = self.flowing.contains(&sequence).then_some(Flow::Passes);
+                    let span = Span { from: since.clamp(self.begin, (*at).max(self.begin)), to: *at };
                     lane.spans.push(Drawn { span, kind: Kind::Attempt { sequence, death }, flow });
                 }
             }
-            What::CommanderDied { .. } => commander.moments.push(moment),
-            What::ForkServerDied | What::Swapped { .. } | What::Checkpoint => run.moments.push(moment),
+            What::CommanderDied { .. } => self.commander.moments.push(moment),
+            What::ForkServerDied | What::Swapped { .. } | What::Checkpoint => self.run.moments.push(moment),
         }
     }
-    let workers = workers.into_iter().map(|(lane, track)| Track { name: name_of(lane), ..track });
-    let mut all: Vec<Track<'_>> = [run, commander].into_iter().chain(workers).collect();
-    all.iter_mut().for_each(Track::tidy);
-    all.extend(consumers.into_iter().flat_map(|(thread, spans)| of_consumer(kept, thread, spans)));
-    all
 }
 
 /// The picture's beginning: that of the run, or of the first batch if others were left out.
@@ -168,6 +188,10 @@ fn name_of((worker, edition): Lane) -> String {
 }
 
 impl Track<'_> {
+    fn called(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// Puts spans and moments in order. Only spans of stamps that a plugin wrote over overlap.
     fn tidy(&mut self) {
         self.spans.sort_by_key(|drawn| (drawn.span.from, drawn.span.to));
