@@ -80,6 +80,10 @@
 //! [`Host::swap_producer`] and [`Host::swap_commander`] replace a plugin at one exact message, and
 //! [`Host::roll_back`] brings the one before back. See [`guide::swapping`].
 //!
+//! # Traces
+//! [`HostBuilder::trace`] writes what each part of the run did when, for Perfetto and other viewers.
+//! See [`guide::traces`].
+//!
 //! # Logs
 //! The host writes with `tracing`. Records of plugins have the target `cobuf::plugin` and the
 //! fields `plugin` and `worker`. The subscriber's level at the start decides how verbose plugins
@@ -125,6 +129,7 @@ pub use host::handle::Host;
 pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
+pub use host::trace::TraceError;
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsError, MetricsTarget, MetricsTargetError};
 pub use plugin::{
@@ -162,6 +167,7 @@ pub use stream::roster::{ProcessInfo, ProcessRole};
 pub use stream::stall::{Holder, SlotReport, StallReport};
 pub use stream::statistics::Statistics;
 pub use stream::submitter::{SubmitError, Submitter};
+pub use stream::timeline::TraceSummary;
 pub use stream::verdict::Verdict;
 pub use supervisor::swap_error::SwapError;
 

@@ -16,6 +16,7 @@ EXAMPLES = {
     "quickstart": (rf"{4 * sum(n**2 for n in range(1000))} in all\n", []),
     "main_script": (r"(.*\n)*the new code made all batches from its first one on: True\n", []),
     "hard_examples": (r"images in turn: +{0}half of them hard: +{0}".format(r"95 % of the held-out digits after \d+ batches\n"), []),
+    "saved_batches": (r"20 batches given back, the same as before: True\n", []),
     "slides": (r"640 patches of 3 slides, each where its metadata says; 50% tissue\n", ["openslide", "tifffile"]),
     "digits_torch": (r"(epoch .*\n){15}9\d\.\d % of the 359 held-out digits are right\n", ["torch"]),
     "ray_data": (

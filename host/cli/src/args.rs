@@ -4,12 +4,14 @@
 //!   checkpoint  the options of the verbs on checkpoints
 //!   plugins     the options of the verbs on plugins: new, list, inspect, check
 //!   measure     the options of chaos and bench
+//!   preview     the options of preview
 //!   top         the options of top
 //! ```
 
 mod checkpoint;
 mod measure;
 mod plugins;
+mod preview;
 mod top;
 
 use std::path::PathBuf;
@@ -18,10 +20,12 @@ use std::time::Duration;
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cobuf_host::{MetricsTarget, Rank, Remainder, Workers, limits};
+use serde::Serialize;
 
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
 pub(crate) use self::measure::{BenchArgs, ChaosArgs};
 pub(crate) use self::plugins::{CheckArgs, InspectArgs, ListArgs, NewArgs, NewKind};
+pub(crate) use self::preview::PreviewArgs;
 pub(crate) use self::top::TopArgs;
 use crate::numbers;
 
@@ -44,13 +48,18 @@ Examples:
   cobuf run examples/fill.toml --batches 100 --any-order --json
   cobuf run examples/digits.toml --checkpoint run.json --checkpoint-every 50
   cobuf run examples/digits.toml --resume run.json --workers auto
+  cobuf run examples/digits.toml --replay-ready 4 --batches 100000
   srun -n 4 cobuf run examples/digits.toml --rank auto --checkpoint runs/ckpt
   mpirun -n 3 cobuf run examples/digits.toml --rank auto --resume runs/ckpt
   cobuf checkpoint show runs/ckpt
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
+  cobuf run examples/digits.toml --trace run.json    # open it at ui.perfetto.dev
   cobuf run examples/fill.toml --metrics :9400
+  cobuf run examples/digits.toml --save batches --checkpoint run.json
   cobuf watch examples/fill.toml
+  cobuf preview examples/digits.toml
+  cobuf preview examples/images.toml --batches 3 -o batches.png
   cobuf top
   cobuf chaos examples/chaos.toml --seed 7 --kills-per-second 10 --seconds 30
   cobuf new pipeline slides
@@ -81,6 +90,10 @@ pub(crate) enum Command {
     /// Run a pipeline, and swap a plugin whenever its sources change: the same as run --watch. It
     /// ends with the pipeline's stream.
     Watch(Box<RunArgs>),
+    /// Show the first batches of a pipeline: pictures, masks, boxes, labels, and statistics of other
+    /// arrays; in the terminal, or as a PNG file.
+    #[command(after_help = preview::PREVIEW_EXAMPLES)]
+    Preview(PreviewArgs),
     /// Run a pipeline repeatedly while its processes are killed, crashed, frozen and hung at
     /// random, and check that the result is the same: each batch once, the same content, nothing
     /// left behind.
@@ -118,6 +131,12 @@ pub(crate) struct RunArgs {
     /// End after this many batches.
     #[arg(long, value_name = "N", value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) batches: Option<u64>,
+    /// Deliver the first N batches again and again, without producing more: how fast is the application
+    /// alone? They stay in their slots, of which there must be more. Ends after --batches, or with a
+    /// signal; there is no content digest.
+    #[arg(long, value_name = "N", value_parser = numbers::slots, allow_negative_numbers = true,
+          conflicts_with_all = ["resume", "checkpoint", "replay", "watch", "save"])]
+    pub(crate) replay_ready: Option<usize>,
     /// The number of worker processes, or "auto" to find the number beyond which throughput does
     /// not rise. The default, if the pipeline gives none either, is one for each CPU.
     #[arg(long, value_name = "N|auto", value_parser = numbers::workers, allow_negative_numbers = true)]
@@ -156,6 +175,13 @@ pub(crate) struct RunArgs {
     /// none.
     #[arg(long, value_name = "FILE|FOLDER")]
     pub(crate) resume: Option<PathBuf>,
+    /// Save each batch as a file in this folder, named by its number: 000000042.npz. The folder of
+    /// another run is refused. With --resume or --replay, files are added to a folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) save: Option<PathBuf>,
+    /// The format of saved batches: npz (NumPy reads it) or safetensors (which has bf16, too).
+    #[arg(long, value_enum, default_value_t, requires = "save")]
+    pub(crate) format: SaveFormat,
     /// Produce only the messages in this file of dead letters.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "checkpoint"])]
     pub(crate) replay: Option<PathBuf>,
@@ -192,6 +218,15 @@ pub(crate) struct RunArgs {
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Write a trace of the run to this file at its end, also after Ctrl-C: what the commander, each
+    /// worker and each consumer did when (Chrome's trace events, JSON). Open it at ui.perfetto.dev,
+    /// in speedscope or chrome://tracing. If it cannot be written then, the run's result stays.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// The most batches in the trace: the last ones of the run. A batch takes some 200 bytes of
+    /// memory, and 700 bytes of the file.
+    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_TRACE_BATCHES, value_parser = numbers::whole(1..=limits::MAX_TRACE_BATCHES), allow_negative_numbers = true)]
+    pub(crate) trace_batches: usize,
     /// Print the summary as one JSON object, the last line on standard output. The default is text
     /// for people on standard error.
     #[arg(long)]
@@ -206,6 +241,15 @@ impl RunArgs {
     pub(crate) fn json(&self) -> bool {
         self.json || self.report == ReportFormat::Json
     }
+}
+
+/// The format of saved batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SaveFormat {
+    #[default]
+    Npz,
+    Safetensors,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

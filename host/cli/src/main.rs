@@ -9,6 +9,8 @@
 //!   watch     `cobuf run --watch`: swaps plugins whose sources change
 //!   report    the summary of a run, for people and for programs; failure: an error of its stream
 //!   kept      the checkpoints that it reads and writes; checkpoint: `cobuf checkpoint`
+//!   save      batches as files
+//!   preview   `cobuf preview`: the first batches as pictures
 //!   chaos     `cobuf chaos`: a pipeline under random faults, compared with an undisturbed run
 //!   completions `cobuf completions`: what a shell offers
 //!   new       `cobuf new`: a crate for a plugin, from templates
@@ -40,8 +42,10 @@ mod list;
 mod new;
 mod numbers;
 mod pipeline;
+mod preview;
 mod report;
 mod run;
+mod save;
 mod top;
 mod watch;
 
@@ -91,6 +95,7 @@ fn perform(args: Args) -> Result<ExitCode> {
         Command::Run(run) => run::run(&run),
         Command::Top(args) => top::top(&args),
         Command::Watch(run) => run::run(&RunArgs { watch: true, ..*run }),
+        Command::Preview(args) => preview::preview(&args),
         Command::Chaos(chaos) => chaos::chaos(&chaos),
         Command::New(new) => new::new(&new).map(|()| ExitCode::SUCCESS),
         Command::List(list) => list::list(&list).map(|()| ExitCode::SUCCESS),

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{HostBuilder, OnFailure, Pipeline, Plugin, Rank, ReportKind};
 
-use crate::args::{BenchArgs, RunArgs};
+use crate::args::{BenchArgs, PreviewArgs, RunArgs};
 
 /// Reads a pipeline file and applies `--set` and `--python`.
 pub(crate) fn read(path: &Path, settings: &[String], python: Option<&Path>) -> Result<Pipeline> {
@@ -36,11 +36,13 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
         };
     }
     replace!(
-        args.batches => limit, args.workers => workers, args.slots => slots, args.seed => seed,
+        args.batches => limit, args.replay_ready => replay_ready, args.workers => workers, args.slots => slots, args.seed => seed,
         args.max_attempts => max_attempts, args.rank => rank, args.remainder => remainder,
         args.message_timeout => message_timeout, args.commander_timeout => commander_timeout,
-        args.dead_letters.as_ref() => dead_letters, args.metrics.clone() => metrics
+        args.dead_letters.as_ref() => dead_letters, args.trace.as_ref() => trace,
+        args.metrics.clone() => metrics
     );
+    builder = builder.trace_batches(args.trace_batches);
     for setting in &args.on_failure {
         for (kind, choice) in on_failure(setting)? {
             builder = builder.on_failure(kind, choice);
@@ -70,6 +72,16 @@ pub(crate) fn builder_to_measure(pipeline: &Pipeline, args: &BenchArgs) -> Resul
     // It measures the whole pipeline on this machine, in whichever launcher.
     builder = builder.rank(Rank::none());
     Ok(if args.any_order { builder.ordered(false) } else { builder })
+}
+
+/// A host for the pipeline, with the options of `preview`.
+pub(crate) fn builder_to_preview(pipeline: &Pipeline, args: &PreviewArgs) -> Result<HostBuilder> {
+    // It holds one batch at a time, and shows the whole pipeline's, in whichever launcher.
+    let builder = pipeline.builder()?.limit(args.batches).workers(1).slots(1).rank(Rank::none());
+    Ok(match args.seed {
+        Some(seed) => builder.seed(seed),
+        None => builder,
+    })
 }
 
 /// Reads `KIND=CHOICE`, for one kind or for `all`.

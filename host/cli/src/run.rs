@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use cobuf_host::{Batch, Host, Next, Pipeline, PluginKind, Source, StartError, StreamError};
 
 use crate::args::RunArgs;
@@ -13,6 +13,7 @@ use crate::failure;
 use crate::kept::Kept;
 use crate::pipeline;
 use crate::report::{Course, Report, Tally, bytes_of};
+use crate::save::Folder;
 use crate::watch;
 use cobuf::output;
 use cobuf::progress::{Progress, say};
@@ -32,7 +33,7 @@ const FAILED: u8 = 1;
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     // Files may be pipes that nobody writes to.
-    let (mut kept, pipeline) = signals.at_once(|| read(args))?;
+    let (mut kept, saving, pipeline) = signals.at_once(|| read(args))?;
     let kinds = [PluginKind::Commander, PluginKind::Producer];
     let sources = kinds.map(|kind| pipeline.plugin(kind));
     let pipeline = match pipeline.built_unless(signals.cancel()) {
@@ -66,17 +67,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(address) = host.metrics_address() {
         say(&format!("metrics at http://{address}/metrics"));
     }
+    if let Some(saving) = &saving {
+        saving.check(host.schema())?;
+    }
     let (tally, before) = (kept.tally.clone(), kept.before.clone());
-    let course = Course { resumed: tally.clone(), rank: kept.rank, before, ..Course::default() };
+    let replay_ready = args.replay_ready.or(pipeline.replay_ready());
+    let (resumed, again) = (tally.clone(), replay_ready.is_some());
+    let course = Course { resumed, rank: kept.rank, before, again, ..Course::default() };
     let mut consumer = Consumer {
         host: &host,
         signals: &signals,
         kept,
+        saving,
         started,
         tally,
         course,
         shown_errors: 0,
         replays: args.replay.is_some(),
+        again: replay_ready.map(|_| args.batches.or(pipeline.batches())),
     };
     // The first checkpoint precedes the first batch, so that there is one whenever the run is
     // killed.
@@ -86,11 +94,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             args.watch.then(|| watch::start(scope, &host, watched, signals.cancel())).transpose()?;
         consumer.consume();
         let unwritten = !consumer.write_checkpoint();
-        let Consumer { tally, course, .. } = consumer;
+        let Consumer { tally, course, saving, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
-        let report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        let mut report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        report.saved = saving.map(|saving| saving.summary());
         // This ends a swap in progress, too.
         host.stop();
+        report.trace = host.written_trace().map(Into::into);
         Ok((report, unwritten))
     })?;
     // No plugin prints any more: what they have printed stands above the summary.
@@ -112,11 +122,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// Everything that is read before something runs.
-fn read(args: &RunArgs) -> Result<(Kept, Pipeline)> {
+fn read(args: &RunArgs) -> Result<(Kept, Option<Folder>, Pipeline)> {
     let pipeline = pipeline::read(&args.pipeline, &args.set, args.python.as_deref())?;
     // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_run(&pipeline, args)?.check()?;
-    Ok((Kept::open(args, args.rank.or(pipeline.rank()))?, pipeline))
+    let kept = args.checkpoint.is_some() || args.resume.is_some() || args.replay.is_some();
+    ensure!(
+        !(kept || args.save.is_some()) || pipeline.replay_ready().is_none(),
+        "the pipeline delivers its first batches again and again (replay_ready), so there is no checkpoint to write or \
+         resume, no dead letter to replay, and no batch to save; leave one of the two out"
+    );
+    let kept = Kept::open(args, args.rank.or(pipeline.rank()))?;
+    let batches = kept.before.batches + kept.tally.batches;
+    let saving = Folder::open(args, kept.rank, batches)?;
+    Ok((kept, saving, pipeline))
 }
 
 /// A signal came before there was a host.
@@ -145,11 +164,14 @@ struct Consumer<'a> {
     host: &'a Host,
     signals: &'a Signals,
     kept: Kept,
+    saving: Option<Folder>,
     started: Instant,
     tally: Tally,
     course: Course,
     shown_errors: u64,
     replays: bool,
+    /// If batches are delivered again and again, the number of deliveries, if it is limited.
+    again: Option<Option<u64>>,
 }
 
 impl Consumer<'_> {
@@ -157,7 +179,8 @@ impl Consumer<'_> {
     fn consume(&mut self) {
         let batches = self.host.batches();
         // The total of the stream is not that of a replay.
-        let progress = Progress::start(self.host.total_of_rank().filter(|_| !self.replays));
+        let total = || self.host.total_of_rank().filter(|_| !self.replays);
+        let progress = Progress::start(self.again.unwrap_or_else(total));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         loop {
@@ -187,7 +210,10 @@ impl Consumer<'_> {
 
     fn take(&mut self, item: Result<Batch, StreamError>) {
         match item {
-            Ok(batch) => self.count(&batch),
+            Ok(batch) => {
+                self.count(&batch);
+                self.save(&batch);
+            }
             Err(error) => self.note(error),
         }
         // The batch was dropped: the checkpoint counts it, as the tally does.
@@ -196,9 +222,12 @@ impl Consumer<'_> {
         }
     }
 
-    /// Writes a checkpoint, if there is a file for it. If it cannot be written, the last one stays
-    /// and the run goes on.
+    /// Writes a checkpoint, if there is a file for it. If it cannot be written, or a batch was not
+    /// saved that it would count, the last one stays and the run goes on.
     fn write_checkpoint(&mut self) -> bool {
+        if self.saving.as_mut().is_some_and(|saving| !saving.is_on_disk()) {
+            return false;
+        }
         self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
         let written = self.kept.write(self.host, &self.tally);
         if let Err(error) = &written {
@@ -216,7 +245,17 @@ impl Consumer<'_> {
         self.tally.batches += 1;
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
         self.tally.bytes += bytes_of(batch);
-        self.tally.digest.add(batch);
+        // The same content again and again has none.
+        if self.again.is_none() {
+            self.tally.digest.add(batch);
+        }
+    }
+
+    fn save(&mut self, batch: &Batch) {
+        // Another rank saves a repeated one.
+        if let Some(saving) = self.saving.as_mut().filter(|_| !batch.is_repeated()) {
+            saving.save(batch);
+        }
     }
 
     fn note(&mut self, error: StreamError) {

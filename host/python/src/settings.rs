@@ -52,6 +52,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "ordered" => builder.ordered(given!()),
             "seed" => builder.seed(given!()),
             "limit" => builder.limit(given!()),
+            "replay_ready" => builder.replay_ready(given!()),
             "rank" => builder.rank(rank(given!())?),
             "remainder" => builder.remainder(remainder(given!())?),
             "message_capacity" => builder.message_capacity(given!()),
@@ -64,6 +65,8 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "pin_workers" => builder.pin_workers(given!()),
             "metrics" => builder.metrics(metrics(given!())?),
             "dead_letters" => builder.dead_letters(given!(String)),
+            "trace" => builder.trace(given!(String)),
+            "trace_batches" => builder.trace_batches(given!()),
             "replay" => builder.source(Source::Replay(given!())),
             "checkpoint" => builder.source(Source::Resume(state::checkpoint(given!())?)),
             "on_failure" => {

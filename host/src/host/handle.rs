@@ -16,6 +16,7 @@ use super::error::OutOfRange;
 use super::error::StartError;
 use super::run_folder::RunFolder;
 use super::swap::Swaps;
+use super::trace::{TraceError, TraceFile};
 use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::{Outlet, Reporter, RunLabels};
@@ -30,6 +31,7 @@ use crate::stream::roster::ProcessInfo;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
 use crate::stream::submitter::Submitter;
+use crate::stream::timeline::TraceSummary;
 use crate::supervisor::mailbox::{Mailbox, Wish};
 use crate::supervisor::swap_error::SwapError;
 
@@ -54,7 +56,7 @@ use crate::supervisor::swap_error::SwapError;
 /// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
 /// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
 /// | what happens | [`statistics`](Self::statistics), [`stall_report`](Self::stall_report), [`processes`](Self::processes), [`fork_server_pid`](Self::fork_server_pid) |
-/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop), [`stop_within`](Self::stop_within) |
+/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop), [`stop_within`](Self::stop_within), [`written_trace`](Self::written_trace) |
 ///
 /// ```no_run
 /// # use cobuf_host::{Host, Plugin};
@@ -80,6 +82,7 @@ pub struct Host {
     stop_grace: Duration,
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
+    trace: Option<TraceFile>,
     /// `None` after a stop, or if there is none.
     #[cfg(feature = "metrics")]
     reporter: Mutex<Option<Reporter>>,
@@ -97,6 +100,7 @@ impl Host {
         folder: RunFolder,
         stop_grace: Duration,
         swaps: Swaps,
+        trace: Option<TraceFile>,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
         Self {
@@ -106,6 +110,7 @@ impl Host {
             folder,
             stop_grace,
             swaps: Mutex::new(swaps),
+            trace,
             #[cfg(feature = "metrics")]
             reporter: Mutex::new(None),
         }
@@ -345,6 +350,23 @@ impl Host {
         self.stop_within(self.stop_grace);
     }
 
+    /// What became of the [`trace`](HostBuilder::trace), which a stop writes. `None` before a stop, or
+    /// if no trace was asked for.
+    ///
+    /// ```
+    /// # fn tell(host: &cobuf_host::Host) {
+    /// host.stop();
+    /// match host.written_trace() {
+    ///     Some(Ok(trace)) => println!("a trace of {} batches", trace.batches),
+    ///     Some(Err(error)) => eprintln!("{error}"),
+    ///     None => {}
+    /// }
+    /// # }
+    /// ```
+    pub fn written_trace(&self) -> Option<Result<TraceSummary, TraceError>> {
+        self.trace.as_ref()?.written()
+    }
+
     /// [`stop`](Self::stop) with a grace of its own, which also holds for a stop that is under way.
     /// None at all kills the processes at once, for an application that is interrupted.
     pub fn stop_within(&self, grace: Duration) {
@@ -360,6 +382,7 @@ impl Host {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
         *self.folder.lock() = None;
+        self.trace.iter().for_each(|trace| trace.write(&self.stream));
         #[cfg(feature = "metrics")]
         {
             let reporter = self.reporter.lock().take();

@@ -89,6 +89,7 @@ struct PythonTable {
 #[serde(deny_unknown_fields)]
 struct RunTable {
     batches: Option<u64>,
+    replay_ready: Option<usize>,
     workers: Option<NumberOfWorkers>,
     slots: Option<usize>,
     seed: Option<u64>,
@@ -282,6 +283,11 @@ impl Pipeline {
         self.run.batches
     }
 
+    /// The number of batches that are delivered again and again, if the file says so.
+    pub fn replay_ready(&self) -> Option<usize> {
+        self.run.replay_ready
+    }
+
     /// A plugin as the file names it, or as a file if it is [`built`](Self::built).
     pub fn plugin(&self, kind: PluginKind) -> Plugin {
         let PluginTable { plugin, built, .. } = self.table(kind);
@@ -401,7 +407,7 @@ impl Pipeline {
             };
         }
         keep!(
-            batches => limit, slots => slots, seed => seed, ordered => ordered,
+            batches => limit, replay_ready => replay_ready, slots => slots, seed => seed, ordered => ordered,
             message_capacity => message_capacity, metadata_capacity => metadata_capacity,
             max_attempts => max_attempts, pin_workers => pin_workers, remainder => remainder
         );

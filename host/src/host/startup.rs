@@ -26,6 +26,7 @@ use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use super::swap::Swaps;
+use super::trace::{self, TraceFile};
 #[cfg(feature = "metrics")]
 use crate::metrics::RunLabels;
 use crate::plugin::{Plugin, PluginError};
@@ -38,6 +39,7 @@ use crate::segment::clock;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
 use crate::stream::history::History;
+use crate::stream::replay::Replay;
 use crate::stream::submission::{Over, Submission};
 use crate::supervisor::Supervisor;
 use crate::supervisor::starting::StartFailure;
@@ -50,7 +52,7 @@ impl HostBuilder {
     ///
     /// # Errors
     /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`],
-    /// [`StartError::Checkpoint`] for the part of another rank.
+    /// [`StartError::Checkpoint`] for the part of another rank, [`StartError::Trace`].
     ///
     /// ```
     /// # use cobuf_host::{Host, StartError};
@@ -62,7 +64,11 @@ impl HostBuilder {
         if let Source::Resume(checkpoint) = &self.source {
             checkpoint.seated(seat)?;
         }
-        self.numbers()?;
+        let numbers = self.numbers()?;
+        self.check_replay(numbers.slots)?;
+        if let Some(path) = &self.trace {
+            trace::check(path)?;
+        }
         self.care().map(drop)
     }
 
@@ -81,6 +87,7 @@ impl HostBuilder {
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     builder.check()?;
+    let trace = builder.trace.as_deref().map(TraceFile::new).transpose()?;
     run_folder::parent()?;
     #[cfg(feature = "metrics")]
     let outlet = builder.outlet()?;
@@ -97,6 +104,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let Inheritance { history, letters, submitted } = builder.inheritance(identity)?;
     // A replay ends with its last letter.
     let limit = builder.limit.filter(|_| letters.is_none());
+    let replay = builder.replay_ready.map(|_| Replay::new(limit));
+    let limit = builder.made(limit, history.portion().seat().of);
     let (letters, submission) = match commander {
         Some(_) => (letters, None),
         None => (None, Some(submission(letters, submitted, &history, limit, numbers)?)),
@@ -131,7 +140,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     };
     let segment = session.attach(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        sizes: sizes(numbers, schema),
+        sizes: sizes(numbers, schema, trace.is_some()),
         run,
         producer: producer_name,
         commander: commander_name,
@@ -140,11 +149,17 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         rank: (seat.of > 1).then_some((seat.rank, seat.of)),
         begun_nanos: clock::now_nanos(),
     })?;
-    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
-    let stream = Arc::new(match submission {
-        Some(submission) => stream.submitted(submission),
-        None => stream,
-    });
+    let mut stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
+    if let Some(submission) = submission {
+        stream = stream.submitted(submission);
+    }
+    if let Some(replay) = replay {
+        stream = stream.replayed(replay);
+    }
+    if trace.is_some() {
+        stream = stream.traced(numbers.trace_batches);
+    }
+    let stream = Arc::new(stream);
     let Parts { folder, connection, plan, deadline } = session.into_parts();
     let supervised = Supervised {
         stream: stream.clone(),
@@ -161,7 +176,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     let swaps = Swaps::new(launch.server.executable);
-    let host = Host::new(stream, running, folder, builder.stop_grace, swaps);
+    let host = Host::new(stream, running, folder, builder.stop_grace, swaps, trace);
     #[cfg(feature = "metrics")]
     let host = match outlet {
         Some(outlet) => host.reporting(outlet, &labels)?,
@@ -259,9 +274,9 @@ fn plan_of(
     })
 }
 
-fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
+fn sizes(numbers: Numbers, schema: Schema, is_traced: bool) -> Sizes {
     let Numbers { slots, message_capacity, metadata_capacity, .. } = numbers;
-    Sizes { slots, message_capacity, metadata_capacity, schema }
+    Sizes { slots, message_capacity, metadata_capacity, schema, is_traced }
 }
 
 /// 0 off … 5 trace, as plugins are told.
