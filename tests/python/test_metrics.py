@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, wait_until
+from conftest import REPOSITORY, environment, wait_until
 
 import cobuf
 
@@ -242,9 +243,11 @@ def test_pipeline_file_and_command_report_metrics(tmp_path):
     pipeline.write_text(f'{plugins}metrics = "from-the-file.prom"\n')
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([COMMAND, "run", pipeline, *options], capture_output=True, text=True, cwd="/", timeout=120)
+        command = [COMMAND, "run", pipeline, "--python", sys.executable, *options]
+        return subprocess.run(command, capture_output=True, text=True, cwd="/", env=environment(), timeout=120)
 
-    assert run().returncode == 0
+    done = run()
+    assert done.returncode == 0, done.stderr
     assert "\ncobuf_batches_total{" in (tmp_path / "from-the-file.prom").read_text()
     (tmp_path / "from-the-file.prom").unlink()
     done = run("--metrics", ":0")

@@ -307,3 +307,54 @@ impl EncodeMetric for ProduceTimes {
         MetricType::Histogram
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(times: &ProduceTimes) -> Vec<String> {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        registry.register("t", "Times", times.clone());
+        text::encode(&mut text, &registry).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    fn classes(counts: &[(usize, u64)]) -> [u64; TIME_CLASSES] {
+        std::array::from_fn(|class| {
+            counts.iter().find(|(known, _)| *known == class).map_or(0, |(_, count)| *count)
+        })
+    }
+
+    #[test]
+    fn buckets_are_powers_of_two_and_cumulative() {
+        let times = ProduceTimes::default();
+        // Below 1 ns, up to 1.024 µs, up to 2.048 µs, up to 275 s, longer.
+        let all = classes(&[(0, 1), (10, 2), (11, 4), (38, 8), (39, 16)]);
+        times.raise(all, Duration::from_secs(5));
+        let lines = lines(&times);
+        let has = |line: &str| assert!(lines.iter().any(|known| known == line), "{line} in {lines:#?}");
+        has("t_sum 5.0");
+        has("t_count 31");
+        has("t_bucket{le=\"1.024e-6\"} 3");
+        has("t_bucket{le=\"2.048e-6\"} 7");
+        has("t_bucket{le=\"137.438953472\"} 7");
+        has("t_bucket{le=\"274.877906944\"} 15");
+        has("t_bucket{le=\"+Inf\"} 31");
+        assert_eq!(lines.len(), 2 + 29 + 1);
+    }
+
+    #[test]
+    fn counters_keep_their_greatest_value() {
+        let (counter, seconds, times) = (Counter::default(), Seconds::default(), ProduceTimes::default());
+        for (value, expected) in [(3, 3), (2, 3), (7, 7), (0, 7)] {
+            raise(&counter, value);
+            raise_seconds(&seconds, Duration::from_secs(value));
+            times.raise(classes(&[(12, value)]), Duration::from_secs(value));
+            assert_eq!((counter.get(), seconds.get()), (expected, expected as f64));
+            assert!(lines(&times).contains(&format!("t_count {expected}")));
+        }
+        raise(&counter, u64::MAX);
+        raise_seconds(&seconds, Duration::MAX);
+        assert_eq!(counter.get(), u64::MAX);
+    }
+}
