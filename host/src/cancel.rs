@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -50,8 +51,13 @@ impl Cancel {
 
     /// Whether the wish was made.
     pub fn is_cancelled(&self) -> bool {
-        let now = Timespec::default();
-        poll(&mut [PollFd::new(&*self.event, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+        self.wait(Duration::ZERO)
+    }
+
+    /// Waits for the wish, at most so long or until a signal interrupts it. Whether it was made.
+    pub(crate) fn wait(&self, limit: Duration) -> bool {
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        poll(&mut [PollFd::new(&*self.event, PollFlags::IN)], Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that users name: read if they have an end, replaced in one step.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -28,9 +28,34 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Replaces a file in one step. At every moment it is either the old one or the new one, even if
 /// the machine fails. If the path is a link, the link stays, and its target is replaced.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_by(path, |file| file.write_all(content))
+}
+
+/// As [`replace`], with content that is written bit by bit.
+pub(crate) fn replace_by<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+) -> io::Result<T> {
     let path = &target_of(path)?;
-    ulimit::check_file_size(content.len() as u64)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = put(path, write, File::sync_all)?;
+    // The new name is on the disk once its folder is synchronised.
+    File::open(folder_of(path))?.sync_all()?;
+    Ok(written)
+}
+
+/// Replaces a file as [`replace`] does, without a wait for the disk: for one that is soon replaced
+/// again, and not missed if the machine fails.
+#[cfg(feature = "metrics")]
+pub(crate) fn refresh(path: &Path, content: &[u8]) -> io::Result<()> {
+    put(&target_of(path)?, |file| file.write_all(content), |_| Ok(()))
+}
+
+/// Puts a new file in the place of another, once `settle` was called with it.
+fn put<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    settle: fn(&File) -> io::Result<()>,
+) -> io::Result<T> {
     // The name is always the same, so that a file that a death has left there goes the next time.
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -39,18 +64,44 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = File::create_new(&new)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&new, path)).inspect_err(|_| drop(fs::remove_file(&new)))?;
-    // The new name is on the disk once its folder is synchronised.
-    File::open(folder)?.sync_all()
+    let mut file = BufWriter::new(WithinLimit { file: File::create_new(&new)?, bytes: 0 });
+    let written = write(&mut file).and_then(|written| {
+        file.flush()?;
+        settle(&file.get_ref().file)?;
+        fs::rename(&new, path)?;
+        Ok(written)
+    });
+    written.inspect_err(|_| drop(fs::remove_file(&new)))
+}
+
+/// A file that is checked against the limit of this process, beyond which a signal would end it.
+struct WithinLimit {
+    file: File,
+    bytes: u64,
+}
+
+impl Write for WithinLimit {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        ulimit::check_file_size(self.bytes.saturating_add(bytes.len() as u64))?;
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a file that does not exist yet, in one step: it is there with its content, or not at all.
 /// The error is `AlreadyExists` if another process was faster.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     ulimit::check_file_size(content.len() as u64)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let everyone = fs::Permissions::from_mode(0o666);
     let mut file = tempfile::Builder::new().prefix(".cobuf-").permissions(everyone).tempfile_in(folder)?;
     file.write_all(content)?;
@@ -161,6 +212,21 @@ mod tests {
         replace(&file, b"new").unwrap();
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
         assert!(!temporary.exists() && !is_link(&file));
+    }
+
+    #[test]
+    fn file_that_cannot_be_written_to_its_end_leaves_the_old_one() {
+        let (folder, [file]) = folder(["file"]);
+        fs::write(&file, "old").unwrap();
+        let full = replace_by(&file, |new| {
+            new.write_all(&[0; 100_000])?;
+            Err::<(), _>(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            (fs::read_to_string(&file).unwrap(), entries(folder.path())),
+            ("old".to_owned(), vec!["file".to_owned()])
+        );
     }
 
     #[test]

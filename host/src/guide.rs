@@ -11,6 +11,8 @@
 //! | [`tuning`] | How many workers and slots, and what limits a run? |
 //! | [`submitting`] | How does an application say itself what is produced? |
 //! | [`ranks`] | How do many processes and machines share one stream, under SLURM, Open MPI, torchrun, Kubernetes, Ray? |
+//! | [`traces`] | What did each part of a run do when, and how does one recognise what is slow? |
+//! | [`metrics`] | How does a run come into Prometheus and Grafana, and when is there an alert? |
 //!
 //! The guide for authors of plugins is `cobuf_plugin_api::guide`. The Rust programs on these pages
 //! are compiled with the tests of this crate. The pages are files in `guide/`, too.
@@ -35,9 +37,11 @@ pages! {
     tuning "07-tuning.md"
     submitting "08-submitting.md"
     ranks "09-ranks.md"
+    traces "10-traces.md"
+    metrics "11-metrics.md"
 }
 
-#[cfg(all(test, feature = "pipeline", not(cobuf_loom)))]
+#[cfg(all(test, feature = "pipeline", feature = "metrics", not(cobuf_loom)))]
 mod tests {
     use std::fs;
 

@@ -80,6 +80,10 @@
 //! [`Host::swap_producer`] and [`Host::swap_commander`] replace a plugin at one exact message, and
 //! [`Host::roll_back`] brings the one before back. See [`guide::swapping`].
 //!
+//! # Traces
+//! [`HostBuilder::trace`] writes what each part of the run did when, for Perfetto and other viewers.
+//! See [`guide::traces`].
+//!
 //! # Logs
 //! The host writes with `tracing`. Records of plugins have the target `cobuf::plugin` and the
 //! fields `plugin` and `worker`. The subscriber's level at the start decides how verbose plugins
@@ -87,8 +91,8 @@
 //!
 //! # Features
 //! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers
-//! that crash or miss a deadline. `pipeline`: pipeline files. `stream`: [`BatchStream`] is a
-//! `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
+//! that crash or miss a deadline. `pipeline`: pipeline files. `metrics`: a run's counters for
+//! Prometheus. `stream`: [`BatchStream`] is a `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
 
 pub mod conformance;
 pub mod guide;
@@ -103,6 +107,8 @@ mod files;
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
 mod host;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod own;
 mod path_bytes;
 mod plugin;
@@ -123,6 +129,9 @@ pub use host::handle::Host;
 pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
+pub use host::trace::TraceError;
+#[cfg(feature = "metrics")]
+pub use metrics::{MetricsError, MetricsTarget, MetricsTargetError};
 pub use plugin::{
     Code, FoundPlugin, ManifestInfo, PLUGIN_PATH, Plugin, PluginError, PythonPlugin, find_plugins,
     plugin_path,
@@ -158,6 +167,7 @@ pub use stream::roster::{ProcessInfo, ProcessRole};
 pub use stream::stall::{Holder, SlotReport, StallReport};
 pub use stream::statistics::Statistics;
 pub use stream::submitter::{SubmitError, Submitter};
+pub use stream::timeline::TraceSummary;
 pub use stream::verdict::Verdict;
 pub use supervisor::swap_error::SwapError;
 

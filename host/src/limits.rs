@@ -44,6 +44,15 @@ pub const MAX_ATTEMPTS: u32 = 16_383;
 /// [`commander_timeout`](crate::HostBuilder::commander_timeout)): the clock that measures it
 /// advances in steps of 1 to 10 ms.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(20);
+/// The default of [`trace_batches`](crate::HostBuilder::trace_batches): the most batches that a trace
+/// keeps, in some 10 MB of memory and 30 MB of file, which viewers open in seconds.
+pub const DEFAULT_TRACE_BATCHES: usize = 50_000;
+/// The largest [`trace_batches`](crate::HostBuilder::trace_batches).
+pub const MAX_TRACE_BATCHES: usize = 10_000_000;
+/// How many deaths, swaps and checkpoints a trace keeps, the last ones.
+pub(crate) const MAX_TRACED_EVENTS: usize = 10_000;
+/// How many threads of consumers a trace tells apart.
+pub(crate) const MAX_TRACED_THREADS: usize = 64;
 /// The longest deadline that is enforced, about 100 years. An application that sets a longer one
 /// wants none; this one can still be added to a clock's time without overflow.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

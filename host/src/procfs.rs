@@ -49,6 +49,14 @@ pub(crate) fn private_bytes(pid: u32) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// How long the first thread of a process was on a CPU, and how long it could have been and waited for
+/// one: `schedstat` in proc(5). Not every kernel counts it.
+pub(crate) fn schedule(pid: u32) -> Option<[Duration; 2]> {
+    let text = (pid != 0).then(|| fs::read_to_string(format!("/proc/{pid}/schedstat")).ok())??;
+    let mut numbers = text.split_whitespace().map(|number| number.parse().map(Duration::from_nanos));
+    Some([numbers.next()?.ok()?, numbers.next()?.ok()?])
+}
+
 /// A variable of the environment that a process was executed with.
 pub(crate) fn variable(pid: Pid, name: &str) -> Option<String> {
     value_in(&environment(pid)?, name)

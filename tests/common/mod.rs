@@ -12,6 +12,7 @@ pub(crate) mod packages;
 pub(crate) mod refusals;
 pub(crate) mod seccomp;
 pub(crate) mod terminal;
+pub(crate) mod traces;
 
 pub(crate) use crate::harness::{
     LONG, Leaks, Process, application, command, isolated, refused, repository, run_as_application,

@@ -5,6 +5,7 @@ use crate::common::dice::Dice;
 use crate::common::editions::{
     self, Collected, Faults, MESSAGES, copies, edition, endless, footprint, given,
 };
+use crate::common::traces::Trace;
 use crate::common::{
     Gate, Logs, Process, gated, index, isolated, next_batch, next_item, wait_for_ready, wait_until,
 };
@@ -58,6 +59,23 @@ fn cut_is_exact_in_both_orders() {
         let statistics = host.statistics();
         assert_eq!((statistics.retries, statistics.errors, statistics.worker_restarts), (0, 0, 0));
     }
+}
+
+#[test]
+fn swap_and_the_workers_of_each_edition_are_in_the_trace() {
+    let _leaks = isolated!();
+    let (faults, folder) = (Faults::none(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("run.json");
+    let host = endless(&faults).trace(&path).start().unwrap();
+    let (_, first) = read_while(&host, 20, || host.swap_producer(&edition(1)).unwrap());
+    host.stop();
+    let trace = Trace::read(&path);
+    assert_eq!(trace.moments("swap of the producer")[0]["sequence"], first);
+    for track in trace.tracks("worker") {
+        let is_new = track.name.ends_with(", edition 1");
+        assert!(track.spans.iter().all(|span| is_new == (first <= span.sequence())), "{}", track.name);
+    }
+    assert!(trace.tracks("worker").iter().any(|track| track.name.ends_with(", edition 1")));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::{Rank, Remainder, Workers, limits};
+use cobuf_host::{MetricsTarget, Rank, Remainder, Workers, limits};
 use serde::Serialize;
 
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
@@ -48,11 +48,14 @@ Examples:
   cobuf run examples/fill.toml --batches 100 --any-order --json
   cobuf run examples/digits.toml --checkpoint run.json --checkpoint-every 50
   cobuf run examples/digits.toml --resume run.json --workers auto
+  cobuf run examples/digits.toml --replay-ready 4 --batches 100000
   srun -n 4 cobuf run examples/digits.toml --rank auto --checkpoint runs/ckpt
   mpirun -n 3 cobuf run examples/digits.toml --rank auto --resume runs/ckpt
   cobuf checkpoint show runs/ckpt
   cobuf run examples/images.toml --message-timeout 30 --on-failure all=skip --dead-letters bad.jsonl
   cobuf run examples/images.toml --replay bad.jsonl
+  cobuf run examples/digits.toml --trace run.json    # open it at ui.perfetto.dev
+  cobuf run examples/fill.toml --metrics :9400
   cobuf run examples/digits.toml --save batches --checkpoint run.json
   cobuf watch examples/fill.toml
   cobuf preview examples/digits.toml
@@ -128,6 +131,12 @@ pub(crate) struct RunArgs {
     /// End after this many batches.
     #[arg(long, value_name = "N", value_parser = numbers::whole(1..=u64::MAX), allow_negative_numbers = true)]
     pub(crate) batches: Option<u64>,
+    /// Deliver the first N batches again and again, without producing more: how fast is the application
+    /// alone? They stay in their slots, of which there must be more. Ends after --batches, or with a
+    /// signal; there is no content digest.
+    #[arg(long, value_name = "N", value_parser = numbers::slots, allow_negative_numbers = true,
+          conflicts_with_all = ["resume", "checkpoint", "replay", "watch", "save"])]
+    pub(crate) replay_ready: Option<usize>,
     /// The number of worker processes, or "auto" to find the number beyond which throughput does
     /// not rise. The default, if the pipeline gives none either, is one for each CPU.
     #[arg(long, value_name = "N|auto", value_parser = numbers::workers, allow_negative_numbers = true)]
@@ -201,9 +210,23 @@ pub(crate) struct RunArgs {
     /// of the active environment.
     #[arg(long, value_name = "FILE")]
     pub(crate) python: Option<PathBuf>,
+    /// Report the run's counters for Prometheus: in a file, for node_exporter (replaced every 5 s and at
+    /// the end), or at an address, such as :9400 (this machine only) or 0.0.0.0:9400 (all). {rank} in it
+    /// stands for the rank's number.
+    #[arg(long, value_name = "FILE|ADDRESS")]
+    pub(crate) metrics: Option<MetricsTarget>,
     /// Build and swap a plugin whenever its sources change, or its .so file.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Write a trace of the run to this file at its end, also after Ctrl-C: what the commander, each
+    /// worker and each consumer did when (Chrome's trace events, JSON). Open it at ui.perfetto.dev,
+    /// in speedscope or chrome://tracing. If it cannot be written then, the run's result stays.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// The most batches in the trace: the last ones of the run. A batch takes some 200 bytes of
+    /// memory, and 700 bytes of the file.
+    #[arg(long, value_name = "N", default_value_t = limits::DEFAULT_TRACE_BATCHES, value_parser = numbers::whole(1..=limits::MAX_TRACE_BATCHES), allow_negative_numbers = true)]
+    pub(crate) trace_batches: usize,
     /// Print the summary as one JSON object, the last line on standard output. The default is text
     /// for people on standard error.
     #[arg(long)]

@@ -36,11 +36,13 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
         };
     }
     replace!(
-        args.batches => limit, args.workers => workers, args.slots => slots, args.seed => seed,
+        args.batches => limit, args.replay_ready => replay_ready, args.workers => workers, args.slots => slots, args.seed => seed,
         args.max_attempts => max_attempts, args.rank => rank, args.remainder => remainder,
         args.message_timeout => message_timeout, args.commander_timeout => commander_timeout,
-        args.dead_letters.as_ref() => dead_letters
+        args.dead_letters.as_ref() => dead_letters, args.trace.as_ref() => trace,
+        args.metrics.clone() => metrics
     );
+    builder = builder.trace_batches(args.trace_batches);
     for setting in &args.on_failure {
         for (kind, choice) in on_failure(setting)? {
             builder = builder.on_failure(kind, choice);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, Verdict};
+use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, TraceError, TraceSummary, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::save::Saved;
@@ -25,8 +25,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// The time from the start of the processes to the first batch; null if there was none.
     pub(crate) first_batch_seconds: Option<f64>,
-    /// The digest of all batches, the same for any order.
-    pub(crate) content_digest: String,
+    /// The digest of all batches, the same for any order; null if batches were delivered again and again.
+    pub(crate) content_digest: Option<String>,
     /// Errors: batches that failed, and the stream's own.
     pub(crate) errors: u64,
     /// Messages that could not be produced and that the policy skips.
@@ -65,8 +65,43 @@ pub(crate) struct Report {
     /// Batches that another rank delivers as well, because of `--remainder repeat`. They are in no
     /// other count, nor in the digest.
     pub(crate) repeated: u64,
+    /// The trace, if one was asked for.
+    pub(crate) trace: Option<TraceReport>,
     /// Batches as files; null without `--save`.
     pub(crate) saved: Option<Saved>,
+}
+
+/// What became of the trace.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum TraceReport {
+    Written(TraceSummary),
+    Failed {
+        /// The reason, with its causes.
+        error: String,
+    },
+}
+
+impl From<Result<TraceSummary, TraceError>> for TraceReport {
+    fn from(written: Result<TraceSummary, TraceError>) -> Self {
+        match written {
+            Ok(summary) => Self::Written(summary),
+            Err(error) => Self::Failed { error: format!("{:#}", anyhow::Error::from(error)) },
+        }
+    }
+}
+
+impl fmt::Display for TraceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Written(TraceSummary { batches, left_out: 0, .. }) => write!(f, "{batches} batches"),
+            Self::Written(TraceSummary { batches, left_out, .. }) => write!(
+                f,
+                "the last {batches} batches; {left_out} before them were left out: raise --trace-batches to have them"
+            ),
+            Self::Failed { error } => write!(f, "none: {error}"),
+        }
+    }
 }
 
 /// The counts of the loop over the batches; kept in checkpoints.
@@ -93,6 +128,8 @@ pub(crate) struct Course {
     /// The deliveries of the ranks before, if this run goes on from them alone.
     pub(crate) before: Tally,
     pub(crate) repeated: u64,
+    /// Whether batches were delivered again and again.
+    pub(crate) again: bool,
 }
 
 impl Tally {
@@ -129,7 +166,7 @@ impl Report {
             resumed_bytes: resumed.bytes,
             seconds: elapsed.as_secs_f64(),
             first_batch_seconds: course.first_batch.map(|after| after.as_secs_f64()),
-            content_digest: tally.digest.to_string(),
+            content_digest: (!course.again).then(|| tally.digest.to_string()),
             errors: tally.errors + course.stream_errors,
             skipped: tally.skipped,
             retries: statistics.retries,
@@ -152,6 +189,7 @@ impl Report {
             rank: ranked.map(|rank| rank.rank()),
             world_size: ranked.map_or(1, |rank| rank.of()),
             repeated: course.repeated,
+            trace: None,
             saved: None,
         }
     }
@@ -211,9 +249,17 @@ impl fmt::Display for Report {
             self.commander_restarts,
             self.fork_server_restarts
         )?;
+        if let Some(trace) = &self.trace {
+            writeln!(f, "  trace          {trace}")?;
+        }
         if let Some(saved) = &self.saved {
             writeln!(f, "  saved          {saved}")?;
         }
-        write!(f, "  content digest {}", self.content_digest)
+        match &self.content_digest {
+            Some(digest) => write!(f, "  content digest {digest}"),
+            None => {
+                f.write_str("  content digest none, since the same batches were delivered again and again")
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use cobuf_host::{Batch, Host, Next, Pipeline, PluginKind, Source, StartError, StreamError};
 
 use crate::args::RunArgs;
@@ -64,11 +64,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         Err(StartError::Cancelled) => return Ok(stopped_early(&signals)),
         host => host?,
     };
+    if let Some(address) = host.metrics_address() {
+        say(&format!("metrics at http://{address}/metrics"));
+    }
     if let Some(saving) = &saving {
         saving.check(host.schema())?;
     }
     let (tally, before) = (kept.tally.clone(), kept.before.clone());
-    let course = Course { resumed: tally.clone(), rank: kept.rank, before, ..Course::default() };
+    let replay_ready = args.replay_ready.or(pipeline.replay_ready());
+    let (resumed, again) = (tally.clone(), replay_ready.is_some());
+    let course = Course { resumed, rank: kept.rank, before, again, ..Course::default() };
     let mut consumer = Consumer {
         host: &host,
         signals: &signals,
@@ -79,6 +84,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         course,
         shown_errors: 0,
         replays: args.replay.is_some(),
+        again: replay_ready.map(|_| args.batches.or(pipeline.batches())),
     };
     // The first checkpoint precedes the first batch, so that there is one whenever the run is
     // killed.
@@ -94,6 +100,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         report.saved = saving.map(|saving| saving.summary());
         // This ends a swap in progress, too.
         host.stop();
+        report.trace = host.written_trace().map(Into::into);
         Ok((report, unwritten))
     })?;
     // No plugin prints any more: what they have printed stands above the summary.
@@ -119,6 +126,12 @@ fn read(args: &RunArgs) -> Result<(Kept, Option<Folder>, Pipeline)> {
     let pipeline = pipeline::read(&args.pipeline, &args.set, args.python.as_deref())?;
     // Wrong settings are reported before the build, which may take minutes.
     pipeline::builder_to_run(&pipeline, args)?.check()?;
+    let kept = args.checkpoint.is_some() || args.resume.is_some() || args.replay.is_some();
+    ensure!(
+        !(kept || args.save.is_some()) || pipeline.replay_ready().is_none(),
+        "the pipeline delivers its first batches again and again (replay_ready), so there is no checkpoint to write or \
+         resume, no dead letter to replay, and no batch to save; leave one of the two out"
+    );
     let kept = Kept::open(args, args.rank.or(pipeline.rank()))?;
     let batches = kept.before.batches + kept.tally.batches;
     let saving = Folder::open(args, kept.rank, batches)?;
@@ -157,6 +170,8 @@ struct Consumer<'a> {
     course: Course,
     shown_errors: u64,
     replays: bool,
+    /// If batches are delivered again and again, the number of deliveries, if it is limited.
+    again: Option<Option<u64>>,
 }
 
 impl Consumer<'_> {
@@ -164,7 +179,8 @@ impl Consumer<'_> {
     fn consume(&mut self) {
         let batches = self.host.batches();
         // The total of the stream is not that of a replay.
-        let progress = Progress::start(self.host.total_of_rank().filter(|_| !self.replays));
+        let total = || self.host.total_of_rank().filter(|_| !self.replays);
+        let progress = Progress::start(self.again.unwrap_or_else(total));
         let mut last_item = Instant::now();
         let mut stalled_for = STALL_SAID_AFTER;
         loop {
@@ -229,7 +245,10 @@ impl Consumer<'_> {
         self.tally.batches += 1;
         self.tally.rows += batch.rows().unwrap_or(1) as u64;
         self.tally.bytes += bytes_of(batch);
-        self.tally.digest.add(batch);
+        // The same content again and again has none.
+        if self.again.is_none() {
+            self.tally.digest.add(batch);
+        }
     }
 
     fn save(&mut self, batch: &Batch) {

@@ -251,6 +251,11 @@ impl Host {
         })
     }
 
+    /// Where the metrics are, if they are at an address.
+    fn metrics_address(&self) -> PyResult<Option<String>> {
+        Ok(self.running()?.metrics_address().map(|address| address.to_string()))
+    }
+
     fn stall_report(&self) -> String {
         self.batches.stall_report().to_string()
     }

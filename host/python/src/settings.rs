@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cobuf_host::{
-    Commander, Host, HostBuilder, OnCommanderFailure, OnFailure, Plugin, ProcessSetup, Rank, RankError,
-    Remainder, RemainderError, ReportKind, Source, StartMethod, WorkerLimits,
+    Commander, Host, HostBuilder, MetricsTarget, MetricsTargetError, OnCommanderFailure, OnFailure, Plugin,
+    ProcessSetup, Rank, RankError, Remainder, RemainderError, ReportKind, Source, StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -52,6 +52,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "ordered" => builder.ordered(given!()),
             "seed" => builder.seed(given!()),
             "limit" => builder.limit(given!()),
+            "replay_ready" => builder.replay_ready(given!()),
             "rank" => builder.rank(rank(given!())?),
             "remainder" => builder.remainder(remainder(given!())?),
             "message_capacity" => builder.message_capacity(given!()),
@@ -62,7 +63,10 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "start_timeout" => builder.start_timeout(seconds()?),
             "stop_grace" => builder.stop_grace(seconds()?),
             "pin_workers" => builder.pin_workers(given!()),
+            "metrics" => builder.metrics(metrics(given!())?),
             "dead_letters" => builder.dead_letters(given!(String)),
+            "trace" => builder.trace(given!(String)),
+            "trace_batches" => builder.trace_batches(given!()),
             "replay" => builder.source(Source::Replay(given!())),
             "checkpoint" => builder.source(Source::Resume(state::checkpoint(given!())?)),
             "on_failure" => {
@@ -130,6 +134,10 @@ pub(crate) fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
 
 fn rank(text: &str) -> PyResult<Rank> {
     text.parse().map_err(|error: RankError| PyValueError::new_err(error.to_string()))
+}
+
+fn metrics(target: &str) -> PyResult<MetricsTarget> {
+    target.parse().map_err(|error: MetricsTargetError| PyValueError::new_err(error.to_string()))
 }
 
 fn remainder(choice: &str) -> PyResult<Remainder> {

@@ -22,6 +22,7 @@ use cobuf_plugin_api::{ArraySpec, DType, Dictionary, Report, ReportKind, Schema,
 use ndarray::IxDyn;
 
 use crate::limits::{MAX_WORKERS, MIN_METADATA_CAPACITY};
+use crate::record::death::{Death, Exit};
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::policy::{OnFailure, PerKind};
@@ -33,6 +34,7 @@ use crate::segment::memory::Segment;
 use crate::segment::place::Place;
 use crate::segment::recovery::Reclaimed;
 use crate::segment::slot::{Outcome, SlotHeader};
+use crate::segment::stamps::Stamps;
 use crate::segment::table::Supply;
 use crate::segment::worker_place::WorkerPlace;
 use crate::stream::batch::Batch;
@@ -51,6 +53,8 @@ const WORKERS: u32 = 2;
 const MESSAGE_CAPACITY: usize = 4096;
 /// The most steps of one run.
 const MAX_STEPS: usize = 64;
+/// The batches that a traced run keeps: fewer than a run may have.
+const KEPT_IN_TRACE: usize = 2;
 /// The values that numbers are overwritten with.
 const EXTREMES: [u64; 12] = [
     0,
@@ -121,6 +125,7 @@ impl World {
             message_capacity: MESSAGE_CAPACITY,
             metadata_capacity: MIN_METADATA_CAPACITY,
             schema: schema(choices & 1 != 0, choices & 32 != 0),
+            is_traced: choices & 64 != 0,
         };
         let layout = Layout::new(sizes).unwrap_or_else(|| unreachable!("small sizes have a layout"));
         let segment = Segment::create(&name, layout, &[], &mut |_, _| true)
@@ -131,7 +136,10 @@ impl World {
         let on_failure = [OnFailure::Raise, OnFailure::Raise, OnFailure::Skip, OnFailure::Stop]
             [usize::from(choices >> 3 & 3)];
         let on_failure = PerKind::new(OnFailure::Raise, on_failure, on_failure, OnFailure::Raise);
-        let stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
+        let mut stream = Stream::new(segment, choices & 4 == 0, on_failure, history);
+        if choices & 64 != 0 {
+            stream = stream.traced(KEPT_IN_TRACE);
+        }
         stream.settled.most_workers.store(WORKERS, Ordering::Relaxed);
         let supply = Supply::default();
         Self { stream: Arc::new(stream), supply, producing: Vec::new(), batches: Vec::new() }
@@ -169,16 +177,22 @@ impl World {
         if sequence == u64::MAX {
             return table.abandon(claim);
         }
+        let stamps = self.stream.segment.stamps(claim.index());
+        stamps.into_iter().for_each(Stamps::note_begun);
         let message = Dictionary::new().with("index", sequence);
         let encoded = codec::encode("a message", &message).unwrap_or_default();
         self.stream.segment.message_mut(&mut claim)[..encoded.len()].copy_from_slice(&encoded);
+        stamps.into_iter().for_each(Stamps::note_queued);
         table.publish(claim, sequence, encoded.len());
     }
 
     fn claim(&mut self, worker: u8) {
         let place = Place::at(usize::from(worker) % WORKERS as usize);
         let noted = &self.stream.segment.worker_place(place).noted;
-        self.producing.extend(self.stream.table().claim_queued(place, noted, 1));
+        let claim = self.stream.table().claim_queued(place, noted, 1);
+        let stamps = claim.as_ref().and_then(|claim| self.stream.segment.stamps(claim.index()));
+        stamps.into_iter().for_each(Stamps::note_claimed);
+        self.producing.extend(claim);
     }
 
     /// A worker's work once its plugin is done.
@@ -187,6 +201,8 @@ impl World {
             return;
         }
         let mut claim = self.producing.remove(0);
+        let stamps = self.stream.segment.stamps(claim.index());
+        stamps.into_iter().for_each(|stamps| stamps.note_ready(1));
         let failed = choices & 1 != 0;
         let said = if failed {
             Report::from_panic("no".to_owned()).encode(MIN_METADATA_CAPACITY)
@@ -223,6 +239,7 @@ impl World {
     fn bury(&mut self, choices: u8) {
         let place = Place::at(usize::from(choices >> 1) % WORKERS as usize);
         let max_attempts = (choices & 1 == 0).then_some(2);
+        self.stream.note_death(place, 0, Death::Exit(Exit::Signal(9)));
         match self.stream.table().reclaim_worker(place, max_attempts) {
             Some(Reclaimed::GivenUp { mut claim, .. }) => {
                 let room = self.stream.segment.outcome_mut(&mut claim);
@@ -265,6 +282,7 @@ impl World {
         let stall = StallReport::of(stream);
         drop(format!("{stall} {stall:?} {:?}", serde_json::to_string(&stall)));
         drop(serde_json::to_string(&stream.checkpoint()));
+        drop(stream.write_timeline(&mut std::io::sink()));
         crate::supervisor::tuner::produced(&stream.segment, MAX_WORKERS);
         table.wake_everyone();
     }

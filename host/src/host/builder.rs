@@ -16,6 +16,8 @@ use serde::Serialize;
 use super::cpus;
 use crate::cancel::Cancel;
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsTarget;
 use crate::plugin::Plugin;
 use crate::process::launch::{ServerStart, StartMethod};
 use crate::process::system::ForkHooks;
@@ -107,7 +109,7 @@ pub enum Source {
 /// The settings of a [`Host`](crate::Host), made by [`Host::builder`](crate::Host::builder).
 ///
 /// Only commander and producer are required. The settings are grouped below: plugins, size, order and
-/// content, source, ranks, failures, deadlines, processes.
+/// content, source, ranks, failures, deadlines, observation, processes.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -140,6 +142,7 @@ pub struct HostBuilder {
     pub(super) ordered: bool,
     pub(super) seed: u64,
     pub(super) limit: Option<u64>,
+    pub(super) replay_ready: Option<usize>,
     pub(super) source: Source,
     pub(super) rank: Option<Rank>,
     pub(super) remainder: Remainder,
@@ -153,9 +156,13 @@ pub struct HostBuilder {
     pub(super) message_timeout: Option<Duration>,
     pub(super) commander_timeout: Option<Duration>,
     pub(super) dead_letters: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
+    pub(super) trace_batches: usize,
     pub(super) start_timeout: Duration,
     pub(super) stop_grace: Duration,
     pub(super) cancel: Option<Cancel>,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: Option<MetricsTarget>,
 }
 
 /// A plugin as it was given.
@@ -188,6 +195,7 @@ impl HostBuilder {
             ordered: true,
             seed: limits::DEFAULT_SEED,
             limit: None,
+            replay_ready: None,
             source: Source::Commander,
             rank: None,
             remainder: Remainder::default(),
@@ -208,9 +216,13 @@ impl HostBuilder {
             message_timeout: None,
             commander_timeout: None,
             dead_letters: None,
+            trace: None,
+            trace_batches: limits::DEFAULT_TRACE_BATCHES,
             start_timeout: limits::DEFAULT_START_TIMEOUT,
             stop_grace: limits::DEFAULT_STOP_GRACE,
             cancel: None,
+            #[cfg(feature = "metrics")]
+            metrics: None,
         }
     }
 }
@@ -390,6 +402,28 @@ impl HostBuilder {
     /// ```
     pub fn limit(mut self, messages: u64) -> Self {
         self.limit = Some(messages);
+        self
+    }
+
+    /// Delivers the first `batches` batches again and again, without producing more: to find out how
+    /// fast the application is if batches are always ready. Its [`verdict`](crate::Statistics::verdict) is
+    /// then "your application takes at most X batches/s, whatever the loader does".
+    ///
+    /// Each of these batches stays in its slot, and a dropped one is delivered again after those that were
+    /// dropped before it. It keeps its number, its message and its bytes, so numbers repeat. An error is
+    /// delivered once. The stream goes on until the host is stopped, or until it has had
+    /// [`limit`](Self::limit) items. Nothing counts as delivered in a [checkpoint](crate::Host::checkpoint).
+    ///
+    /// Default: every batch is delivered once. At least 1 and less than the number of slots, otherwise
+    /// `start` fails with [`StartError::ReplayReady`](crate::StartError::ReplayReady); also with another
+    /// source than [`Source::Commander`].
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().slots(16).replay_ready(8);
+    /// ```
+    pub fn replay_ready(mut self, batches: usize) -> Self {
+        self.replay_ready = Some(batches);
         self
     }
 
@@ -603,6 +637,45 @@ impl HostBuilder {
     }
 }
 
+/// # Observation
+impl HostBuilder {
+    /// A file to which the run's trace is written when the run is stopped: Chrome's trace events
+    /// (JSON), which Perfetto (<https://ui.perfetto.dev>), speedscope and chrome://tracing open. It
+    /// shows what the commander, each worker and each thread that takes batches did when, and the way
+    /// of each batch. See [`guide::traces`](crate::guide::traces).
+    ///
+    /// Default: none. An existing file is replaced, in one step. `start` fails with
+    /// [`StartError::Trace`](crate::StartError::Trace) if the file could not be written at that time;
+    /// if it cannot be at the end, this is logged, and
+    /// [`written_trace`](crate::Host::written_trace) says so. Each rank of a job needs a file of its
+    /// own.
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().trace("run.json");
+    /// ```
+    pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trace = Some(path.into());
+        self
+    }
+
+    /// The most batches that the [`trace`](Self::trace) shows: the last ones, so that a long run needs
+    /// bounded memory and makes a bounded file, about 200 bytes of memory and 700 bytes of file for
+    /// each.
+    ///
+    /// Default: [`limits::DEFAULT_TRACE_BATCHES`]. Range: 1 to [`limits::MAX_TRACE_BATCHES`],
+    /// otherwise [`StartError::OutOfRange`](crate::StartError::OutOfRange).
+    ///
+    /// ```
+    /// # use cobuf_host::Host;
+    /// let builder = Host::builder().trace("run.json").trace_batches(1000);
+    /// ```
+    pub fn trace_batches(mut self, batches: usize) -> Self {
+        self.trace_batches = batches;
+        self
+    }
+}
+
 /// # Processes
 impl HostBuilder {
     /// How the fork server is started. Default: [`StartMethod::ForkServer`].
@@ -722,6 +795,28 @@ impl HostBuilder {
     /// ```
     pub fn pin_workers(mut self, pin: bool) -> Self {
         self.pin_workers = pin;
+        self
+    }
+}
+
+/// # Metrics
+#[cfg(feature = "metrics")]
+impl HostBuilder {
+    /// Reports the run's counters for Prometheus, in a file or at an address, see
+    /// [`guide::metrics`](crate::guide::metrics). Needs the feature `metrics`.
+    ///
+    /// Default: nowhere. `start` fails with [`StartError::Metrics`](crate::StartError::Metrics) if the
+    /// address is taken or the file cannot be written. Later failures are a warning, and the run goes
+    /// on. In a job of several ranks a file's name needs `{rank}`, which stands for the rank's number.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, MetricsTarget};
+    /// let file = Host::builder().metrics(MetricsTarget::File("/var/lib/node_exporter/digits.prom".into()));
+    /// let address = Host::builder().metrics("127.0.0.1:9400".parse()?);
+    /// # Ok::<(), cobuf_host::MetricsTargetError>(())
+    /// ```
+    pub fn metrics(mut self, target: MetricsTarget) -> Self {
+        self.metrics = Some(target);
         self
     }
 }

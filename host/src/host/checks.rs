@@ -10,6 +10,8 @@ use super::cpus;
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::Outlet;
 use crate::plugin::Plugin;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::file::PluginFile;
@@ -37,6 +39,8 @@ pub(crate) struct Numbers {
     pub(crate) slots: usize,
     pub(crate) message_capacity: usize,
     pub(crate) metadata_capacity: usize,
+    /// The most batches in a trace.
+    pub(crate) trace_batches: usize,
 }
 
 /// A run's inheritance from earlier runs.
@@ -107,7 +111,44 @@ impl HostBuilder {
                 limits::MIN_METADATA_CAPACITY,
                 limits::MAX_METADATA_CAPACITY,
             )?,
+            trace_batches: in_range(
+                "the setting trace_batches",
+                self.trace_batches,
+                1,
+                limits::MAX_TRACE_BATCHES,
+            )?,
         })
+    }
+
+    /// Checks that the batches that are delivered again and again have slots, and a run of their own.
+    pub(super) fn check_replay(&self, slots: usize) -> Result<(), StartError> {
+        let Some(batches) = self.replay_ready else { return Ok(()) };
+        let reason = match self.source {
+            Source::Resume(_) => {
+                "such a run cannot go on from a checkpoint, since nothing of it counts as delivered; \
+                                  leave one of the two out"
+                    .to_owned()
+            }
+            Source::Replay(_) => {
+                "such a run cannot replay dead letters, which are delivered once; leave one of the two out"
+                    .to_owned()
+            }
+            Source::Commander if batches == 0 => "expected at least 1".to_owned(),
+            Source::Commander if batches >= slots => format!(
+                "each of them stays in a slot, and one more must be free for messages; keep fewer than the {} of this run, \
+                 or use more slots",
+                if slots == 1 { "one slot".to_owned() } else { format!("{slots} slots") }
+            ),
+            Source::Commander => return Ok(()),
+        };
+        Err(StartError::ReplayReady { batches, reason })
+    }
+
+    /// The number of messages that are made, of all ranks: up to the limit, or only those that are then
+    /// delivered again and again.
+    pub(super) fn made(&self, limit: Option<u64>, ranks: u32) -> Option<u64> {
+        let kept = self.replay_ready.map(|batches| (batches as u64).saturating_mul(ranks.into()));
+        limit.into_iter().chain(kept).min()
     }
 
     /// The rank: as was set; otherwise there is none, unless a launcher started several processes.
@@ -126,6 +167,13 @@ impl HostBuilder {
             Some(Seat { rank, of }) if self.application => Err(StartError::RankOfApplication { rank, of }),
             seat => Ok(seat),
         }
+    }
+
+    /// Where metrics go, opened.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn outlet(&self) -> Result<Option<Outlet>, StartError> {
+        let rank = self.seat()?.map(|Seat { rank, of }| (rank, of));
+        Ok(self.metrics.as_ref().map(|target| target.open(rank)).transpose()?)
     }
 
     /// This process's part of the CPUs: the other ranks on the machine use them, too.

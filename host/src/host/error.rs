@@ -6,6 +6,9 @@ use std::time::Duration;
 use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
+use super::trace::TraceError;
+#[cfg(feature = "metrics")]
+use crate::metrics::MetricsError;
 use crate::plugin::PluginError;
 use crate::plugin::copy::PluginPlan;
 use crate::process::launch::LaunchError;
@@ -44,6 +47,14 @@ pub enum StartError {
         /// The number of ranks.
         of: u32,
     },
+    /// Batches cannot be delivered again and again in this run.
+    #[error("the first {batches} batches cannot be delivered again and again (replay_ready): {reason}")]
+    ReplayReady {
+        /// The number of batches to keep.
+        batches: usize,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A configuration cannot be written as a dictionary.
     #[error("the configuration of the {kind} cannot be sent")]
     Config {
@@ -75,6 +86,13 @@ pub enum StartError {
     /// The file of dead letters cannot be written, or cannot be read for a replay.
     #[error(transparent)]
     DeadLetters(#[from] DeadLettersError),
+    /// The trace could not be written to its file.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The run's metrics cannot be reported where it was asked for.
+    #[cfg(feature = "metrics")]
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The fork server cannot be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -1,5 +1,7 @@
 //! The host: a run's owner in the application.
 
+#[cfg(feature = "metrics")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,9 +12,14 @@ use parking_lot::Mutex;
 use super::builder::HostBuilder;
 use super::checks::in_range;
 use super::error::OutOfRange;
+#[cfg(feature = "metrics")]
+use super::error::StartError;
 use super::run_folder::RunFolder;
 use super::swap::Swaps;
+use super::trace::{TraceError, TraceFile};
 use crate::limits;
+#[cfg(feature = "metrics")]
+use crate::metrics::{Outlet, Reporter, RunLabels};
 use crate::plugin::Plugin;
 use crate::record::checkpoint::Checkpoint;
 #[cfg(feature = "failpoints")]
@@ -24,6 +31,7 @@ use crate::stream::roster::ProcessInfo;
 use crate::stream::stall::StallReport;
 use crate::stream::statistics::Statistics;
 use crate::stream::submitter::Submitter;
+use crate::stream::timeline::TraceSummary;
 use crate::supervisor::mailbox::{Mailbox, Wish};
 use crate::supervisor::swap_error::SwapError;
 
@@ -48,7 +56,7 @@ use crate::supervisor::swap_error::SwapError;
 /// | size | [`workers`](Self::workers), [`set_workers`](Self::set_workers), [`slots`](Self::slots) |
 /// | swaps | [`swap_producer`](Self::swap_producer), [`swap_commander`](Self::swap_commander), [`roll_back`](Self::roll_back), [`edition`](Self::edition) |
 /// | what happens | [`statistics`](Self::statistics), [`stall_report`](Self::stall_report), [`processes`](Self::processes), [`fork_server_pid`](Self::fork_server_pid) |
-/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop), [`stop_within`](Self::stop_within) |
+/// | end | [`checkpoint`](Self::checkpoint), [`stop`](Self::stop), [`stop_within`](Self::stop_within), [`written_trace`](Self::written_trace) |
 ///
 /// ```no_run
 /// # use cobuf_host::{Host, Plugin};
@@ -74,6 +82,10 @@ pub struct Host {
     stop_grace: Duration,
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
+    trace: Option<TraceFile>,
+    /// `None` after a stop, or if there is none.
+    #[cfg(feature = "metrics")]
+    reporter: Mutex<Option<Reporter>>,
 }
 
 impl Host {
@@ -88,9 +100,30 @@ impl Host {
         folder: RunFolder,
         stop_grace: Duration,
         swaps: Swaps,
+        trace: Option<TraceFile>,
     ) -> Self {
         let (supervisor, folder) = (Mutex::new(Some(supervisor)), Mutex::new(Some(folder)));
-        Self { stream, mailbox, supervisor, folder, stop_grace, swaps: Mutex::new(swaps) }
+        Self {
+            stream,
+            mailbox,
+            supervisor,
+            folder,
+            stop_grace,
+            swaps: Mutex::new(swaps),
+            trace,
+            #[cfg(feature = "metrics")]
+            reporter: Mutex::new(None),
+        }
+    }
+
+    /// The same host, which reports its metrics.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn reporting(self, outlet: Outlet, labels: &RunLabels) -> Result<Self, StartError> {
+        let reporter = Reporter::start(outlet, self.stream.clone(), labels);
+        let reporter =
+            reporter.map_err(|source| StartError::Io { what: "start the thread of the metrics", source })?;
+        *self.reporter.lock() = Some(reporter);
+        Ok(self)
     }
 
     /// The stream of batches. Each call gives another handle of the same stream: a batch goes to
@@ -273,6 +306,13 @@ impl Host {
         StallReport::of(&self.stream)
     }
 
+    /// The address at which the run's metrics are, if it was asked for one by
+    /// [`metrics`](HostBuilder::metrics); `None` after a stop.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.reporter.lock().as_ref().and_then(Reporter::address)
+    }
+
     /// The process number of the fork server, the parent of commander and workers.
     pub fn fork_server_pid(&self) -> u32 {
         self.stream.settled.fork_server.load(Ordering::Relaxed)
@@ -310,6 +350,23 @@ impl Host {
         self.stop_within(self.stop_grace);
     }
 
+    /// What became of the [`trace`](HostBuilder::trace), which a stop writes. `None` before a stop, or
+    /// if no trace was asked for.
+    ///
+    /// ```
+    /// # fn tell(host: &cobuf_host::Host) {
+    /// host.stop();
+    /// match host.written_trace() {
+    ///     Some(Ok(trace)) => println!("a trace of {} batches", trace.batches),
+    ///     Some(Err(error)) => eprintln!("{error}"),
+    ///     None => {}
+    /// }
+    /// # }
+    /// ```
+    pub fn written_trace(&self) -> Option<Result<TraceSummary, TraceError>> {
+        self.trace.as_ref()?.written()
+    }
+
     /// [`stop`](Self::stop) with a grace of its own, which also holds for a stop that is under way.
     /// None at all kills the processes at once, for an application that is interrupted.
     pub fn stop_within(&self, grace: Duration) {
@@ -325,6 +382,12 @@ impl Host {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
         *self.folder.lock() = None;
+        self.trace.iter().for_each(|trace| trace.write(&self.stream));
+        #[cfg(feature = "metrics")]
+        {
+            let reporter = self.reporter.lock().take();
+            reporter.into_iter().for_each(Reporter::end);
+        }
         // A waker that the watch calls may stop the host, too.
         drop(running);
         self.stream.watch.close();
@@ -336,6 +399,8 @@ impl Drop for Host {
         if self.stream.is_foreign() {
             // The thread and the folder belong to the process that started the run.
             std::mem::forget((self.supervisor.get_mut().take(), self.folder.get_mut().take()));
+            #[cfg(feature = "metrics")]
+            std::mem::forget(self.reporter.get_mut().take());
         } else {
             self.stop();
         }

@@ -26,3 +26,4 @@ pub(crate) mod run_folder;
 pub(crate) mod session;
 pub(crate) mod startup;
 pub(crate) mod swap;
+pub(crate) mod trace;

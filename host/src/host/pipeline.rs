@@ -25,6 +25,8 @@ use serde::{Deserialize, Deserializer};
 use super::builder::{HostBuilder, Workers};
 use crate::cancel::Cancel;
 use crate::files;
+#[cfg(feature = "metrics")]
+use crate::metrics::{MetricsTarget, MetricsTargetError};
 use crate::plugin::{Plugin, PluginError};
 use crate::process::launch::StartMethod;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
@@ -87,6 +89,7 @@ struct PythonTable {
 #[serde(deny_unknown_fields)]
 struct RunTable {
     batches: Option<u64>,
+    replay_ready: Option<usize>,
     workers: Option<NumberOfWorkers>,
     slots: Option<usize>,
     seed: Option<u64>,
@@ -107,6 +110,8 @@ struct RunTable {
     memory_limit_bytes: Option<u64>,
     cpu_limit_seconds: Option<u64>,
     open_files_limit: Option<u64>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<MetricsText>,
     pin_workers: Option<bool>,
     #[serde(default)]
     on_failure: BTreeMap<ReportKind, OnFailure>,
@@ -125,6 +130,20 @@ impl TryFrom<String> for RankText {
     type Error = RankError;
 
     fn try_from(text: String) -> Result<Self, RankError> {
+        text.parse().map(Self)
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+struct MetricsText(MetricsTarget);
+
+#[cfg(feature = "metrics")]
+impl TryFrom<String> for MetricsText {
+    type Error = MetricsTargetError;
+
+    fn try_from(text: String) -> Result<Self, MetricsTargetError> {
         text.parse().map(Self)
     }
 }
@@ -264,6 +283,11 @@ impl Pipeline {
         self.run.batches
     }
 
+    /// The number of batches that are delivered again and again, if the file says so.
+    pub fn replay_ready(&self) -> Option<usize> {
+        self.run.replay_ready
+    }
+
     /// A plugin as the file names it, or as a file if it is [`built`](Self::built).
     pub fn plugin(&self, kind: PluginKind) -> Plugin {
         let PluginTable { plugin, built, .. } = self.table(kind);
@@ -383,7 +407,7 @@ impl Pipeline {
             };
         }
         keep!(
-            batches => limit, slots => slots, seed => seed, ordered => ordered,
+            batches => limit, replay_ready => replay_ready, slots => slots, seed => seed, ordered => ordered,
             message_capacity => message_capacity, metadata_capacity => metadata_capacity,
             max_attempts => max_attempts, pin_workers => pin_workers, remainder => remainder
         );
@@ -400,6 +424,13 @@ impl Pipeline {
         );
         if let Some(RankText(rank)) = run.rank {
             builder = builder.rank(rank);
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(MetricsText(target)) = run.metrics.clone() {
+            builder = builder.metrics(match target {
+                MetricsTarget::File(path) => MetricsTarget::File(self.folder.join(path)),
+                address => address,
+            });
         }
         if let Some(NumberOfWorkers(workers)) = run.workers {
             builder = builder.workers(workers);

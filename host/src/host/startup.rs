@@ -26,6 +26,9 @@ use super::launch::Launch;
 use super::run_folder::{self, RunFolder};
 use super::session::{Parts, Session};
 use super::swap::Swaps;
+use super::trace::{self, TraceFile};
+#[cfg(feature = "metrics")]
+use crate::metrics::RunLabels;
 use crate::plugin::{Plugin, PluginError};
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
@@ -36,6 +39,7 @@ use crate::segment::clock;
 use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
 use crate::stream::history::History;
+use crate::stream::replay::Replay;
 use crate::stream::submission::{Over, Submission};
 use crate::supervisor::Supervisor;
 use crate::supervisor::starting::StartFailure;
@@ -48,7 +52,7 @@ impl HostBuilder {
     ///
     /// # Errors
     /// [`StartError::OutOfRange`], [`StartError::Rank`], [`StartError::RankOfApplication`],
-    /// [`StartError::Checkpoint`] for the part of another rank.
+    /// [`StartError::Checkpoint`] for the part of another rank, [`StartError::Trace`].
     ///
     /// ```
     /// # use cobuf_host::{Host, StartError};
@@ -60,7 +64,11 @@ impl HostBuilder {
         if let Source::Resume(checkpoint) = &self.source {
             checkpoint.seated(seat)?;
         }
-        self.numbers()?;
+        let numbers = self.numbers()?;
+        self.check_replay(numbers.slots)?;
+        if let Some(path) = &self.trace {
+            trace::check(path)?;
+        }
         self.care().map(drop)
     }
 
@@ -79,7 +87,10 @@ impl HostBuilder {
 
 fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     builder.check()?;
+    let trace = builder.trace.as_deref().map(TraceFile::new).transpose()?;
     run_folder::parent()?;
+    #[cfg(feature = "metrics")]
+    let outlet = builder.outlet()?;
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     // It gets ready while the plugins' files are read and copied.
@@ -93,6 +104,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let Inheritance { history, letters, submitted } = builder.inheritance(identity)?;
     // A replay ends with its last letter.
     let limit = builder.limit.filter(|_| letters.is_none());
+    let replay = builder.replay_ready.map(|_| Replay::new(limit));
+    let limit = builder.made(limit, history.portion().seat().of);
     let (letters, submission) = match commander {
         Some(_) => (letters, None),
         None => (None, Some(submission(letters, submitted, &history, limit, numbers)?)),
@@ -118,9 +131,16 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     // A configured producer always declares one.
     let schema = schema.ok_or(StartError::ForkServerDied)?;
     let seat = history.portion().seat();
+    #[cfg(feature = "metrics")]
+    let labels = RunLabels {
+        run: run.clone(),
+        producer: producer_name.clone(),
+        commander: commander_name.clone(),
+        rank: (seat.of > 1).then_some(seat.rank),
+    };
     let segment = session.attach(&About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        sizes: sizes(numbers, schema),
+        sizes: sizes(numbers, schema, trace.is_some()),
         run,
         producer: producer_name,
         commander: commander_name,
@@ -129,11 +149,17 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         rank: (seat.of > 1).then_some((seat.rank, seat.of)),
         begun_nanos: clock::now_nanos(),
     })?;
-    let stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
-    let stream = Arc::new(match submission {
-        Some(submission) => stream.submitted(submission),
-        None => stream,
-    });
+    let mut stream = Stream::new(segment, builder.ordered, builder.on_failure, history);
+    if let Some(submission) = submission {
+        stream = stream.submitted(submission);
+    }
+    if let Some(replay) = replay {
+        stream = stream.replayed(replay);
+    }
+    if trace.is_some() {
+        stream = stream.traced(numbers.trace_batches);
+    }
+    let stream = Arc::new(stream);
     let Parts { folder, connection, plan, deadline } = session.into_parts();
     let supervised = Supervised {
         stream: stream.clone(),
@@ -149,7 +175,14 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         .map_err(|failure| not_started(failure, launch.start_timeout))?;
     stream.mark_ready();
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
-    Ok(Host::new(stream, running, folder, builder.stop_grace, Swaps::new(launch.server.executable)))
+    let swaps = Swaps::new(launch.server.executable);
+    let host = Host::new(stream, running, folder, builder.stop_grace, swaps, trace);
+    #[cfg(feature = "metrics")]
+    let host = match outlet {
+        Some(outlet) => host.reporting(outlet, &labels)?,
+        None => host,
+    };
+    Ok(host)
 }
 
 /// The messages of an application that is the commander: it begins with those of an earlier run.
@@ -241,9 +274,9 @@ fn plan_of(
     })
 }
 
-fn sizes(numbers: Numbers, schema: Schema) -> Sizes {
+fn sizes(numbers: Numbers, schema: Schema, is_traced: bool) -> Sizes {
     let Numbers { slots, message_capacity, metadata_capacity, .. } = numbers;
-    Sizes { slots, message_capacity, metadata_capacity, schema }
+    Sizes { slots, message_capacity, metadata_capacity, schema, is_traced }
 }
 
 /// 0 off … 5 trace, as plugins are told.

@@ -13,7 +13,7 @@ use rustix::process::Pid;
 use crate::procfs;
 
 /// How the names of segments begin, see `host::run_folder`.
-const SEGMENTS: &str = "/dev/shm/cobuf-";
+const SEGMENTS: &str = "/dev/shm/cobuf-run-";
 
 /// A run of this user, or of any if the caller is root.
 #[derive(Debug, Clone)]

@@ -15,10 +15,10 @@ use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::segment::word::{Owner, SlotState};
-use crate::segment::worker_place::TIME_CLASSES;
-use crate::stream::figures::{Figures, Scene};
+use crate::stream::figures::{Figures, Said};
 use crate::stream::stall::SlotReport;
 use crate::stream::statistics::Statistics;
+use crate::stream::volume::{Volume, produce_times};
 
 /// A run at one moment.
 #[derive(Debug, Clone)]
@@ -117,30 +117,19 @@ impl View {
     pub(super) fn of(segment: &Segment, about: &About, found: &FoundRun, lives: bool) -> Self {
         let (table, counters) = (segment.table(), segment.counters());
         let number = |number: &AtomicU32| (number.load(Ordering::Relaxed) as usize).min(MAX_WORKERS);
-        let most_workers = number(&counters.most_workers);
-        let figures = Figures::read(
-            segment,
-            Scene {
-                elapsed: clock::since(about.begun_nanos),
-                workers: number(&counters.workers),
-                most_workers,
-                cpus: about.cpus,
-                ordered: about.ordered,
-                application_commands: about.commander.is_none(),
-            },
-        );
-        let statistics = Statistics::read(segment, figures.clone(), figures);
-        let schema = &about.sizes.schema;
-        let missing = counters.missing_rows.load(Ordering::Relaxed);
-        let rows =
-            schema.rows().map(|rows| statistics.delivered.wrapping_mul(rows as u64).saturating_sub(missing));
-        let bytes = match (rows, schema.rows()) {
-            (Some(rows), Some(most)) if most > 0 => rows.wrapping_mul((schema.bytes() / most) as u64),
-            _ => statistics.delivered.wrapping_mul(schema.bytes() as u64),
+        let said = Said {
+            workers: number(&counters.workers),
+            most_workers: number(&counters.most_workers),
+            elapsed: clock::since(about.begun_nanos),
+            ordered: about.ordered,
+            application_commands: about.commander.is_none(),
         };
+        let figures = Figures { cpus: about.cpus, ..Figures::read(segment, said) };
+        let statistics = Statistics::read(segment, figures);
+        let Volume { rows, bytes } = Volume::of(segment, &about.sizes.schema, statistics.delivered);
         let slots: Vec<SlotLook> = table.look().collect();
         let checkpoint = counters.checkpoint_nanos.load(Ordering::Relaxed);
-        let workers = workers_of(segment, &slots, most_workers);
+        let workers = workers_of(segment, &slots, said.most_workers);
         Self {
             pid: found.pid,
             run: about.run.clone(),
@@ -158,11 +147,11 @@ impl View {
             total: table.total(),
             rows,
             bytes,
-            consumer_waits: counters.exposure.now(),
+            consumer_waits: counters.exposure.since().map(clock::since),
             checkpoint_age: (checkpoint > 0).then(|| clock::since(checkpoint)),
             slots: slots.into_iter().map(|slot| SlotReport::of(segment, slot)).collect(),
             workers,
-            produce_times: produce_times(segment, most_workers),
+            produce_times: produce_times(segment, said.most_workers).to_vec(),
             notices: notices(segment),
             statistics,
         }
@@ -199,13 +188,6 @@ fn worker(segment: &Segment, slots: &[SlotLook], place: Place) -> Option<WorkerV
         restarts: shared.restarts.load(Ordering::Relaxed),
         private_bytes: pid.and_then(procfs::private_bytes),
     })
-}
-
-fn produce_times(segment: &Segment, most: usize) -> Vec<u64> {
-    let places = &segment.worker_places()[..most * CREWS];
-    (0..TIME_CLASSES)
-        .map(|class| places.iter().map(|place| u64::from(place.times[class].load(Ordering::Relaxed))).sum())
-        .collect()
 }
 
 fn notices(segment: &Segment) -> Vec<Notice> {

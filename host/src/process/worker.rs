@@ -23,6 +23,7 @@ use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
 use crate::segment::place::Place;
 use crate::segment::slot::Outcome;
+use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 use crate::segment::worker_place::{Retire, WorkerPlace};
 
@@ -131,12 +132,15 @@ impl Worker {
     fn produce(&mut self, mut claim: Claim<Producing>, producer: &mut OpenProducer) -> Next {
         let (table, place) = (self.segment.table(), self.place());
         self.cpu_seconds.into_iter().for_each(system::limit_cpu_time);
+        let stamps = self.segment.stamps(claim.index());
+        stamps.into_iter().for_each(Stamps::note_claimed);
         let started = Instant::now();
         let sizes = &self.segment.layout().sizes;
         let result = self.call(&mut claim, producer);
         let lengths = self.lengths.said();
         let result = result.and_then(|said| checked(said, lengths, &sizes.schema, sizes.metadata_capacity));
         let nanos = started.elapsed().as_nanos() as u64;
+        stamps.into_iter().for_each(|stamps| stamps.note_ready(nanos));
         self.cpu_seconds.into_iter().for_each(|_| system::lift_cpu_limit());
         table.control.armed.pass(Failpoint::WorkFilled);
         let next = if result.as_ref().is_err_and(Report::ends_producer) { Next::Renew } else { Next::Same };

@@ -11,9 +11,22 @@ pub(crate) fn now_nanos() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// As [`now_nanos`], to the nanosecond, for traces: reading it takes some twenty nanoseconds.
+#[cfg(not(cobuf_loom))]
+pub(crate) fn precise_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Models have no time.
 #[cfg(cobuf_loom)]
 pub(crate) fn now_nanos() -> u64 {
+    0
+}
+
+/// Models have no time.
+#[cfg(cobuf_loom)]
+pub(crate) fn precise_nanos() -> u64 {
     0
 }
 

@@ -18,9 +18,9 @@ pub(crate) struct Counters {
     pub(crate) skipped: AtomicU64,
     /// The rows by which delivered batches were shorter than the schema says.
     pub(crate) missing_rows: AtomicU64,
-    /// How long consumers waited for batches, summed over their threads.
+    /// How long consumers waited for batches in the sum of all threads, without the waits that go on.
     pub(crate) consumer_wait_nanos: AtomicU64,
-    /// The same without the overlap of several threads' waits.
+    /// How long at least one of them waited.
     pub(crate) exposure: Exposure,
     /// When a checkpoint was last taken, by `clock`; 0 if none was.
     pub(crate) checkpoint_nanos: AtomicU64,

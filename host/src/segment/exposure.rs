@@ -61,16 +61,15 @@ impl Exposure {
         self.nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Since when a thread waits, by `clock`, if one does.
+    pub(crate) fn since(&self) -> Option<u64> {
+        (self.waiting.load(Ordering::Acquire) > 0).then(|| self.since_nanos.load(Ordering::Relaxed))
+    }
+
     /// The time of all waits, with the one that goes on.
     pub(crate) fn total(&self) -> Duration {
         let over = Duration::from_nanos(self.nanos.load(Ordering::Relaxed));
-        over.saturating_add(self.now().unwrap_or_default())
-    }
-
-    /// How long a thread has been waiting, if one is.
-    pub(crate) fn now(&self) -> Option<Duration> {
-        let waits = self.waiting.load(Ordering::Acquire) > 0;
-        waits.then(|| clock::since(self.since_nanos.load(Ordering::Relaxed)))
+        over.saturating_add(self.since().map_or(Duration::ZERO, clock::since))
     }
 }
 

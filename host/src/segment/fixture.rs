@@ -21,6 +21,7 @@ pub(crate) fn segment(slots: usize) -> Segment {
         message_capacity: MIN_MESSAGE_CAPACITY,
         metadata_capacity: MIN_METADATA_CAPACITY,
         schema,
+        is_traced: false,
     });
     let layout = layout.unwrap_or_else(|| panic!("{slots} slots are too many"));
     let segment = Segment::create(&name, layout, &[], &mut |_, _| true)

@@ -6,6 +6,7 @@
 //!   slots      SlotHeader × slots
 //!   hints      free set │ ready set │ queued set
 //!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
+//!   stamps     Stamps × slots, if the run is traced
 //!   payloads   slot 0: message │ outcome │ array │ array …   each at a 64-byte boundary
 //!                      │ lengths                             right behind, at an 8-byte boundary
 //!              slot 1: …                                     each slot at a page boundary
@@ -21,6 +22,7 @@ use super::header::Header;
 use super::place::CREWS;
 use super::slot::SlotHeader;
 use super::slot_set;
+use super::stamps::Stamps;
 use super::worker_place::WorkerPlace;
 use crate::limits::MAX_WORKERS;
 
@@ -40,6 +42,8 @@ pub(crate) struct Sizes {
     pub(crate) message_capacity: usize,
     pub(crate) metadata_capacity: usize,
     pub(crate) schema: Schema,
+    /// Whether slots have stamps, for a trace.
+    pub(crate) is_traced: bool,
 }
 
 /// A range of bytes.
@@ -71,6 +75,8 @@ pub(crate) struct Layout {
     pub(crate) ready_set: Span,
     pub(crate) queued_set: Span,
     pub(crate) worker_places: usize,
+    /// Where the slots' stamps begin, if the run is traced.
+    pub(crate) stamps: Option<usize>,
     payloads: usize,
     stride: usize,
     /// The arrays' spans, relative to their slot's payload.
@@ -90,8 +96,10 @@ impl Layout {
         let ready_set = Span::of_words(free_set.end(), slot_set::words(sizes.slots));
         let queued_set = Span::of_words(ready_set.end(), slot_set::words(sizes.slots));
         let worker_places = queued_set.end();
-        let payloads =
-            (worker_places + size_of::<WorkerPlace>() * WORKER_PLACES).next_multiple_of(SLOT_ALIGNMENT);
+        let stamps = worker_places + size_of::<WorkerPlace>() * WORKER_PLACES;
+        let stamped = if sizes.is_traced { sizes.slots } else { 0 };
+        let payloads = (stamps + size_of::<Stamps>() * stamped).next_multiple_of(SLOT_ALIGNMENT);
+        let stamps = sizes.is_traced.then_some(stamps);
         let mut end = outcome_offset(sizes.message_capacity) + sizes.metadata_capacity;
         let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
         for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
@@ -111,6 +119,7 @@ impl Layout {
             ready_set,
             queued_set,
             worker_places,
+            stamps,
             payloads,
             stride,
             arrays,
@@ -176,6 +185,7 @@ mod tests {
             slots in 1usize..9,
             message_capacity in 1usize..10_000,
             metadata_capacity in 1usize..10_000,
+            is_traced in any::<bool>(),
             shapes in prop::collection::vec((0usize..13, prop::collection::vec((1usize..7, any::<bool>()), 0..4)), 1..6),
         ) {
             let at_most = shapes.iter().flat_map(|(_, axes)| axes).filter(|(_, at_most)| *at_most).count();
@@ -185,7 +195,7 @@ mod tests {
                 ArraySpec::new(index.to_string(), DType::ALL[*dtype], shape).at_most(at_most)
             });
             let schema = Schema::new(arrays.collect::<Vec<_>>()).unwrap();
-            let layout = Layout::new(Sizes { slots, message_capacity, metadata_capacity, schema }).unwrap();
+            let layout = Layout::new(Sizes { slots, message_capacity, metadata_capacity, schema, is_traced }).unwrap();
             let mut spans = vec![
                 Span { offset: 0, bytes: size_of::<Header>() },
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
@@ -194,6 +204,8 @@ mod tests {
                 layout.queued_set,
                 Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKER_PLACES },
             ];
+            prop_assert_eq!(layout.stamps.is_some(), is_traced);
+            spans.extend(layout.stamps.map(|offset| Span { offset, bytes: size_of::<Stamps>() * slots }));
             for slot in 0..slots {
                 spans.extend([layout.message(slot), layout.outcome(slot)]);
                 spans.extend(layout.arrays(slot));
@@ -216,8 +228,13 @@ mod tests {
     fn size_beyond_the_address_space_is_refused() {
         let schema =
             Schema::new([ArraySpec::new("a", DType::U8, [cobuf_plugin_api::MAX_SLOT_BYTES])]).unwrap();
-        let sizes =
-            |slots| Sizes { slots, message_capacity: 64, metadata_capacity: 1024, schema: schema.clone() };
+        let sizes = |slots| Sizes {
+            slots,
+            message_capacity: 64,
+            metadata_capacity: 1024,
+            schema: schema.clone(),
+            is_traced: false,
+        };
         assert!(Layout::new(sizes(1)).is_some());
         assert!(Layout::new(sizes(usize::MAX >> 20)).is_none());
     }

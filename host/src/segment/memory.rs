@@ -27,6 +27,7 @@ use super::place::Place;
 use super::queue::Queue;
 use super::slot::{SlotHeader, Written};
 use super::slot_set::SlotSet;
+use super::stamps::Stamps;
 use super::sync::{AtomicU64, Ordering};
 use super::table::Table;
 use super::worker_place::WorkerPlace;
@@ -150,6 +151,15 @@ impl Segment {
     /// One worker's place.
     pub(crate) fn worker_place(&self, place: Place) -> &WorkerPlace {
         &self.worker_places()[place.index()]
+    }
+
+    /// The stamps of a slot, if the run is traced.
+    pub(crate) fn stamps(&self, slot: usize) -> Option<&Stamps> {
+        let offset = self.layout.stamps?;
+        // SAFETY: `Layout` puts as many `Stamps` there, aligned, inside the mapping; they are
+        // atomics.
+        let all: &[Stamps] = unsafe { self.shared(offset, self.layout.sizes.slots) };
+        all.get(slot)
     }
 
     /// The memory for a message, to write.

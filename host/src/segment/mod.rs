@@ -20,6 +20,7 @@
 //!   shares      which messages a crew of workers may claim
 //!   recovery    what happens to the slots of dead processes
 //!   sanity      whether a slot's numbers are possible
+//!   stamps      when a message passed from one process to the next; only in a traced run
 //!   failpoint   places where tests make processes fail
 //!   fixture     a small segment, for tests and benchmarks
 //!   clock       how long a slot has been in its state
@@ -62,6 +63,7 @@ pub(crate) mod search;
 pub(crate) mod shares;
 pub(crate) mod slot;
 pub(crate) mod slot_set;
+pub(crate) mod stamps;
 pub(crate) mod sync;
 pub(crate) mod table;
 pub(crate) mod word;

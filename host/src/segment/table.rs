@@ -226,7 +226,13 @@ impl Table<'_> {
 
     /// The outcome of the batch in a claimed slot.
     pub(crate) fn outcome(self, claim: &Claim<Reading>) -> Outcome {
-        let slot = &self.slots[claim.index];
+        self.outcome_at(claim.index)
+    }
+
+    /// The outcome of the batch in a slot, without a claim: another batch's, if the slot is in use
+    /// again. For reports only.
+    pub(crate) fn outcome_at(self, slot: usize) -> Outcome {
+        let slot = &self.slots[slot];
         let rows = slot.rows.load(Ordering::Relaxed);
         Outcome {
             failed: slot.failed.load(Ordering::Relaxed) != 0,

@@ -26,17 +26,17 @@ pub(crate) struct WorkerPlace {
     pub(crate) noted: AtomicU64,
     /// Whether the worker is to exit, see [`Retire`].
     retire: AtomicU32,
+    /// Time that was lost by deaths. The supervisor writes it.
+    lost_nanos: AtomicU64,
+    /// Since when time is being lost, by `clock`; 0 while the worker is there.
+    lost_since_nanos: AtomicU64,
     /// The number of its process; 0 if it has none.
     pub(crate) pid: AtomicU32,
     /// How often it was started again.
     pub(crate) restarts: AtomicU32,
     /// How many messages took so long: class 0 has those below 1 ns, class k those from 2^(k-1) ns to
     /// below 2^k ns.
-    pub(crate) times: [AtomicU32; TIME_CLASSES],
-    /// Time that was lost by deaths. The supervisor writes it.
-    lost_nanos: AtomicU64,
-    /// Since when time is being lost, by `clock`; 0 while the worker is there.
-    lost_since_nanos: AtomicU64,
+    pub(crate) times: [AtomicU64; TIME_CLASSES],
 }
 
 fn time_class(nanos: u64) -> usize {

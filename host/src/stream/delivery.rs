@@ -3,23 +3,26 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
-use super::figures::{Figures, Scene};
+use super::figures::{Figures, Said};
 use super::history::History;
+use super::replay::{Again, Replay};
 use super::roster::Roster;
 use super::submission::{Over, Submission};
+use super::timeline::{self, Timeline, TraceSummary, What};
 use super::watch::Watch;
 use crate::limits::SPIN_LIMIT;
 use crate::own;
 use crate::record::checkpoint::Checkpoint;
+use crate::record::death::Death;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
@@ -29,7 +32,9 @@ use crate::segment::counters::Counters;
 use crate::segment::memory::Segment;
 use crate::segment::notices::NoticeKind;
 use crate::segment::patience::Patience;
+use crate::segment::place::Place;
 use crate::segment::slot::Outcome;
+use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
@@ -61,6 +66,8 @@ pub(crate) struct Stream {
     pub(crate) roster: Roster,
     /// The application's messages, if it is the commander.
     pub(super) submission: Option<Submission>,
+    /// The kept batches, if they are delivered again and again.
+    replay: Option<Replay>,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
@@ -68,14 +75,17 @@ pub(crate) struct Stream {
     pub(crate) watch: Watch,
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
-    /// The owner, or 0 as long as messages of an earlier run wait for a slot: so one comparison tells
-    /// whether a release has nothing to do beside it.
+    /// What happened when, if the run is traced.
+    timeline: Option<Timeline>,
+    /// The owner, or 0 if the run is traced: so one comparison tells whether a look has nothing to do
+    /// beside it.
+    looks_alone: u32,
+    /// The owner, or 0 if the run is traced, or batches are kept, or as long as messages of an earlier run
+    /// wait for a slot; otherwise as `looks_alone`.
     releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
     marks: Marks,
-    /// The number of CPUs that this process, and so the run, may use.
-    cpus: usize,
 }
 
 /// The figures at moments between which a verdict on the whole run is made. The time before the first
@@ -155,15 +165,17 @@ impl Stream {
             history,
             roster: Roster::default(),
             submission: None,
+            replay: None,
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
             watch: Watch::new(),
             owner: own::process(),
+            timeline: None,
+            looks_alone: own::process(),
             releases_alone: AtomicU32::new(own::process()),
             told: AtomicBool::new(false),
             marks: Marks::default(),
-            cpus: thread::available_parallelism().map_or(1, usize::from),
         }
     }
 
@@ -173,6 +185,53 @@ impl Stream {
         self.submission = Some(submission);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
+    }
+
+    /// The same stream, whose batches are delivered again and again.
+    pub(crate) fn replayed(mut self, replay: Replay) -> Self {
+        self.replay = Some(replay);
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// The same stream, traced: so many batches are kept. Its segment has stamps. Before anything
+    /// runs.
+    pub(crate) fn traced(mut self, batches: usize) -> Self {
+        let seat = self.history.portion().seat();
+        let title = match seat.of {
+            1 => "cobuf".to_owned(),
+            of => format!("cobuf, rank {} of {of}", seat.rank),
+        };
+        let slots = self.segment.layout().sizes.slots;
+        self.timeline = Some(Timeline::new(title, slots, batches));
+        self.looks_alone = 0;
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// Notes what has happened now, if the run is traced. The text is made only then.
+    pub(crate) fn note(&self, what: impl FnOnce() -> What) {
+        if let Some(timeline) = &self.timeline {
+            timeline.note(what());
+        }
+    }
+
+    /// Notes a worker's death, before its slot is taken back, if the run is traced.
+    pub(crate) fn note_death(&self, place: Place, edition: u32, death: Death) {
+        let (worker, segment) = (place.worker(), &self.segment);
+        self.note(|| What::WorkerDied {
+            worker,
+            edition,
+            death: death.to_string(),
+            held: timeline::held_by(segment, place),
+        });
+    }
+
+    /// Writes the timeline up to now; nothing, if the run is not traced.
+    pub(crate) fn write_timeline(&self, out: &mut dyn Write) -> io::Result<TraceSummary> {
+        let edition = self.settled.edition.load(Ordering::Relaxed);
+        let timeline = self.timeline.as_ref();
+        timeline.map_or(Ok(TraceSummary::default()), |timeline| timeline.write(&self.segment, edition, out))
     }
 
     /// Whether the application is the commander.
@@ -218,10 +277,14 @@ impl Stream {
 
     /// Waits until the poll returns something, or the deadline, and counts the time.
     fn wait_for<T>(&self, deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
+        let ready = &self.table().control.ready;
+        if self.is_foreign() {
+            return ready.wait_for(&self.patience, deadline, poll).0;
+        }
         let began = self.counters().exposure.begin();
-        let (found, waited) = self.table().control.ready.wait_for(&self.patience, deadline, poll);
+        let (found, waited) = ready.wait_for(&self.patience, deadline, poll);
         self.counters().exposure.end(began, waited);
-        self.note_wait(waited);
+        self.note_wait(waited, found.is_none());
         found
     }
 
@@ -237,13 +300,18 @@ impl Stream {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
         self.counters().exposure.add(lasted);
-        self.note_wait(lasted);
+        self.note_wait(lasted, true);
     }
 
-    fn note_wait(&self, waited: Duration) {
-        if waited > Duration::ZERO {
-            self.counters().consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+    /// Notes a wait until now. It goes on if it gave nothing and the consumer waits again.
+    fn note_wait(&self, waited: Duration, goes_on: bool) {
+        if waited > Duration::ZERO && !self.is_foreign() {
+            let counters = self.counters();
+            counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
             self.mark_first();
+            if let Some(timeline) = &self.timeline {
+                timeline.note_wait(waited, goes_on);
+            }
         }
     }
 
@@ -254,10 +322,24 @@ impl Stream {
 
     /// The next item, or the end, if there is one.
     pub(crate) fn look(&self) -> Option<Item> {
+        if self.looks_alone == own::process() { self.look_alone() } else { self.look_and_note() }
+    }
+
+    /// The look in a process that is not the run's, or in a traced run.
+    #[cold]
+    fn look_and_note(&self) -> Option<Item> {
         if self.is_foreign() {
             let told = self.told.swap(true, Ordering::Relaxed);
             return Some(if told { Item::End } else { Item::Error(StreamError::Forked) });
         }
+        let item = self.look_alone();
+        if let (Some(Item::Batch(claim, _)), Some(timeline)) = (&item, &self.timeline) {
+            timeline.note_taken(claim.index());
+        }
+        item
+    }
+
+    fn look_alone(&self) -> Option<Item> {
         loop {
             let taken = self.take(&mut self.position.lock());
             match taken {
@@ -279,7 +361,7 @@ impl Stream {
     fn take(&self, position: &mut Position) -> Taken {
         let table = self.table();
         if table.stop_requested() || position.ended {
-            return Taken::End;
+            return self.take_again(position);
         }
         // Read before the slots: batches that were ready when the stream failed are then found.
         let lost = position.is_lost();
@@ -295,9 +377,28 @@ impl Stream {
         }
         if lost || self.is_all(position.taken) {
             position.ended = true;
-            return position.failure.take().map_or(Taken::End, |failure| Taken::Error(failure.error));
+            return match position.failure.take() {
+                Some(failure) => Taken::Error(failure.error),
+                None => self.take_again(position),
+            };
         }
         Taken::Nothing
+    }
+
+    /// The item after the stream is over: the end, or a batch that was kept.
+    #[cold]
+    fn take_again(&self, position: &Position) -> Taken {
+        let stopped = self.table().stop_requested() || position.failed;
+        match self.replay.as_ref().filter(|_| !stopped).map(|replay| replay.take(position.taken)) {
+            None | Some(Again::End) => Taken::End,
+            Some(Again::Held) => Taken::Nothing,
+            Some(Again::Batch(claim, is_first)) => {
+                if is_first {
+                    self.marks.first.get_or_init(|| self.figures());
+                }
+                Taken::Claim(claim)
+            }
+        }
     }
 
     /// Whether [`look`](Self::look) would find something. A failure that the policy skips counts:
@@ -308,11 +409,13 @@ impl Stream {
         }
         let position = &mut *self.position.lock();
         let (table, wanted) = (self.table(), self.wanted_of(position));
+        let over = || position.ended || self.is_all(position.taken);
+        let waits =
+            || self.replay.as_ref().is_some_and(|replay| !position.failed && !replay.has(position.taken));
         table.stop_requested()
-            || position.ended
             || position.is_lost()
             || position.arrivals.has(table, wanted)
-            || self.is_all(position.taken)
+            || over() && !waits()
     }
 
     fn wanted_of(&self, position: &Position) -> Wanted {
@@ -357,6 +460,7 @@ impl Stream {
     /// Wakes all that wait, after the stream has ended with an error.
     fn end_early(&self) {
         self.submission.iter().for_each(|submission| submission.close(&self.segment, Over::Failed));
+        self.replay.iter().for_each(Replay::close);
         self.table().wake_everyone();
     }
 
@@ -365,8 +469,36 @@ impl Stream {
         if self.releases_alone.load(Ordering::Relaxed) == own::process() {
             self.free(claim);
         } else if !self.is_foreign() {
+            self.note_release(&claim);
+            match &self.replay {
+                Some(replay) => self.keep(replay, claim),
+                None => {
+                    self.free(claim);
+                    self.go_on_with_backlog();
+                }
+            }
+        }
+    }
+
+    /// Keeps a batch for its next delivery. Whether there is one or it was an error, a consumer may wait
+    /// for that.
+    fn keep(&self, replay: &Replay, claim: Claim<Reading>) {
+        if self.table().outcome(&claim).failed {
             self.free(claim);
-            self.go_on_with_backlog();
+            replay.note_error();
+        } else {
+            replay.keep(claim);
+        }
+        self.table().control.ready.notify_all();
+    }
+
+    #[cold]
+    fn note_release(&self, claim: &Claim<Reading>) {
+        if let Some(timeline) = &self.timeline {
+            let (table, slot) = (self.table(), claim.index());
+            let message = (table.sequence(claim), claim.attempts());
+            let stamped = self.segment.stamps(slot).map(Stamps::read).unwrap_or_default();
+            timeline.note_released(slot, message, table.outcome(claim), stamped);
         }
     }
 
@@ -380,7 +512,7 @@ impl Stream {
     fn go_on_with_backlog(&self) {
         let left =
             self.submission.as_ref().is_some_and(|messages| messages.go_on_with_backlog(&self.segment));
-        if !left {
+        if !left && self.timeline.is_none() {
             self.releases_alone.store(self.owner, Ordering::Relaxed);
         }
     }
@@ -390,24 +522,32 @@ impl Stream {
         // A message that is submitted later could be delivered before the rest is read.
         let held = self.submission.as_ref().map(Submission::hold);
         let submitted = held.as_ref().map_or_else(Vec::new, |held| held.messages(&self.segment));
+        self.note(|| What::Checkpoint);
         self.counters().checkpoint_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.history.checkpoint(submitted)
     }
 
     /// The figures of the run so far.
     pub(crate) fn figures(&self) -> Figures {
-        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
-        Figures::read(
-            &self.segment,
-            Scene {
-                elapsed: self.started.elapsed(),
-                workers: workers(&self.settled.workers),
-                most_workers: workers(&self.settled.most_workers),
-                cpus: self.cpus,
-                ordered: self.ordered,
-                application_commands: self.is_submitted(),
-            },
-        )
+        let replays = self.replays();
+        Figures { replays, ..Figures::read(&self.segment, self.said()) }
+    }
+
+    /// Whether kept batches are being delivered again.
+    fn replays(&self) -> bool {
+        self.replay.as_ref().is_some_and(Replay::has_begun)
+    }
+
+    /// What the host knows of the run beside the segment's counters.
+    pub(crate) fn said(&self) -> Said {
+        let load = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
+        Said {
+            workers: load(&self.settled.workers),
+            most_workers: load(&self.settled.most_workers),
+            elapsed: self.started.elapsed(),
+            ordered: self.ordered,
+            application_commands: self.is_submitted(),
+        }
     }
 
     /// All processes are ready, and nothing was delivered.
@@ -417,16 +557,18 @@ impl Stream {
 
     /// If a wait has ended, and the first batch was delivered.
     fn mark_first(&self) {
-        if self.marks.first.get().is_none() && self.counters().delivered.load(Ordering::Relaxed) > 0 {
+        if self.replay.is_none()
+            && self.marks.first.get().is_none()
+            && self.counters().delivered.load(Ordering::Relaxed) > 0
+        {
             self.marks.first.get_or_init(|| self.figures());
         }
     }
 
     /// The figures of the part of the run that says something about its pace: without its start, and up
     /// to its end. A run with fewer than two batches has no other part.
-    pub(crate) fn figures_of_pace(&self) -> Figures {
-        let now = self.figures();
-        let end = self.marks.end.get().unwrap_or(&now);
+    pub(crate) fn pace(&self, now: &Figures) -> Figures {
+        let end = self.marks.end.get().unwrap_or(now);
         let first = self.marks.first.get().map(|first| end.since(first)).filter(|pace| pace.delivered > 0);
         first.unwrap_or_else(|| match self.marks.ready.get() {
             Some(ready) => end.since(ready),
@@ -436,7 +578,7 @@ impl Stream {
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {
         let [free, writing, ready, held] = self.table().occupancy();
-        if free + writing + ready == 0 {
+        if free + writing + ready == 0 || self.replays() {
             WaitingFor::HeldBatches { held }
         } else if self.table().look().any(|slot| slot.sequence.is_some() && slot.state == SlotState::Writing)
         {
@@ -498,8 +640,9 @@ impl Stream {
         let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         let impossible = self.segment.impossible(&claim, &outcome);
         if !outcome.failed && impossible.is_none() {
-            self.counters().delivered.fetch_add(1, Ordering::Relaxed);
+            // In this order, the rows of a batch are never counted before it is known how many it has.
             outcome.rows.into_iter().for_each(|rows| self.note_short(rows));
+            self.counters().delivered.fetch_add(1, Ordering::Relaxed);
             return Some(Item::Batch(claim, outcome));
         }
         let encoded = self.segment.message(&claim);

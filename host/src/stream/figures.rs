@@ -1,15 +1,20 @@
 //! The figures of an interval of a run, from which [`verdict`](super::verdict) follows.
 
+use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::limits::MAX_WORKERS;
+use crate::procfs;
 use crate::segment::clock;
 use crate::segment::memory::Segment;
 use crate::segment::place::{CREWS, Place};
+use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU64, Ordering};
 use crate::segment::word::{Owner, SlotState};
+use crate::segment::worker_place::WorkerPlace;
 
 /// The time for a message outside of the producer, at most. Workers count only what is inside.
 const OVERHEAD: Duration = Duration::from_micros(5);
@@ -83,6 +88,10 @@ pub struct WorkerFigures {
     /// The time that was lost by its deaths: each from the beginning of the message that it had, to the
     /// moment when it was ready again.
     pub lost: Duration,
+    /// The time that its process was on a CPU, as the kernel counts it; zero if that is not known.
+    pub running: Duration,
+    /// The time that its process could have run, and waited for a CPU.
+    pub queued: Duration,
 }
 
 /// The number of slots in each state.
@@ -144,11 +153,15 @@ impl Figures {
 
 impl WorkerFigures {
     fn since(&self, earlier: &Self) -> Self {
+        // Those of a new process begin at zero.
+        let rest = |now: Duration, before: Duration| now.checked_sub(before).unwrap_or(now);
         Self {
             produced: self.produced.saturating_sub(earlier.produced),
             busy: self.busy.saturating_sub(earlier.busy),
             wait: self.wait.saturating_sub(earlier.wait),
             lost: self.lost.saturating_sub(earlier.lost),
+            running: rest(self.running, earlier.running),
+            queued: rest(self.queued, earlier.queued),
         }
     }
 
@@ -195,72 +208,95 @@ pub(super) fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// What the reader of a segment has to know beside it.
-pub(crate) struct Scene {
-    pub(crate) elapsed: Duration,
+/// What is known of a run beside its segment's counters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
     pub(crate) workers: usize,
     /// The greatest number of workers so far.
     pub(crate) most_workers: usize,
-    pub(crate) cpus: usize,
+    pub(crate) elapsed: Duration,
     pub(crate) ordered: bool,
     pub(crate) application_commands: bool,
 }
 
 impl Figures {
-    /// The figures of a run so far, from its segment.
-    pub(crate) fn read(segment: &Segment, scene: Scene) -> Self {
-        let (counters, table) = (segment.counters(), segment.table());
+    /// The figures of a run up to now, from its segment.
+    pub(crate) fn read(segment: &Segment, said: Said) -> Self {
+        let (counters, table, schema) = (segment.counters(), segment.table(), &segment.layout().sizes.schema);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let schema = &segment.layout().sizes.schema;
         let is_fixed = schema.most_lengths().next().is_none();
         let [free, writing, ready, reading] = table.occupancy();
         Self {
-            elapsed: scene.elapsed,
+            elapsed: said.elapsed,
             delivered: load(&counters.delivered),
             consumer_wait: counters.exposure.total(),
             commander_wait: Duration::from_nanos(load(&table.control.commander_wait_nanos)),
-            workers: scene.workers,
-            by_worker: by_worker(segment, scene.most_workers),
+            workers: said.workers,
+            by_worker: by_worker(segment, said.most_workers),
             worker_restarts: load(&counters.worker_restarts),
             commander_restarts: load(&counters.commander_restarts),
             timeouts: load(&counters.timeouts),
             slots: Occupancy { free, writing, ready, reading },
             batch_bytes: if is_fixed { schema.bytes() as u64 } else { 0 },
-            cpus: scene.cpus,
-            ordered: scene.ordered,
-            application_commands: scene.application_commands,
+            cpus: cpus(),
+            ordered: said.ordered,
+            application_commands: said.application_commands,
             replays: false,
         }
     }
 }
 
+/// The number of CPUs that this process may use.
+fn cpus() -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// The figures of the first workers, of both crews together.
 fn by_worker(segment: &Segment, workers: usize) -> Vec<WorkerFigures> {
     let places = &segment.worker_places()[..workers.min(MAX_WORKERS) * CREWS];
-    let mut busy = vec![false; places.len()];
-    for slot in segment.table().look() {
-        if let (SlotState::Writing, Owner::Worker(place)) = (slot.state, slot.owner)
-            && let Some(busy) = busy.get_mut(place.index())
-        {
-            *busy = true;
-        }
-    }
+    let holds = |slot: SlotLook| match (slot.state, slot.owner) {
+        (SlotState::Writing, Owner::Worker(place)) => Some(place),
+        _ => None,
+    };
+    let holders: Vec<Place> = segment.table().look().filter_map(holds).collect();
     let mut all = vec![WorkerFigures::default(); places.len() / CREWS];
-    for (index, (place, busy)) in places.iter().zip(busy).enumerate() {
-        let worker = &mut all[Place::at(index).worker() as usize];
-        let nanos = |counter: u64| Duration::from_nanos(counter);
-        let looked = place.looked_nanos.load(Ordering::Relaxed);
-        // What it has done since it last looked for a message.
-        let now = if looked == u64::MAX || looked == 0 { Duration::ZERO } else { clock::since(looked) };
-        let (busy, wait) = if busy { (now, Duration::ZERO) } else { (Duration::ZERO, now) };
-        worker.produced = worker.produced.saturating_add(place.produced.load(Ordering::Relaxed));
-        // A plugin may have written over them.
-        let sum = |one: Duration, counter: u64, now: Duration| {
-            one.saturating_add(nanos(counter)).saturating_add(now)
-        };
-        worker.busy = sum(worker.busy, place.busy_nanos.load(Ordering::Relaxed), busy);
-        worker.wait = sum(worker.wait, place.wait_nanos.load(Ordering::Relaxed), wait);
-        worker.lost = worker.lost.saturating_add(place.lost());
+    for (place, shared) in (0..).map(Place::at).zip(places) {
+        let worker = &mut all[place.worker() as usize];
+        *worker = worker.plus(&WorkerFigures::of(shared, holders.contains(&place)));
     }
     all
+}
+
+impl WorkerFigures {
+    /// The figures of a worker that holds a slot, or holds none. Its counters are changed at the end of
+    /// its work and of its wait, so those that go on are added.
+    fn of(place: &WorkerPlace, holds: bool) -> Self {
+        let nanos = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
+        let (pid, looked) = (place.pid.load(Ordering::Relaxed), place.looked_nanos.load(Ordering::Relaxed));
+        let there = pid != 0 && looked != u64::MAX;
+        let now = if there { clock::since(looked) } else { Duration::ZERO };
+        let [busy_now, wait_now] = if holds { [now, Duration::ZERO] } else { [Duration::ZERO, now] };
+        let [running, queued] = procfs::schedule(pid).unwrap_or_default();
+        Self {
+            produced: place.produced.load(Ordering::Relaxed),
+            busy: nanos(&place.busy_nanos).saturating_add(busy_now),
+            wait: nanos(&place.wait_nanos).saturating_add(wait_now),
+            lost: place.lost(),
+            running,
+            queued,
+        }
+    }
+
+    /// A plugin may have written over the counters.
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            produced: self.produced.saturating_add(other.produced),
+            busy: self.busy.saturating_add(other.busy),
+            wait: self.wait.saturating_add(other.wait),
+            lost: self.lost.saturating_add(other.lost),
+            running: self.running.saturating_add(other.running),
+            queued: self.queued.saturating_add(other.queued),
+        }
+    }
 }

@@ -7,11 +7,14 @@
 //!   readiness     its descriptor; batch_stream: batches for a task
 //!   submitter     the application's way to submit messages; submission: how they are queued
 //!   error         the errors in the place of a batch; failure: the failed attempts before
+//!   replay        batches that are delivered again and again
 //!   history       delivered messages, failed attempts, saved states
 //!   dead_letters  messages that were given up, as a file
 //!   roster        the processes that run
 //!   held          says that the application holds all slots
-//!   statistics    counts and times of the run so far; stall: which process holds which slot now
+//!   statistics    counts and times of the run so far; volume: rows, bytes, a histogram
+//!   stall         which process holds which slot now
+//!   timeline      what the run's parts did when, if it is traced
 //!   verdict       the part that limits the run, by its figures; limit: the sentence about it
 //!   digest        a digest of all content, the same for any order
 //! ```
@@ -30,10 +33,13 @@ pub(crate) mod history;
 pub(crate) mod limit;
 pub(crate) mod processes;
 pub(crate) mod readiness;
+pub(crate) mod replay;
 pub(crate) mod roster;
 pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod submission;
 pub(crate) mod submitter;
+pub(crate) mod timeline;
 pub(crate) mod verdict;
+pub(crate) mod volume;
 pub(crate) mod watch;

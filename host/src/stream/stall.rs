@@ -83,7 +83,7 @@ impl StallReport {
             wanted: stream.wanted(),
             slots,
             application_commands: stream.is_submitted(),
-            verdict: stream.figures_of_pace().verdict(),
+            verdict: stream.pace(&stream.figures()).verdict(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::delivery::Stream;
 use super::figures::{Figures, Occupancy, WorkerFigures};
 use super::limit::LimitedBy;
 use super::verdict::Verdict;
+use crate::segment::clock;
 use crate::segment::memory::Segment;
 use crate::segment::sync::{AtomicU64, Ordering};
 
@@ -68,13 +69,15 @@ pub struct Statistics {
 
 impl Statistics {
     pub(crate) fn of(stream: &Stream) -> Self {
-        Self::read(&stream.segment, stream.figures(), stream.figures_of_pace())
+        let now = stream.figures();
+        Self { pace: stream.pace(&now), ..Self::read(&stream.segment, now) }
     }
 
-    /// Those of a segment, for figures that were read from it.
-    pub(crate) fn read(segment: &Segment, figures: Figures, pace: Figures) -> Self {
+    /// Those of a run with these figures, from its segment.
+    pub(crate) fn read(segment: &Segment, figures: Figures) -> Self {
         let counters = segment.counters();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let consumer_now = counters.exposure.since().map_or(Duration::ZERO, clock::since);
         let total = |of: fn(&WorkerFigures) -> Duration| figures.by_worker.iter().map(of).sum();
         Self {
             delivered: figures.delivered,
@@ -89,15 +92,16 @@ impl Statistics {
             workers: figures.workers,
             slots: figures.slots,
             elapsed: figures.elapsed,
-            consumer_wait: Duration::from_nanos(load(&counters.consumer_wait_nanos)),
+            consumer_wait: Duration::from_nanos(load(&counters.consumer_wait_nanos))
+                .saturating_add(consumer_now),
             exposed_wait: figures.consumer_wait,
             worker_wait: total(|worker| worker.wait),
             worker_busy: total(|worker| worker.busy),
             worker_lost: total(|worker| worker.lost),
             commander_wait: figures.commander_wait,
             application_commands: figures.application_commands,
+            pace: figures.clone(),
             figures,
-            pace,
         }
     }
 

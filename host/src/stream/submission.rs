@@ -33,6 +33,7 @@ use crate::record::letter::Letter;
 use crate::segment::claim::{Claim, Commanding};
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
+use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 
 /// The messages of an application that is the commander.
@@ -209,7 +210,10 @@ impl Submission {
 impl State {
     fn queue(&mut self, segment: &Segment, mut claim: Claim<Commanding>, sequence: u64, message: &[u8]) {
         self.from = claim.index() + 1;
+        let stamps = segment.stamps(claim.index());
+        stamps.into_iter().for_each(Stamps::note_begun);
         segment.message_mut(&mut claim)[..message.len()].copy_from_slice(message);
+        stamps.into_iter().for_each(Stamps::note_queued);
         segment.table().publish(claim, sequence, message.len());
     }
 }

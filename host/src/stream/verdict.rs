@@ -18,11 +18,12 @@
 //!
 //! # Memory bandwidth
 //! Workers that do little but write memory gain nothing from more of them. The rule: in the time that
-//! they were busy, the workers wrote [`MEMORY_BYTES_PER_SECOND`] or more for each CPU that they can have
-//! used. One core of a server writes 10 to 25 GB/s to memory that is not in its cache (STREAM's "fill";
+//! the workers were on a CPU, they wrote [`MEMORY_BYTES_PER_SECOND`] or more. That is not the time that
+//! they were busy, in which other processes may have had the CPU; the kernel counts it, and if it does
+//! not, the busy time has to do. One core of a server writes 10 to 25 GB/s to memory that is not in its cache (STREAM's "fill";
 //! 16 GB/s measured with `examples/fill.toml` on an AMD EPYC of 2021), and code that computes each
-//! byte seldom reaches 4. A core that has to share its time writes less, hence a threshold well below.
-//! The limits of the rule: it counts the bytes of full batches, so it is not applied to arrays of any
+//! byte seldom reaches 4. Cores that share the memory with others write less, hence a threshold well
+//! below. The limits of the rule: it counts the bytes of full batches, so it is not applied to arrays of any
 //! length; it does not see memory that is only read; small computers, whose cores write less than
 //! that, and machines whose many cores share one memory that is full, look limited by producers.
 
@@ -47,6 +48,8 @@ const SLOWER: f64 = 4.0;
 const GAIN: f64 = 0.2;
 /// The bytes a second at which a CPU does little but write memory.
 const MEMORY_BYTES_PER_SECOND: f64 = 4e9;
+/// Producers that want a CPU for this share of their time do not wait for much else.
+const ON_CPU: f64 = 0.5;
 /// Smaller batches stay in the cache of one core.
 const MEMORY_BATCH_BYTES: u64 = 256 * 1024;
 
@@ -138,11 +141,18 @@ impl Figures {
         self.batch_bytes >= MEMORY_BATCH_BYTES && self.write_rate() >= MEMORY_BYTES_PER_SECOND
     }
 
-    /// The bytes a second that a CPU wrote while workers were busy on it. More workers than CPUs take
-    /// turns: together they have no more time than the CPUs.
+    /// The bytes a second that a CPU wrote while workers ran on it. 0 if producers mostly wait for other
+    /// things than a CPU, such as a disk.
     fn write_rate(&self) -> f64 {
         let bytes = self.produced() as f64 * self.batch_bytes as f64;
-        let time = self.sum(|worker| worker.busy).min(self.cpus.max(1) as f64 * seconds(self.elapsed));
+        let [busy, running] = [self.sum(|worker| worker.busy), self.sum(|worker| worker.running)];
+        let time = if running > 0.0 {
+            let queued = self.sum(|worker| worker.queued);
+            if running + queued < ON_CPU * busy { f64::INFINITY } else { running }
+        } else {
+            // More workers than CPUs take turns: together they have no more time than the CPUs.
+            busy.min(self.cpus.max(1) as f64 * seconds(self.elapsed))
+        };
         if time > 0.0 { bytes / time } else { 0.0 }
     }
 

@@ -20,6 +20,7 @@ use crate::record::policy::OnCommanderFailure;
 use crate::record::raw_stack::RawStack;
 use crate::segment::notices::NoticeKind;
 use crate::stream::error::StreamError;
+use crate::stream::timeline::What;
 
 /// Where the commander is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +175,7 @@ impl Commander {
     /// policy has it.
     pub(super) fn lost(&mut self, run: &mut Run, loss: CommanderLoss, now: Instant) {
         let CommanderLoss { failure, death, stack } = loss;
+        run.stream.note(|| What::CommanderDied { death: death.to_string() });
         let failure = failure.map(SetupFailure::into_report);
         let kind = failure.as_ref().map_or(death.kind(), |report| report.kind);
         let sequence = run.stream.table().commanded();

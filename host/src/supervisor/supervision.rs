@@ -36,6 +36,7 @@ use crate::record::death::{Death, Exit};
 use crate::record::raw_stack::RawStack;
 use crate::stream::delivery::Stream;
 use crate::stream::error::StreamError;
+use crate::stream::timeline::What;
 
 /// A run that is to be supervised.
 pub(crate) struct Supervised {
@@ -333,6 +334,7 @@ impl Supervision {
     /// The fork server died, and all processes with it, so no process writes to the segment any
     /// more. An error says why there is to be no other.
     pub(super) fn server_died(&mut self, now: Instant) -> Result<(), String> {
+        self.run.stream.note(|| What::ForkServerDied);
         self.tell_swap(swap::Event::ServerDied, now);
         let incident = self.workforce.bury_all(&self.run, now);
         self.act_on(incident, now);

@@ -14,6 +14,7 @@ use crate::protocol::message::Request;
 use crate::record::state::StateAt;
 use crate::segment::notices::NoticeKind;
 use crate::segment::sync::Ordering;
+use crate::stream::timeline::What;
 
 /// The swap that is going on, and the plugins before.
 #[derive(Debug, Default)]
@@ -168,6 +169,7 @@ impl Swapping {
         let Some(SwapWish { kind, plugin, answer }) = self.swap.take().map(Swap::into_wish) else { return };
         run.stream.history.note_swap(kind, &plugin);
         count(&run.stream.counters().swaps);
+        run.stream.note(|| What::Swapped { kind, plugin: plugin.name.clone(), first: swapped.first });
         let (version, first) = (&plugin.version, swapped.first);
         tracing::info!(plugin = plugin.name, %version, first, "the {kind} was swapped");
         let text = format!("the {kind} {} {version}, from message {first} on", plugin.name);

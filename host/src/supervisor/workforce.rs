@@ -212,6 +212,7 @@ impl Workforce {
             tracing::info!(plugin, worker = number, "a worker has retired");
         } else {
             tracing::warn!(plugin, worker = number, how = %death, at = worker.place_in_script(), "a worker died");
+            run.stream.note_death(place, run.plan.edition(place.crew()), death);
             run.stream.notice(NoticeKind::Death, &format!("worker {number}: {death}"));
         }
         run.stream.segment.worker_place(place).note_death(run.stream.table().held_by(place).is_some());
@@ -271,6 +272,10 @@ impl Workforce {
     /// The fork server died, and all workers with it. No message caused this.
     pub(super) fn bury_all(&mut self, run: &Run, now: Instant) -> Option<Incident> {
         for place in (0..self.workers.len()).map(Place::at) {
+            if self.worker(place).is_process() {
+                let killed = Death::Exit(Exit::Signal(libc::SIGKILL));
+                run.stream.note_death(place, run.plan.edition(place.crew()), killed);
+            }
             let held = run.stream.table().held_by(place).is_some();
             reclaim::of_innocent(run, place);
             let wanted = self.is_wanted(place);

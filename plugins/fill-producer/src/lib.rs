@@ -58,6 +58,12 @@ pub struct Config {
     /// 0.
     #[serde(default)]
     burn_seconds: Seconds,
+    /// For tests: the number of a worker that is slower than the others. Default: none.
+    #[serde(default)]
+    slow_worker: Option<u32>,
+    /// For tests: how many seconds that worker sleeps before a batch, beside all others. Default: 0.
+    #[serde(default)]
+    slow_seconds: Seconds,
     /// For tests: the text of an error that `new` returns. Default: none.
     #[serde(default)]
     fail_new: Option<String>,
@@ -70,6 +76,8 @@ pub struct Config {
 #[derive(Debug)]
 pub struct FillProducer {
     config: Config,
+    /// Whether this is the slow worker.
+    slow: bool,
 }
 
 impl Producer for FillProducer {
@@ -80,14 +88,15 @@ impl Producer for FillProducer {
         Ok(Schema::new(config.arrays.clone())?)
     }
 
-    fn new(config: Config, _context: &WorkerContext) -> Result<Self> {
+    fn new(config: Config, context: &WorkerContext) -> Result<Self> {
         if let Some(text) = &config.panic_new {
             panic!("{text}");
         }
         if let Some(text) = &config.fail_new {
             return Err(misbehave::error(text));
         }
-        Ok(Self { config })
+        let slow = config.slow_worker == Some(context.worker());
+        Ok(Self { config, slow })
     }
 
     fn produce(
@@ -119,6 +128,9 @@ impl Producer for FillProducer {
 impl FillProducer {
     fn wait(&self, message: &Message, context: &ProduceContext<'_>) -> Result<()> {
         wait::sleep(message.sleep_seconds.unwrap_or(self.config.sleep_seconds), context)?;
+        if self.slow {
+            wait::sleep(self.config.slow_seconds, context)?;
+        }
         wait::burn(message.burn_seconds.unwrap_or(self.config.burn_seconds), context)?;
         message.until_file.as_deref().map_or(Ok(()), |path| wait::until_file(path, context))
     }

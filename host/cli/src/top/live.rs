@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use cobuf_host::observer::{FoundRun, Observer, find_runs};
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, read};
 
 use super::moment::Moment;
 use super::picture::{self, Sort};
@@ -21,6 +22,9 @@ use super::{choice, plain};
 use crate::args::TopArgs;
 use cobuf::output::{in_colour, report};
 use cobuf::signals::{LOOK_AROUND, Signals};
+
+const ESCAPE: u8 = 0x1b;
+const CTRL_C: u8 = 0x03;
 
 /// Whether the terminal knows no cursor.
 pub(super) fn is_dumb() -> bool {
@@ -84,9 +88,9 @@ impl Screen<'_> {
             })?;
             match self.key(Instant::now() + LOOK_AROUND)? {
                 Input::Quit => return Ok(None),
-                Input::Key(KeyCode::Down | KeyCode::Char('j')) => at = (at + 1).min(runs.len() - 1),
-                Input::Key(KeyCode::Up | KeyCode::Char('k')) => at = at.saturating_sub(1),
-                Input::Key(KeyCode::Enter) => return Ok(Some(Observer::attach(&runs[at])?)),
+                Input::Down => at = (at + 1).min(runs.len() - 1),
+                Input::Up => at = at.saturating_sub(1),
+                Input::Enter => return Ok(Some(Observer::attach(&runs[at])?)),
                 _ => {}
             }
         }
@@ -110,8 +114,8 @@ impl Screen<'_> {
             }
             match self.key(next)? {
                 Input::Quit => return Ok(moment),
-                Input::Key(key) => sort = sorted_by(key).unwrap_or(sort),
-                Input::Resized => {}
+                Input::Letter(letter) => sort = sorted_by(letter).unwrap_or(sort),
+                Input::Up | Input::Down | Input::Enter => {}
                 Input::Nothing => {
                     moment = moment.next(observer.look());
                     // Looks that were missed, because the terminal was stopped, are left out.
@@ -131,44 +135,65 @@ impl Screen<'_> {
             if left.is_zero() {
                 return Ok(Input::Nothing);
             }
-            if !event::poll(left.min(LOOK_AROUND)).context("cannot read keys")? {
-                continue;
-            }
-            match event::read().context("cannot read keys")? {
-                Event::Key(key) if key.kind == KeyEventKind::Press => return Ok(input(key)),
-                Event::Resize(..) => return Ok(Input::Resized),
-                _ => {}
+            if let Some(input) = typed(left.min(LOOK_AROUND))? {
+                return Ok(input);
             }
         }
     }
 }
 
-/// What a person or the terminal has done.
+/// What a person has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     Quit,
-    Key(KeyCode),
-    Resized,
+    Up,
+    Down,
+    Enter,
+    Letter(u8),
     /// Nothing until the time was over.
     Nothing,
 }
 
-/// In raw mode the terminal sends Ctrl-C as a key.
-fn input(key: KeyEvent) -> Input {
-    match key.code {
-        KeyCode::Char('q') | KeyCode::Esc => Input::Quit,
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Input::Quit,
-        code => Input::Key(code),
+/// What was typed before the time is over.
+///
+/// Not by crossterm, which goes on for ever if the terminal is closed, and lets nobody see a signal.
+fn typed(limit: Duration) -> Result<Option<Input>> {
+    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    let stdin = io::stdin();
+    match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&limit)) {
+        Ok(0) | Err(Errno::INTR) => return Ok(None),
+        polled => polled.context("cannot wait for keys")?,
+    };
+    let mut bytes = [0; 64];
+    Ok(match read(&stdin, &mut bytes) {
+        Err(Errno::INTR | Errno::AGAIN) => None,
+        // The terminal is gone.
+        Ok(0) | Err(_) => Some(Input::Quit),
+        Ok(count) => Some(input(&bytes[..count])),
+    })
+}
+
+/// In raw mode the terminal sends Ctrl-C as a key, and arrows as sequences.
+fn input(bytes: &[u8]) -> Input {
+    match bytes {
+        [b'q' | CTRL_C | ESCAPE] => Input::Quit,
+        [ESCAPE, b'[' | b'O', b'A', ..] | [b'k', ..] => Input::Up,
+        [ESCAPE, b'[' | b'O', b'B', ..] | [b'j', ..] => Input::Down,
+        [b'\r' | b'\n', ..] => Input::Enter,
+        [.., b'q' | CTRL_C] => Input::Quit,
+        [.., letter] => Input::Letter(*letter),
+        [] => Input::Nothing,
     }
 }
 
-fn sorted_by(key: KeyCode) -> Option<Sort> {
-    Some(match key {
-        KeyCode::Char('w') => Sort::Number,
-        KeyCode::Char('b') => Sort::Busy,
-        KeyCode::Char('s') => Sort::Since,
-        KeyCode::Char('p') => Sort::Produced,
-        KeyCode::Char('r') => Sort::Restarts,
-        KeyCode::Char('m') => Sort::Memory,
+fn sorted_by(letter: u8) -> Option<Sort> {
+    Some(match letter {
+        b'w' => Sort::Number,
+        b'b' => Sort::Busy,
+        b's' => Sort::Since,
+        b'p' => Sort::Produced,
+        b'r' => Sort::Restarts,
+        b'm' => Sort::Memory,
         _ => return None,
     })
 }

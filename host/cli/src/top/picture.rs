@@ -94,8 +94,9 @@ fn wrapped(line: &Line<'_>, width: usize) -> usize {
         if column > 0 && column + columns > width {
             (rows, column) = (rows + 1, 0);
         }
+        // A word that is longer than a row is broken.
         rows += columns.saturating_sub(1) / width;
-        column = (column + Span::raw(word).width()) % width.max(columns + 1);
+        column += Span::raw(word).width() - columns / width * width;
     }
     rows
 }

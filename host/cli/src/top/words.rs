@@ -26,6 +26,9 @@ pub(super) fn time(time: Duration) -> String {
     if seconds >= 60.0 {
         return format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60);
     }
+    if time.is_zero() {
+        return "0 s".to_owned();
+    }
     scaled(seconds * 1e9, 1000.0, &["ns", "µs", "ms", "s"])
 }
 
@@ -59,7 +62,7 @@ mod tests {
         assert_eq!([0.0, 0.25, 42.4].map(rate), ["0", "0.2", "42"]);
         let times = [0, 1_500, 2_000_000, 59_000_000_000, 200_000_000_000, 7_260_000_000_000];
         let times = times.map(|nanos| time(Duration::from_nanos(nanos)));
-        assert_eq!(times, ["0 ns", "1.5 µs", "2 ms", "59 s", "3 min 20 s", "2 h 1 min"]);
+        assert_eq!(times, ["0 s", "1.5 µs", "2 ms", "59 s", "3 min 20 s", "2 h 1 min"]);
         assert_eq!(percent(0.714), "71 %");
     }
 }

@@ -59,6 +59,9 @@ class Loader:
         If the program holds them all and waits, a `RuntimeWarning` says so.
     ordered: whether batches come in order (the default) or as they are ready. Content is the same.
     message_capacity, metadata_capacity: bytes; 64 KiB by default.
+    replay_ready: gives the first so many batches again and again, without producing more, until the loader
+        is closed or has given ``limit`` batches. ``statistics()["verdict"]`` then says how many batches a
+        second this program takes at most. Less than ``slots``; such a loader has no state.
 
     **Ranks**
 
@@ -78,6 +81,8 @@ class Loader:
         ``"timeout"``): ``"raise"`` (the default), ``"skip"`` or ``"stop"``.
     on_commander_failure: by kind as well: ``"restart"`` or ``"end"``.
     dead_letters: a file for messages that were given up; replay: such a file to make again.
+    trace: a file to which the run's trace is written when the loader is closed: what each part did when, for
+        ui.perfetto.dev and other viewers; trace_batches: how many batches it shows at most, the last ones.
 
     A batch's error is raised in its place as `BatchError`. It ends a ``for`` loop, but not the
     stream: a new loop or ``next(loader)`` goes on with the next batch, and `results` gives errors as
@@ -91,6 +96,13 @@ class Loader:
     env, working_directory, nice, pin_workers: how the processes are set up.
     preload: libraries that the fork server loads once for all workers; ``["numpy"]`` by default.
         Used with Python plugins only. Your own modules are never loaded early.
+
+    **Metrics**
+
+    metrics: where the run's counters are for Prometheus: an address (``":9400"`` for this machine only,
+        ``"0.0.0.0:9400"`` for all; the page is ``/metrics``, and `metrics_address` says where), or a file for
+        node_exporter, such as ``"runs/digits.prom"``, replaced every 5 seconds and at the end. ``{rank}`` in it
+        stands for the rank's number: each rank needs a file of its own.
 
     **asyncio**
 
@@ -117,6 +129,7 @@ class Loader:
         ordered: bool | None = None,
         seed: int | None = None,
         limit: int | None = None,
+        replay_ready: int | None = None,
         rank: str | tuple[int, int] | None = None,
         remainder: str | None = None,
         message_timeout: float | None = None,
@@ -128,6 +141,8 @@ class Loader:
         on_commander_failure: Mapping[str, str] | None = None,
         dead_letters: str | os.PathLike[str] | None = None,
         replay: str | os.PathLike[str] | None = None,
+        trace: str | os.PathLike[str] | None = None,
+        trace_batches: int | None = None,
         message_capacity: int | None = None,
         metadata_capacity: int | None = None,
         memory_limit: int | None = None,
@@ -138,6 +153,7 @@ class Loader:
         nice: int | None = None,
         pin_workers: bool | None = None,
         preload: Sequence[str] = ("numpy",),
+        metrics: str | os.PathLike[str] | None = None,
     ) -> None:
         if commander is None and commander_config:
             raise TypeError("commander_config was given, but commander is None: this program submits the messages")
@@ -157,6 +173,7 @@ class Loader:
             "ordered": ordered,
             "seed": seed,
             "limit": limit,
+            "replay_ready": replay_ready,
             "rank": _ranks.text(rank),
             "remainder": remainder,
             "message_timeout": message_timeout,
@@ -168,6 +185,8 @@ class Loader:
             "on_commander_failure": None if on_commander_failure is None else dict(on_commander_failure),
             "dead_letters": None if dead_letters is None else os.fspath(dead_letters),
             "replay": None if replay is None else os.fspath(replay),
+            "trace": None if trace is None else os.fspath(trace),
+            "trace_batches": trace_batches,
             "message_capacity": message_capacity,
             "metadata_capacity": metadata_capacity,
             "memory_limit": memory_limit,
@@ -177,6 +196,8 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
+            # A path is a file, whatever it looks like.
+            "metrics": metrics if metrics is None or isinstance(metrics, str) else os.path.abspath(metrics),
             "fork_server": _forkserver.command(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
         }
         self._is_python = is_python
@@ -428,6 +449,11 @@ class Loader:
             )
         return self._running().swap(kind, plugin)
 
+    @property
+    def metrics_address(self) -> str | None:
+        """The address at which the metrics are, such as ``127.0.0.1:9400``; None if they are not at one."""
+        return self._running().metrics_address()
+
     def statistics(self) -> dict[str, Any]:
         """Numbers of the run so far, by name.
 
@@ -457,6 +483,10 @@ class Loader:
         one. ``step`` is then a number of the program's, from 0, such as the step of the training: parts
         of different steps are not merged.
         """
+        if self._settings["replay_ready"] is not None:
+            raise RuntimeError(
+                "the loader gives its first batches again and again (replay_ready), so it has no state to go on from"
+            )
         state: dict[str, Any] = json.loads(self._running().checkpoint(step))
         return state
 
@@ -471,7 +501,7 @@ class Loader:
         if self._host is not None:
             raise RuntimeError("the loader has started; load a state before the first batch")
         checkpoint = json.dumps(state)
-        chosen = {name: self._settings[name] for name in ("rank", "application")}
+        chosen = {name: self._settings[name] for name in ("rank", "application", "replay_ready")}
         _native.Host.check({**chosen, "checkpoint": checkpoint})
         self._settings["checkpoint"] = checkpoint
 

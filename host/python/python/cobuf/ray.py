@@ -37,6 +37,7 @@ _SEQUENCE = "sequence"
 _REFUSED = {
     "rank": "each read task has its own: give ranks, their number",
     "ordered": "a task that Ray executes again has to give its rows in the same order: leave it out",
+    "trace": "tasks of several ranks would write the file: leave it out",
     "dead_letters": "tasks of several ranks, and executed again, would write the file: leave it out",
 }
 

@@ -42,6 +42,7 @@ use crate::segment::claim::{Claim, Commanding};
 use crate::segment::failpoint::Failpoint;
 use crate::segment::memory::Segment;
 use crate::segment::patience::Patience;
+use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 use crate::segment::table::Supply;
 
@@ -138,8 +139,10 @@ impl Commander<'_> {
                 self.hand_over();
                 return Ok(());
             };
+            self.segment.stamps(claim.index()).into_iter().for_each(Stamps::note_begun);
             match self.save().and_then(|()| self.write_wanted(&mut claim, own)) {
                 Ok(Some((sequence, bytes))) => {
+                    self.segment.stamps(claim.index()).into_iter().for_each(Stamps::note_queued);
                     table.publish(claim, sequence, bytes);
                     if sequence != own {
                         // A repeated message is the last.

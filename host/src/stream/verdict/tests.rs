@@ -12,7 +12,7 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 fn worker(produced: u64, busy: f64, wait: f64) -> WorkerFigures {
-    WorkerFigures { produced, busy: seconds(busy), wait: seconds(wait), lost: Duration::ZERO }
+    WorkerFigures { produced, busy: seconds(busy), wait: seconds(wait), ..WorkerFigures::default() }
 }
 
 /// Ten seconds of a run, in which the application waited for so long, and the commander.
@@ -83,12 +83,13 @@ fn verdict_is_the_same_for_longer_runs_with_the_same_shares() {
             ..figures.clone()
         };
         for worker in &mut longer.by_worker {
-            let WorkerFigures { produced, busy, wait, lost } = *worker;
+            let WorkerFigures { produced, busy, wait, lost, .. } = *worker;
             *worker = WorkerFigures {
                 produced: produced * 2,
                 busy: twice(busy),
                 wait: twice(wait),
                 lost: twice(lost),
+                ..*worker
             };
         }
         assert_eq!(longer.verdict().limited_by, expected);
@@ -161,12 +162,23 @@ fn more_workers_than_cpus_do_not_hide_that_memory_is_the_limit() {
     assert_eq!(Figures { cpus: 16, ..figures }.verdict().limited_by, LimitedBy::Producers);
 }
 
+#[test]
+fn memory_is_the_limit_also_of_workers_that_seldom_get_a_cpu() {
+    let starved = WorkerFigures { running: seconds(1.0), queued: seconds(8.5), ..worker(100, 9.9, 0.1) };
+    let figures = Figures { batch_bytes: 100_000_000, ..run(9.0, 9.9, &[starved, starved]) };
+    assert_eq!(figures.verdict().limited_by, LimitedBy::Memory);
+    // Of workers that wait for a disk, it is not.
+    let waiting = WorkerFigures { queued: seconds(0.1), ..starved };
+    let figures = Figures { by_worker: vec![waiting; 2], ..figures };
+    assert_eq!(figures.verdict().limited_by, LimitedBy::Producers);
+}
+
 proptest! {
     /// Whatever a plugin has written over the counters, there is a verdict.
     #[test]
     fn any_figures_have_a_verdict(
         times in prop::array::uniform3(any::<u64>()),
-        workers in prop::collection::vec(prop::array::uniform4(any::<u64>()), 0..5),
+        workers in prop::collection::vec(prop::array::uniform6(any::<u64>()), 0..5),
         numbers in prop::array::uniform8(any::<usize>()),
         choices in any::<[bool; 3]>(),
     ) {
@@ -177,11 +189,13 @@ proptest! {
             commander_wait,
             delivered: numbers[0] as u64,
             workers: numbers[1],
-            by_worker: workers.iter().map(|&[produced, busy, wait, lost]| WorkerFigures {
+            by_worker: workers.iter().map(|&[produced, busy, wait, lost, running, queued]| WorkerFigures {
                 produced,
                 busy: Duration::from_nanos(busy),
                 wait: Duration::from_nanos(wait),
                 lost: Duration::from_nanos(lost),
+                running: Duration::from_nanos(running),
+                queued: Duration::from_nanos(queued),
             }).collect(),
             worker_restarts: numbers[2] as u64,
             slots: Occupancy { free: numbers[3] / 8, writing: numbers[4] / 8, ready: numbers[5] / 8, reading: numbers[6] / 8 },

@@ -1,0 +1,92 @@
+"""Traces of loaders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+
+import pytest
+from runs import ONE, batches
+
+import cobuf
+
+
+@cobuf.producer(arrays=ONE)
+def filled(message, out):
+    out["x"][:] = message
+
+
+def spans(path, name):
+    """The spans of this name, by the numbers of their batches."""
+    events = json.loads(path.read_text())["traceEvents"]
+    return {event["args"]["sequence"]: event for event in events if event["name"] == name and event["ph"] == "X"}
+
+
+def test_trace_is_written_when_the_loader_is_closed(tmp_path):
+    path = tmp_path / "run.json"
+    batches(filled, commander=range(20), trace=path)
+    for name in ["message", "produce", "hold"]:
+        assert sorted(spans(path, name)) == list(range(20))
+
+
+def test_trace_keeps_the_last_batches(tmp_path):
+    path = tmp_path / "run.json"
+    with cobuf.Loader(commander=range(50), producer=filled, workers=2, trace=path, trace_batches=5) as loader:
+        for batch in loader:
+            del batch
+    assert json.loads(path.read_text())["otherData"]["left_out"] == 45
+    assert len(spans(path, "hold")) == 5
+
+
+def test_batches_of_threads_are_on_tracks_of_their_own(tmp_path):
+    path = tmp_path / "run.json"
+    barrier = threading.Barrier(2)
+
+    def consume():
+        batch = next(loader)
+        barrier.wait()
+        del batch
+
+    with cobuf.Loader(commander=range(2), producer=filled, workers=2, trace=path) as loader:
+        threads = [threading.Thread(target=consume) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({event["tid"] for event in spans(path, "hold").values()}) == 2
+
+
+def test_application_that_sleeps_is_seen_to_hold_its_batch(tmp_path):
+    path = tmp_path / "run.json"
+    with cobuf.Loader(commander=range(3), producer=filled, workers=1, trace=path) as loader:
+        for batch in loader:
+            time.sleep(0.01)
+            del batch
+    assert all(event["dur"] >= 10_000 for event in spans(path, "hold").values())
+
+
+def test_wrong_traces_are_refused_before_the_start(tmp_path):
+    with pytest.raises(ValueError, match="cannot write the trace .*no/run.json"):
+        cobuf.Loader(commander=range(3), producer=filled, trace=tmp_path / "no" / "run.json").start()
+    with pytest.raises(ValueError, match="the setting trace_batches is 0"):
+        cobuf.Loader(commander=range(3), producer=filled, trace_batches=0).start()
+
+
+def test_trace_is_read_by_perfetto(tmp_path):
+    api = pytest.importorskip("perfetto.trace_processor", reason="left out, for want of Perfetto's Python package")
+    shell = shutil.which("trace_processor_shell") or shutil.which("trace_processor")
+    if shell is None:
+        pytest.skip("left out, for want of Perfetto's trace_processor_shell on the PATH")
+    path = tmp_path / "run.json"
+    batches(filled, commander=range(20), trace=path)
+    with api.TraceProcessor(trace=str(path), config=api.TraceProcessorConfig(bin_path=shell)) as processor:
+
+        def count(of):
+            return next(iter(processor.query(f"select count(*) as number from {of}"))).number
+
+        assert count("slice where name = 'produce'") == 20
+        # From the commander to a worker, and from there to this program.
+        assert count("flow") == 40
+        assert count("stats where severity in ('error', 'data_loss') and value > 0") == 0
