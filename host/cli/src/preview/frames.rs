@@ -118,5 +118,6 @@ mod tests {
             assert_eq!(frames(shape, true), None, "{shape:?}");
         }
         assert_eq!(frames(&[8, 200, 100, 300], true), None, "too many channels");
+        assert_eq!(frames(&[9, 4], false), None, "boxes");
     }
 }
