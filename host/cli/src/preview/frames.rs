@@ -47,7 +47,10 @@ impl Frames {
                 }
                 Self::last(count, height, width, 1)
             }
-            [height, width] if !shares_rows => Self { single: true, ..Self::last(1, height, width, 1) },
+            // Of up to four columns: points, or boxes.
+            [height, width] if !shares_rows && width > 4 => {
+                Self { single: true, ..Self::last(1, height, width, 1) }
+            }
             _ => return None,
         };
         let empty = frames.count == 0 || frames.height == 0 || frames.width == 0;
@@ -115,5 +118,6 @@ mod tests {
             assert_eq!(frames(shape, true), None, "{shape:?}");
         }
         assert_eq!(frames(&[8, 200, 100, 300], true), None, "too many channels");
+        assert_eq!(frames(&[9, 4], false), None, "boxes");
     }
 }

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn columns_are_the_rows_of_pictures() {
         let found = captions(&[
-            ArraySpec::new("boxes", DType::F32, [6, 4]).at_most([0]),
+            ArraySpec::new("boxes", DType::F32, [7, 4]).at_most([0]),
             ArraySpec::new("label", DType::I64, [6]),
             ArraySpec::new("image", DType::U8, [6, 9, 9, 3]),
             ArraySpec::new("embedding", DType::F32, [6, 100]),
@@ -168,7 +168,7 @@ mod tests {
             [
                 "4 pictures: image u8 (6, 9, 9, 3): 0 is dark, 255 is bright",
                 "4 values: label i64 (6,)",
-                "numbers: boxes f32 (6, 4): min 0, max 0, mean 0",
+                "numbers: boxes f32 (7, 4): min 0, max 0, mean 0",
                 "numbers: embedding f32 (6, 100): min 0, max 0, mean 0",
             ]
         );

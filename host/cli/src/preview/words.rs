@@ -9,19 +9,31 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     format!("{kept}…")
 }
 
-/// The text in lines of so many letters, the last of which may be cut.
+/// The text in lines of so many letters, which end at a space if there is one near; the last line may
+/// be cut.
 pub(super) fn wrapped(text: &str, width: usize, most_lines: usize) -> Vec<String> {
     let letters: Vec<char> =
         text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    let lines = letters.chunks(width.max(1));
-    let mut shown: Vec<String> = lines.clone().take(most_lines).map(|line| line.iter().collect()).collect();
-    if lines.len() > most_lines
-        && let Some(last) = shown.last_mut()
+    let (mut lines, mut rest, width) = (Vec::new(), &letters[..], width.max(1));
+    while !rest.is_empty() && lines.len() < most_lines {
+        let mut end = rest.len().min(width);
+        if end < rest.len()
+            && let Some(space) = rest[..=end].iter().rposition(|&letter| letter == ' ')
+            && space > width / 2
+        {
+            end = space;
+        }
+        lines.push(rest[..end].iter().collect::<String>());
+        let space = rest.get(end).is_some_and(|&letter| letter == ' ');
+        rest = &rest[end + usize::from(space)..];
+    }
+    if !rest.is_empty()
+        && let Some(last) = lines.last_mut()
     {
         last.push('…');
-        *last = cut(last, width.max(1));
+        *last = cut(last, width);
     }
-    shown
+    lines
 }
 
 #[cfg(test)]
@@ -32,7 +44,9 @@ mod tests {
     fn text_is_cut_between_letters() {
         assert_eq!((cut("äöü", 3), cut("äöüß", 3)), ("äöü".to_owned(), "äö…".to_owned()));
         assert_eq!(wrapped("abcdefgh", 3, 2), ["abc", "de…"]);
-        assert_eq!(wrapped("abc\ndef", 4, 2), ["abc ", "def"]);
+        assert_eq!(wrapped("abc\ndef", 4, 2), ["abc", "def"]);
+        assert_eq!(wrapped("abc def gh", 7, 2), ["abc def", "gh"]);
+        assert_eq!(wrapped("a bcdefghij", 7, 3), ["a bcdef", "ghij"]);
         assert!(wrapped("", 4, 2).is_empty());
     }
 }
