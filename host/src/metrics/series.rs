@@ -335,8 +335,8 @@ mod tests {
         let has = |line: &str| assert!(lines.iter().any(|known| known == line), "{line} in {lines:#?}");
         has("t_sum 5.0");
         has("t_count 31");
-        has("t_bucket{le=\"1.024e-6\"} 3");
-        has("t_bucket{le=\"2.048e-6\"} 7");
+        has("t_bucket{le=\"0.000001024\"} 3");
+        has("t_bucket{le=\"0.000002048\"} 7");
         has("t_bucket{le=\"137.438953472\"} 7");
         has("t_bucket{le=\"274.877906944\"} 15");
         has("t_bucket{le=\"+Inf\"} 31");
