@@ -97,10 +97,7 @@ fn replay_of_ready_batches_with_checkpoints_or_too_few_slots_is_refused() {
     let text = std::fs::read_to_string(pipeline.path()).unwrap() + "\n[run]\nreplay_ready = 2\nbatches = 6\n";
     std::fs::write(pipeline.path(), text).unwrap();
     assert_eq!(pipeline.report(&[])["batches"], 6);
-    refused(
-        &["--checkpoint", "x"],
-        "so there is no checkpoint to write or resume, and no dead letter to replay",
-    );
+    refused(&["--checkpoint", "x"], "so there is no checkpoint to write or resume, no dead letter to replay");
 }
 
 #[test]

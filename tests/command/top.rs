@@ -5,14 +5,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
+use cobuf_host::Host;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::pipeline::{output, stderr, stdout};
 use crate::common::terminal::{CTRL_C, Terminal};
-use crate::common::{
-    Gate, array, cobuf, filling, gated, host, index, isolated, next_batch, small, wait_until,
-};
+use crate::common::{Gate, array, cobuf, filling, gated, index, isolated, next_batch, small, wait_until};
 
 /// `cobuf top` on this process, which hosts a run.
 fn top(arguments: &[&str]) -> Command {
@@ -20,6 +19,11 @@ fn top(arguments: &[&str]) -> Command {
     command.arg("top").arg(std::process::id().to_string()).args(arguments).args(["--interval", "0.05"]);
     command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
     command
+}
+
+/// A run that nobody takes a batch from.
+fn idle() -> Host {
+    filling([index(0)], &small()).workers(1).start().unwrap()
 }
 
 /// What it prints as JSON.
@@ -98,7 +102,7 @@ fn failures_deaths_and_swaps_are_told() {
 #[test]
 fn memory_of_the_run_is_mapped_to_read_only() {
     let _leaks = isolated!();
-    let host = host().start().unwrap();
+    let host = idle();
     let mut watching = start(&["--json"]);
     let mut line = String::new();
     BufReader::new(watching.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -142,7 +146,7 @@ fn run_that_ends_while_it_is_watched_ends_the_watch() {
 
 /// A run of the command that goes on until it is ended, and has delivered batches.
 fn endless(folder: &tempfile::TempDir) -> Child {
-    let file = super::pipeline::PipelineFile::new("", "");
+    let file = super::pipeline::PipelineFile::new("length = 1000000", "sleep_seconds = 0.01");
     let text = fs::read_to_string(file.path()).unwrap();
     let path = folder.path().join("endless.toml");
     fs::write(&path, text).unwrap();
@@ -176,7 +180,7 @@ fn process_or_name_without_a_run_is_refused_with_the_reason() {
 #[test]
 fn names_that_fit_several_runs_are_refused_with_the_runs() {
     let _leaks = isolated!();
-    let hosts = [host().start().unwrap(), host().start().unwrap()];
+    let hosts = [idle(), idle()];
     let error = refused(&[&std::process::id().to_string()]);
     assert!(error.contains("2 runs fit ") && error.matches("cobuf-run-").count() == 2, "{error}");
     let name = &error[error.find("cobuf-run-").unwrap()..][..16];
@@ -257,7 +261,7 @@ fn picture_fits_terminals_of_any_width_and_q_quits() {
 #[test]
 fn terminal_without_colours_gets_none_and_one_without_a_cursor_one_picture() {
     let _leaks = isolated!();
-    let host = host().start().unwrap();
+    let host = idle();
     let mut terminal = Terminal::start(80, {
         let mut top = top(&[]);
         top.env("NO_COLOR", "1");

@@ -230,7 +230,7 @@ fn limits_of_a_shell_are_named() {
     );
     assert_contains(
         &refused_under("-f 200000", &large),
-        &["the slots cannot be made: 256", "a file may have at most 204800000 in this process (ulimit -f)"],
+        &["the slots cannot be made: 257", "a file may have at most 204800000 in this process (ulimit -f)"],
     );
     let said = refused_under("-v 200000", &large);
     assert_contains(&said, &["the limit of address space in bytes is 204800000 in this process (ulimit -v)"]);

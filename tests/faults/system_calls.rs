@@ -59,6 +59,7 @@ const CALLS: &[(&str, c_long, &[i32])] = &[
     ("ppoll", libc::SYS_ppoll, &[EINTR, ENOMEM]),
     ("prctl", libc::SYS_prctl, &[EINVAL, EPERM]),
     ("pread64", libc::SYS_pread64, &[EINTR, EIO]),
+    ("pwrite64", libc::SYS_pwrite64, &[EINTR, EIO, ENOSPC]),
     ("prlimit64", libc::SYS_prlimit64, &[EPERM]),
     ("read", libc::SYS_read, &[EAGAIN, EINTR, EIO]),
     ("readlink", libc::SYS_readlink, &[EACCES, ENOENT]),

@@ -30,7 +30,7 @@ fn unknown_field_is_named() {
     assert_eq!(
         producer_says(arrays_config(&small()).with("colour", "red")),
         "the configuration has a field \"colour\" that is not known; \
-         known are: arrays, burn_seconds, fail_new, panic_new, shapes, sleep_seconds"
+         known are: arrays, burn_seconds, fail_new, panic_new, shapes, sleep_seconds, slow_seconds, slow_worker"
     );
     assert_contains(
         &commander_says(list([]).with("repeats", 2)),

@@ -39,6 +39,7 @@ use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
+use crate::text::chain;
 
 /// The cause of a consumer's wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -672,7 +673,7 @@ impl Stream {
             ends_stream: policy == OnFailure::Stop,
         };
         self.history.note_failure(&error, encoded);
-        self.notice(NoticeKind::Failure, &error.to_string());
+        self.notice(NoticeKind::Failure, &chain(&error));
         if policy == OnFailure::Stop {
             // Before the slot is free, for which a thread may wait to submit. Other consumers may wait
             // for later items.

@@ -180,7 +180,7 @@ fn input(bytes: &[u8]) -> Input {
         [ESCAPE, b'[' | b'O', b'A', ..] | [b'k', ..] => Input::Up,
         [ESCAPE, b'[' | b'O', b'B', ..] | [b'j', ..] => Input::Down,
         [b'\r' | b'\n', ..] => Input::Enter,
-        [.., b'q' | CTRL_C] => Input::Quit,
+        [.., b'q' | CTRL_C | ESCAPE] => Input::Quit,
         [.., letter] => Input::Letter(*letter),
         [] => Input::Nothing,
     }
