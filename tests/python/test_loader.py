@@ -303,8 +303,7 @@ def test_numbers_of_a_run_and_its_stall_report_tell_what_happened():
 
 def test_verdict_says_what_limits_the_run():
     with loader(range(40), slots=4) as slow:
-        for batch in slow:
-            batch.release()
+        for _ in slow:
             time.sleep(0.01)
         numbers = slow.statistics()
     assert numbers["limited_by"] == "consumer"
@@ -321,7 +320,7 @@ def test_first_batches_are_given_again_and_again():
         with pytest.raises(RuntimeError, match="it has no state to go on from"):
             again.state_dict()
     with loader(range(9)) as plain:
-        next(plain).release()
+        next(plain)
         state = plain.state_dict()
     with pytest.raises(ValueError, match="such a run cannot go on from a checkpoint"):
         loader(range(9), replay_ready=3).load_state_dict(state)

@@ -40,6 +40,8 @@ pub(crate) struct Control {
     pub(super) total: AtomicU64,
     /// How long the commander waited for a free slot, or the application's threads in its place.
     pub(crate) commander_wait_nanos: AtomicU64,
+    /// Since when the stream has its end, by `clock`; 0 before. For figures only: models do not play it.
+    pub(super) ended_nanos: std::sync::atomic::AtomicU64,
     /// The failpoint that a test has armed.
     pub(crate) armed: Armed,
 }
@@ -61,6 +63,7 @@ impl Control {
             end: AtomicU64::new(0),
             total: AtomicU64::new(0),
             commander_wait_nanos: AtomicU64::new(0),
+            ended_nanos: std::sync::atomic::AtomicU64::new(0),
             armed: Armed::new(),
         }
     }

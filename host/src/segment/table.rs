@@ -5,6 +5,8 @@
 //! and wakes the processes that may wait for it. `search` has a worker's claim, `recovery` the
 //! slots of dead processes.
 
+use std::time::Duration;
+
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::clock;
 use super::control::Control;
@@ -115,6 +117,8 @@ impl Table<'_> {
 
     /// Ends the stream before message `end`.
     pub(crate) fn end_stream(self, end: u64) {
+        let order = std::sync::atomic::Ordering::Relaxed;
+        let _ = self.control.ended_nanos.compare_exchange(0, clock::now_nanos(), order, order);
         self.control.end.store(end.saturating_add(1), Ordering::Release);
         self.control.ready.notify_all();
     }
@@ -194,6 +198,15 @@ impl Table<'_> {
     /// The number of messages of the whole stream, if it has ended.
     pub(crate) fn end(self) -> Option<u64> {
         self.control.end.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    /// How long the commander has waited for free slots, and has had nothing to do since the stream's end.
+    pub(crate) fn commander_idle(self) -> Duration {
+        let waited = Duration::from_nanos(self.control.commander_wait_nanos.load(Ordering::Relaxed));
+        match self.control.ended_nanos.load(std::sync::atomic::Ordering::Relaxed) {
+            0 => waited,
+            ended => waited.saturating_add(clock::since(ended)),
+        }
     }
 
     /// The number of messages that the commander expects.

@@ -47,8 +47,8 @@ pub struct Figures {
     /// The time in which at least one thread of the application waited for a batch: waits of several
     /// threads at the same time count once.
     pub consumer_wait: Duration,
-    /// The time that the commander waited for a free slot. If the application is the commander, summed
-    /// over its threads.
+    /// The time that the commander waited for a free slot, and the time since it gave its last message. If
+    /// the application is the commander, summed over its threads.
     pub commander_wait: Duration,
     /// The number of workers that the host keeps alive.
     pub workers: usize,
@@ -243,7 +243,7 @@ impl Figures {
             elapsed: scene.elapsed,
             delivered: load(&counters.delivered),
             consumer_wait: counters.exposure.total(),
-            commander_wait: Duration::from_nanos(load(&table.control.commander_wait_nanos)),
+            commander_wait: table.commander_idle(),
             workers: scene.workers,
             by_worker: by_worker(segment, scene.most_workers),
             worker_restarts: load(&counters.worker_restarts),
