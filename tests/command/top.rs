@@ -125,7 +125,7 @@ fn end(mut child: Child) {
 
 #[test]
 fn run_that_ends_while_it_is_watched_ends_the_watch() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     for dies in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let mut run = endless(&folder);
@@ -142,6 +142,7 @@ fn run_that_ends_while_it_is_watched_ends_the_watch() {
         assert!(last["state"] == "ended" || !dies && last["state"] == "stopped", "{last}");
         assert!(watching.wait().unwrap().success());
     }
+    leaks.bury_orphans();
 }
 
 /// A run of the command that goes on until it is ended, and has delivered batches.
@@ -284,7 +285,7 @@ fn terminal_without_colours_gets_none_and_one_without_a_cursor_one_picture() {
 
 #[test]
 fn last_picture_stays_if_the_run_ends() {
-    let _leaks = isolated!();
+    let leaks = isolated!();
     let folder = tempfile::tempdir().unwrap();
     let mut run = endless(&folder);
     let mut command = cobuf();
@@ -297,4 +298,5 @@ fn last_picture_stays_if_the_run_ends() {
     assert_eq!(code, Some(0));
     let last = pictures.last().unwrap();
     assert!(last.shows("the host has ended") && last.shows("slots: "), "{last:#?}");
+    leaks.bury_orphans();
 }
