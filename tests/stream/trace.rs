@@ -2,8 +2,8 @@
 
 use crate::common::traces::Trace;
 use crate::common::{
-    Gate, Logs, all_items, array, filling, gated, index, isolated, next_batch, next_item, random_stream,
-    small, submitting, wait_for_ready,
+    Logs, all_items, array, filling, index, isolated, next_batch, next_item, random_stream, small,
+    submitting, wait_for_ready,
 };
 use cobuf_host::{
     Batches, Dictionary, Host, HostBuilder, OnFailure, Rank, Remainder, ReportKind, StartError,
