@@ -22,11 +22,13 @@ use cobuf_plugin_api::{ArraySpec, DType, Dictionary, Report, ReportKind, Schema,
 use ndarray::IxDyn;
 
 use crate::limits::{MAX_WORKERS, MIN_METADATA_CAPACITY};
+use crate::observer::View;
 use crate::record::death::{Death, Exit};
 use crate::record::identity::Identity;
 use crate::record::ledger::Ledger;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Portion;
+use crate::segment::about::About;
 use crate::segment::claim::{Claim, Producing};
 use crate::segment::header::Header;
 use crate::segment::layout::{Layout, Sizes, Span};
@@ -279,12 +281,29 @@ impl World {
         drop(format!("{:?} {:?} {:?}", table.total(), table.end(), table.stop_requested()));
         let statistics = Statistics::of(stream);
         drop(format!("{statistics:?} {} {}", statistics.limited_by(), statistics.slots.total()));
+        drop(format!("{:?}", self.seen_from_outside()));
         let stall = StallReport::of(stream);
         drop(format!("{stall} {stall:?} {:?}", serde_json::to_string(&stall)));
         drop(serde_json::to_string(&stream.checkpoint()));
         drop(stream.write_timeline(&mut std::io::sink()));
         crate::supervisor::tuner::produced(&stream.segment, MAX_WORKERS);
         table.wake_everyone();
+    }
+
+    /// What another process sees, which believes no number.
+    fn seen_from_outside(&self) -> View {
+        let about = About {
+            version: String::new(),
+            sizes: self.stream.segment.layout().sizes.clone(),
+            run: String::new(),
+            producer: String::new(),
+            commander: None,
+            ordered: true,
+            cpus: 1,
+            rank: None,
+            begun_nanos: 0,
+        };
+        View::of(&self.stream.segment, &about, (0, ""), true)
     }
 
     /// Writes the bytes that `make` returns to a place that the input names.

@@ -91,7 +91,7 @@ impl Observer {
 
     /// The run at this moment.
     pub fn look(&self) -> View {
-        View::of(&self.segment, &self.about, &self.found, self.host_lives())
+        View::of(&self.segment, &self.about, (self.found.pid, &self.found.program), self.host_lives())
     }
 
     /// Whether the run's producer or commander has this name.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::find::FoundRun;
 use crate::limits::MAX_WORKERS;
 use crate::procfs;
 use crate::segment::about::About;
@@ -114,7 +113,8 @@ pub struct Notice {
 }
 
 impl View {
-    pub(super) fn of(segment: &Segment, about: &About, found: &FoundRun, lives: bool) -> Self {
+    /// The run of a segment, whose host is this process and lives or does not.
+    pub(crate) fn of(segment: &Segment, about: &About, (pid, program): (u32, &str), lives: bool) -> Self {
         let (table, counters) = (segment.table(), segment.counters());
         let number = |number: &AtomicU32| (number.load(Ordering::Relaxed) as usize).min(MAX_WORKERS);
         let most_workers = number(&counters.most_workers);
@@ -140,9 +140,9 @@ impl View {
         let checkpoint = counters.checkpoint_nanos.load(Ordering::Relaxed);
         let workers = workers_of(segment, &slots, most_workers);
         Self {
-            pid: found.pid,
+            pid,
             run: about.run.clone(),
-            program: found.program.clone(),
+            program: program.to_owned(),
             producer: about.producer.clone(),
             commander: about.commander.clone(),
             ordered: about.ordered,
