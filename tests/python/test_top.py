@@ -28,7 +28,7 @@ def top() -> dict[str, Any]:
 
 
 def test_loader_is_seen_from_outside() -> None:
-    with cobuf.Loader(range(100), numbers, workers=2) as loader:
+    with cobuf.Loader(commander=range(100), producer=numbers, workers=2) as loader:
         batches = iter(loader)
         for _ in range(5):
             next(batches)

@@ -26,7 +26,9 @@ def spans(path, name):
 
 def test_trace_is_written_when_the_loader_is_closed(tmp_path):
     path = tmp_path / "run.json"
-    batches(filled, commander=range(20), trace=path)
+    with cobuf.Loader(commander=range(20), producer=filled, workers=2, trace=path) as loader:
+        for batch in loader:
+            del batch
     for name in ["message", "produce", "hold"]:
         assert sorted(spans(path, name)) == list(range(20))
 
