@@ -286,10 +286,11 @@ impl Stream {
         if self.is_foreign() {
             return ready.wait_for(&self.patience, deadline, poll).0;
         }
+        let since = self.timeline.as_ref().map(|_| Instant::now());
         let began = self.counters().exposure.begin();
         let (found, waited) = ready.wait_for(&self.patience, deadline, poll);
         self.counters().exposure.end(began, waited);
-        self.note_wait(waited, found.is_none());
+        self.note_wait(since, waited, found.is_none());
         found
     }
 
@@ -305,17 +306,17 @@ impl Stream {
         let lasted = since.elapsed().min(SPIN_LIMIT);
         self.patience.learn(lasted);
         self.counters().exposure.add(lasted);
-        self.note_wait(lasted, true);
+        self.note_wait(Some(since), lasted, true);
     }
 
-    /// Notes a wait until now. It goes on if it gave nothing and the consumer waits again.
-    fn note_wait(&self, waited: Duration, goes_on: bool) {
+    /// Notes a wait since then. It goes on if it gave nothing and the consumer waits again.
+    fn note_wait(&self, since: Option<Instant>, waited: Duration, goes_on: bool) {
         if waited > Duration::ZERO && !self.is_foreign() {
             let counters = self.counters();
             counters.consumer_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
             self.mark_first();
-            if let Some(timeline) = &self.timeline {
-                timeline.note_wait(waited, goes_on);
+            if let Some((timeline, since)) = self.timeline.as_ref().zip(since) {
+                timeline.note_wait(since, waited, goes_on);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -98,40 +98,32 @@ impl Timeline {
         kept.left_out += u64::from(gone);
     }
 
-    /// This thread has waited until now, and got nothing if the wait `goes_on`.
-    pub(crate) fn note_wait(&self, lasted: Duration, goes_on: bool) {
+    /// This thread has waited for so long since then, and got nothing if the wait `goes_on`.
+    pub(crate) fn note_wait(&self, since: Instant, lasted: Duration, goes_on: bool) {
         let now = clock::precise_nanos();
-        let from = now.saturating_sub(lasted.as_nanos() as u64);
+        let since = now.saturating_sub(since.elapsed().as_nanos() as u64);
         let mut kept = self.kept.lock();
         let thread = kept.thread();
-        if !goes_on {
-            self.end_wait(&mut kept, thread, (from, now));
-        }
+        let to = if goes_on { now } else { self.end_of_wait(&kept, thread, since).unwrap_or(now) };
+        let from = to.saturating_sub(lasted.as_nanos() as u64);
         let own = kept.waits.iter_mut().rev().take(WAITS_THAT_GO_ON).find(|wait| wait.thread == thread);
         match own {
             Some(wait)
                 if wait.goes_on && from.saturating_sub(wait.to) < PAUSE_IN_A_WAIT.as_nanos() as u64 =>
             {
-                (wait.to, wait.goes_on) = (now, goes_on);
+                (wait.to, wait.goes_on) = (to, goes_on);
             }
-            _ => drop(push(&mut kept.waits, Wait { thread, from, to: now, goes_on }, self.most)),
+            _ => drop(push(&mut kept.waits, Wait { thread, from, to, goes_on }, self.most)),
         }
     }
 
-    /// A thread's wait has ended now with what it took since `from`, which therefore counts as taken
-    /// now.
-    fn end_wait(&self, kept: &mut Kept, thread: usize, (from, now): (u64, u64)) {
+    /// When a thread took what it has waited for since then: a batch, or an error. The thread may have
+    /// stood still after that.
+    fn end_of_wait(&self, kept: &Kept, thread: usize, since: u64) -> Option<u64> {
         let slot = kept.threads.get(thread).and_then(|consumer| consumer.slot);
-        if let Some((taken, _)) = slot.map(|slot| &self.taken[slot])
-            && taken.load(Ordering::Relaxed) >= from
-        {
-            return taken.store(now, Ordering::Relaxed);
-        }
-        let error =
-            kept.batches.back_mut().filter(|last| last.thread == thread && last.taken == last.released);
-        if let Some(error) = error.filter(|error| error.taken >= from) {
-            (error.taken, error.released) = (now, now);
-        }
+        let batch = slot.map(|slot| self.taken[slot].0.load(Ordering::Relaxed));
+        let error = kept.batches.back().filter(|last| last.thread == thread && last.taken == last.released);
+        batch.filter(|&taken| taken >= since).or_else(|| Some(error?.taken).filter(|&taken| taken >= since))
     }
 
     /// Something has happened now.
