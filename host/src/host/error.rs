@@ -52,7 +52,7 @@ pub enum StartError {
     ReplayReady {
         /// The number of batches to keep.
         batches: usize,
-        /// What is wrong, and what to do.
+        /// The reason, and the advice.
         reason: String,
     },
     /// A configuration cannot be written as a dictionary.

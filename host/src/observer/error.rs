@@ -40,7 +40,7 @@ pub enum ObserveError {
     /// Several runs fit.
     #[error("{} runs fit {wanted:?}; give one of their names: {}", runs.len(), runs.join(", "))]
     Several {
-        /// What was asked for.
+        /// The number or name that was given.
         wanted: String,
         /// The names of the runs.
         runs: Vec<String>,

@@ -12,9 +12,8 @@ use crate::segment::memory::Segment;
 use crate::segment::notices::NoticeKind;
 use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::SlotLook;
-use crate::segment::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::segment::word::{Owner, SlotState};
-use crate::stream::figures::{Figures, Scene};
+use crate::segment::sync::{AtomicU32, Ordering};
+use crate::stream::figures::{Figures, Scene, busy_and_wait};
 use crate::stream::stall::SlotReport;
 use crate::stream::statistics::Statistics;
 use crate::stream::volume::{Volume, produce_times};
@@ -178,22 +177,16 @@ fn worker(segment: &Segment, slots: &[SlotLook], place: Place) -> Option<WorkerV
     let pid = Some(shared.pid.load(Ordering::Relaxed)).filter(|&pid| pid != 0);
     // Places of a crew that has gone, or has not come, are not shown.
     (pid.is_some() || (place.crew() == 0 && produced > 0)).then_some(())?;
-    let held = |slot: &&SlotLook| slot.state == SlotState::Writing && slot.owner == Owner::Worker(place);
-    let held = slots.iter().find(held);
-    let looked = shared.looked_nanos.load(Ordering::Relaxed);
-    let since = (pid.is_some() && looked != u64::MAX).then(|| clock::since(looked));
-    let [busy_now, wait_now] = [held.is_some(), held.is_none()].map(|is| since.filter(|_| is));
-    let time = |nanos: &AtomicU64, now: Option<Duration>| {
-        Duration::from_nanos(nanos.load(Ordering::Relaxed)).saturating_add(now.unwrap_or_default())
-    };
+    let held = slots.iter().find(|slot| slot.worker() == Some(place));
+    let [busy, waited] = busy_and_wait(shared, held.is_some());
     Some(WorkerView {
         worker: place.worker(),
         pid,
         message: held.and_then(|slot| slot.sequence),
-        since,
+        since: shared.since().map(clock::since),
         produced,
-        busy: time(&shared.busy_nanos, busy_now),
-        waited: time(&shared.wait_nanos, wait_now),
+        busy,
+        waited,
         restarts: shared.restarts.load(Ordering::Relaxed),
         private_bytes: pid.and_then(procfs::private_bytes),
     })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Sizes;
 
-/// What a process that looks from outside has to know.
+/// A run, for a process that looks from outside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct About {
     /// Of cobuf-host: another one has another layout.

@@ -11,7 +11,7 @@
 //!   slot_set    a set of slots: those that may be free, ready or queued
 //!   queue       which slots hold queued messages, and where the oldest is expected
 //!   arrivals    which of the ready batches comes first
-//!   counters    counts and times of the run
+//!   counters    counts and times of the run; exposure: how long any consumer waited
 //!   notices     the last things that happened, as texts
 //!   control     what all processes share beside the slots
 //!   table       the operations on slots: claim, publish, commit, release

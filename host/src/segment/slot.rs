@@ -2,6 +2,7 @@
 //!
 //! The holder of the claim on the slot writes the numbers; the word publishes them.
 
+use super::place::Place;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::word::{Owner, SlotState, SlotWord, Snapshot};
 
@@ -60,6 +61,16 @@ pub(crate) struct SlotLook {
     pub(crate) sequence: Option<u64>,
     /// When the slot entered its state. If a worker is filling it, when its message was queued.
     pub(crate) since_nanos: u64,
+}
+
+impl SlotLook {
+    /// The place of the worker that fills the slot.
+    pub(crate) fn worker(&self) -> Option<Place> {
+        match (self.state, self.owner) {
+            (SlotState::Writing, Owner::Worker(place)) => Some(place),
+            _ => None,
+        }
+    }
 }
 
 /// A message in a slot at the moment of a look. Another one may be there already.

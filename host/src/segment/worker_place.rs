@@ -99,6 +99,13 @@ impl WorkerPlace {
         }
     }
 
+    /// Since when its process has its message, or waits for one, by `clock`. `None` without a process, or
+    /// while it does something else.
+    pub(crate) fn since(&self) -> Option<u64> {
+        let there = self.pid.load(Ordering::Relaxed) != 0;
+        Some(self.looked_nanos.load(Ordering::Relaxed)).filter(|&looked| there && looked != u64::MAX)
+    }
+
     /// Has a worker that has not looked for a message yet count as if it had looked now.
     pub(crate) fn watch_from(&self, nanos: u64) {
         let order = Ordering::Relaxed;

@@ -3,8 +3,6 @@
 //! The [`Stream`] is shared by the host, its supervisor, every [`Batches`](crate::Batches) and
 //! every [`Batch`](crate::Batch); the mapping lives as long as the last of them.
 
-use std::io::{self, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,17 +11,16 @@ use cobuf_plugin_api::{Report, ReportKind, codec};
 use parking_lot::Mutex;
 
 use super::error::{BatchError, StreamError};
-use super::figures::{Figures, Scene};
+use super::figures::Marks;
 use super::history::History;
 use super::replay::{Again, Replay};
 use super::roster::Roster;
 use super::submission::{Over, Submission};
-use super::timeline::{self, Timeline, TraceSummary, What};
+use super::timeline::{Timeline, What};
 use super::watch::Watch;
 use crate::limits::SPIN_LIMIT;
 use crate::own;
 use crate::record::checkpoint::Checkpoint;
-use crate::record::death::Death;
 use crate::record::policy::{OnFailure, PerKind};
 use crate::record::portion::Remainder;
 use crate::segment::arrivals::{Arrivals, Wanted};
@@ -33,9 +30,7 @@ use crate::segment::counters::Counters;
 use crate::segment::memory::Segment;
 use crate::segment::notices::NoticeKind;
 use crate::segment::patience::Patience;
-use crate::segment::place::Place;
 use crate::segment::slot::Outcome;
-use crate::segment::stamps::Stamps;
 use crate::segment::sync::Ordering;
 use crate::segment::table::Table;
 use crate::segment::word::SlotState;
@@ -69,7 +64,7 @@ pub(crate) struct Stream {
     /// The application's messages, if it is the commander.
     pub(super) submission: Option<Submission>,
     /// The kept batches, if they are delivered again and again.
-    replay: Option<Replay>,
+    pub(super) replay: Option<Replay>,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
@@ -78,30 +73,18 @@ pub(crate) struct Stream {
     /// The process that started the run. In a fork of it nothing may change.
     owner: u32,
     /// What happened when, if the run is traced.
-    timeline: Option<Timeline>,
+    pub(super) timeline: Option<Timeline>,
     /// The owner, or 0 if the run is traced: so one comparison tells whether a look has nothing to do
     /// beside it.
-    looks_alone: u32,
+    pub(super) looks_alone: u32,
     /// The owner, or 0 if the run is traced, or batches are kept, or as long as messages of an earlier run
     /// wait for a slot; otherwise as `looks_alone`.
-    releases_alone: AtomicU32,
+    pub(super) releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
     told: AtomicBool,
-    marks: Marks,
+    pub(super) marks: Marks,
     /// The number of CPUs that this process, and so the run, may use.
-    cpus: usize,
-}
-
-/// The figures at moments between which a verdict on the whole run is made. The time before the first
-/// batch, and that after the last, say nothing about its pace.
-#[derive(Debug, Default)]
-struct Marks {
-    /// All processes are ready.
-    ready: OnceLock<Figures>,
-    /// The first batch was delivered after a wait. Never in a run whose application did not wait.
-    first: OnceLock<Figures>,
-    /// The stream has ended.
-    end: OnceLock<Figures>,
+    pub(super) cpus: usize,
 }
 
 /// The supervisor's settings, for the host. Out of the reach of plugins, unlike the segment's
@@ -197,46 +180,6 @@ impl Stream {
         self.replay = Some(replay);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
-    }
-
-    /// The same stream, traced: so many batches are kept. Its segment has stamps. Before anything
-    /// runs.
-    pub(crate) fn traced(mut self, batches: usize) -> Self {
-        let seat = self.history.portion().seat();
-        let title = match seat.of {
-            1 => "cobuf".to_owned(),
-            of => format!("cobuf, rank {} of {of}", seat.rank),
-        };
-        let slots = self.segment.layout().sizes.slots;
-        self.timeline = Some(Timeline::new(title, slots, batches));
-        self.looks_alone = 0;
-        self.releases_alone.store(0, Ordering::Relaxed);
-        self
-    }
-
-    /// Notes what has happened now, if the run is traced. The text is made only then.
-    pub(crate) fn note(&self, what: impl FnOnce() -> What) {
-        if let Some(timeline) = &self.timeline {
-            timeline.note(what());
-        }
-    }
-
-    /// Notes a worker's death, before its slot is taken back, if the run is traced.
-    pub(crate) fn note_death(&self, place: Place, edition: u32, death: Death) {
-        let (worker, segment) = (place.worker(), &self.segment);
-        self.note(|| What::WorkerDied {
-            worker,
-            edition,
-            death: death.to_string(),
-            held: timeline::held_by(segment, place),
-        });
-    }
-
-    /// Writes the timeline up to now; nothing, if the run is not traced.
-    pub(crate) fn write_timeline(&self, out: &mut dyn Write) -> io::Result<TraceSummary> {
-        let edition = self.settled.edition.load(Ordering::Relaxed);
-        let timeline = self.timeline.as_ref();
-        timeline.map_or(Ok(TraceSummary::default()), |timeline| timeline.write(&self.segment, edition, out))
     }
 
     /// Whether the application is the commander.
@@ -499,16 +442,6 @@ impl Stream {
         self.table().control.ready.notify_all();
     }
 
-    #[cold]
-    fn note_release(&self, claim: &Claim<Reading>) {
-        if let Some(timeline) = &self.timeline {
-            let (table, slot) = (self.table(), claim.index());
-            let message = (table.sequence(claim), claim.attempts());
-            let stamped = self.segment.stamps(slot).map(Stamps::read).unwrap_or_default();
-            timeline.note_released(slot, message, table.outcome(claim), stamped);
-        }
-    }
-
     fn free(&self, claim: Claim<Reading>) {
         self.history.note_done(self.table().sequence(&claim));
         self.table().release(claim);
@@ -534,58 +467,9 @@ impl Stream {
         self.history.checkpoint(submitted)
     }
 
-    /// The figures of the run so far.
-    pub(crate) fn figures(&self) -> Figures {
-        let workers = |number: &AtomicU32| number.load(Ordering::Relaxed) as usize;
-        let figures = Figures::read(
-            &self.segment,
-            Scene {
-                elapsed: self.started.elapsed(),
-                workers: workers(&self.settled.workers),
-                most_workers: workers(&self.settled.most_workers),
-                cpus: self.cpus,
-                ordered: self.ordered,
-                application_commands: self.is_submitted(),
-            },
-        );
-        Figures { replays: self.replays(), ..figures }
-    }
-
     /// Whether kept batches are being delivered again.
-    fn replays(&self) -> bool {
+    pub(super) fn replays(&self) -> bool {
         self.replay.as_ref().is_some_and(Replay::has_begun)
-    }
-
-    /// All processes are ready, and nothing was delivered.
-    pub(crate) fn mark_ready(&self) {
-        self.counters().ready_nanos.store(clock::now_nanos(), Ordering::Relaxed);
-        self.marks.ready.get_or_init(|| self.figures());
-    }
-
-    /// The stream has ended, or is about to be stopped. Only the first mark counts.
-    pub(crate) fn mark_end(&self) {
-        self.marks.end.get_or_init(|| self.figures());
-    }
-
-    /// If a wait has ended, and the first batch was delivered.
-    fn mark_first(&self) {
-        if self.replay.is_none()
-            && self.marks.first.get().is_none()
-            && self.counters().delivered.load(Ordering::Relaxed) > 0
-        {
-            self.marks.first.get_or_init(|| self.figures());
-        }
-    }
-
-    /// The figures of the part of the run that says something about its pace: without its start, and up
-    /// to its end. A run with fewer than two batches has no other part.
-    pub(crate) fn pace(&self, now: &Figures) -> Figures {
-        let end = self.marks.end.get().unwrap_or(now);
-        let first = self.marks.first.get().map(|first| end.since(first)).filter(|pace| pace.delivered > 0);
-        first.unwrap_or_else(|| match self.marks.ready.get() {
-            Some(ready) => end.since(ready),
-            None => end.clone(),
-        })
     }
 
     pub(crate) fn waiting_for(&self) -> WaitingFor {

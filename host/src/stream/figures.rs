@@ -1,5 +1,6 @@
 //! The figures of an interval of a run, from which [`verdict`](super::verdict) follows.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,12 +10,10 @@ use crate::procfs;
 use crate::segment::clock;
 use crate::segment::memory::Segment;
 use crate::segment::place::{CREWS, Place};
-use crate::segment::slot::SlotLook;
 use crate::segment::sync::{AtomicU64, Ordering};
-use crate::segment::word::{Owner, SlotState};
 use crate::segment::worker_place::WorkerPlace;
 
-/// The time for a message outside of the producer, at most. Workers count only what is inside.
+/// The time for a message outside of the producer, at most. Workers count only the time inside.
 const OVERHEAD: Duration = Duration::from_micros(5);
 /// A mean time is judged if it is one of so many messages.
 const MESSAGES_FOR_MEAN: u64 = 3;
@@ -112,6 +111,18 @@ impl Occupancy {
     pub fn total(&self) -> usize {
         self.free + self.writing + self.ready + self.reading
     }
+}
+
+/// The figures at moments between which a verdict on the whole run is made. The time before the first
+/// batch, and that after the last, say nothing about its pace.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// All processes are ready.
+    pub(super) ready: OnceLock<Figures>,
+    /// The first batch was delivered after a wait. Never in a run whose application did not wait.
+    pub(super) first: OnceLock<Figures>,
+    /// The stream has ended.
+    pub(super) end: OnceLock<Figures>,
 }
 
 impl Figures {
@@ -220,7 +231,7 @@ pub(super) fn seconds(time: Duration) -> f64 {
     time.as_secs_f64()
 }
 
-/// What the reader of a segment has to know beside it.
+/// Facts about a run that its segment does not have.
 pub(crate) struct Scene {
     pub(crate) elapsed: Duration,
     pub(crate) workers: usize,
@@ -262,11 +273,7 @@ impl Figures {
 /// The figures of the first workers, of both crews together.
 fn by_worker(segment: &Segment, workers: usize) -> Vec<WorkerFigures> {
     let places = &segment.worker_places()[..workers.min(MAX_WORKERS) * CREWS];
-    let holds = |slot: SlotLook| match (slot.state, slot.owner) {
-        (SlotState::Writing, Owner::Worker(place)) => Some(place),
-        _ => None,
-    };
-    let holders: Vec<Place> = segment.table().look().filter_map(holds).collect();
+    let holders: Vec<Place> = segment.table().look().filter_map(|slot| slot.worker()).collect();
     let mut all = vec![WorkerFigures::default(); places.len() / CREWS];
     for (place, shared) in (0..).map(Place::at).zip(places) {
         let worker = &mut all[place.worker() as usize];
@@ -275,20 +282,25 @@ fn by_worker(segment: &Segment, workers: usize) -> Vec<WorkerFigures> {
     all
 }
 
+/// How long a worker has produced and waited, which holds a slot or holds none. Its counters are changed
+/// at the end of its work and of its wait, so those that go on are added.
+pub(crate) fn busy_and_wait(place: &WorkerPlace, holds: bool) -> [Duration; 2] {
+    let nanos = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
+    let now = place.since().map_or(Duration::ZERO, clock::since);
+    let [busy_now, wait_now] = if holds { [now, Duration::ZERO] } else { [Duration::ZERO, now] };
+    [nanos(&place.busy_nanos).saturating_add(busy_now), nanos(&place.wait_nanos).saturating_add(wait_now)]
+}
+
 impl WorkerFigures {
-    /// The figures of a worker that holds a slot, or holds none. Its counters are changed at the end of
-    /// its work and of its wait, so those that go on are added.
+    /// The figures of a worker that holds a slot, or holds none.
     fn of(place: &WorkerPlace, holds: bool) -> Self {
-        let nanos = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
-        let (pid, looked) = (place.pid.load(Ordering::Relaxed), place.looked_nanos.load(Ordering::Relaxed));
-        let there = pid != 0 && looked != u64::MAX;
-        let now = if there { clock::since(looked) } else { Duration::ZERO };
-        let [busy_now, wait_now] = if holds { [now, Duration::ZERO] } else { [Duration::ZERO, now] };
+        let [busy, wait] = busy_and_wait(place, holds);
+        let pid = place.pid.load(Ordering::Relaxed);
         let [running, queued] = procfs::schedule(pid).unwrap_or_default();
         Self {
             produced: place.produced.load(Ordering::Relaxed),
-            busy: nanos(&place.busy_nanos).saturating_add(busy_now),
-            wait: nanos(&place.wait_nanos).saturating_add(wait_now),
+            busy,
+            wait,
             lost: place.lost(),
             running,
             queued,

@@ -10,12 +10,13 @@
 //!   replay        batches that are delivered again and again
 //!   history       delivered messages, failed attempts, saved states
 //!   dead_letters  messages that were given up, as a file
-//!   roster        the processes that run
+//!   roster        the processes that run; processes: also in the segment, for other processes
 //!   held          says that the application holds all slots
 //!   statistics    counts and times of the run so far; volume: rows, bytes, a histogram
 //!   stall         which process holds which slot now
-//!   timeline      what the run's parts did when, if it is traced
-//!   verdict       the part that limits the run, by its figures; limit: the sentence about it
+//!   timeline      the times of the run's parts, if it is traced; traced: the notes made for it
+//!   figures       plain numbers of an interval; verdict: the part that limits the run by them;
+//!   limit         the sentence about it; pace: the interval that a whole run is judged by
 //!   digest        a digest of all content, the same for any order
 //! ```
 
@@ -31,6 +32,7 @@ pub(crate) mod figures;
 mod held;
 pub(crate) mod history;
 pub(crate) mod limit;
+mod pace;
 pub(crate) mod processes;
 pub(crate) mod readiness;
 pub(crate) mod replay;
@@ -40,6 +42,7 @@ pub(crate) mod statistics;
 pub(crate) mod submission;
 pub(crate) mod submitter;
 pub(crate) mod timeline;
+mod traced;
 pub(crate) mod verdict;
 pub(crate) mod volume;
 pub(crate) mod watch;

@@ -4,7 +4,7 @@
 //!   array     an array as numbers, and its statistics
 //!   frames    which arrays can be pictures; boxes: which have boxes over them
 //!   picture   pictures of a bounded size, in their colours
-//!   sheet     what is shown of a batch: texts, pictures, values, numbers
+//!   sheet     the content that is shown of a batch: texts, pictures, values, numbers
 //!   contact   the sheets as a PNG file, on a canvas
 //!   text      the sheets in a terminal; words: text in a space of so many letters
 //! ```

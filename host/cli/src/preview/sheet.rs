@@ -1,4 +1,4 @@
-//! What is shown of a batch, before it is drawn.
+//! The content that is shown of a batch, before it is drawn.
 //!
 //! ```text
 //!   batch 7                                        heading

@@ -142,7 +142,7 @@ impl Screen<'_> {
     }
 }
 
-/// What a person has done.
+/// A wish of the person at the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Input {
     Quit,
@@ -154,7 +154,7 @@ enum Input {
     Nothing,
 }
 
-/// What was typed before the time is over.
+/// The key that was typed before the time is over.
 ///
 /// Not by crossterm, which goes on for ever if the terminal is closed, and lets nobody see a signal.
 fn typed(limit: Duration) -> Result<Option<Input>> {

@@ -1,4 +1,4 @@
-//! A look at a run, and what has changed since the one before.
+//! A look at a run, and the changes since the one before.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use cobuf_host::{SlotReport, Verdict};
 /// The rates that are kept: a minute of them, at a look a second, and as many as a wide terminal shows.
 const KEPT: usize = 240;
 
-/// A look, with what has changed since the one before.
+/// A look, with the changes since the one before.
 #[derive(Debug)]
 pub(super) struct Moment {
     pub(super) view: View,
     pub(super) rates: Rates,
     /// Batches a second, oldest first.
     pub(super) history: VecDeque<f64>,
-    /// What limits the run: since the look before, or since its start at the first look.
+    /// The part that limits the run: since the look before, or since its start at the first look.
     pub(super) verdict: Verdict,
     /// The share of the time that each worker of the view produced, 0 to 1, in the view's order.
     pub(super) busy: Vec<f64>,
 }
 
-/// What happened a second between two looks.
+/// Amounts a second, between two looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Rates {
     pub(super) batches: f64,

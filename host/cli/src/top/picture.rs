@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   head      which run, how long, in which state
-//!   verdict   what limits it, in words
+//!   verdict   the part that limits it, in words
 //!   flow      batches, rows, bytes a second; their history
 //!   slots     a strip: a character each, or the share of each state
 //!   workers   a row each
@@ -68,7 +68,7 @@ pub(super) fn draw(moment: &Moment, sort: Sort, area: Rect, buffer: &mut Buffer)
     text(&mut left, buffer, below);
 }
 
-/// Takes so many rows from the top of what is left.
+/// Takes so many rows from the top of the rest.
 fn take(left: &mut Rect, rows: u16) -> Rect {
     let rows = rows.min(left.height);
     let taken = Rect { height: rows, ..*left };

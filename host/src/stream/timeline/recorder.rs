@@ -17,7 +17,6 @@ use crate::segment::memory::Segment;
 use crate::segment::place::{CREWS, Place};
 use crate::segment::slot::{Outcome, SlotLook};
 use crate::segment::stamps::Stamped;
-
 use crate::segment::word::{Owner, SlotState};
 
 /// A consumer that looks again within this time after a wait without a result goes on waiting.
@@ -187,8 +186,7 @@ impl Timeline {
 
 /// The message that the worker in a place holds, and since when.
 pub(crate) fn held_by(segment: &Segment, place: Place) -> Option<(u64, u64)> {
-    let holds = |look: &SlotLook| look.state == SlotState::Writing && look.owner == Owner::Worker(place);
-    let (slot, look) = segment.table().look().enumerate().find(|(_, look)| holds(look))?;
+    let (slot, look) = segment.table().look().enumerate().find(|(_, look)| look.worker() == Some(place))?;
     let since = segment.stamps(slot)?.read().claimed;
     look.sequence.filter(|_| since != 0).map(|sequence| (sequence, since))
 }
