@@ -5,10 +5,12 @@
 //!            processes  a batch, after a wait ◄─ pace ─► the stream's
 //! ```
 
+use std::sync::atomic::AtomicU32;
+
 use super::delivery::Stream;
 use super::figures::{Figures, Scene};
 use crate::segment::clock;
-use crate::segment::sync::{AtomicU32, Ordering};
+use crate::segment::sync::Ordering;
 
 impl Stream {
     /// The figures of the run so far.
