@@ -152,6 +152,9 @@ impl Counter {
     }
 }
 
+/// The options of a run that keeps what can be kept.
+const KEPT: &[&str] = &["--checkpoint", "checkpoint", "--checkpoint-every", "10", "--dead-letters", "letters"];
+
 /// What a run was, seen from outside.
 struct Seen {
     code: Option<i32>,
@@ -159,17 +162,22 @@ struct Seen {
     said: String,
 }
 
-/// A pipeline of 40 messages that also writes checkpoints and dead letters.
+/// A pipeline of some messages, 40 unless a test says otherwise.
 struct Setup {
     folder: tempfile::TempDir,
 }
 
 impl Setup {
     fn new() -> Self {
+        Self::of(40)
+    }
+
+    /// With so many messages.
+    fn of(messages: u64) -> Self {
         let folder = refusals::folder();
         let path = |name: &str| plugin(name).path().display().to_string();
         let pipeline = format!(
-            "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{ random = true }}], repeat = 40 }}\n\
+            "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{ random = true }}], repeat = {messages} }}\n\
              [producer]\nplugin = {:?}\nconfig = {{ arrays = [{{ name = \"x\", dtype = \"u32\", shape = [4] }}] }}\n\
              [run]\nworkers = 2\nslots = 8\nstop_grace_seconds = 1\nmessage_timeout_seconds = 5\n",
             path("list-commander"),
@@ -181,6 +189,7 @@ impl Setup {
 
     fn start(
         &self,
+        kept: &[&str],
         calls: Option<&[c_long]>,
         judge: impl FnMut(Call) -> Option<i32> + Send + 'static,
     ) -> (Child, Receiver<()>) {
@@ -188,14 +197,7 @@ impl Setup {
             let _ = fs::remove_file(self.folder.path().join(old));
         }
         let mut command = cobuf();
-        command.current_dir(self.folder.path()).args([
-            "run",
-            "run.toml",
-            "--json",
-            "--checkpoint",
-            "checkpoint",
-        ]);
-        command.args(["--checkpoint-every", "10", "--dead-letters", "letters"]);
+        command.current_dir(self.folder.path()).args(["run", "run.toml", "--json"]).args(kept);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         interception::start(command, calls, judge)
     }
@@ -203,10 +205,11 @@ impl Setup {
     /// Runs it to its end; an error says that it did not come to one.
     fn run(
         &self,
+        kept: &[&str],
         calls: Option<&[c_long]>,
         judge: impl FnMut(Call) -> Option<i32> + Send + 'static,
     ) -> Result<Seen, String> {
-        let (mut child, ended) = self.start(calls, judge);
+        let (mut child, ended) = self.start(kept, calls, judge);
         let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || {
             let mut said = String::new();
@@ -280,7 +283,7 @@ fn each_system_call_that_fails_is_survived_or_named() {
     let setup = Setup::new();
     let counter = Arc::new(Mutex::new(Counter::default()));
     let noted = counter.clone();
-    let seen = setup.run(None, move |call| {
+    let seen = setup.run(KEPT, None, move |call| {
         noted.lock().unwrap().count(&call);
         None
     });
@@ -299,7 +302,7 @@ fn each_system_call_that_fails_is_survived_or_named() {
             let nth = 1 + index * count / errors.len();
             let mut counter = Counter::default();
             let marks = [number, libc::SYS_eventfd2, libc::SYS_signalfd4];
-            let seen = setup.run(Some(&marks), move |call| {
+            let seen = setup.run(KEPT, Some(&marks), move |call| {
                 let counted = counter.count(&call)?;
                 (call.number == number && counted == (kind, nth)).then_some(error)
             });
@@ -326,4 +329,32 @@ fn each_system_call_that_fails_is_survived_or_named() {
     }
     println!("{tried} tried, {went_on} went on, {} named", tried - went_on - wrong.len());
     assert!(wrong.is_empty(), "{} of {tried} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The number of calls of each kind in a run of so many messages that keeps nothing, those for yields
+/// and waits left out.
+fn calls_of(messages: u64) -> BTreeMap<(Kind, c_long), usize> {
+    let counter = Arc::new(Mutex::new(Counter::default()));
+    let noted = counter.clone();
+    let seen = Setup::of(messages).run(&[], None, move |call| {
+        noted.lock().unwrap().count(&call);
+        None
+    });
+    let (batches, _) = content(&seen.unwrap().report).expect("an undisturbed run");
+    assert_eq!(batches, messages);
+    std::mem::take(&mut counter.lock().unwrap().calls)
+}
+
+#[test]
+fn more_batches_make_no_more_system_calls() {
+    let _leaks = isolated!();
+    let (few, many) = (calls_of(1_000), calls_of(20_000));
+    let more = |(key, &count): (&(Kind, c_long), &usize)| {
+        let more = count.saturating_sub(few.get(key).copied().unwrap_or_default());
+        // Waits end as time passes, whatever is delivered. Some calls at the start depend on who is first.
+        let is_wait = [libc::SYS_poll, libc::SYS_ppoll].contains(&key.1);
+        (!is_wait && more > 19_000 / 200).then(|| format!("{:?} makes call {} {more} times more", key.0, key.1))
+    };
+    let grown: Vec<String> = many.iter().filter_map(more).collect();
+    assert!(grown.is_empty(), "in a run of 20,000 batches rather than 1,000, {grown:?}");
 }

@@ -82,6 +82,11 @@ impl Kept {
         batches.is_multiple_of(self.every)
     }
 
+    /// Whether there is no file for checkpoints.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        matches!(self.place, Place::Nowhere)
+    }
+
     pub(crate) fn write(&mut self, host: &Host, tally: &Tally) -> Result<()> {
         match &mut self.place {
             Place::Nowhere => {}

@@ -93,6 +93,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let _watching =
             args.watch.then(|| watch::start(scope, &host, watched, signals.cancel())).transpose()?;
         consumer.consume();
+        consumer.count_skipped();
         let unwritten = !consumer.write_checkpoint();
         let Consumer { tally, course, saving, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
@@ -228,12 +229,20 @@ impl Consumer<'_> {
         if self.saving.as_mut().is_some_and(|saving| !saving.is_on_disk()) {
             return false;
         }
-        self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
+        // Statistics read a file for each worker, which is too dear if there is no checkpoint to write.
+        if self.kept.is_nowhere() {
+            return true;
+        }
+        self.count_skipped();
         let written = self.kept.write(self.host, &self.tally);
         if let Err(error) = &written {
             say(&format!("error: {error:#}"));
         }
         written.is_ok()
+    }
+
+    fn count_skipped(&mut self) {
+        self.tally.skipped = self.course.resumed.skipped + self.host.statistics().skipped;
     }
 
     fn count(&mut self, batch: &Batch) {

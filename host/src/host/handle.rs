@@ -287,6 +287,10 @@ impl Host {
     }
 
     /// Counts and times of the run so far. They stay readable after a stop.
+    ///
+    /// The kernel's count of a worker's time on a CPU, which the verdict looks at, is read from `/proc`:
+    /// some 10 µs for each worker. Once a step of a training is nothing, once a batch of microseconds is
+    /// too often.
     pub fn statistics(&self) -> Statistics {
         Statistics::of(&self.stream)
     }
