@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import threading
 import time
 
@@ -92,3 +93,43 @@ def test_trace_is_read_by_perfetto(tmp_path):
         # From the commander to a worker, and from there to this program.
         assert count("flow") == 40
         assert count("stats where severity in ('error', 'data_loss') and value > 0") == 0
+
+
+CHROME = "@paulirish/trace_engine@0.0.65"
+# Prints the tracks that Chrome's developer tools find, each with its spans, and the flows.
+READ = """
+import fs from 'node:fs';
+globalThis.DOMRect ??= class {};
+const Trace = await import('@paulirish/trace_engine/models/trace/trace.js');
+const model = Trace.TraceModel.Model.createWithAllHandlers();
+await model.parse(JSON.parse(fs.readFileSync(process.argv[2])).traceEvents);
+const { Renderer, Flows } = model.parsedTrace().data;
+const tracks = [...Renderer.processes.values()].flatMap(process => [...process.threads.values()]);
+console.log(JSON.stringify({
+    tracks: tracks.map(track => [track.name, track.entries.map(entry => entry.name)]),
+    flows: Flows.flows.map(flow => flow.map(event => event.name)),
+}));
+"""
+
+
+def test_trace_is_read_by_the_developer_tools_of_chrome(tmp_path):
+    if not (shutil.which("npm") and shutil.which("node")):
+        pytest.skip("left out, for want of Node.js")
+    install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--cache", tmp_path / "cache", CHROME]
+    (tmp_path / "package.json").write_text("{}")
+    installed = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True)
+    if installed.returncode != 0:
+        pytest.skip(f"left out, for want of {CHROME}: {installed.stderr.strip()[-200:]}")
+    path = tmp_path / "run.json"
+    with cobuf.Loader(commander=range(20), producer=filled, workers=2, trace=path) as loader:
+        for batch in loader:
+            del batch
+    (tmp_path / "read.mjs").write_text(READ)
+    read = subprocess.run(["node", "read.mjs", path], cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(read.stdout)
+    tracks = dict(found["tracks"])
+    assert tracks["commander"] == ["message"] * 20
+    # A worker that produced nothing has no span.
+    assert tracks.get("worker 0", []) + tracks.get("worker 1", []) == ["produce"] * 20
+    assert sum(names.count("hold") for names in tracks.values()) == 20
+    assert found["flows"] == [["message", "produce", "hold"]] * 20

@@ -19,6 +19,9 @@ use super::kept::What;
 use super::picture::{Drawn, Flow, Kind, Moment, MomentKind, Track};
 use super::record::{Span, Stage};
 
+/// The category of flows, and of spans that are part of one.
+const FLOW: &str = "batch";
+
 /// The head of the file.
 #[derive(Debug, Serialize)]
 pub(super) struct Head {
@@ -139,6 +142,8 @@ impl Lines<'_> {
         let (ts, id) = (self.micros(from), args.sequence);
         self.add(Line {
             name,
+            // Chrome's developer tools bind a flow to the span of its category.
+            cat: flow.is_some().then_some(FLOW),
             ph: "X",
             ts,
             dur: Some(micros(to - from)),
@@ -152,7 +157,7 @@ impl Lines<'_> {
             Some(Flow::Ends) => ("f", Some("e")),
             None => return Ok(()),
         };
-        self.add(Line { name: "batch", cat: Some("batch"), ph, ts, id, bp, ..Line::default() })
+        self.add(Line { name: "batch", cat: Some(FLOW), ph, ts, id, bp, ..Line::default() })
     }
 
     fn moment(&mut self, Moment { at, kind }: &Moment<'_>) -> io::Result<()> {
