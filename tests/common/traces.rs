@@ -158,7 +158,7 @@ fn read_event(event: Event, tracks: &mut BTreeMap<u32, Track>, flows: &mut BTree
     let track = tracks.get_mut(&tid).expect("a track is named before it is used");
     match &ph[..] {
         "X" => {
-            assert!(cat.is_none() && id.is_none() && bp.is_none() && s.is_none());
+            assert!(cat.is_none_or(|name| name == "batch") && id.is_none() && bp.is_none() && s.is_none());
             assert!(cname.is_none_or(|name| name == "terrible"));
             let lasts = dur.expect("a span lasts");
             track.spans.push(Span { name, from: nanos(ts), nanos: nanos(lasts), args });

@@ -77,24 +77,6 @@ def test_wrong_traces_are_refused_before_the_start(tmp_path):
         cobuf.Loader(commander=range(3), producer=filled, trace_batches=0).start()
 
 
-def test_trace_is_read_by_perfetto(tmp_path):
-    api = pytest.importorskip("perfetto.trace_processor", reason="left out, for want of Perfetto's Python package")
-    shell = shutil.which("trace_processor_shell") or shutil.which("trace_processor")
-    if shell is None:
-        pytest.skip("left out, for want of Perfetto's trace_processor_shell on the PATH")
-    path = tmp_path / "run.json"
-    batches(filled, commander=range(20), trace=path)
-    with api.TraceProcessor(trace=str(path), config=api.TraceProcessorConfig(bin_path=shell)) as processor:
-
-        def count(of):
-            return next(iter(processor.query(f"select count(*) as number from {of}"))).number
-
-        assert count("slice where name = 'produce'") == 20
-        # From the commander to a worker, and from there to this program.
-        assert count("flow") == 40
-        assert count("stats where severity in ('error', 'data_loss') and value > 0") == 0
-
-
 CHROME = "@paulirish/trace_engine@0.0.65"
 # Prints the tracks that Chrome's developer tools find, each with its spans, and the flows.
 READ = """
