@@ -92,7 +92,7 @@
 //! # Features
 //! `build` (default): plugins given as packages are built. `stacks` (default): stacks of workers
 //! that crash or miss a deadline. `pipeline`: pipeline files. `metrics`: a run's counters for
-//! Prometheus. `stream`: [`BatchStream`] is a `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
+//! Prometheus. `sandbox`: workers in a jail. `stream`: [`BatchStream`] is a `futures_core::Stream`. `failpoints`: processes that fail on purpose, for tests.
 
 pub mod conformance;
 pub mod guide;
@@ -107,6 +107,8 @@ mod files;
 #[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
 mod fuzzing;
 mod host;
+#[cfg(feature = "sandbox")]
+mod jail;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod own;
@@ -130,6 +132,8 @@ pub use host::inspect::{Declarations, Inspection};
 #[cfg(feature = "pipeline")]
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
 pub use host::trace::TraceError;
+#[cfg(feature = "sandbox")]
+pub use jail::{Enforced, Sandbox, SandboxError, SandboxMode, SandboxReport};
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsError, MetricsTarget, MetricsTargetError};
 pub use plugin::{

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use cobuf_host::{MetricsTarget, Rank, Remainder, Workers, limits};
+use cobuf_host::{MetricsTarget, Rank, Remainder, SandboxMode, Workers, limits};
 use serde::Serialize;
 
 pub(crate) use self::checkpoint::{CheckpointArgs, CheckpointVerb, MergeArgs, ShowArgs, SplitArgs};
@@ -210,6 +210,11 @@ pub(crate) struct RunArgs {
     /// of the active environment.
     #[arg(long, value_name = "FILE")]
     pub(crate) python: Option<PathBuf>,
+    /// Put the workers into a jail: that of the pipeline's table [sandbox], or the tightest one.
+    /// "strict" refuses to start if the kernel cannot enforce it, "best-effort" does what can be
+    /// done, "off" ignores the pipeline's.
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "strict")]
+    pub(crate) sandbox: Option<SandboxMode>,
     /// Report the run's counters for Prometheus: in a file, for node_exporter (replaced every 5 s and at
     /// the end), or at an address, such as :9400 (this machine only) or 0.0.0.0:9400 (all). {rank} in it
     /// stands for the rank's number.

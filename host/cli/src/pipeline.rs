@@ -40,7 +40,7 @@ pub(crate) fn builder_to_run(pipeline: &Pipeline, args: &RunArgs) -> Result<Host
         args.max_attempts => max_attempts, args.rank => rank, args.remainder => remainder,
         args.message_timeout => message_timeout, args.commander_timeout => commander_timeout,
         args.dead_letters.as_ref() => dead_letters, args.trace.as_ref() => trace,
-        args.metrics.clone() => metrics
+        args.metrics.clone() => metrics, args.sandbox => sandbox_mode
     );
     builder = builder.trace_batches(args.trace_batches);
     for setting in &args.on_failure {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use cobuf_host::{Batch, ContentDigest, LimitedBy, Rank, Statistics, TraceError, TraceSummary, Verdict};
+use cobuf_host::{
+    Batch, ContentDigest, LimitedBy, Rank, SandboxReport, Statistics, TraceError, TraceSummary, Verdict,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::save::Saved;
@@ -65,6 +67,8 @@ pub(crate) struct Report {
     /// Batches that another rank delivers as well, because of `--remainder repeat`. They are in no
     /// other count, nor in the digest.
     pub(crate) repeated: u64,
+    /// What of the sandbox was enforced, if there was one.
+    pub(crate) sandbox: Option<SandboxReport>,
     /// The trace, if one was asked for.
     pub(crate) trace: Option<TraceReport>,
     /// Batches as files; null without `--save`.
@@ -189,6 +193,7 @@ impl Report {
             rank: ranked.map(|rank| rank.rank()),
             world_size: ranked.map_or(1, |rank| rank.of()),
             repeated: course.repeated,
+            sandbox: None,
             trace: None,
             saved: None,
         }
@@ -249,6 +254,9 @@ impl fmt::Display for Report {
             self.commander_restarts,
             self.fork_server_restarts
         )?;
+        if let Some(sandbox) = &self.sandbox {
+            writeln!(f, "  sandbox        {sandbox}")?;
+        }
         if let Some(trace) = &self.trace {
             writeln!(f, "  trace          {trace}")?;
         }

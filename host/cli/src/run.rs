@@ -98,6 +98,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let Consumer { tally, course, saving, .. } = consumer;
         let (statistics, ordered) = (host.statistics(), host.ordered());
         let mut report = Report::new(&tally, &course, &statistics, started.elapsed(), ordered);
+        report.sandbox = host.sandbox().copied();
         report.saved = saving.map(|saving| saving.summary());
         // This ends a swap in progress, too.
         host.stop();

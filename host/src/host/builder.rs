@@ -15,6 +15,8 @@ use serde::Serialize;
 
 use super::cpus;
 use crate::cancel::Cancel;
+#[cfg(feature = "sandbox")]
+use crate::jail::{Sandbox, SandboxMode};
 use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::MetricsTarget;
@@ -148,6 +150,8 @@ pub struct HostBuilder {
     pub(super) remainder: Remainder,
     pub(super) server: ServerStart,
     pub(super) process_setup: ProcessSetup,
+    #[cfg(feature = "sandbox")]
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) worker_limits: WorkerLimits,
     pub(super) pin_workers: bool,
     pub(super) on_failure: PerKind<OnFailure>,
@@ -201,6 +205,8 @@ impl HostBuilder {
             remainder: Remainder::default(),
             server: ServerStart::default(),
             process_setup: ProcessSetup::default(),
+            #[cfg(feature = "sandbox")]
+            sandbox: None,
             worker_limits: WorkerLimits::default(),
             pin_workers: false,
             on_failure: PerKind::default(),
@@ -771,6 +777,36 @@ impl HostBuilder {
     pub fn process_setup(mut self, setup: ProcessSetup) -> Self {
         self.server.keep_descriptors = setup.keep_descriptors;
         self.process_setup = setup;
+        self
+    }
+
+    /// The jail of workers, and of all other processes that open the producer. Default: none.
+    ///
+    /// # Errors
+    /// [`StartError::Sandbox`](crate::StartError::Sandbox), if a path is not there, a system call has no
+    /// number, or the kernel cannot enforce a strict one.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, Sandbox};
+    /// let read = vec!["/data/slides".into()];
+    /// let builder = Host::builder().sandbox(Sandbox { read, ..Sandbox::default() });
+    /// ```
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = Some(sandbox);
+        self
+    }
+
+    /// The mode of the sandbox: that of [`sandbox`](Self::sandbox) or of a pipeline file if there is one,
+    /// otherwise one with defaults.
+    ///
+    /// ```
+    /// # use cobuf_host::{Host, SandboxMode};
+    /// let builder = Host::builder().sandbox_mode(SandboxMode::BestEffort);
+    /// ```
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox_mode(mut self, mode: SandboxMode) -> Self {
+        self.sandbox.get_or_insert_default().mode = mode;
         self
     }
 

@@ -9,6 +9,8 @@ use super::builder::{HostBuilder, PluginChoice, Source, Workers};
 use super::cpus;
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
+#[cfg(feature = "sandbox")]
+use crate::jail::{self, Sandbox, SandboxReport};
 use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::Outlet;
@@ -75,6 +77,18 @@ impl ChosenPlugin {
 }
 
 impl HostBuilder {
+    /// The sandbox with absolute paths, and what of it the kernel enforces; `None` if there is none.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn jail(&self) -> Result<Option<(Sandbox, SandboxReport)>, StartError> {
+        let Some(sandbox) = self.sandbox.clone().filter(Sandbox::is_on) else { return Ok(None) };
+        let resolved = sandbox.resolved();
+        let sandbox =
+            resolved.map_err(|source| StartError::Io { what: "find out the working directory", source })?;
+        sandbox.check()?;
+        let enforced = jail::report(&sandbox)?;
+        Ok(Some((sandbox, enforced)))
+    }
+
     pub(crate) fn numbers(&self) -> Result<Numbers, StartError> {
         let (workers, tune_up_to) = match self.workers {
             None => (self.own_cpus()?.min(limits::MAX_WORKERS), None),

@@ -7,6 +7,8 @@ use cobuf_plugin_api::PluginKind;
 use cobuf_plugin_api::codec::CodecError;
 
 use super::trace::TraceError;
+#[cfg(feature = "sandbox")]
+use crate::jail::SandboxError;
 #[cfg(feature = "metrics")]
 use crate::metrics::MetricsError;
 use crate::plugin::PluginError;
@@ -66,6 +68,10 @@ pub enum StartError {
     /// A plugin is refused, or its own code failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The sandbox cannot be made.
+    #[cfg(feature = "sandbox")]
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The checkpoint to resume cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

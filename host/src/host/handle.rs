@@ -17,6 +17,8 @@ use super::error::StartError;
 use super::run_folder::RunFolder;
 use super::swap::Swaps;
 use super::trace::{TraceError, TraceFile};
+#[cfg(feature = "sandbox")]
+use crate::jail::SandboxReport;
 use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::{Outlet, Reporter, RunLabels};
@@ -83,6 +85,8 @@ pub struct Host {
     /// Locked while a swap is going on.
     swaps: Mutex<Swaps>,
     trace: Option<TraceFile>,
+    #[cfg(feature = "sandbox")]
+    jail: Option<SandboxReport>,
     /// `None` after a stop, or if there is none.
     #[cfg(feature = "metrics")]
     reporter: Mutex<Option<Reporter>>,
@@ -111,9 +115,24 @@ impl Host {
             stop_grace,
             swaps: Mutex::new(swaps),
             trace,
+            #[cfg(feature = "sandbox")]
+            jail: None,
             #[cfg(feature = "metrics")]
             reporter: Mutex::new(None),
         }
+    }
+
+    /// The same host, whose workers are in a jail of which this is enforced.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn jailed(mut self, jail: Option<SandboxReport>) -> Self {
+        self.jail = jail;
+        self
+    }
+
+    /// What of the sandbox is enforced, and by which means; `None` if there is no sandbox.
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox(&self) -> Option<&SandboxReport> {
+        self.jail.as_ref()
     }
 
     /// The same host, which reports its metrics.

@@ -25,6 +25,8 @@ use serde::{Deserialize, Deserializer};
 use super::builder::{HostBuilder, Workers};
 use crate::cancel::Cancel;
 use crate::files;
+#[cfg(feature = "sandbox")]
+use crate::jail::Sandbox;
 #[cfg(feature = "metrics")]
 use crate::metrics::{MetricsTarget, MetricsTargetError};
 use crate::plugin::{Plugin, PluginError};
@@ -60,6 +62,8 @@ pub struct Pipeline {
     run: RunTable,
     #[serde(default)]
     python: PythonTable,
+    #[cfg(feature = "sandbox")]
+    sandbox: Option<Sandbox>,
     /// The file's folder, to which its paths are relative and in which plugins work.
     #[serde(skip)]
     folder: PathBuf,
@@ -431,6 +435,12 @@ impl Pipeline {
                 MetricsTarget::File(path) => MetricsTarget::File(self.folder.join(path)),
                 address => address,
             });
+        }
+        #[cfg(feature = "sandbox")]
+        if let Some(mut sandbox) = self.sandbox.clone() {
+            let paths = sandbox.read.iter_mut().chain(&mut sandbox.write);
+            paths.for_each(|path| *path = self.folder.join(&path));
+            builder = builder.sandbox(sandbox);
         }
         if let Some(NumberOfWorkers(workers)) = run.workers {
             builder = builder.workers(workers);

@@ -69,6 +69,8 @@ impl HostBuilder {
         if let Some(path) = &self.trace {
             trace::check(path)?;
         }
+        #[cfg(feature = "sandbox")]
+        self.jail()?;
         self.care().map(drop)
     }
 
@@ -93,6 +95,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let outlet = builder.outlet()?;
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
+    #[cfg(feature = "sandbox")]
+    let (sandbox, enforced) = builder.jail()?.unzip();
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose_commander()?;
@@ -119,6 +123,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         init: builder.process_setup.clone(),
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,
+        #[cfg(feature = "sandbox")]
+        sandbox,
         portion: history.portion().clone(),
         letters,
         ..plan_of(commander, Some(producer), &folder)?
@@ -177,6 +183,8 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let running = supervisor.spawn().map_err(|source| StartError::Io { what: "start a thread", source })?;
     let swaps = Swaps::new(launch.server.executable);
     let host = Host::new(stream, running, folder, builder.stop_grace, swaps, trace);
+    #[cfg(feature = "sandbox")]
+    let host = host.jailed(enforced);
     #[cfg(feature = "metrics")]
     let host = match outlet {
         Some(outlet) => host.reporting(outlet, &labels)?,

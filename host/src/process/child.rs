@@ -11,6 +11,8 @@ use cobuf_plugin_api::codec::{self, CodecError};
 use cobuf_plugin_api::{Dictionary, PluginKind, Report, StopFlag, Value};
 
 use super::{strays, system};
+#[cfg(feature = "sandbox")]
+use crate::jail;
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::open::{LoadError, Logging};
@@ -19,6 +21,8 @@ use crate::protocol::message::{Event, SetupFailure};
 use crate::protocol::plan::Plan;
 use crate::protocol::role::Role;
 use crate::segment::memory::Segment;
+#[cfg(feature = "sandbox")]
+use crate::text::chain;
 
 /// The plan, plugin, configuration and logging that a child's own part needs.
 pub(crate) struct Child {
@@ -54,6 +58,11 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     }
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
+    #[cfg(feature = "sandbox")]
+    if let (PluginKind::Producer, Some(sandbox)) = (role.kind(), &plan.sandbox) {
+        let entered = jail::enter(sandbox, std::slice::from_ref(&plugin.library));
+        entered.map_err(|error| SetupFailure::Init(format!("the sandbox: {}", chain(&error))))?;
+    }
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };
     let config = with_code(&plugin, plan.config(role.kind()))?;
     Ok(Child { plan, plugin, config, logging })

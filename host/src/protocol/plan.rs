@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::examination::Assignment;
 use super::role::Role;
 use super::setup::{ProcessSetup, WorkerLimits};
+#[cfg(feature = "sandbox")]
+use crate::jail::Sandbox;
 use crate::plugin::copy::PluginPlan;
 use crate::record::letter::Letter;
 use crate::record::portion::Portion;
@@ -45,6 +47,9 @@ pub(crate) struct Plan {
     pub(crate) limit: Option<u64>,
     pub(crate) init: ProcessSetup,
     pub(crate) limits: WorkerLimits,
+    /// The jail of processes that open the producer.
+    #[cfg(feature = "sandbox")]
+    pub(crate) sandbox: Option<Sandbox>,
     /// Whether each worker is pinned to one CPU.
     pub(crate) pin_workers: bool,
     /// The messages that are wanted: the others were delivered by an earlier run, or belong to other

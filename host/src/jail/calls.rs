@@ -1,0 +1,155 @@
+//! Which system calls a jailed process has: a filter of the kernel's (seccomp) with a list of what is
+//! allowed.
+//!
+//! ```text
+//!   on the list       allowed, or with some arguments only
+//!   clone3, and newer than this list   ENOSYS: the C library goes on with an older one
+//!   all others        EPERM
+//!   another architecture's             the process is killed
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+
+use rustix::process::getpid;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+use syscalls::Sysno;
+
+use super::lists;
+use super::settings::{Sandbox, SandboxError, SandboxMode};
+
+/// The flags of `clone` for new namespaces.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+/// The calls that were added to the kernel after this list was made, as far as anybody can know.
+const NEWER: std::ops::Range<i64> = 463..560;
+
+/// The arguments with which calls are allowed: none means all.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Restricts this process to the system calls of its sandbox.
+pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
+    let failed = |error: String| SandboxError::Enter {
+        what: "restrict the system calls of the process",
+        source: io::Error::other(error),
+    };
+    let permission = SeccompAction::Errno(libc::EPERM as u32);
+    let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
+    let extra = extra(sandbox)?;
+    let late = NEWER.chain(number("clone3")).filter(|number| !extra.contains(number));
+    let late: Rules = late.map(|number| (number, Vec::new())).collect();
+    // The second filter leaves to the first what that refuses, and does not allow another one.
+    let mut allowed = allowed(sandbox, extra);
+    allowed.extend(late.clone());
+    let filters = [filter(late, SeccompAction::Allow, unknown), filter(allowed, permission, SeccompAction::Allow)];
+    for filter in filters {
+        let filter = filter.map_err(|error| failed(error.to_string()))?;
+        match seccompiler::apply_filter(&filter) {
+            Err(error) if sandbox.mode == SandboxMode::Strict => return Err(failed(error.to_string())),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn filter(
+    rules: Rules,
+    others: SeccompAction,
+    these: SeccompAction,
+) -> Result<BpfProgram, seccompiler::BackendError> {
+    let machine = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(rules, others, these, machine)?.try_into()
+}
+
+/// The number of a call on this machine.
+fn number(name: &str) -> Option<i64> {
+    name.parse::<Sysno>().ok().map(|call| call.id().into())
+}
+
+/// The numbers of the sandbox's own calls.
+pub(super) fn extra(sandbox: &Sandbox) -> Result<Vec<i64>, SandboxError> {
+    let calls = sandbox.extra_syscalls.iter();
+    calls.map(|name| number(name).ok_or_else(|| SandboxError::Syscall { name: name.clone() })).collect()
+}
+
+fn allowed(sandbox: &Sandbox, extra: Vec<i64>) -> Rules {
+    let mut rules = Rules::new();
+    let network = if sandbox.network { lists::NETWORK } else { &[] };
+    let exec = if sandbox.exec { lists::EXEC } else { &[] };
+    for name in lists::ALWAYS.iter().chain(network).chain(exec) {
+        rules.extend(number(name).map(|number| (number, Vec::new())));
+    }
+    for (name, conditions) in restricted(sandbox) {
+        let Some(number) = number(name) else { continue };
+        // No rule at all would allow every argument.
+        let some: Vec<SeccompRule> = conditions.into_iter().filter_map(|all| SeccompRule::new(all).ok()).collect();
+        if !some.is_empty() {
+            rules.insert(number, some);
+        }
+    }
+    rules.extend(extra.into_iter().map(|number| (number, Vec::new())));
+    rules
+}
+
+/// Calls that are allowed with some arguments: each with alternatives, all conditions of one of which
+/// must hold.
+fn restricted(sandbox: &Sandbox) -> Vec<(&'static str, Vec<Vec<SeccompCondition>>)> {
+    let own = getpid().as_raw_nonzero().get() as u64;
+    let one_of = |argument: u8, values: &[u64]| values.iter().map(|&value| vec![is(argument, value)]).collect::<Vec<_>>();
+    let of_i32 = |argument: u8, values: &[i32]| one_of(argument, &values.iter().map(|&value| value as u32 as u64).collect::<Vec<_>>());
+    let of_itself = one_of(0, &[0, own]);
+    let mut clones = Vec::new();
+    if sandbox.threads {
+        clones.push(vec![masked(0, libc::CLONE_THREAD as u64 | NAMESPACES, libc::CLONE_THREAD as u64)]);
+    }
+    if sandbox.exec {
+        clones.push(vec![masked(0, libc::CLONE_THREAD as u64 | NAMESPACES, 0)]);
+    }
+    let sockets = if sandbox.network {
+        let mut sockets = of_i32(0, lists::FAMILIES);
+        sockets.push(vec![is(0, libc::AF_NETLINK as u64), is(2, 0)]);
+        sockets
+    } else {
+        Vec::new()
+    };
+    let anonymous = libc::MAP_ANONYMOUS as u64;
+    vec![
+        ("clone", clones),
+        ("socket", sockets),
+        ("ioctl", one_of(1, lists::IOCTL)),
+        ("fcntl", of_i32(1, lists::FCNTL)),
+        ("prctl", of_i32(0, lists::PRCTL)),
+        // Shared memory without a file counts for no limit.
+        ("mmap", vec![vec![masked(3, anonymous, 0)], vec![masked(3, libc::MAP_TYPE as u64, libc::MAP_PRIVATE as u64)]]),
+        // A size of 0 makes a second mapping of the same memory.
+        ("mremap", vec![vec![compared(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)]]),
+        ("prlimit64", of_itself.clone()),
+        ("sched_setaffinity", of_itself),
+        ("kill", one_of(0, &[own])),
+        ("tgkill", one_of(0, &[own])),
+        ("rt_sigqueueinfo", one_of(0, &[own])),
+        ("rt_tgsigqueueinfo", one_of(0, &[own])),
+        // What it is, which is what programs ask.
+        ("personality", one_of(0, &[u64::from(u32::MAX)])),
+    ]
+}
+
+fn is(argument: u8, value: u64) -> SeccompCondition {
+    compared(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+fn masked(argument: u8, mask: u64, value: u64) -> SeccompCondition {
+    compared(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
+}
+
+fn compared(argument: u8, length: SeccompCmpArgLen, operator: SeccompCmpOp, value: u64) -> SeccompCondition {
+    SeccompCondition::new(argument, length, operator, value).expect("an argument's number is below 6")
+}

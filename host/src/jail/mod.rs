@@ -1,0 +1,38 @@
+//! The jail of a process that opens a producer: what code that was taken over by its input can still
+//! reach.
+//!
+//! ```text
+//!   forked process   prepares itself ──► enter ──► opens the plugin, whose constructors run jailed
+//!                                          │
+//!     privileges   capabilities, core dumps, limits        for good
+//!     files        Landlock: which paths can be opened     TCP ports, signals, abstract sockets, too
+//!     calls        seccomp: which system calls are left    a list of what is allowed
+//! ```
+//!
+//! Invariants: the host and the fork server never enter a jail. What the jail is made of is known before
+//! the fork: nothing that the plugin says widens it. A jail is entered by a process with one thread, and
+//! holds for all that it starts.
+
+mod calls;
+mod files;
+mod kernel;
+mod lists;
+mod privileges;
+mod settings;
+
+use std::path::PathBuf;
+
+pub(crate) use self::kernel::report;
+pub use self::kernel::{Enforced, SandboxReport};
+pub use self::settings::{Sandbox, SandboxError, SandboxMode};
+
+/// Enters the jail, for good. `own` are the files and folders that the process needs beside those of
+/// its settings: the plugin's copy.
+///
+/// # Errors
+/// What could not be done. Then the process must end, since it may be jailed in part.
+pub(crate) fn enter(sandbox: &Sandbox, own: &[PathBuf]) -> Result<(), SandboxError> {
+    privileges::give_up()?;
+    files::restrict(sandbox, own)?;
+    calls::restrict(sandbox)
+}
