@@ -259,7 +259,8 @@ impl Host {
 
     fn sandbox_report(&self) -> PyResult<Option<BTreeMap<String, String>>> {
         let host = self.running()?;
-        let report = host.sandbox().map(|report| serde_json::to_value(report).and_then(serde_json::from_value));
+        let report =
+            host.sandbox().map(|report| serde_json::to_value(report).and_then(serde_json::from_value));
         report.transpose().map_err(|error| PyRuntimeError::new_err(error.to_string()))
     }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cobuf_host::{
-    Commander, Dictionary, Host, HostBuilder, MetricsTarget, MetricsTargetError, OnCommanderFailure, OnFailure, Plugin,
-    ProcessSetup, Rank, RankError, Remainder, RemainderError, ReportKind, Sandbox, Source, StartMethod,
-    WorkerLimits,
+    Commander, Dictionary, Host, HostBuilder, MetricsTarget, MetricsTargetError, OnCommanderFailure,
+    OnFailure, Plugin, ProcessSetup, Rank, RankError, Remainder, RemainderError, ReportKind, Sandbox, Source,
+    StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
