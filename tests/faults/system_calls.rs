@@ -71,6 +71,7 @@ const CALLS: &[(&str, c_long, &[i32])] = &[
     ("sched_getaffinity", libc::SYS_sched_getaffinity, &[ENOSYS, EPERM]),
     ("sendmsg", libc::SYS_sendmsg, &[EINTR, ENOBUFS, ENOMEM, EPIPE]),
     ("sendto", libc::SYS_sendto, &[EINTR, ENOBUFS, ENOMEM, EPIPE]),
+    ("setsockopt", libc::SYS_setsockopt, &[ENOMEM, ENOTSUP]),
     ("setpgid", libc::SYS_setpgid, &[EACCES, EPERM]),
     ("sigaltstack", libc::SYS_sigaltstack, &[ENOMEM]),
     ("signalfd4", libc::SYS_signalfd4, &[EMFILE, ENFILE, ENODEV, ENOMEM]),
@@ -153,7 +154,8 @@ impl Counter {
 }
 
 /// The options of a run that keeps what can be kept.
-const KEPT: &[&str] = &["--checkpoint", "checkpoint", "--checkpoint-every", "10", "--dead-letters", "letters"];
+const KEPT: &[&str] =
+    &["--checkpoint", "checkpoint", "--checkpoint-every", "10", "--dead-letters", "letters"];
 
 /// What a run was, seen from outside.
 struct Seen {
@@ -353,7 +355,8 @@ fn more_batches_make_no_more_system_calls() {
         let more = count.saturating_sub(few.get(key).copied().unwrap_or_default());
         // Waits end as time passes, whatever is delivered. Some calls at the start depend on who is first.
         let is_wait = [libc::SYS_poll, libc::SYS_ppoll].contains(&key.1);
-        (!is_wait && more > 19_000 / 200).then(|| format!("{:?} makes call {} {more} times more", key.0, key.1))
+        (!is_wait && more > 19_000 / 200)
+            .then(|| format!("{:?} makes call {} {more} times more", key.0, key.1))
     };
     let grown: Vec<String> = many.iter().filter_map(more).collect();
     assert!(grown.is_empty(), "in a run of 20,000 batches rather than 1,000, {grown:?}");

@@ -1,5 +1,6 @@
 //! A running host for Python. Every wait releases the interpreter and ends at a signal.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -254,6 +255,13 @@ impl Host {
     /// Where the metrics are, if they are at an address.
     fn metrics_address(&self) -> PyResult<Option<String>> {
         Ok(self.running()?.metrics_address().map(|address| address.to_string()))
+    }
+
+    fn sandbox_report(&self) -> PyResult<Option<BTreeMap<String, String>>> {
+        let host = self.running()?;
+        let report =
+            host.sandbox().map(|report| serde_json::to_value(report).and_then(serde_json::from_value));
+        report.transpose().map_err(|error| PyRuntimeError::new_err(error.to_string()))
     }
 
     fn stall_report(&self) -> String {

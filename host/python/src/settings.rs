@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cobuf_host::{
-    Commander, Host, HostBuilder, MetricsTarget, MetricsTargetError, OnCommanderFailure, OnFailure, Plugin,
-    ProcessSetup, Rank, RankError, Remainder, RemainderError, ReportKind, Source, StartMethod, WorkerLimits,
+    Commander, Dictionary, Host, HostBuilder, MetricsTarget, MetricsTargetError, OnCommanderFailure,
+    OnFailure, Plugin, ProcessSetup, Rank, RankError, Remainder, RemainderError, ReportKind, Sandbox, Source,
+    StartMethod, WorkerLimits,
 };
 use cobuf_python_values as values;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -63,6 +64,7 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
             "start_timeout" => builder.start_timeout(seconds()?),
             "stop_grace" => builder.stop_grace(seconds()?),
             "pin_workers" => builder.pin_workers(given!()),
+            "sandbox" => builder.sandbox(sandbox(&config()?)?),
             "metrics" => builder.metrics(metrics(given!())?),
             "dead_letters" => builder.dead_letters(given!(String)),
             "trace" => builder.trace(given!(String)),
@@ -105,6 +107,12 @@ pub(crate) fn builder(settings: &Bound<'_, PyDict>) -> PyResult<HostBuilder> {
         };
     }
     Ok(builder.process_setup(setup).worker_limits(limits))
+}
+
+/// A sandbox, as a pipeline file has it.
+fn sandbox(given: &Dictionary) -> PyResult<Sandbox> {
+    let wrong = |error: serde_json::Error| PyValueError::new_err(format!("the sandbox is wrong: {error}"));
+    serde_json::from_value(serde_json::to_value(given).map_err(wrong)?).map_err(wrong)
 }
 
 /// A plugin: a path or name, or a pair of a file and the code for it.

@@ -84,8 +84,7 @@ impl HostBuilder {
         let resolved = sandbox.resolved();
         let sandbox =
             resolved.map_err(|source| StartError::Io { what: "find out the working directory", source })?;
-        sandbox.check()?;
-        let enforced = jail::report(&sandbox)?;
+        let enforced = jail::check(&sandbox)?;
         Ok(Some((sandbox, enforced)))
     }
 

@@ -49,7 +49,8 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
     // The second filter leaves to the first what that refuses, and does not allow another one.
     let mut allowed = allowed(sandbox, extra);
     allowed.extend(late.clone());
-    let filters = [filter(late, SeccompAction::Allow, unknown), filter(allowed, permission, SeccompAction::Allow)];
+    let filters =
+        [filter(late, SeccompAction::Allow, unknown), filter(allowed, permission, SeccompAction::Allow)];
     for filter in filters {
         let filter = filter.map_err(|error| failed(error.to_string()))?;
         match seccompiler::apply_filter(&filter) {
@@ -90,7 +91,8 @@ fn allowed(sandbox: &Sandbox, extra: Vec<i64>) -> Rules {
     for (name, conditions) in restricted(sandbox) {
         let Some(number) = number(name) else { continue };
         // No rule at all would allow every argument.
-        let some: Vec<SeccompRule> = conditions.into_iter().filter_map(|all| SeccompRule::new(all).ok()).collect();
+        let some: Vec<SeccompRule> =
+            conditions.into_iter().filter_map(|all| SeccompRule::new(all).ok()).collect();
         if !some.is_empty() {
             rules.insert(number, some);
         }
@@ -103,8 +105,12 @@ fn allowed(sandbox: &Sandbox, extra: Vec<i64>) -> Rules {
 /// must hold.
 fn restricted(sandbox: &Sandbox) -> Vec<(&'static str, Vec<Vec<SeccompCondition>>)> {
     let own = getpid().as_raw_nonzero().get() as u64;
-    let one_of = |argument: u8, values: &[u64]| values.iter().map(|&value| vec![is(argument, value)]).collect::<Vec<_>>();
-    let of_i32 = |argument: u8, values: &[i32]| one_of(argument, &values.iter().map(|&value| value as u32 as u64).collect::<Vec<_>>());
+    let one_of = |argument: u8, values: &[u64]| {
+        values.iter().map(|&value| vec![is(argument, value)]).collect::<Vec<_>>()
+    };
+    let of_i32 = |argument: u8, values: &[i32]| {
+        one_of(argument, &values.iter().map(|&value| value as u32 as u64).collect::<Vec<_>>())
+    };
     let of_itself = one_of(0, &[0, own]);
     let mut clones = Vec::new();
     if sandbox.threads {
@@ -128,7 +134,13 @@ fn restricted(sandbox: &Sandbox) -> Vec<(&'static str, Vec<Vec<SeccompCondition>
         ("fcntl", of_i32(1, lists::FCNTL)),
         ("prctl", of_i32(0, lists::PRCTL)),
         // Shared memory without a file counts for no limit.
-        ("mmap", vec![vec![masked(3, anonymous, 0)], vec![masked(3, libc::MAP_TYPE as u64, libc::MAP_PRIVATE as u64)]]),
+        (
+            "mmap",
+            vec![
+                vec![masked(3, anonymous, 0)],
+                vec![masked(3, libc::MAP_TYPE as u64, libc::MAP_PRIVATE as u64)],
+            ],
+        ),
         // A size of 0 makes a second mapping of the same memory.
         ("mremap", vec![vec![compared(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)]]),
         ("prlimit64", of_itself.clone()),

@@ -4,8 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 use super::kernel::FILES;
@@ -57,7 +57,8 @@ pub(super) fn restrict(sandbox: &Sandbox, own: &[PathBuf]) -> Result<(), Sandbox
         SandboxMode::BestEffort | SandboxMode::Off => CompatLevel::BestEffort,
     };
     let create = || -> Result<RulesetCreated, RulesetError> {
-        let mut rules = Ruleset::default().set_compatibility(level).handle_access(AccessFs::from_all(FILES))?;
+        let mut rules =
+            Ruleset::default().set_compatibility(level).handle_access(AccessFs::from_all(FILES))?;
         // The filter of system calls does the same, so a kernel that cannot is good enough.
         rules = rules.set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(NEWEST))?;
         if !sandbox.network {
@@ -70,7 +71,11 @@ pub(super) fn restrict(sandbox: &Sandbox, own: &[PathBuf]) -> Result<(), Sandbox
     rules.restrict_self().map(drop).map_err(failed)
 }
 
-fn add(mut rules: RulesetCreated, sandbox: &Sandbox, own: &[PathBuf]) -> Result<RulesetCreated, SandboxError> {
+fn add(
+    mut rules: RulesetCreated,
+    sandbox: &Sandbox,
+    own: &[PathBuf],
+) -> Result<RulesetCreated, SandboxError> {
     let mut read = AccessFs::ReadFile | AccessFs::ReadDir;
     if sandbox.exec {
         read |= AccessFs::Execute;
@@ -90,7 +95,8 @@ fn add(mut rules: RulesetCreated, sandbox: &Sandbox, own: &[PathBuf]) -> Result<
             rules = allow(rules, path, opened, write)?;
         }
     }
-    let programs: &[PathBuf] = if sandbox.exec { &["/bin".into(), "/usr/bin".into(), "/usr/local/bin".into()] } else { &[] };
+    let programs: &[PathBuf] =
+        if sandbox.exec { &["/bin".into(), "/usr/bin".into(), "/usr/local/bin".into()] } else { &[] };
     for path in programs {
         if let Ok(opened) = PathFd::new(path) {
             rules = allow(rules, path, opened, read)?;

@@ -89,8 +89,8 @@ fn knows_seccomp() -> bool {
     status.is_ok_and(|status| status.contains("\nSeccomp_filters:"))
 }
 
-/// What will be enforced, by the host before it starts anything.
-pub(crate) fn report(sandbox: &Sandbox) -> Result<SandboxReport, SandboxError> {
+/// What is enforced of a sandbox.
+pub(super) fn report(sandbox: &Sandbox) -> Result<SandboxReport, SandboxError> {
     let (landlock, seccomp) = (Landlock::of_kernel(), knows_seccomp());
     if sandbox.mode == SandboxMode::Strict {
         let lacks = |lacks| Err(SandboxError::Kernel { lacks });

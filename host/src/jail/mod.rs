@@ -20,11 +20,24 @@ mod lists;
 mod privileges;
 mod settings;
 
+use std::fs;
 use std::path::PathBuf;
 
-pub(crate) use self::kernel::report;
 pub use self::kernel::{Enforced, SandboxReport};
 pub use self::settings::{Sandbox, SandboxError, SandboxMode};
+
+/// What of a sandbox the kernel enforces; or why there cannot be such a sandbox. Asked by the host before it
+/// starts anything.
+pub(crate) fn check(sandbox: &Sandbox) -> Result<SandboxReport, SandboxError> {
+    for (setting, paths) in [("read", &sandbox.read), ("write", &sandbox.write)] {
+        for path in paths {
+            let opened = fs::metadata(path);
+            opened.map_err(|source| SandboxError::Path { setting, path: path.clone(), source })?;
+        }
+    }
+    calls::extra(sandbox)?;
+    kernel::report(sandbox)
+}
 
 /// Enters the jail, for good. `own` are the files and folders that the process needs beside those of
 /// its settings: the plugin's copy.

@@ -15,8 +15,9 @@ fn kept() -> CapabilitySet {
 
 /// Gives up capabilities and core dumps, and makes the limit of open files one that cannot be raised.
 pub(super) fn give_up() -> Result<(), SandboxError> {
-    let failed =
-        |what: &'static str| move |error: rustix::io::Errno| SandboxError::Enter { what, source: io::Error::from(error) };
+    let failed = |what: &'static str| {
+        move |error: rustix::io::Errno| SandboxError::Enter { what, source: io::Error::from(error) }
+    };
     // A core has the memory of the process, and with it what it shares with others.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none).map_err(failed("switch off core dumps"))?;

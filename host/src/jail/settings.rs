@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::calls;
-
 /// The jail of workers, and of all other processes that open the producer. They enter it before they
 /// open the plugin, so that its constructors run in it, too. Host, fork server and commander are never
 /// jailed.
@@ -143,19 +141,5 @@ impl Sandbox {
             *path = std::path::absolute(&*path)?;
         }
         Ok(self)
-    }
-
-    /// Whether each path is there, and each system call has a number.
-    pub(crate) fn check(&self) -> Result<(), SandboxError> {
-        for (setting, paths) in [("read", &self.read), ("write", &self.write)] {
-            for path in paths {
-                std::fs::metadata(path).map_err(|source| SandboxError::Path {
-                    setting,
-                    path: path.clone(),
-                    source,
-                })?;
-            }
-        }
-        calls::extra(self).map(drop)
     }
 }

@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "sandbox")]
+use cobuf_plugin_api::{Dictionary, Value, codec};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,20 @@ impl Kept {
 }
 
 impl PluginPlan {
+    /// The files and folders that the plugin is made of: what it can read in the tightest sandbox. The code
+    /// of a script names the folders of its interpreter.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn parts(&self) -> Vec<PathBuf> {
+        let code: Option<Dictionary> = codec::decode("the code", &self.code).ok();
+        let folders = code.as_ref().and_then(|code| code.get("folders"));
+        let Some(Value::List(folders)) = folders else { return vec![self.library.clone()] };
+        let named = folders.iter().filter_map(|folder| match folder {
+            Value::String(path) => Some(PathBuf::from(path)),
+            _ => None,
+        });
+        std::iter::once(self.library.clone()).chain(named).collect()
+    }
+
     /// Puts the copy back if it is gone.
     pub(crate) fn restore(&self) -> io::Result<()> {
         let Some(kept) = &self.kept else { return Ok(()) };

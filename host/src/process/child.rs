@@ -60,7 +60,7 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     #[cfg(feature = "sandbox")]
     if let (PluginKind::Producer, Some(sandbox)) = (role.kind(), &plan.sandbox) {
-        let entered = jail::enter(sandbox, std::slice::from_ref(&plugin.library));
+        let entered = jail::enter(sandbox, &plugin.parts());
         entered.map_err(|error| SetupFailure::Init(format!("the sandbox: {}", chain(&error))))?;
     }
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };

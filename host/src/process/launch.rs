@@ -162,7 +162,7 @@ impl ForkServer {
     pub(crate) fn launch(start: &ServerStart) -> Result<(Self, EventReceiver), LaunchError> {
         let output = start.output.as_deref();
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Sockets)?;
-        let (sender, receiver) = event_channel().map_err(LaunchError::Sockets)?;
+        let (sender, mut receiver) = event_channel().map_err(LaunchError::Sockets)?;
         let token = next_token();
         let pid = match start.method {
             StartMethod::ForkServer => exec(find(start)?, &token, output, theirs, sender)?,
@@ -177,6 +177,7 @@ impl ForkServer {
             reap(pid);
             LaunchError::Watch(error.into())
         })?;
+        receiver.trust(pid.as_raw_nonzero().get().unsigned_abs());
         Ok((Self { control, pid, alive, token }, receiver))
     }
 

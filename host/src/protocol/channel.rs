@@ -2,7 +2,8 @@
 //!
 //! Requests have one writer and are framed by their length. Events have many writers, so their
 //! socket keeps each datagram whole (`SOCK_SEQPACKET`): one event, one send. If the socket is full,
-//! the sender waits; the host always reads.
+//! the sender waits; the host always reads. It believes of a process what that has to say, see
+//! `senders`.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -12,14 +13,16 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, send, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::message::{Event, Request};
+use super::senders::Senders;
 use crate::limits::MAX_EVENT_BYTES;
 
 /// Sends a request to the fork server.
@@ -91,13 +94,17 @@ pub(crate) struct EventSender(OwnedFd);
 pub(crate) struct EventReceiver {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    senders: Senders,
 }
 
 /// A new socket for events.
 pub(crate) fn event_channel() -> io::Result<(EventSender, EventReceiver)> {
     let (sender, receiver) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((EventSender(sender), EventReceiver { socket: receiver, buffer: vec![0; MAX_EVENT_BYTES] }))
+    // From now on the kernel says with each event which process has sent it.
+    set_socket_passcred(&receiver, true)?;
+    let buffer = vec![0; MAX_EVENT_BYTES];
+    Ok((EventSender(sender), EventReceiver { socket: receiver, buffer, senders: Senders::default() }))
 }
 
 impl From<OwnedFd> for EventSender {
@@ -137,6 +144,11 @@ impl EventSender {
         loop {
             match send(&self.0, &body, SendFlags::NOSIGNAL) {
                 Err(rustix::io::Errno::INTR) => {}
+                // The open file is that of all processes of the run, and a plugin has made it one that does
+                // not wait.
+                Err(rustix::io::Errno::AGAIN) => {
+                    wait(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?;
+                }
                 sent => return sent.map(drop).map_err(Into::into),
             }
         }
@@ -172,6 +184,11 @@ impl AsFd for EventReceiver {
 }
 
 impl EventReceiver {
+    /// Believes what the fork server says, and the processes of which it says that it has forked them.
+    pub(crate) fn trust(&mut self, server: u32) {
+        self.senders.trust(server);
+    }
+
     /// Waits for the next event, until the deadline or until a watched descriptor is readable.
     ///
     /// Without a fork server to watch, `Closed` means that the fork server and every process that
@@ -182,6 +199,9 @@ impl EventReceiver {
         deadline: Option<Instant>,
     ) -> io::Result<Received> {
         loop {
+            if let Some(event) = self.senders.next() {
+                return Ok(Received::Event(event));
+            }
             let mut fds = ArrayVec::<_, 3>::from_iter([PollFd::new(&self.socket, PollFlags::IN)]);
             let others = [watched.server, watched.mail].into_iter().flatten();
             fds.extend(others.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -189,19 +209,45 @@ impl EventReceiver {
             let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
             let (event, server) = (ready(0), watched.server.is_some() && ready(1));
             let mail = watched.mail.is_some() && ready(fds.len() - 1);
+            drop(fds);
             if mail {
                 return Ok(Received::Mail);
             } else if event {
-                match recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty()) {
-                    Ok((0, _)) => return Ok(Received::Closed),
-                    Ok((length, _)) => return decode(&self.buffer[..length]).map(Received::Event),
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Err(error.into()),
+                match self.take()? {
+                    None => return Ok(Received::Closed),
+                    Some((sender, length)) => self.senders.take(sender, decode(&self.buffer[..length]))?,
                 }
             } else if server {
                 return Ok(Received::Closed);
             } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Received::TimedOut);
+            }
+        }
+    }
+}
+
+impl EventReceiver {
+    /// Reads a datagram into the buffer: its sender's number and its length; `None` at the end.
+    fn take(&mut self) -> io::Result<Option<(u32, usize)>> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        loop {
+            let mut place = [IoSliceMut::new(&mut self.buffer)];
+            match recvmsg(&self.socket, &mut place, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(received) => {
+                    let sender = ancillary.drain().find_map(|message| match message {
+                        RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+                        _ => None,
+                    });
+                    // An empty datagram has a sender; the end has none.
+                    let sender = sender.map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+                    return Ok(match (sender, received.bytes) {
+                        (None, 0) => None,
+                        (sender, length) => Some((sender.unwrap_or(0), length)),
+                    });
+                }
             }
         }
     }

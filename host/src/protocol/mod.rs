@@ -12,6 +12,7 @@
 //!   fingerprint  a batch as a few numbers, by which examinations compare batches
 //!   message      Request, Event, SetupFailure
 //!   channel      the two sockets
+//!   senders      which process may say what
 //! ```
 //!
 //! Batches and messages never go through these sockets.
@@ -22,4 +23,5 @@ pub(crate) mod fingerprint;
 pub(crate) mod message;
 pub(crate) mod plan;
 pub(crate) mod role;
+mod senders;
 pub(crate) mod setup;

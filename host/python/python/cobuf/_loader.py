@@ -94,6 +94,11 @@ class Loader:
     start_timeout, stop_grace: seconds; 120 and 2 by default. Ctrl-C ends the processes at once.
     memory_limit, cpu_limit, open_files_limit: of a worker: bytes, seconds a message, files.
     env, working_directory, nice, pin_workers: how the processes are set up.
+    sandbox: a jail for the workers, ``True`` for the tightest one, or a dictionary: ``read`` and ``write`` (lists
+        of files and folders), ``network``, ``exec`` and ``threads`` (whether they are allowed), ``extra_syscalls``,
+        and ``mode``, ``"strict"`` or ``"best-effort"``. Workers can read Python and its packages, and nothing of
+        yours that is not in ``read``; this module's sources were sent to them. `sandbox_report` says what is
+        enforced.
     preload: libraries that the fork server loads once for all workers; ``["numpy"]`` by default.
         Used with Python plugins only. Your own modules are never loaded early.
 
@@ -152,6 +157,7 @@ class Loader:
         working_directory: str | os.PathLike[str] | None = None,
         nice: int | None = None,
         pin_workers: bool | None = None,
+        sandbox: Mapping[str, Any] | bool | None = None,
         preload: Sequence[str] = ("numpy",),
         metrics: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -196,6 +202,7 @@ class Loader:
             "working_directory": None if working_directory is None else os.fspath(working_directory),
             "nice": nice,
             "pin_workers": pin_workers,
+            "sandbox": _sandbox(sandbox),
             # A path is a file, whatever it looks like.
             "metrics": metrics if metrics is None or isinstance(metrics, str) else os.path.abspath(metrics),
             "fork_server": _forkserver.command(preload, env or {}) if is_python else [str(_PACKAGE / "bin" / "cobuf")],
@@ -450,6 +457,11 @@ class Loader:
         return self._running().swap(kind, plugin)
 
     @property
+    def sandbox_report(self) -> dict[str, str] | None:
+        """What enforces each part of the sandbox: ``landlock``, ``seccomp``, ``both``, ``allowed`` or ``nothing``."""
+        return self._running().sandbox_report()
+
+    @property
     def metrics_address(self) -> str | None:
         """The address at which the metrics are, such as ``127.0.0.1:9400``; None if they are not at one."""
         return self._running().metrics_address()
@@ -523,3 +535,15 @@ def _item(found: Batch | dict[str, Any] | None) -> Batch | BatchError | StreamEr
     if "sequence" not in found:
         return StreamError(found["text"])
     return BatchError(found["text"], found, _messages.unpacked(found["message"]))
+
+
+def _sandbox(given: Mapping[str, Any] | bool | None) -> dict[str, Any] | None:
+    if given is None or isinstance(given, bool):
+        return {} if given else None
+    settings = dict(given)
+    for name in ("read", "write"):
+        if isinstance(paths := settings.get(name), (str, os.PathLike)):
+            raise TypeError(f"the sandbox's {name} is {paths!r}, expected a list of files and folders")
+        if name in settings:
+            settings[name] = [os.fspath(path) for path in settings[name]]
+    return settings

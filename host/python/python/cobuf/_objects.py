@@ -47,8 +47,11 @@ def plugin_file(kind: str) -> str:
 
 def code_of(kind: str, it: Any) -> dict[str, Any]:
     """The code of a producer or commander: an object, or text that names one."""
-    if isinstance(it, str):
-        return _named_by_text(kind, it)
+    code = _named_by_text(kind, it) if isinstance(it, str) else _pickled(kind, it)
+    return {**code, "folders": _own.folders()}
+
+
+def _pickled(kind: str, it: Any) -> dict[str, Any]:
     pickler = _Pickler(file := io.BytesIO())
     try:
         pickler.dump(it)

@@ -110,6 +110,12 @@ def _installed() -> list[Path]:
     return [_PACKAGE, *(Path(folder) for folder in folders), *(Path(folder).resolve() for folder in folders)]
 
 
+def folders() -> list[str]:
+    """The folders that hold Python, its packages, and their libraries: what a jailed worker may read."""
+    libraries = [Path(prefix, "lib") for prefix in (sys.prefix, sys.base_prefix)]
+    return sorted({str(folder) for folder in [*_installed(), *libraries] if folder.is_dir()})
+
+
 def imported(text: str, package: str) -> set[str]:
     """The modules that a source may import, and those that these are in."""
     try:

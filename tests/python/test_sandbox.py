@@ -1,0 +1,122 @@
+"""Jailed workers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+
+import pytest
+from runs import ONE
+
+import cobuf
+
+
+@cobuf.producer(arrays=ONE)
+def numbered(message, out):
+    import numpy as np  # Read in the jail.
+
+    out["x"][:] = np.full(out["x"].shape, message, out["x"].dtype)
+
+
+@cobuf.producer(arrays=ONE)
+class Does:
+    """Does what the message says, and gives 1 if it could be done."""
+
+    def produce(self, message, out):
+        kind, of = message
+        if kind == "read":
+            with open(of) as file:
+                out["x"][:] = int(file.read())
+        elif kind == "write":
+            with open(of, "w") as file:
+                file.write("1")
+            out["x"][:] = 1
+        elif kind == "connect":
+            socket.create_connection(("127.0.0.1", of)).close()
+            out["x"][:] = 1
+        elif kind == "run":
+            out["x"][:] = 1 - subprocess.run([of]).returncode
+        elif kind == "thread":
+            done = []
+            thread = threading.Thread(target=lambda: done.append(1))
+            thread.start()
+            thread.join()
+            out["x"][:] = len(done)
+        elif kind == "variable":
+            out["x"][:] = int(of in os.environ)
+
+
+def done(*message, sandbox):
+    """What the producer gave; or its error."""
+    with cobuf.Loader(commander=[message], producer=Does(), workers=1, sandbox=sandbox) as loader:
+        try:
+            return int(next(loader)["x"][0])
+        except cobuf.BatchError as error:
+            return str(error)
+
+
+def test_jailed_workers_give_the_same_batches():
+    def digits(sandbox):
+        with cobuf.Loader(commander=range(40), producer=numbered, workers=2, sandbox=sandbox) as loader:
+            return [int(batch["x"][0]) for batch in loader], loader.sandbox_report
+
+    free, none = digits(None)
+    jailed, report = digits(True)
+    assert jailed == free == list(range(40))
+    assert none is None
+    assert report["files"] == "landlock" and report["system_calls"] == "seccomp"
+
+
+def test_only_what_the_sandbox_names_is_read(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("7")
+    assert done("read", str(secret), sandbox=None) == 7
+    assert "Permission denied" in done("read", str(secret), sandbox={})
+    assert done("read", str(secret), sandbox={"read": [tmp_path]}) == 7
+    assert done("read", str(secret), sandbox={"read": [secret]}) == 7
+
+
+def test_only_what_the_sandbox_names_is_written(tmp_path):
+    file = tmp_path / "file"
+    assert "Permission denied" in done("write", str(file), sandbox={"read": [tmp_path]})
+    assert not file.exists()
+    assert done("write", str(file), sandbox={"write": [tmp_path]}) == 1
+    assert file.read_text() == "1"
+
+
+def test_network_is_there_only_if_the_sandbox_allows_it():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert "Operation not permitted" in done("connect", port, sandbox={})
+        assert done("connect", port, sandbox={"network": True}) == 1
+
+
+def test_programs_are_started_only_if_the_sandbox_allows_it():
+    assert "Operation not permitted" in done("run", "/bin/true", sandbox={})
+    assert done("run", "/bin/true", sandbox={"exec": True}) == 1
+
+
+def test_threads_are_started_unless_the_sandbox_forbids_it():
+    assert done("thread", None, sandbox={}) == 1
+    assert "can't start new thread" in done("thread", None, sandbox={"threads": False})
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "wrong"),
+    [
+        ({"raed": []}, "unknown field `raed`"),
+        ({"mode": "stern"}, "unknown variant `stern`"),
+        ({"extra_syscalls": ["opne"]}, 'extra_syscalls has "opne", which is no system call'),
+        ({"read": ["/no/such/folder"]}, "cannot open /no/such/folder for the sandbox's setting read"),
+    ],
+)
+def test_wrong_sandboxes_are_refused(sandbox, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        cobuf.Loader(commander=range(3), producer=numbered, sandbox=sandbox).start()
+
+
+def test_path_in_place_of_a_list_is_refused():
+    with pytest.raises(TypeError, match="the sandbox's read is '/data', expected a list"):
+        cobuf.Loader(commander=range(3), producer=numbered, sandbox={"read": "/data"})
