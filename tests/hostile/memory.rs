@@ -37,7 +37,8 @@ fn with_secret(test: &str, attack: impl FnOnce()) {
         return attack();
     }
     let output = run_as_application(test, "", &[("SECRET_OF_THE_HOST", "a token")]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success(), "{}", said.concat());
 }
 
 #[test]

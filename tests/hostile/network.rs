@@ -23,6 +23,8 @@ refused! {
     udp_datagram_cannot_be_sent: "send_udp",
     socket_of_a_pair_cannot_send_to_another_socket: "pair_send",
     socket_of_a_pair_cannot_send_a_message_to_another_socket: "pair_sendmsg",
+    socket_of_a_pair_cannot_send_to_an_abstract_name: "pair_send_abstract",
+    requests_to_others_cannot_be_read: "steal_requests",
     socket_of_a_pair_cannot_be_connected_to_another_socket: "pair_connect",
     socket_of_a_pair_cannot_be_bound: "pair_bind",
     sockets_of_the_run_cannot_be_shut_down: "shut_sockets",
@@ -33,6 +35,25 @@ refused! {
 fn garbage_on_the_runs_sockets_has_no_effect() {
     let _leaks = isolated!();
     Scene::of("garbage_on_sockets").has_no_effect();
+}
+
+#[test]
+fn sockets_of_the_run_reach_only_the_host() {
+    let _leaks = isolated!();
+    Scene::of("inherited_send").has_no_effect();
+}
+
+#[test]
+fn full_socket_that_does_not_wait_has_no_effect() {
+    let _leaks = isolated!();
+    Scene::of("unblock_inherited").has_no_effect();
+}
+
+/// The check for what is left looks at the host's descriptors.
+#[test]
+fn descriptors_that_are_given_to_the_host_are_closed() {
+    let _leaks = isolated!();
+    Scene::of("send_descriptors").has_no_effect();
 }
 
 #[test]
@@ -48,6 +69,7 @@ fn attacks_by_sockets_succeed_without_a_jail() {
         "send_udp",
         "pair_send",
         "pair_sendmsg",
+        "pair_send_abstract",
         "pair_connect",
         "pair_bind",
     ]);

@@ -10,8 +10,9 @@
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -43,7 +44,8 @@ pub(crate) struct Scene {
     bystander: Child,
     listener: TcpListener,
     datagrams: UnixDatagram,
-    /// A name in the system's temporary folder that attacks may use.
+    /// With an abstract name, that of the folder.
+    abstract_datagrams: UnixDatagram,
     plugin: Plugin,
 }
 
@@ -75,12 +77,13 @@ impl Scene {
             ..Sandbox::default()
         };
         let datagrams = UnixDatagram::bind(folder.path().join("socket")).unwrap();
-        datagrams.set_nonblocking(true).unwrap();
+        let name = SocketAddr::from_abstract_name(text(folder.path())).unwrap();
+        let abstract_datagrams = UnixDatagram::bind_addr(&name).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let bystander = Command::new("sleep").arg("1000").env("SECRET_OF_A_STRANGER", CONTENT).spawn().unwrap();
         let plugin = hostile();
-        Self { folder, attack, sandbox: Some(sandbox), fill: "zeros", bystander, listener, datagrams, plugin }
+        Self { folder, attack, sandbox: Some(sandbox), fill: "zeros", bystander, listener, datagrams, abstract_datagrams, plugin }
     }
 
     /// The same without a jail.
@@ -110,6 +113,7 @@ impl Scene {
             .with("readable", path("readable"))
             .with("room", path("room"))
             .with("address", path("socket"))
+            .with("abstract_name", text(self.folder.path()))
             .with("fill", self.fill)
             .with("port", self.listener.local_addr().unwrap().port() as u64)
             .with("host", Process::own_pid())
@@ -184,8 +188,11 @@ impl Scene {
         for folder in ["/tmp", "/dev/shm"] {
             assert!(!names(Path::new(folder)).iter().any(strange), "{attack}: {folder}");
         }
-        let received = self.datagrams.recv(&mut [0]).map_err(|error| error.kind());
-        assert_eq!(received, Err(std::io::ErrorKind::WouldBlock), "{attack}");
+        for socket in [&self.datagrams, &self.abstract_datagrams] {
+            socket.set_nonblocking(true).unwrap();
+            let received = socket.recv(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(received, Err(std::io::ErrorKind::WouldBlock), "{attack}");
+        }
         let connected = self.listener.accept().map(drop).map_err(|error| error.kind());
         assert_eq!(connected, Err(std::io::ErrorKind::WouldBlock), "{attack}");
         let bystander = Process::get(self.bystander.id() as i32).expect("it was not waited for");
@@ -238,9 +245,12 @@ pub(crate) fn submit(host: &Host) {
         } else {
             message
         };
-        submitter.submit(&message).unwrap();
+        // A worker that writes over the segment can make it seem that the host was stopped.
+        if submitter.submit(&message).is_err() {
+            return;
+        }
     }
-    submitter.close().unwrap();
+    let _ = submitter.close();
 }
 
 /// Whether the batch has the content that belongs to a message's number.

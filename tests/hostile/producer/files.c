@@ -34,7 +34,7 @@ OPEN_ATTACK(write_victim, "open a file outside to write", in(at->outside, "victi
 OPEN_ATTACK(write_readable, "open a readable file to write", in(at->readable, "data"), O_WRONLY)
 OPEN_ATTACK(create_in_readable, "create a file in a readable folder", in(at->readable, "new"), O_CREAT | O_WRONLY)
 OPEN_ATTACK(write_plugin, "open the run's copy of the plugin to write", at->plugin, O_WRONLY)
-OPEN_ATTACK(open_memory_device, "open the machine's memory", "/dev/mem", O_RDONLY)
+OPEN_ATTACK(open_log_device, "open the kernel's log", "/dev/kmsg", O_RDONLY | O_NONBLOCK)
 OPEN_ATTACK(open_core_pattern, "open the kernel's core pattern to write", "/proc/sys/kernel/core_pattern", O_WRONLY)
 OPEN_ATTACK(open_own_score, "open its own OOM score to write", "/proc/self/oom_score_adj", O_WRONLY)
 OPEN_ATTACK(open_terminal, "open the terminal's multiplexer", "/dev/ptmx", O_RDWR | O_NOCTTY)
@@ -106,6 +106,20 @@ static outcome link_out_of_room(const scene *at)
 static outcome link_into_room(const scene *at)
 {
     return tried_or("link a file outside into the room", link(in(at->outside, "secret"), in(at->room, "new")), EXDEV);
+}
+
+/* A readable file with a name in the room would be one that can be written. */
+static outcome link_readable(const scene *at)
+{
+    outcome outcome =
+        tried_or("link a readable file into the room", link(in(at->readable, "data"), in(at->room, "new")), EXDEV);
+    if (outcome.result == SUCCEEDED) outcome = opened("write a readable file", open(in(at->room, "new"), O_WRONLY));
+    return outcome;
+}
+
+static outcome rename_readable(const scene *at)
+{
+    return tried_or("move a readable file into the room", rename(in(at->readable, "data"), in(at->room, "new")), EXDEV);
 }
 
 static outcome rename_out_of_room(const scene *at)
@@ -219,13 +233,15 @@ const attack FILES[] = {
     {"utime_readable", utime_readable, HARMLESS},
     {"watch_outside", watch_outside, HARMLESS},
     {"watch_everything", watch_everything, HARMLESS},
-    {"open_memory_device", open_memory_device, JAILED_ONLY},
+    {"open_log_device", open_log_device, JAILED_ONLY},
     {"open_core_pattern", open_core_pattern, JAILED_ONLY},
     {"open_own_score", open_own_score, JAILED_ONLY},
     {"open_terminal", open_terminal, JAILED_ONLY},
     {"link_to_secret", link_to_secret, HARMLESS},
     {"link_out_of_room", link_out_of_room, HARMLESS},
     {"link_into_room", link_into_room, HARMLESS},
+    {"link_readable", link_readable, HARMLESS},
+    {"rename_readable", rename_readable, HARMLESS},
     {"rename_out_of_room", rename_out_of_room, HARMLESS},
     {"rename_into_room", rename_into_room, HARMLESS},
     {"link_race", link_race, HARMLESS},

@@ -26,7 +26,7 @@ static const char CONFIG_SCHEMA[] =
     " \"at\": {\"type\": \"integer\", \"description\": \"the message that attacks\"},"
     " \"unjailed\": {\"type\": \"boolean\", \"description\": \"attack without a jail, if it is harmless\"},"
     " \"outside\": {\"type\": \"string\"}, \"readable\": {\"type\": \"string\"}, \"room\": {\"type\": \"string\"},"
-    " \"address\": {\"type\": \"string\"}, \"fill\": {\"type\": \"string\"}, \"port\": {\"type\": \"integer\"},"
+    " \"address\": {\"type\": \"string\"}, \"abstract_name\": {\"type\": \"string\"}, \"fill\": {\"type\": \"string\"}, \"port\": {\"type\": \"integer\"},"
     " \"host\": {\"type\": \"integer\"}, \"bystander\": {\"type\": \"integer\"}, \"slots\": {\"type\": \"integer\"}"
     "}, \"required\": [\"attack\", \"at\"]}";
 
@@ -91,6 +91,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
     if (read_text(call, config, "readable", &state->scene.readable)) return COBUF_ERROR;
     if (read_text(call, config, "room", &state->scene.room)) return COBUF_ERROR;
     if (read_text(call, config, "address", &state->scene.server_address)) return COBUF_ERROR;
+    if (read_text(call, config, "abstract_name", &state->scene.abstract_name)) return COBUF_ERROR;
     if (read_text(call, config, "fill", &state->scene.fill)) return COBUF_ERROR;
     if (cobuf_has(call, config, "port") && cobuf_get_uint(call, config, "port", &state->scene.port)) return COBUF_ERROR;
     if (cobuf_has(call, config, "slots") && cobuf_get_uint(call, config, "slots", &state->scene.slots))

@@ -18,6 +18,7 @@ typedef struct scene {
     const char *readable; /* one that the jail may allow to read, with the file `data` */
     const char *room;     /* one that the jail may allow to write */
     const char *server_address; /* of a Unix socket that the test listens at, for datagrams */
+    const char *abstract_name;  /* of another such socket */
     uint64_t port;        /* a TCP port of the test on the loopback */
     pid_t host, server, sibling, bystander;
     const char *plugin; /* the file that this code was loaded from */

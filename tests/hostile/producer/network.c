@@ -120,6 +120,18 @@ static outcome pair_sendmsg(const scene *at)
     return tried("send a message of a pair to a socket of the test", sendmsg(own, &message, MSG_NOSIGNAL));
 }
 
+static outcome pair_send_abstract(const scene *at)
+{
+    struct sockaddr_un address = unix_address("");
+    size_t length = strlen(at->abstract_name);
+    int own = one_of_a_pair();
+    if (own == -1) return tried("make a pair of sockets", -1);
+    memcpy(address.sun_path + 1, at->abstract_name, length);
+    length += offsetof(struct sockaddr_un, sun_path) + 1;
+    return tried("send a datagram of a pair to an abstract socket of the test",
+                 sendto(own, "hostile", 7, MSG_NOSIGNAL, (struct sockaddr *)&address, (socklen_t)length));
+}
+
 static outcome pair_connect(const scene *at)
 {
     struct sockaddr_un address = unix_address(at->server_address);
@@ -141,6 +153,76 @@ static int is_socket(int descriptor)
 {
     struct stat status;
     return fstat(descriptor, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+/* A socket of the run that heeds an address would reach others. Those that do not, take it for an event. */
+static outcome inherited_send(const scene *at)
+{
+    struct sockaddr_un address = unix_address(at->server_address);
+    int descriptor;
+    for (descriptor = 0; descriptor < 256; descriptor++)
+        if (is_socket(descriptor))
+            sendto(descriptor, "hostile", 7, MSG_NOSIGNAL, (struct sockaddr *)&address, sizeof address);
+    return unseen("send a datagram of the run's socket to a socket of the test");
+}
+
+/* The flag is the open file's, which all processes of the run share; then fills the socket. */
+static outcome unblock_inherited(const scene *at)
+{
+    int descriptor, turn;
+    (void)at;
+    for (descriptor = 0; descriptor < 256; descriptor++) {
+        int flags = fcntl(descriptor, F_GETFL);
+        if (flags != -1) fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+        for (turn = 0; is_socket(descriptor) && turn < 20000; turn++)
+            if (send(descriptor, "hostile", 7, MSG_NOSIGNAL) == -1 && errno != EAGAIN) break;
+    }
+    return unseen("have no process of the run wait for its socket");
+}
+
+/* The host is given descriptors that it did not ask for. */
+static outcome send_descriptors(const scene *at)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(64 * sizeof(int))];
+    } control;
+    int given[64], descriptor, turn;
+    struct iovec bytes = {"hostile", 7};
+    struct msghdr message;
+    (void)at;
+    memset(&message, 0, sizeof message);
+    memset(&control, 0, sizeof control);
+    for (turn = 0; turn < 64; turn++) given[turn] = STDERR_FILENO;
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof given);
+    memcpy(CMSG_DATA(&control.header), given, sizeof given);
+    for (descriptor = 0; descriptor < 256; descriptor++)
+        for (turn = 0; is_socket(descriptor) && turn < 100; turn++) {
+            /* One descriptor fits where the host looks for the sender's number. */
+            message.msg_controllen = turn % 2 ? sizeof control : CMSG_SPACE(sizeof(int));
+            control.header.cmsg_len = turn % 2 ? CMSG_LEN(sizeof given) : CMSG_LEN(sizeof(int));
+            sendmsg(descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+    return unseen("give the host descriptors");
+}
+
+/* What the host says to another process of the run. */
+static outcome steal_requests(const scene *at)
+{
+    char bytes[4096];
+    int descriptor;
+    outcome outcome = {REFUSED, "read what is sent to others", EAGAIN};
+    (void)at;
+    for (descriptor = 0; descriptor < 256; descriptor++)
+        if (is_socket(descriptor) && recv(descriptor, bytes, sizeof bytes, MSG_DONTWAIT | MSG_PEEK) > 0)
+            outcome.result = SUCCEEDED;
+    return outcome;
 }
 
 /* Bytes that are no event, on each socket that the worker has. */
@@ -218,6 +300,11 @@ const attack NETWORK[] = {
     {"send_udp", send_udp, HARMLESS},
     {"pair_send", pair_send, HARMLESS},
     {"pair_sendmsg", pair_sendmsg, HARMLESS},
+    {"pair_send_abstract", pair_send_abstract, HARMLESS},
+    {"inherited_send", inherited_send, JAILED_ONLY},
+    {"unblock_inherited", unblock_inherited, JAILED_ONLY},
+    {"send_descriptors", send_descriptors, JAILED_ONLY},
+    {"steal_requests", steal_requests, JAILED_ONLY},
     {"pair_connect", pair_connect, HARMLESS},
     {"pair_bind", pair_bind, HARMLESS},
     {"garbage_on_sockets", garbage_on_sockets, JAILED_ONLY},

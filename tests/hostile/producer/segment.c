@@ -5,6 +5,7 @@
  */
 #include "hostile.h"
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -186,6 +187,15 @@ static outcome cut_segment(const scene *at)
     return tried("find a descriptor of the segment", -1);
 }
 
+/* By the link that the kernel has for each mapping. */
+static outcome reopen_segment(const scene *at)
+{
+    char path[128];
+    snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", (unsigned long)at->segment,
+             (unsigned long)at->segment + at->segment_bytes);
+    return opened("open the segment by its mapping", open(path, O_RDWR | O_CLOEXEC));
+}
+
 const attack SEGMENT[] = {
     {"first_words", first_words, HARMLESS},
     {"events", events, HARMLESS},
@@ -216,5 +226,6 @@ const attack SEGMENT[] = {
     {"claim_next_number", claim_next_number, HARMLESS},
     {"punch_hole", punch_hole, HARMLESS},
     {"cut_segment", cut_segment, JAILED_ONLY},
+    {"reopen_segment", reopen_segment, HARMLESS},
     {NULL, NULL, 0},
 };
