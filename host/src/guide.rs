@@ -12,6 +12,7 @@
 //! | [`submitting`] | How does an application say itself what is produced? |
 //! | [`ranks`] | How do many processes and machines share one stream, under SLURM, Open MPI, torchrun, Kubernetes, Ray? |
 //! | [`traces`] | What did each part of a run do when, and how does one recognise what is slow? |
+//! | [`sandbox`] | What can a decoder reach that was taken over by its input? |
 //! | [`metrics`] | How does a run come into Prometheus and Grafana, and when is there an alert? |
 //!
 //! The guide for authors of plugins is `cobuf_plugin_api::guide`. The Rust programs on these pages
@@ -39,9 +40,10 @@ pages! {
     ranks "09-ranks.md"
     traces "10-traces.md"
     metrics "11-metrics.md"
+    sandbox "12-sandbox.md"
 }
 
-#[cfg(all(test, feature = "pipeline", feature = "metrics", not(cobuf_loom)))]
+#[cfg(all(test, feature = "pipeline", feature = "metrics", feature = "sandbox", not(cobuf_loom)))]
 mod tests {
     use std::fs;
 

@@ -16,6 +16,7 @@ mod limits;
 mod odd_files;
 mod odd_plugins;
 mod poison;
+mod sandbox;
 mod standstill;
 mod submit;
 mod system_calls;

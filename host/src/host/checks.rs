@@ -10,7 +10,7 @@ use super::cpus;
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 #[cfg(feature = "sandbox")]
-use crate::jail::{self, Sandbox, SandboxReport};
+use crate::jail::{self, Sandbox, SandboxError, SandboxReport};
 use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::Outlet;
@@ -84,6 +84,9 @@ impl HostBuilder {
         let resolved = sandbox.resolved();
         let sandbox =
             resolved.map_err(|source| StartError::Io { what: "find out the working directory", source })?;
+        if self.server.method == StartMethod::Fork {
+            return Err(SandboxError::StartMethod.into());
+        }
         let enforced = jail::check(&sandbox)?;
         Ok(Some((sandbox, enforced)))
     }
@@ -197,6 +200,10 @@ impl HostBuilder {
     /// How the fork server is started: as was set, or as plugins need it, which is a setting from then
     /// on. For that the code of plugins in Python is read.
     pub(crate) fn launch(&mut self) -> Result<Launch, StartError> {
+        #[cfg(feature = "sandbox")]
+        if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| sandbox.is_on()) {
+            self.server.environment = Some(jail::variables(sandbox));
+        }
         let (server, cancel) = (&mut self.server, self.cancel.clone());
         let mut needed_before = None;
         let chosen =

@@ -7,6 +7,7 @@
 //!     privileges   capabilities, core dumps, limits        for good
 //!     files        Landlock: which paths can be opened     TCP ports, signals, abstract sockets, too
 //!     calls        seccomp: which system calls are left    a list of what is allowed
+//!     variables    of the environment, which are taken from the fork server already
 //! ```
 //!
 //! Invariants: the host and the fork server never enter a jail. What the jail is made of is known before
@@ -19,12 +20,14 @@ mod kernel;
 mod lists;
 mod privileges;
 mod settings;
+mod variables;
 
 use std::fs;
 use std::path::PathBuf;
 
 pub use self::kernel::{Enforced, SandboxReport};
 pub use self::settings::{Sandbox, SandboxError, SandboxMode};
+pub(crate) use self::variables::variables;
 
 /// What of a sandbox the kernel enforces; or why there cannot be such a sandbox. Asked by the host before it
 /// starts anything.

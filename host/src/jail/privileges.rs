@@ -18,8 +18,10 @@ pub(super) fn give_up() -> Result<(), SandboxError> {
     let failed = |what: &'static str| {
         move |error: rustix::io::Errno| SandboxError::Enter { what, source: io::Error::from(error) }
     };
-    // A core has the memory of the process, and with it what it shares with others.
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // A core has the memory of the process, and with it what it shares with others. A limit of 0 bytes would
+    // not hold for a program that takes cores from a pipe; one of 1 byte does, see core(5) and the kernel's
+    // fs/coredump.c.
+    let none = Rlimit { current: Some(1), maximum: Some(1) };
     setrlimit(Resource::Core, none).map_err(failed("switch off core dumps"))?;
     let files = getrlimit(Resource::Nofile).current;
     let fixed = Rlimit { current: files, maximum: files };

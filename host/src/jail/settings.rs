@@ -37,6 +37,10 @@ pub struct Sandbox {
     pub exec: bool,
     /// Whether threads can be started.
     pub threads: bool,
+    /// The names of environment variables that the run's processes get beside those that programs usually
+    /// need (`PATH`, `HOME`, `TZ`, locales, and what begins with `COBUF_`, `LD_`, `OMP_`, `PYTHON` and the like).
+    /// All others of the application are taken from all processes of the run, the commander included.
+    pub env: Vec<String>,
     /// System calls that are allowed beside the usual ones, by their names: `"memfd_create"`. A call
     /// that is allowed with some arguments only, such as `ioctl`, is then allowed with all.
     pub extra_syscalls: Vec<String>,
@@ -52,6 +56,7 @@ impl Default for Sandbox {
             network: false,
             exec: false,
             threads: true,
+            env: Vec::new(),
             extra_syscalls: Vec::new(),
             mode: SandboxMode::Strict,
         }
@@ -110,6 +115,11 @@ pub enum SandboxError {
         /// The name.
         name: String,
     },
+    /// The processes are forks of the application, and have its memory.
+    #[error(
+        "a sandbox needs the start method fork-server: with fork, a worker has the application's memory, with all that          is secret in it"
+    )]
+    StartMethod,
     /// The kernel lacks a part that the mode `strict` requires.
     #[error(
         "the kernel cannot enforce the sandbox: {lacks}; expected Linux 6.2 or newer with Landlock and seccomp; the \

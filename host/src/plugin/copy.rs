@@ -3,9 +3,9 @@
 //! It lies in the run's folder, below the temporary folder. A cleaner of temporary files may remove
 //! it under a long run, so the host keeps it open and puts it back before a process needs it.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -95,7 +95,12 @@ impl PluginPlan {
 
 /// Writes a copy; returns it, readable. Nothing is left of one that cannot be written whole.
 pub(super) fn write(path: &std::path::Path, bytes: &[u8]) -> io::Result<File> {
-    fs::write(path, bytes).and_then(|()| File::open(path)).inspect_err(|_| drop(fs::remove_file(path)))
+    let written = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)?;
+        File::open(path)
+    };
+    written().inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 #[cfg(all(test, not(cobuf_loom)))]
@@ -124,6 +129,7 @@ mod tests {
             plan.restore().unwrap();
             assert_eq!(fs::read(&library).unwrap(), b"code");
             assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+            assert_eq!(fs::metadata(&library).unwrap().mode() & 0o777, 0o600);
             let other = File::open(&folder).unwrap();
             let locked = flock(&other, FlockOperation::NonBlockingLockExclusive);
             assert_eq!(locked, Err(rustix::io::Errno::WOULDBLOCK), "no sweep removes it");

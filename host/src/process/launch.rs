@@ -131,6 +131,9 @@ pub(crate) struct ServerStart {
     pub(crate) hooks: Option<ForkHooks>,
     /// Whether a fork of the application keeps the application's descriptors.
     pub(crate) keep_descriptors: bool,
+    /// The only variables of the environment that it gets; those of the application, if they are not given.
+    /// Not for a fork, which has all.
+    pub(crate) environment: Option<Vec<(OsString, OsString)>>,
     /// Where it and all processes that it starts write what they print; the application's standard
     /// error, if it is not given.
     pub(crate) output: Option<Arc<OwnedFd>>,
@@ -160,12 +163,11 @@ pub(crate) struct ForkServer {
 impl ForkServer {
     /// Starts a fork server.
     pub(crate) fn launch(start: &ServerStart) -> Result<(Self, EventReceiver), LaunchError> {
-        let output = start.output.as_deref();
         let (control, theirs) = UnixStream::pair().map_err(LaunchError::Sockets)?;
         let (sender, mut receiver) = event_channel().map_err(LaunchError::Sockets)?;
         let token = next_token();
         let pid = match start.method {
-            StartMethod::ForkServer => exec(find(start)?, &token, output, theirs, sender)?,
+            StartMethod::ForkServer => exec(start, &token, theirs, sender)?,
             StartMethod::Fork => {
                 let of_host = [control.as_fd(), receiver.as_fd()];
                 fork(start, &token, theirs, sender, of_host).map_err(LaunchError::Fork)?
@@ -256,14 +258,18 @@ fn reap(pid: Pid) {
 }
 
 fn exec(
-    Executable { path, arguments }: Executable,
+    start: &ServerStart,
     token: &str,
-    output: Option<&OwnedFd>,
     control: UnixStream,
     events: EventSender,
 ) -> Result<Pid, LaunchError> {
-    let output = output.map(OwnedFd::try_clone).transpose().map_err(LaunchError::Sockets)?;
-    let child = Command::new(&path)
+    let Executable { path, arguments } = find(start)?;
+    let output = start.output.as_deref().map(OwnedFd::try_clone).transpose().map_err(LaunchError::Sockets)?;
+    let mut command = Command::new(&path);
+    if let Some(variables) = &start.environment {
+        command.env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+    }
+    let child = command
         .args(arguments)
         .arg(ARGUMENT)
         .arg(getpid().as_raw_nonzero().to_string())

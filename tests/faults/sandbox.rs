@@ -1,0 +1,170 @@
+//! Runs whose workers are jailed: what happens to them happens as without a jail, and the doors beside the
+//! rules for files and system calls are shut. `tests/hostile` has the attacks.
+
+use std::fs;
+
+use cobuf_host::{
+    Host, ProcessRole, Sandbox, SandboxError, SandboxMode, StartError, StartMethod, StreamError,
+};
+
+use crate::common::{
+    Delivered, LONG, Process, all_items, filling, index, isolated, next_batch, next_item, plugin,
+    random_stream, small, wait_for_ready, wait_until,
+};
+use std::time::Duration;
+
+/// A file of a process in `/proc`, as text.
+fn of_process(pid: u32, file: &str) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn workers(host: &Host) -> Vec<u32> {
+    let workers =
+        host.processes().into_iter().filter(|process| matches!(process.role, ProcessRole::Worker(_)));
+    workers.map(|process| process.pid).collect()
+}
+
+#[test]
+fn workers_are_jailed_and_nobody_else() {
+    let _leaks = isolated!();
+    let host = random_stream(20).sandbox(Sandbox::default()).start().unwrap();
+    let jailed = workers(&host);
+    assert_eq!(jailed.len(), 2);
+    for process in host.processes() {
+        let status = of_process(process.pid, "status");
+        let expected = if jailed.contains(&process.pid) { "Seccomp:\t2" } else { "Seccomp:\t0" };
+        assert!(status.contains(expected), "{process:?}: {status}");
+    }
+    assert!(of_process(std::process::id(), "status").contains("Seccomp:\t0"));
+    for pid in jailed {
+        let status = of_process(pid, "status");
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+        // To read and write files of others: what the rules for files allow.
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+        assert_eq!(u64::from_str_radix(effective, 16).unwrap() & !0b110, 0, "{effective}");
+        let limits = of_process(pid, "limits");
+        let of = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert_eq!(of("Max core file size").split_whitespace().nth(4), Some("1"), "{limits}");
+        let files: Vec<_> =
+            of("Max open files").split_whitespace().skip(3).take(2).map(str::to_owned).collect();
+        assert_eq!(files[0], files[1]);
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        assert!(descriptors <= 5, "{descriptors} descriptors");
+    }
+    assert_eq!(all_items(&host.batches()).filter(Result::is_ok).count(), 20);
+}
+
+#[test]
+fn processes_of_a_jailed_run_get_variables_by_a_list() {
+    let _leaks = isolated!();
+    // Cargo gives both to tests.
+    let (hidden, given) = ("CARGO_MANIFEST_DIR=", "CARGO_PKG_NAME=");
+    let all = |host: &Host| -> Vec<String> {
+        host.processes().iter().map(|process| of_process(process.pid, "environ")).collect()
+    };
+    let free = random_stream(4).start().unwrap();
+    assert!(all(&free).iter().all(|variables| variables.contains(hidden) && variables.contains(given)));
+    drop(free);
+    let env = vec!["CARGO_PKG_NAME".to_owned()];
+    let host = random_stream(4).sandbox(Sandbox { env, ..Sandbox::default() }).start().unwrap();
+    for variables in all(&host) {
+        assert!(!variables.contains(hidden) && variables.contains(given), "{variables}");
+        assert!(variables.contains("PATH="), "{variables}");
+    }
+}
+
+#[test]
+fn jailed_workers_and_their_fork_server_are_replaced() {
+    let leaks = isolated!();
+    let run = || random_stream(60).slots(6);
+    let expected = Delivered::of(&run().start().unwrap().batches());
+    let host = run().sandbox(Sandbox::default()).start().unwrap();
+    let batches = host.batches();
+    let mut delivered = Delivered::default();
+    for take_server in [false, true] {
+        wait_for_ready(&host, 6);
+        let victim = if take_server { host.fork_server_pid() } else { workers(&host)[0] };
+        let process = Process::get(victim as i32).unwrap();
+        assert!(process.kill() && process.wait_for_end(LONG));
+        (0..6).for_each(|_| delivered.add(&next_batch(&batches)));
+        wait_until("there are other workers", || {
+            let now = workers(&host);
+            now.len() == 2 && !now.contains(&victim)
+        });
+    }
+    all_items(&batches).for_each(|item| delivered.add(&item.unwrap()));
+    assert_eq!(delivered, expected);
+    for pid in workers(&host) {
+        assert!(of_process(pid, "status").contains("Seccomp:\t2"));
+    }
+    host.stop();
+    leaks.bury_orphans();
+}
+
+#[test]
+fn stack_of_a_jailed_worker_that_hangs_is_captured() {
+    let _leaks = isolated!();
+    let messages = [index(0).with("random", true).with("loop_forever", true), index(1).with("random", true)];
+    let host = filling(messages, &small()).sandbox(Sandbox::default()).max_attempts(1);
+    let host = host.message_timeout(Duration::from_secs(1)).start().unwrap();
+    let batches = host.batches();
+    let Some(Err(StreamError::Batch(error))) = next_item(&batches) else { panic!("an error is expected") };
+    let stack = error.attempts()[0].stack.as_ref().unwrap();
+    assert!(stack.to_string().contains("fill_producer::misbehave"), "{stack}");
+    assert_eq!(next_batch(&batches).sequence(), 1);
+}
+
+#[test]
+fn producer_is_swapped_in_a_jailed_run() {
+    let _leaks = isolated!();
+    let host = random_stream(60).slots(6).sandbox(Sandbox::default()).start().unwrap();
+    wait_for_ready(&host, 6);
+    let before = workers(&host);
+    let batches = host.batches();
+    std::thread::scope(|scope| {
+        let swap = scope.spawn(|| host.swap_producer(&plugin("fill-producer")));
+        let mut items = 0;
+        for item in all_items(&batches) {
+            item.unwrap();
+            items += 1;
+            if items == 50 {
+                break;
+            }
+        }
+        let first = swap.join().unwrap().unwrap();
+        assert!((6..60).contains(&first), "{first}");
+    });
+    wait_until("only the new workers are left", || workers(&host).iter().all(|pid| !before.contains(pid)));
+    for pid in workers(&host) {
+        assert!(of_process(pid, "status").contains("Seccomp:\t2"));
+    }
+}
+
+#[test]
+fn wrong_sandboxes_are_refused_before_anything_starts() {
+    let _leaks = isolated!();
+    let refused = |sandbox: Sandbox| match random_stream(4).sandbox(sandbox).check() {
+        Err(StartError::Sandbox(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let read = vec!["no/such/file".into()];
+    let error = refused(Sandbox { read, ..Sandbox::default() });
+    assert!(
+        matches!(&error, SandboxError::Path { setting: "read", path, .. } if path.is_absolute()),
+        "{error}"
+    );
+    let extra_syscalls = vec!["opne".to_owned()];
+    let error = refused(Sandbox { extra_syscalls, ..Sandbox::default() });
+    assert!(matches!(&error, SandboxError::Syscall { name } if name == "opne"), "{error}");
+    let forked = random_stream(4).start_method(StartMethod::Fork).sandbox(Sandbox::default()).check();
+    assert!(matches!(forked, Err(StartError::Sandbox(SandboxError::StartMethod))));
+}
+
+#[test]
+fn sandbox_that_is_off_is_none() {
+    let _leaks = isolated!();
+    let host = random_stream(4).sandbox(Sandbox::default()).sandbox_mode(SandboxMode::Off).start().unwrap();
+    assert!(host.sandbox().is_none());
+    assert!(workers(&host).iter().all(|&pid| of_process(pid, "status").contains("Seccomp:\t0")));
+}
