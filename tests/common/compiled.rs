@@ -53,7 +53,7 @@ pub(crate) fn hostile() -> Plugin {
         rest.sort();
         let first = rest.remove(0);
         let files: Vec<&str> = rest.iter().map(|path| text(path)).collect();
-        let options = ["-std=gnu99", "-pthread", "-shared", "-fPIC", "-o", text(library)];
+        let options = ["-std=gnu99", "-g", "-pthread", "-shared", "-fPIC", "-o", text(library)];
         // The compiler takes the last source after these; libraries of the C library's older versions
         // come behind it.
         compile("cc", &first, &[&options[..], &files, &["-Wl,--no-as-needed", "-ldl", "-lrt"]].concat());

@@ -6,6 +6,7 @@
 //!   scene.rs       a run with it: what the attacker is told, and what must hold afterwards
 //!   files … resources   attacks that the jail refuses, or that have no effect
 //!   segment.rs     attacks on what a worker shares with its host, which no jail can refuse
+//!   watched.rs     attacks on the host's look at a worker that hangs
 //!   allowed.rs     what the settings of a sandbox allow
 //! ```
 //!
@@ -27,3 +28,4 @@ mod network;
 mod processes;
 mod resources;
 mod segment;
+mod watched;

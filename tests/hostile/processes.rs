@@ -59,6 +59,13 @@ fn jail_that_allows_programs_refuses_the_rest() {
     }
 }
 
+/// Nothing of the run is left when it ends: that is what the check looks for.
+#[test]
+fn child_of_a_worker_ends_with_the_run() {
+    let _leaks = isolated!();
+    Scene::of("leave_child").with(|sandbox| sandbox.exec = true).has_no_effect();
+}
+
 #[test]
 fn attacks_on_processes_succeed_without_a_jail() {
     let _leaks = isolated!();

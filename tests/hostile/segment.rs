@@ -7,12 +7,13 @@
 //! | written over | effect on the run |
 //! | --- | --- |
 //! | first words, events, the request to the commander, the count of requeues | none |
-//! | expected message, failpoint, counters, notices, sets of slots | none; counters and notices are wrong |
+//! | expected message, counters, notices | none; counters and notices are wrong |
+//! | the failpoint | processes of the run are **killed or stopped**, and replaced |
 //! | places of workers | none; workers are replaced |
 //! | its own slot's lengths | none, or the error of its own batch |
 //! | other slots' lengths | none, or errors of their batches |
 //! | other slots' payloads | their batches have **wrong content**, or are errors |
-//! | the shares of the crews | the stream **stalls** |
+//! | the shares of the crews, the sets of slots | the stream **stalls** |
 //! | the stream's end and progress | it may **stall** behind its last batch |
 //! | its own slot's word or message number | the stream **stalls** in front of its own batch, or before |
 //! | other slots' words and message numbers | the stream **stalls**, or batches are errors |
@@ -23,7 +24,7 @@
 //! A stalled stream is one of which no batch comes any more: the application waits for the next one until
 //! it stops the host.
 
-use crate::common::{LONG, isolated};
+use crate::common::{LONG, Leaks, isolated};
 use crate::scene::{MESSAGES, Scene, is_content_of, refused, submit};
 use cobuf_host::{Host, Next, StreamError};
 use std::thread;
@@ -120,14 +121,14 @@ written_over! {
     request_to_the_commander_has_no_effect: "relieve", [];
     count_of_requeues_has_no_effect: "requeues", [];
     expected_message_has_no_effect: "next", [];
-    failpoint_has_no_effect: "armed", [];
+    failpoint_of_no_fault_has_no_effect: "armed", [];
     counters_have_no_effect: "counters", [];
     notices_have_no_effect: "notices", [];
-    sets_of_slots_have_no_effect: "hints", [];
     places_of_workers_have_no_effect: "workers", [];
     own_lengths_become_an_error: "own_lengths", [Errors];
     other_lengths_become_errors: "other_lengths", [Errors];
     other_payloads_reach_only_their_batches: "other_payloads", [Errors, WrongContent];
+    sets_of_slots_stall_the_stream_at_most: "hints", [Stalls];
     shares_stall_the_stream_at_most: "shares", [Errors, Stalls];
     progress_stalls_the_stream_at_most: "progress", [Errors, Stalls];
     end_stalls_the_stream_at_most: "end", [Errors, Stalls];
@@ -144,6 +145,39 @@ written_over! {
     all_but_the_payloads_leaves_a_host_that_stops:
         "everything_but_payloads", [Errors, WrongContent, EndsEarly, Stalls];
     freed_memory_leaves_a_host_that_stops: "punch_hole", [Errors, WrongContent, EndsEarly, Stalls];
+}
+
+/// Runs an attack by which processes die, and gives how many workers and fork servers were replaced.
+fn replaced(leaks: &Leaks, attack: &'static str) -> (u64, u64) {
+    let scene = Scene::of(attack);
+    let host = scene.builder().message_timeout(Duration::from_secs(3)).max_attempts(2).start().unwrap();
+    submit(&host);
+    let effect = read(&host, LONG);
+    assert!(effect <= Errors, "{effect:?}");
+    let statistics = host.statistics();
+    host.stop();
+    // Those of a fork server that was killed.
+    drop(scene);
+    leaks.bury_orphans();
+    (statistics.worker_restarts, statistics.fork_server_restarts)
+}
+
+#[test]
+fn armed_failpoint_kills_no_other_process() {
+    let leaks = isolated!();
+    assert_eq!(replaced(&leaks, "kill_next_claimer"), (0, 0));
+}
+
+#[test]
+fn armed_failpoint_stops_no_other_process() {
+    let leaks = isolated!();
+    assert_eq!(replaced(&leaks, "freeze_next_claimer"), (0, 0));
+}
+
+#[test]
+fn armed_failpoint_does_not_end_the_fork_server() {
+    let leaks = isolated!();
+    assert_eq!(replaced(&leaks, "kill_server_by_death").1, 0);
 }
 
 refused! {

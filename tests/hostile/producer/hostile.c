@@ -37,7 +37,7 @@ typedef struct producer_state {
     scene scene;
 } producer_state;
 
-static const attack *const KINDS[] = {FILES, NETWORK, PROCESSES, MEMORY, KERNEL, RESOURCES, SEGMENT};
+static const attack *const KINDS[] = {FILES, NETWORK, PROCESSES, MEMORY, KERNEL, RESOURCES, SEGMENT, WATCHED};
 
 static const attack *find(const char *name)
 {
@@ -161,6 +161,9 @@ static int produce(cobuf_call *call, void *producer, const cobuf_job *job)
         if (look_around(call, job, &scene)) return COBUF_ERROR;
         if (attack_now(call, state, &scene)) return COBUF_ERROR;
     }
+    if (strcmp(state->attack, "hang_in_cut_library") == 0 && job->sequence > state->at &&
+        job->sequence <= state->at + 2)
+        help(&scene, job->sequence - state->at);
     for (i = 0; i < ELEMENTS; i++) x[i] = 1000003 * index + i;
     return COBUF_OK;
 }

@@ -69,6 +69,9 @@ const char *in(const char *folder, const char *name);
 /* `/proc/PID/name`, the same. */
 const char *proc_of(pid_t pid, const char *name);
 
-extern const attack FILES[], NETWORK[], PROCESSES[], MEMORY[], KERNEL[], RESOURCES[], SEGMENT[];
+/* What the sibling does in the first and the second message after that of `hang_in_cut_library`. */
+void help(const scene *at, uint64_t message);
+
+extern const attack FILES[], NETWORK[], PROCESSES[], MEMORY[], KERNEL[], RESOURCES[], SEGMENT[], WATCHED[];
 
 #endif

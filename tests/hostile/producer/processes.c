@@ -211,6 +211,19 @@ static outcome limits_of_host(const scene *at)
     return tried("read the host's limits", prlimit(at->host, RLIMIT_NOFILE, NULL, &old));
 }
 
+/* A child that lives on beside the worker, if programs are allowed. */
+static outcome leave_child(const scene *at)
+{
+    pid_t child = fork();
+    (void)at;
+    if (child == 0) {
+        signal(SIGTERM, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
+        for (;;) pause();
+    }
+    return child == -1 ? tried("leave a child", -1) : unseen("leave a child");
+}
+
 /* What `exec` is for. */
 static outcome use_exec(const scene *at)
 {
@@ -272,6 +285,7 @@ const attack PROCESSES[] = {
     {"real_time", real_time, JAILED_ONLY},
     {"limits_of_sibling", limits_of_sibling, JAILED_ONLY},
     {"limits_of_host", limits_of_host, HARMLESS},
+    {"leave_child", leave_child, JAILED_ONLY},
     {"use_exec", use_exec, HARMLESS},
     {NULL, NULL, 0},
 };

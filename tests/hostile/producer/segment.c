@@ -6,6 +6,7 @@
 #include "hostile.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@ enum {
     SHARES = 320,
     NEXT = 448,
     PROGRESS = 512,
+    END = PROGRESS + 16,
     PROGRESS_END = 560,
     ARMED = 576,
     COUNTERS = 640,
@@ -49,6 +51,8 @@ static int look(const scene *at, found *found)
     if (!at->segment || memcmp(at->segment, "cobufseg", 8) != 0) return 0;
     memcpy(&server, at->segment + FORK_SERVER, sizeof server);
     if ((pid_t)server != at->server) return 0;
+    /* All messages are in slots then. */
+    while (*(volatile uint64_t *)(at->segment + END) == 0) usleep(200);
     found->hints = SLOTS + SLOT_BYTES * (size_t)at->slots;
     found->workers = found->hints + 3 * aligned(words, 64);
     found->payloads = aligned(found->workers + 448 * 2048, 4096);
@@ -102,7 +106,7 @@ RANGE_ATTACK(requeues, "the count of requeues", RELIEVE + 4, RELIEVE + 8)
 RANGE_ATTACK(shares, "the shares of the crews", SHARES, NEXT)
 RANGE_ATTACK(next, "the expected message", NEXT, PROGRESS)
 RANGE_ATTACK(progress, "the stream's progress", PROGRESS, PROGRESS_END)
-RANGE_ATTACK(end, "the stream's end", PROGRESS + 16, PROGRESS + 24)
+RANGE_ATTACK(end, "the stream's end", END, END + 8)
 RANGE_ATTACK(armed, "the failpoint", ARMED, COUNTERS)
 RANGE_ATTACK(counters, "the counters", COUNTERS, NOTICES)
 RANGE_ATTACK(notices, "the notices", NOTICES, SLOTS)
@@ -159,6 +163,28 @@ static outcome claim_next_number(const scene *at)
     if (!look(at, &found)) return changed(&found);
     *(volatile uint64_t *)(at->segment + OWN + SEQUENCE) = at->sequence + 2;
     return unseen("give its batch the next message's number");
+}
+
+/* Arms a failpoint: a place where tests make processes of the run fail. */
+static outcome arm(const scene *at, uint32_t point, uint32_t fault)
+{
+    found found;
+    if (!look(at, &found)) return changed(&found);
+    *(volatile uint32_t *)(at->segment + ARMED) = (point << 16 | fault) + 1;
+    return unseen("arm a failpoint");
+}
+
+enum { WORK_CLAIMED = 4, RECLAIM = 8, KILL = 0, FREEZE = 2 };
+
+static outcome kill_next_claimer(const scene *at) { return arm(at, WORK_CLAIMED, KILL); }
+static outcome freeze_next_claimer(const scene *at) { return arm(at, WORK_CLAIMED, FREEZE); }
+
+/* In the host, when it takes back the slot of a worker that died. */
+static outcome kill_server_by_death(const scene *at)
+{
+    outcome outcome = arm(at, RECLAIM, KILL);
+    if (outcome.result == UNSEEN) abort();
+    return outcome;
 }
 
 /* Frees all memory behind the segment: it reads as zeros then. */
@@ -224,6 +250,9 @@ const attack SEGMENT[] = {
     {"other_payloads", other_payloads, HARMLESS},
     {"exchange_sequences", exchange_sequences, HARMLESS},
     {"claim_next_number", claim_next_number, HARMLESS},
+    {"kill_next_claimer", kill_next_claimer, HARMLESS},
+    {"freeze_next_claimer", freeze_next_claimer, HARMLESS},
+    {"kill_server_by_death", kill_server_by_death, HARMLESS},
     {"punch_hole", punch_hole, HARMLESS},
     {"cut_segment", cut_segment, JAILED_ONLY},
     {"reopen_segment", reopen_segment, HARMLESS},
