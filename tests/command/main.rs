@@ -17,6 +17,7 @@ mod preview;
 mod ranks;
 mod reports;
 mod run;
+mod sandbox;
 mod save;
 mod signals;
 mod stopped;

@@ -79,7 +79,7 @@ fn ended_and_resumed_runs_leave_each_batch_as_one_whole_file() {
         let checkpoint = if path("run.json").exists() { "--resume" } else { "--checkpoint" };
         let arguments = format!("{checkpoint} run.json --checkpoint-every 7");
         let mut child = run(&pipeline, "killed", &arguments).spawn().unwrap();
-        let enough = files(&path("killed")).len() as u64 + dice.throw(60);
+        let enough = files(&path("killed")).len() as u64 + 1 + dice.throw(60);
         wait_until("the run goes on", || {
             let found = fs::read_dir(path("killed")).map_or(0, |entries| entries.count() as u64);
             kills == 6 || found >= enough || child.try_wait().unwrap().is_some()

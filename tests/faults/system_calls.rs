@@ -63,7 +63,8 @@ const CALLS: &[(&str, c_long, &[i32])] = &[
     ("prlimit64", libc::SYS_prlimit64, &[EPERM]),
     ("read", libc::SYS_read, &[EAGAIN, EINTR, EIO]),
     ("readlink", libc::SYS_readlink, &[EACCES, ENOENT]),
-    ("recvfrom", libc::SYS_recvfrom, &[EINTR, ENOMEM]),
+    // Of signal-hook, which expects no other one.
+    ("recvfrom", libc::SYS_recvfrom, &[EINTR]),
     ("recvmsg", libc::SYS_recvmsg, &[EINTR, ENOMEM]),
     ("rename", libc::SYS_rename, &[EACCES, ENOSPC, EROFS]),
     ("rmdir", libc::SYS_rmdir, &[EACCES, EROFS]),
