@@ -7,7 +7,7 @@
 #   --times N   how often; 20 times by default
 #   --one-cpu   everything on CPU 0, the busy loop included
 #   --idle      no busy loops
-#   BINARY      stream, faults, swaps, plugins, command, cases; all of them by default
+#   BINARY      stream, faults, swaps, plugins, hostile, command, cases; all of them by default
 #   TEST        only tests whose names contain one of these words, as libtest takes them
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ ${#binaries[@]} -gt 0 ] || binaries=(stream faults swaps plugins command cases)
+[ ${#binaries[@]} -gt 0 ] || binaries=(stream faults swaps plugins hostile command cases)
 
 # Built before the loops begin, with the features of the README's command.
 built=$(cargo test --workspace --no-run --locked "${binaries[@]/#/--test=}" 2>&1) || { echo "$built" >&2; exit 1; }

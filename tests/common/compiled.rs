@@ -43,3 +43,19 @@ pub(crate) fn documented(folder: &TempDir) -> Plugin {
     fs::write(&source, example).unwrap();
     build(folder, "c++", &source, &["-std=c++11"])
 }
+
+/// The producer of `tests/hostile`, built once for each run of a test binary.
+pub(crate) fn hostile() -> Plugin {
+    let sources = repository().join("tests/hostile/producer");
+    super::packages::once("hostile-producer", "libhostile_producer.so", |library| {
+        let rest = fs::read_dir(&sources).expect("the folder is there").map(|entry| entry.unwrap().path());
+        let mut rest: Vec<_> = rest.filter(|path| path.extension().is_some_and(|kind| kind == "c")).collect();
+        rest.sort();
+        let first = rest.remove(0);
+        let files: Vec<&str> = rest.iter().map(|path| text(path)).collect();
+        let options = ["-std=gnu99", "-g", "-pthread", "-shared", "-fPIC", "-o", text(library)];
+        // The compiler takes the last source after these; libraries of the C library's older versions
+        // come behind it.
+        compile("cc", &first, &[&options[..], &files, &["-Wl,--no-as-needed", "-ldl", "-lrt"]].concat());
+    })
+}

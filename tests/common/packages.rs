@@ -31,6 +31,18 @@ fn lock(name: &str) -> File {
     lock
 }
 
+/// A file that `build` makes below the target folder, once for each run of a test binary.
+pub(crate) fn once(name: &str, file: &str, build: impl FnOnce(&Path)) -> Plugin {
+    let (built, library) = (below_target(&format!("{name}.built")), below_target(file));
+    let _lock = lock(name);
+    let session = harness::plugins::session();
+    if !fs::read_to_string(&built).is_ok_and(|before| before == session) || !library.exists() {
+        build(&library);
+        fs::write(built, session).expect("the file can be written");
+    }
+    Plugin::file(library)
+}
+
 /// A package as an author has it, outside of the repository's workspace; it depends on the
 /// plugin-api alone.
 ///
