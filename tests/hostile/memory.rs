@@ -56,5 +56,11 @@ fn secret_in_the_hosts_environment_is_found_without_a_jail() {
 #[test]
 fn attacks_on_memory_succeed_without_a_jail() {
     let _leaks = isolated!();
-    succeed_without_a_jail(&["own_memory", "robust_list_of_host", "memory_file", "shared_memory", "remap_segment"]);
+    succeed_without_a_jail(&[
+        "own_memory",
+        "robust_list_of_host",
+        "memory_file",
+        "shared_memory",
+        "remap_segment",
+    ]);
 }

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use cobuf_host::ndarray::Ix1;
 use cobuf_host::{
-    Batch, BatchError, Commander, Dictionary, Host, HostBuilder, Plugin, ReportKind, Sandbox, StreamError, Value,
+    Batch, BatchError, Commander, Dictionary, Host, HostBuilder, Plugin, ReportKind, Sandbox, StreamError,
+    Value,
 };
 use tempfile::TempDir;
 
@@ -81,9 +82,20 @@ impl Scene {
         let abstract_datagrams = UnixDatagram::bind_addr(&name).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let bystander = Command::new("sleep").arg("1000").env("SECRET_OF_A_STRANGER", CONTENT).spawn().unwrap();
+        let bystander =
+            Command::new("sleep").arg("1000").env("SECRET_OF_A_STRANGER", CONTENT).spawn().unwrap();
         let plugin = hostile();
-        Self { folder, attack, sandbox: Some(sandbox), fill: "zeros", bystander, listener, datagrams, abstract_datagrams, plugin }
+        Self {
+            folder,
+            attack,
+            sandbox: Some(sandbox),
+            fill: "zeros",
+            bystander,
+            listener,
+            datagrams,
+            abstract_datagrams,
+            plugin,
+        }
     }
 
     /// The same without a jail.
@@ -119,7 +131,8 @@ impl Scene {
             .with("host", Process::own_pid())
             .with("bystander", self.bystander.id())
             .with("slots", SLOTS);
-        let run = host().commander(Commander::Application).producer(self.plugin.clone()).producer_config(config);
+        let run =
+            host().commander(Commander::Application).producer(self.plugin.clone()).producer_config(config);
         let run = run.workers(2).slots(SLOTS);
         match &self.sandbox {
             Some(sandbox) => run.sandbox(sandbox.clone()),
@@ -226,8 +239,10 @@ pub(crate) fn submit(host: &Host) {
     let server = host.fork_server_pid();
     let segments = || -> Option<Vec<(i32, u64, u64)>> {
         let workers = Process::living_workers(server);
-        let found: Option<Vec<_>> =
-            workers.iter().map(|worker| segment_of(worker).map(|(at, bytes)| (worker.pid, at, bytes))).collect();
+        let found: Option<Vec<_>> = workers
+            .iter()
+            .map(|worker| segment_of(worker).map(|(at, bytes)| (worker.pid, at, bytes)))
+            .collect();
         found.filter(|found| found.len() == 2)
     };
     wait_until("both workers have mapped the segment", || segments().is_some());

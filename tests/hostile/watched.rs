@@ -3,7 +3,7 @@
 use crate::common::{isolated, refusals::text};
 use crate::scene::Scene;
 use cobuf_host::ReportKind;
-use rustix::fs::{Mode, OFlags, mknodat, open, CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
