@@ -22,7 +22,7 @@ refused! {
 #[test]
 fn thread_cannot_be_started_if_threads_are_forbidden() {
     let _leaks = isolated!();
-    Scene::of("thread").with(|sandbox| sandbox.threads = false).is_refused();
+    Scene::of("thread").with(|sandbox| sandbox.threads = false).assert_refused();
 }
 
 #[test]
@@ -65,5 +65,11 @@ fn system_call_of_32_bits_ends_the_worker() {
 #[test]
 fn attacks_on_resources_succeed_without_a_jail() {
     let _leaks = isolated!();
-    succeed_without_a_jail(&["fill_tmp", "posix_memory", "system_memory", "system_queue", "system_semaphores"]);
+    succeed_without_a_jail(&[
+        "fill_tmp",
+        "posix_memory",
+        "system_memory",
+        "system_queue",
+        "system_semaphores",
+    ]);
 }

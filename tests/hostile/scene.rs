@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use cobuf_host::ndarray::Ix1;
 use cobuf_host::{
-    Batch, BatchError, Commander, Dictionary, Host, HostBuilder, Plugin, ReportKind, Sandbox, StreamError, Value,
+    Batch, BatchError, Commander, Dictionary, Host, HostBuilder, Plugin, ReportKind, Sandbox, StreamError,
+    Value,
 };
 use tempfile::TempDir;
 
@@ -81,9 +82,20 @@ impl Scene {
         let abstract_datagrams = UnixDatagram::bind_addr(&name).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let bystander = Command::new("sleep").arg("1000").env("SECRET_OF_A_STRANGER", CONTENT).spawn().unwrap();
+        let bystander =
+            Command::new("sleep").arg("1000").env("SECRET_OF_A_STRANGER", CONTENT).spawn().unwrap();
         let plugin = hostile();
-        Self { folder, attack, sandbox: Some(sandbox), fill: "zeros", bystander, listener, datagrams, abstract_datagrams, plugin }
+        Self {
+            folder,
+            attack,
+            sandbox: Some(sandbox),
+            fill: "zeros",
+            bystander,
+            listener,
+            datagrams,
+            abstract_datagrams,
+            plugin,
+        }
     }
 
     /// The same without a jail.
@@ -119,7 +131,8 @@ impl Scene {
             .with("host", Process::own_pid())
             .with("bystander", self.bystander.id())
             .with("slots", SLOTS);
-        let run = host().commander(Commander::Application).producer(self.plugin.clone()).producer_config(config);
+        let run =
+            host().commander(Commander::Application).producer(self.plugin.clone()).producer_config(config);
         let run = run.workers(2).slots(SLOTS);
         match &self.sandbox {
             Some(sandbox) => run.sandbox(sandbox.clone()),
@@ -148,7 +161,7 @@ impl Scene {
     }
 
     /// Asserts that the attack is refused, and that nothing has come of it.
-    pub(crate) fn is_refused(self) {
+    pub(crate) fn assert_refused(self) {
         let answer = self.answer();
         assert!(answer.starts_with("refused: "), "{}: {answer}", self.attack);
         self.assert_untouched();
@@ -161,7 +174,7 @@ impl Scene {
     }
 
     /// Asserts that each of its workers is ended at the attack, and that nothing else has come of it.
-    pub(crate) fn ends_its_worker(self, kind: ReportKind) -> BatchError {
+    pub(crate) fn ends_its_worker(self, kind: ReportKind) {
         let run = self.builder().max_attempts(1).message_timeout(Duration::from_secs(3));
         let host = run.start().unwrap();
         let Attacked::Failed(error) = read(&host) else { panic!("{} was without effect", self.attack) };
@@ -169,7 +182,6 @@ impl Scene {
         wait_until("the worker is replaced", || host.statistics().worker_restarts == 1);
         host.stop();
         self.assert_untouched();
-        error
     }
 
     /// Asserts that the files are what they were, that nothing was sent, and that the bystander lives.
@@ -226,8 +238,10 @@ pub(crate) fn submit(host: &Host) {
     let server = host.fork_server_pid();
     let segments = || -> Option<Vec<(i32, u64, u64)>> {
         let workers = Process::living_workers(server);
-        let found: Option<Vec<_>> =
-            workers.iter().map(|worker| segment_of(worker).map(|(at, bytes)| (worker.pid, at, bytes))).collect();
+        let found: Option<Vec<_>> = workers
+            .iter()
+            .map(|worker| segment_of(worker).map(|(at, bytes)| (worker.pid, at, bytes)))
+            .collect();
         found.filter(|found| found.len() == 2)
     };
     wait_until("both workers have mapped the segment", || segments().is_some());
@@ -291,12 +305,13 @@ pub(crate) fn succeed_without_a_jail(attacks: &[&'static str]) {
 
 /// A test for each attack that is refused.
 macro_rules! refused {
-    ($($test:ident: $attack:literal,)*) => {
+    ($($(#[$attribute:meta])* $test:ident: $attack:literal,)*) => {
         $(
+            $(#[$attribute])*
             #[test]
             fn $test() {
                 let _leaks = $crate::common::isolated!();
-                $crate::scene::Scene::of($attack).is_refused();
+                $crate::scene::Scene::of($attack).assert_refused();
             }
         )*
     };
