@@ -14,7 +14,7 @@ use std::io;
 use rustix::process::getpid;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch,
+    TargetArch, sock_filter,
 };
 use syscalls::Sysno;
 
@@ -29,8 +29,8 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
-/// The calls that were added to the kernel after this list was made, as far as anybody can know.
-const NEWER: std::ops::Range<i64> = 463..560;
+/// The number of the first call that was added to the kernel after this list was made.
+const NEWER: u32 = 463;
 
 /// The arguments with which calls are allowed: none means all.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -41,18 +41,10 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
         what: "restrict the system calls of the process",
         source: io::Error::other(error),
     };
-    let permission = SeccompAction::Errno(libc::EPERM as u32);
-    let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
     let extra = extra(sandbox)?;
-    let late = NEWER.chain(number("clone3")).filter(|number| !extra.contains(number));
-    let late: Rules = late.map(|number| (number, Vec::new())).collect();
-    // The second filter leaves to the first what that refuses, and does not allow another one.
-    let mut allowed = allowed(sandbox, extra);
-    allowed.extend(late.clone());
-    let filters =
-        [filter(late, SeccompAction::Allow, unknown), filter(allowed, permission, SeccompAction::Allow)];
-    for filter in filters {
-        let filter = filter.map_err(|error| failed(error.to_string()))?;
+    let listed = filter(allowed(sandbox, &extra)).map_err(|error| failed(error.to_string()))?;
+    // The second filter refuses that there is another one.
+    for filter in [late(&extra), listed] {
         match seccompiler::apply_filter(&filter) {
             Err(error) if sandbox.mode == SandboxMode::Strict => return Err(failed(error.to_string())),
             _ => {}
@@ -61,13 +53,36 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
     Ok(())
 }
 
-fn filter(
-    rules: Rules,
-    others: SeccompAction,
-    these: SeccompAction,
-) -> Result<BpfProgram, seccompiler::BackendError> {
+/// The filter for calls that the list does not know: the kernel seems not to know them either. It is written out
+/// since it compares a range of numbers, of which the library would make a long chain; the kernel
+/// tries each filter with each number at its start.
+fn late(extra: &[i64]) -> BpfProgram {
+    let statement = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    // To the answer behind it, or over that.
+    let only_if =
+        |comparison: u32, number: u32| sock_filter { jf: 1, ..statement(comparison | libc::BPF_JMP, number) };
+    let answer = |answer: u32| statement(libc::BPF_RET | libc::BPF_K, answer);
+    let [allow, unknown] =
+        [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32].map(answer);
+    // The number is the first field of what a filter sees.
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
+    for &number in extra {
+        program.extend([only_if(libc::BPF_JEQ, number as u32), allow.clone()]);
+    }
+    if let Some(number) = number("clone3") {
+        program.extend([only_if(libc::BPF_JEQ, number as u32), unknown.clone()]);
+    }
+    program.extend([only_if(libc::BPF_JGE, NEWER), unknown, allow]);
+    program
+}
+
+/// The filter that allows these calls and no others.
+fn filter(mut rules: Rules) -> Result<BpfProgram, seccompiler::BackendError> {
+    // The other filter has refused them, unless they are the sandbox's own.
+    rules.extend(number("clone3").map(|number| (number, Vec::new())));
+    let others = SeccompAction::Errno(libc::EPERM as u32);
     let machine = TargetArch::try_from(std::env::consts::ARCH)?;
-    SeccompFilter::new(rules, others, these, machine)?.try_into()
+    SeccompFilter::new(rules, others, SeccompAction::Allow, machine)?.try_into()
 }
 
 /// The number of a call on this machine.
@@ -81,7 +96,7 @@ pub(super) fn extra(sandbox: &Sandbox) -> Result<Vec<i64>, SandboxError> {
     calls.map(|name| number(name).ok_or_else(|| SandboxError::Syscall { name: name.clone() })).collect()
 }
 
-fn allowed(sandbox: &Sandbox, extra: Vec<i64>) -> Rules {
+fn allowed(sandbox: &Sandbox, extra: &[i64]) -> Rules {
     let mut rules = Rules::new();
     let network = if sandbox.network { lists::NETWORK } else { &[] };
     let exec = if sandbox.exec { lists::EXEC } else { &[] };
@@ -97,7 +112,7 @@ fn allowed(sandbox: &Sandbox, extra: Vec<i64>) -> Rules {
             rules.insert(number, some);
         }
     }
-    rules.extend(extra.into_iter().map(|number| (number, Vec::new())));
+    rules.extend(extra.iter().map(|&number| (number, Vec::new())));
     rules
 }
 
