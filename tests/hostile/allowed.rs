@@ -15,7 +15,7 @@ fn file_of_a_readable_folder_is_read() {
     let scene = Scene::of("use_readable");
     succeeds(&scene);
     scene.assert_untouched();
-    Scene::of("use_readable").with(|sandbox| sandbox.read.clear()).is_refused();
+    Scene::of("use_readable").with(|sandbox| sandbox.read.clear()).assert_refused();
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn file_is_written_to_a_writable_folder() {
     succeeds(&scene);
     assert_eq!(fs::read_to_string(scene.path("room/made")).unwrap(), "made");
     scene.assert_untouched();
-    Scene::of("use_room").with(|sandbox| sandbox.write.clear()).is_refused();
+    Scene::of("use_room").with(|sandbox| sandbox.write.clear()).assert_refused();
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn program_is_run_if_programs_are_allowed() {
     let scene = Scene::of("use_exec").with(|sandbox| sandbox.exec = true);
     succeeds(&scene);
     scene.assert_untouched();
-    Scene::of("use_exec").is_refused();
+    Scene::of("use_exec").assert_refused();
 }
 
 #[test]

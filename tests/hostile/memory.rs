@@ -44,7 +44,7 @@ fn with_secret(test: &str, attack: impl FnOnce()) {
 #[test]
 fn secret_in_the_hosts_environment_is_not_handed_on() {
     let _leaks = isolated!();
-    with_secret(&test_name!(), || Scene::of("environment").is_refused());
+    with_secret(&test_name!(), || Scene::of("environment").assert_refused());
 }
 
 #[test]

@@ -55,7 +55,7 @@ refused! {
 fn jail_that_allows_programs_refuses_the_rest() {
     let _leaks = isolated!();
     for attack in ["read_secret", "socket_inet", "kill_sibling", "clone_namespace", "sibling_memory"] {
-        Scene::of(attack).with(|sandbox| sandbox.exec = true).is_refused();
+        Scene::of(attack).with(|sandbox| sandbox.exec = true).assert_refused();
     }
 }
 

@@ -22,7 +22,7 @@ refused! {
 #[test]
 fn thread_cannot_be_started_if_threads_are_forbidden() {
     let _leaks = isolated!();
-    Scene::of("thread").with(|sandbox| sandbox.threads = false).is_refused();
+    Scene::of("thread").with(|sandbox| sandbox.threads = false).assert_refused();
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl Scene {
     }
 
     /// Asserts that the attack is refused, and that nothing has come of it.
-    pub(crate) fn is_refused(self) {
+    pub(crate) fn assert_refused(self) {
         let answer = self.answer();
         assert!(answer.starts_with("refused: "), "{}: {answer}", self.attack);
         self.assert_untouched();
@@ -174,7 +174,7 @@ impl Scene {
     }
 
     /// Asserts that each of its workers is ended at the attack, and that nothing else has come of it.
-    pub(crate) fn ends_its_worker(self, kind: ReportKind) -> BatchError {
+    pub(crate) fn ends_its_worker(self, kind: ReportKind) {
         let run = self.builder().max_attempts(1).message_timeout(Duration::from_secs(3));
         let host = run.start().unwrap();
         let Attacked::Failed(error) = read(&host) else { panic!("{} was without effect", self.attack) };
@@ -182,7 +182,6 @@ impl Scene {
         wait_until("the worker is replaced", || host.statistics().worker_restarts == 1);
         host.stop();
         self.assert_untouched();
-        error
     }
 
     /// Asserts that the files are what they were, that nothing was sent, and that the bystander lives.
@@ -306,12 +305,13 @@ pub(crate) fn succeed_without_a_jail(attacks: &[&'static str]) {
 
 /// A test for each attack that is refused.
 macro_rules! refused {
-    ($($test:ident: $attack:literal,)*) => {
+    ($($(#[$attribute:meta])* $test:ident: $attack:literal,)*) => {
         $(
+            $(#[$attribute])*
             #[test]
             fn $test() {
                 let _leaks = $crate::common::isolated!();
-                $crate::scene::Scene::of($attack).is_refused();
+                $crate::scene::Scene::of($attack).assert_refused();
             }
         )*
     };

@@ -140,20 +140,24 @@ OTHERS_ATTACK(other_lengths, "the other slots' lengths", OTHER + LENGTHS, OTHER 
 OTHERS_ATTACK(other_numbers, "the other slots' numbers", OTHER + SEQUENCE, OTHER + NUMBERS_END)
 OTHERS_ATTACK(other_payloads, "the other slots' messages, outcomes and arrays", PAYLOAD, PAYLOAD + found.stride)
 
-/* The message numbers of all slots, each given to another one. */
+/* The message numbers of two batches that are ready and that no consumer can have taken yet. */
 static outcome exchange_sequences(const scene *at)
 {
     found found;
-    size_t slot;
+    volatile uint64_t *ready[2];
+    size_t slot, count;
+    uint64_t kept;
     if (!look(at, &found)) return changed(&found);
-    for (slot = 0; slot + 1 < at->slots; slot += 2) {
-        volatile uint64_t *one = (volatile uint64_t *)(at->segment + OTHER + SEQUENCE);
-        volatile uint64_t *other = (volatile uint64_t *)(at->segment + OTHER + SLOT_BYTES + SEQUENCE);
-        uint64_t kept = *one;
-        *one = *other;
-        *other = kept;
-    }
-    return unseen("exchange the slots' message numbers");
+    do {
+        for (slot = 0, count = 0; slot < at->slots && count < 2; slot++) {
+            volatile uint64_t *word = (volatile uint64_t *)(at->segment + OTHER);
+            if ((word[0] & 3) == 2 && word[1] > at->sequence + 1) ready[count++] = &word[1];
+        }
+    } while (count < 2 && usleep(200) == 0);
+    kept = *ready[0];
+    *ready[0] = *ready[1];
+    *ready[1] = kept;
+    return unseen("exchange the message numbers of two batches");
 }
 
 /* Its own batch, under the number of the next message. */
