@@ -21,9 +21,7 @@ refused! {
     tcp_port_cannot_be_connected_to: "connect_tcp",
     tcp_port_cannot_be_listened_at: "listen_tcp",
     udp_datagram_cannot_be_sent: "send_udp",
-    #[ignore = "open: it is sent"]
     socket_of_a_pair_cannot_send_to_another_socket: "pair_send",
-    #[ignore = "open: it is sent"]
     socket_of_a_pair_cannot_send_a_message_to_another_socket: "pair_sendmsg",
     socket_of_a_pair_cannot_send_to_an_abstract_name: "pair_send_abstract",
     socket_of_a_pair_cannot_be_connected_to_another_socket: "pair_connect",

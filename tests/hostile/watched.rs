@@ -30,7 +30,6 @@ ended! {
 }
 
 #[test]
-#[ignore = "open: one time in four the host ends by SIGBUS"]
 fn worker_in_a_library_that_is_cut_is_ended() {
     let _leaks = isolated!();
     Scene::of("hang_in_cut_library").ends_its_worker(ReportKind::Timeout);
@@ -39,7 +38,6 @@ fn worker_in_a_library_that_is_cut_is_ended() {
 /// The host names functions by the files that the worker has mapped, and by files beside them. One that
 /// the worker can write may be a link to anything.
 #[test]
-#[ignore = "open: the host opens it"]
 fn host_does_not_open_what_a_link_of_the_worker_leads_to() {
     let _leaks = isolated!();
     let scene = Scene::of("hang_beside_link");

@@ -352,7 +352,7 @@ impl Host {
     }
 
     /// Makes the next process that passes this place fail, once: to test that an application
-    /// survives it.
+    /// survives it. Without effect in a run with a sandbox, whose workers could arm one, too.
     #[cfg(feature = "failpoints")]
     pub fn arm(&self, point: Failpoint, fault: Fault) {
         self.stream.table().control.armed.arm(point, fault);

@@ -32,6 +32,9 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
 /// The number of the first call that was added to the kernel after this list was made.
 const NEWER: u32 = 463;
 
+/// The part of a socket's type that is no flag.
+const SOCKET_KIND: u64 = 0xf;
+
 /// The arguments with which calls are allowed: none means all.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -141,10 +144,17 @@ fn restricted(sandbox: &Sandbox) -> Vec<(&'static str, Vec<Vec<SeccompCondition>
     } else {
         Vec::new()
     };
+    let mut kinds = vec![libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
+    if sandbox.network {
+        kinds.push(libc::SOCK_DGRAM);
+    }
+    let pairs = kinds.into_iter().map(|kind| vec![masked(1, SOCKET_KIND, kind as u64)]).collect();
     let anonymous = libc::MAP_ANONYMOUS as u64;
     vec![
         ("clone", clones),
         ("socket", sockets),
+        // A socket for datagrams could send to any path, whether it is one of a pair or not.
+        ("socketpair", pairs),
         ("ioctl", one_of(1, lists::IOCTL)),
         ("fcntl", of_i32(1, lists::FCNTL)),
         ("prctl", of_i32(0, lists::PRCTL)),

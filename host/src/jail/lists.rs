@@ -11,7 +11,7 @@ pub(super) const ALWAYS: &[&str] = &[
     // Descriptors.
     "close", "close_range", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait",
     "epoll_pwait2", "epoll_wait", "eventfd", "eventfd2", "pipe", "pipe2", "poll", "ppoll", "pselect6", "select",
-    "signalfd", "signalfd4", "socketpair", "timerfd_create", "timerfd_gettime", "timerfd_settime",
+    "signalfd", "signalfd4", "timerfd_create", "timerfd_gettime", "timerfd_settime",
     // Data.
     "copy_file_range", "fadvise64", "lseek", "pread64", "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read",
     "readahead", "readv", "recvfrom", "recvmmsg", "recvmsg", "sendfile", "sendmmsg", "sendmsg", "sendto", "splice",

@@ -145,10 +145,13 @@ impl Sandbox {
         self.mode != SandboxMode::Off
     }
 
-    /// Makes paths absolute.
+    /// Makes paths absolute; those that are there also without links, as the kernel names their files.
     pub(crate) fn resolved(mut self) -> io::Result<Self> {
         for path in self.read.iter_mut().chain(&mut self.write) {
             *path = std::path::absolute(&*path)?;
+            if let Ok(canonical) = path.canonicalize() {
+                *path = canonical;
+            }
         }
         Ok(self)
     }

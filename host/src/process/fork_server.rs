@@ -257,6 +257,11 @@ impl ForkServer {
             }
         };
         let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT, last).map_err(|error| error.to_string());
+        let hidden = self.plan.as_ref().map_or(&[][..], |plan| plan.written());
+        let stack = stack.map(|mut stack| {
+            stack.hide(hidden);
+            stack
+        });
         let stack = match trace.and_then(trace::Text::wait) {
             Some(trace) => Ok(RawStack { trace, ..stack.unwrap_or_default() }),
             None => stack,

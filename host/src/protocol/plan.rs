@@ -67,6 +67,22 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether processes that open the producer are jailed.
+    pub(crate) fn is_jailed(&self) -> bool {
+        #[cfg(feature = "sandbox")]
+        return self.sandbox.is_some();
+        #[cfg(not(feature = "sandbox"))]
+        false
+    }
+
+    /// The folders that a plugin can write to in its jail, if there is one.
+    pub(crate) fn written(&self) -> &[PathBuf] {
+        #[cfg(feature = "sandbox")]
+        return self.sandbox.as_ref().map_or(&[], |sandbox| &sandbox.write);
+        #[cfg(not(feature = "sandbox"))]
+        &[]
+    }
+
     /// The plugin that a process opens.
     pub(crate) fn plugin(&self, role: Role) -> Option<&PluginPlan> {
         let commander = self.plugins.commander.as_ref();

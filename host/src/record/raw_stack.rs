@@ -20,6 +20,18 @@ pub(crate) struct RawStack {
     pub(crate) trace: String,
 }
 
+impl RawStack {
+    /// Leaves only the names of files that are in these folders. The host reads files for the names of
+    /// functions, and files beside them; a plugin that can write there could lead it to any.
+    pub(crate) fn hide(&mut self, folders: &[PathBuf]) {
+        for module in &mut self.modules {
+            if folders.iter().any(|folder| module.starts_with(folder)) {
+                *module = module.file_name().map_or_else(PathBuf::new, PathBuf::from);
+            }
+        }
+    }
+}
+
 /// One thread's stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RawThread {

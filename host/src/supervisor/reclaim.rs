@@ -27,7 +27,7 @@ pub(super) fn after_death(
 ) {
     let table = run.stream.table();
     let Some(sequence) = table.held_by(place) else { return };
-    if table.control.armed.take(Failpoint::Reclaim).is_some() {
+    if !run.plan.is_jailed() && table.control.armed.take(Failpoint::Reclaim).is_some() {
         run.link.kill_server();
     }
     // A worker has not begun with a message that it was cut off from.

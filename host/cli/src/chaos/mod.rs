@@ -33,7 +33,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use cobuf_host::{
-    Host, HostBuilder, Next, OnCommanderFailure, Pipeline, Rank, ReportKind, StartError, limits,
+    Host, HostBuilder, Next, OnCommanderFailure, Pipeline, Rank, ReportKind, SandboxMode, StartError, limits,
 };
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::rand::{RngExt, SeedableRng};
@@ -166,7 +166,8 @@ impl Chaos {
 
     /// A host that retries everything, so that no injected fault counts as the pipeline's own.
     fn builder(&self) -> Result<HostBuilder> {
-        let mut builder = self.pipeline.builder()?.rank(Rank::none());
+        // Processes of a run with a sandbox do not fail at places that a plugin could name, too.
+        let mut builder = self.pipeline.builder()?.rank(Rank::none()).sandbox_mode(SandboxMode::Off);
         if let Some(batches) = self.batches {
             builder = builder.limit(batches);
         }
