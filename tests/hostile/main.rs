@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   producer/*.c   the attacks, by kind; one is made, in one message, by the worker that has it
-//!   scene.rs       a run with it: what the attacker is told, and what must hold afterwards
+//!   scene.rs       a run with it, and what must hold afterwards
+//!   messages.rs    its messages, with what the attacker is told, and its batches
 //!   files … resources   attacks that the jail refuses, or that have no effect
 //!   segment.rs     attacks on what a worker shares with its host, which no jail can refuse
 //!   watched.rs     attacks on the host's look at a worker that hangs
@@ -18,10 +19,12 @@ mod common;
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod messages;
 mod scene;
 
 mod allowed;
 mod files;
+mod inherited;
 mod kernel;
 mod memory;
 mod network;

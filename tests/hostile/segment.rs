@@ -25,7 +25,8 @@
 //! it stops the host.
 
 use crate::common::{LONG, Leaks, isolated, wait_for_ready};
-use crate::scene::{MESSAGES, Scene, is_content_of, refused, submit};
+use crate::messages::{MESSAGES, is_content_of, submit};
+use crate::scene::{Scene, refused};
 use cobuf_host::{Host, Next, StreamError};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -37,7 +37,8 @@ typedef struct producer_state {
     scene scene;
 } producer_state;
 
-static const attack *const KINDS[] = {FILES, NETWORK, PROCESSES, MEMORY, KERNEL, RESOURCES, SEGMENT, WATCHED};
+static const attack *const KINDS[] = {FILES,  NETWORK,   INHERITED, PROCESSES, SIGNALS,
+                                      MEMORY, RESOURCES, KERNEL,    SEGMENT,   WATCHED};
 
 static const attack *find(const char *name)
 {
