@@ -53,6 +53,7 @@ fn jailed_workers_read_what_the_pipeline_lists() {
     assert_eq!((&blind["batches"], &blind["errors"]), (&0.into(), &jailed["batches"]));
     let said = blind["said"].as_str().unwrap();
     assert!(said.contains("pictures/") && said.contains("Permission denied"), "{said}");
+    assert!(said.contains("the worker is in a sandbox: list what it needs in the sandbox's read"), "{said}");
 }
 
 #[test]

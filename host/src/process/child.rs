@@ -66,6 +66,34 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     Ok(Child { plan, plugin, config, logging })
 }
 
+/// The reasons of the system that a sandbox may be the cause of.
+const REFUSALS: [&str; 2] = ["Permission denied", "Operation not permitted"];
+/// What is said of such a failure in a jailed process.
+const JAILED: &str = "the worker is in a sandbox: list what it needs in the sandbox's read, write or extra_syscalls, or allow \
+     network or exec";
+
+/// A jailed plugin's failure, with a hint if the jail may be the cause.
+pub(super) fn hint(mut report: Report) -> Report {
+    if report.chain.iter().any(|message| REFUSALS.iter().any(|refusal| message.contains(refusal))) {
+        report.chain.push(JAILED.to_owned());
+    }
+    report
+}
+
+/// The same for a plugin that could not be set up.
+pub(super) fn hint_at_setup(failure: SetupFailure) -> SetupFailure {
+    match failure {
+        SetupFailure::Load(text) if REFUSALS.iter().any(|refusal| text.contains(refusal)) => {
+            SetupFailure::Load(format!("{text}; {JAILED}"))
+        }
+        SetupFailure::Plugin(report) => SetupFailure::Plugin(hint(report)),
+        SetupFailure::Message { sequence, report } => {
+            SetupFailure::Message { sequence, report: hint(report) }
+        }
+        other => other,
+    }
+}
+
 /// A configuration with the plugin's code as the entry `code`.
 pub(super) fn with_code(plugin: &PluginPlan, config: &[u8]) -> Result<Vec<u8>, SetupFailure> {
     let code = &plugin.code[..];

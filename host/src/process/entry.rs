@@ -77,10 +77,12 @@ fn play(inherited: Inherited<'_>) -> i32 {
     }
     trace.into_iter().for_each(trace::answer);
     let events = child::report_as(role, events);
+    let is_jailed = plan.is_jailed() && role.kind() == PluginKind::Producer;
     let failure = match child::prepare(role, plan)
         .and_then(|child| play_role(role, beginning, child, segment, events))
     {
         Ok(()) => return 0,
+        Err(failure) if is_jailed => child::hint_at_setup(failure),
         Err(failure) => failure,
     };
     match events.send(&Event::SetupFailed { role, failure }) {

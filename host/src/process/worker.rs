@@ -42,7 +42,9 @@ pub(super) fn run(
     let (patience, seed) = (Patience::default(), child.plan.seed);
     let lengths = Room::new(&segment.layout().sizes.schema);
     let step = u64::from(child.plan.portion.seat().of);
-    let mut worker = Worker { segment, place, info, seed, step, cpu_seconds, edition, patience, lengths };
+    let jailed = child.plan.is_jailed();
+    let mut worker =
+        Worker { segment, place, info, seed, step, cpu_seconds, edition, patience, lengths, jailed };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -91,6 +93,8 @@ struct Worker {
     edition: u32,
     patience: Patience,
     lengths: Room,
+    /// Whether this process is in a sandbox.
+    jailed: bool,
 }
 
 impl Worker {
@@ -137,6 +141,7 @@ impl Worker {
         let started = Instant::now();
         let sizes = &self.segment.layout().sizes;
         let result = self.call(&mut claim, producer);
+        let result = result.map_err(|report| if self.jailed { child::hint(report) } else { report });
         let lengths = self.lengths.said();
         let result = result.and_then(|said| checked(said, lengths, &sizes.schema, sizes.metadata_capacity));
         let nanos = started.elapsed().as_nanos() as u64;
