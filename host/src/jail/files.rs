@@ -40,8 +40,28 @@ const READ: &[&str] = &[
     "/sys/fs/cgroup",
 ];
 
-/// What each program writes.
-const WRITE: &[&str] = &["/dev/null"];
+/// What each program writes to.
+const NULL: &str = "/dev/null";
+
+/// What is read to find another machine, and to know whether it is the right one.
+const NETWORK: &[&str] = &[
+    "/etc/ca-certificates",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/pki/tls",
+    "/etc/protocols",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/run/systemd/resolve",
+    "/usr/share/ca-certificates",
+];
+
+/// Where programs are.
+const PROGRAMS: &[&str] = &["/bin", "/usr/bin", "/usr/local/bin"];
 
 /// The newest version whose rules are known here.
 const NEWEST: ABI = ABI::V6;
@@ -78,49 +98,48 @@ fn add(
     if sandbox.exec {
         read |= AccessFs::Execute;
     }
-    let write = read | (AccessFs::from_write(NEWEST) & !making());
-    let searched = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let searched: Vec<PathBuf> = env::split_paths(&searched).filter(|path| path.is_absolute()).collect();
-    // Those that are not there do not matter, and need no rule.
-    let usual = READ.iter().map(Path::new).chain(searched.iter().map(PathBuf::as_path));
-    for path in usual {
-        if let Ok(opened) = PathFd::new(path) {
-            rules = allow(rules, path, opened, read)?;
+    // No devices are made, and files by which other processes are reached only with the network.
+    let mut made = AccessFs::MakeBlock | AccessFs::MakeChar;
+    if !sandbox.network {
+        made |= AccessFs::MakeSock;
+    }
+    let write = read | (AccessFs::from_write(NEWEST) & !made);
+    // What is usual does not matter if it is not there, and needs no rule.
+    for path in usual(sandbox) {
+        if let Ok(opened) = PathFd::new(&path) {
+            rules = allow(rules, "read", &path, opened, read)?;
         }
     }
-    for path in WRITE.iter().map(Path::new) {
-        if let Ok(opened) = PathFd::new(path) {
-            rules = allow(rules, path, opened, write)?;
-        }
+    if let Ok(opened) = PathFd::new(NULL) {
+        rules = allow(rules, "write", Path::new(NULL), opened, read | AccessFs::WriteFile)?;
     }
-    let programs: &[PathBuf] =
-        if sandbox.exec { &["/bin".into(), "/usr/bin".into(), "/usr/local/bin".into()] } else { &[] };
-    for path in programs {
-        if let Ok(opened) = PathFd::new(path) {
-            rules = allow(rules, path, opened, read)?;
-        }
-    }
-    let given = [("read", own, read), ("read", &sandbox.read, read), ("write", &sandbox.write, write)];
-    for (setting, paths, access) in given {
+    for (setting, paths, access) in
+        [("read", own, read), ("read", &sandbox.read, read), ("write", &sandbox.write, write)]
+    {
         for path in paths {
             let opened = PathFd::new(path).map_err(|error| SandboxError::Path {
                 setting,
                 path: path.clone(),
                 source: std::io::Error::other(error),
             })?;
-            rules = allow(rules, path, opened, access)?;
+            rules = allow(rules, setting, path, opened, access)?;
         }
     }
     Ok(rules)
 }
 
-/// Devices, and files by which other processes are reached, are made by nobody in a jail.
-fn making() -> BitFlags<AccessFs> {
-    AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::MakeSock | AccessFs::IoctlDev
+/// What can be read, whatever the settings say of files.
+fn usual(sandbox: &Sandbox) -> Vec<PathBuf> {
+    let searched = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let searched = env::split_paths(&searched).filter(|path| path.is_absolute());
+    let network = if sandbox.network { NETWORK } else { &[] };
+    let programs = if sandbox.exec { PROGRAMS } else { &[] };
+    READ.iter().chain(network).chain(programs).map(PathBuf::from).chain(searched).collect()
 }
 
 fn allow(
     rules: RulesetCreated,
+    setting: &'static str,
     path: &Path,
     opened: PathFd,
     access: BitFlags<AccessFs>,
@@ -128,7 +147,7 @@ fn allow(
     // A file has fewer rights than a folder, and the kernel refuses those that it has not.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
     rules.add_rule(PathBeneath::new(opened, access)).map_err(|source| SandboxError::Path {
-        setting: "read",
+        setting,
         path: path.to_owned(),
         source: std::io::Error::other(source),
     })

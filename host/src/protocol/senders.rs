@@ -18,9 +18,10 @@ use cobuf_plugin_api::PluginKind;
 use super::message::Event;
 use super::role::Role;
 
-/// The most events of processes that the fork server has not named yet. Each sends a few at most before
-/// it is named.
-const MOST_EARLY: usize = 4096;
+/// The most events of processes that the fork server has not named yet; the oldest are dropped. A process is
+/// named at once after it was forked, and sends one or two events before that; others are copies that a plugin
+/// has forked, which are never named.
+const MOST_EARLY: usize = 256;
 
 /// The senders of a run's events.
 #[derive(Debug, Default)]
@@ -61,8 +62,12 @@ impl Senders {
             Some(&role) if is_of(role, &event) => self.due.push_back(event),
             Some(_) => self.refuse(sender, "what another process has to say"),
             None if matches!(event, Event::Log { .. }) => self.due.push_back(event),
-            None if self.early.len() < MOST_EARLY => self.early.push_back((sender, event)),
-            None => self.refuse(sender, "too much"),
+            None => {
+                self.early.push_back((sender, event));
+                if self.early.len() > MOST_EARLY {
+                    self.early.pop_front();
+                }
+            }
         }
         Ok(())
     }

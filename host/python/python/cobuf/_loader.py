@@ -95,8 +95,8 @@ class Loader:
     memory_limit, cpu_limit, open_files_limit: of a worker: bytes, seconds a message, files.
     env, working_directory, nice, pin_workers: how the processes are set up.
     sandbox: a jail for the workers, ``True`` for the tightest one, or a dictionary: ``read`` and ``write`` (lists
-        of files and folders), ``network``, ``exec`` and ``threads`` (whether they are allowed), ``extra_syscalls``,
-        and ``mode``, ``"strict"`` or ``"best-effort"``. Workers can read Python and its packages, and nothing of
+        of files and folders), ``network``, ``exec`` and ``threads`` (whether they are allowed), ``env`` (names of
+        environment variables that processes keep beside the usual ones), ``extra_syscalls``, and ``mode``, ``"strict"`` or ``"best-effort"``. Workers can read Python and its packages, and nothing of
         yours that is not in ``read``; this module's sources were sent to them. `sandbox_report` says what is
         enforced.
     preload: libraries that the fork server loads once for all workers; ``["numpy"]`` by default.
