@@ -38,6 +38,18 @@ fn descriptor_bomb_has_no_effect() {
 }
 
 #[test]
+fn timer_bomb_has_no_effect() {
+    let _leaks = isolated!();
+    Scene::of("timer_bomb").has_no_effect();
+}
+
+#[test]
+fn signal_bomb_has_no_effect() {
+    let _leaks = isolated!();
+    Scene::of("signal_bomb").has_no_effect();
+}
+
+#[test]
 fn mapping_bomb_has_no_effect() {
     let _leaks = isolated!();
     Scene::of("mapping_bomb").has_no_effect();

@@ -15,6 +15,7 @@
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ATTACK(name, what, call) \
@@ -172,6 +173,34 @@ static outcome mapping_bomb(const scene *at)
     return unseen("make 30000 mappings");
 }
 
+/* Each counts for the user's limit of pending signals. */
+static outcome timer_bomb(const scene *at)
+{
+    struct sigevent none;
+    timer_t timer;
+    int made = 0;
+    (void)at;
+    memset(&none, 0, sizeof none);
+    none.sigev_notify = SIGEV_NONE;
+    while (made < 200000 && timer_create(CLOCK_MONOTONIC, &none, &timer) == 0) made++;
+    return unseen("make all timers of the user");
+}
+
+static outcome signal_bomb(const scene *at)
+{
+    sigset_t blocked;
+    siginfo_t info;
+    int sent = 0;
+    (void)at;
+    memset(&info, 0, sizeof info);
+    info.si_code = SI_QUEUE;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGRTMIN + 3);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+    while (sent < 200000 && syscall(SYS_rt_sigqueueinfo, getpid(), SIGRTMIN + 3, &info) == 0) sent++;
+    return unseen("queue all signals of the user");
+}
+
 static outcome raise_limit(const char *what, int limit)
 {
     struct rlimit most = {RLIM_INFINITY, RLIM_INFINITY};
@@ -255,6 +284,8 @@ const attack RESOURCES[] = {
     {"thread", thread, HARMLESS},
     {"thread_bomb", thread_bomb, JAILED_ONLY},
     {"descriptor_bomb", descriptor_bomb, JAILED_ONLY},
+    {"timer_bomb", timer_bomb, JAILED_ONLY},
+    {"signal_bomb", signal_bomb, JAILED_ONLY},
     {"mapping_bomb", mapping_bomb, JAILED_ONLY},
     {"raise_descriptors", raise_descriptors, HARMLESS},
     {"raise_core", raise_core, HARMLESS},
