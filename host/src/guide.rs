@@ -68,15 +68,26 @@ mod tests {
         let _ = read(example()).unwrap().builder().unwrap();
     }
 
-    #[test]
-    fn every_key_of_a_run_is_in_the_guide() {
-        let error = read(&format!("{}\nno_such_key = 1", example())).unwrap_err();
+    /// Asserts that a page explains each key of a table, of which there are at least so many.
+    fn explains(page: &str, table: &str, least: usize) {
+        let wrong = example().replace(&format!("[{table}]"), &format!("[{table}]\nno_such_key = 1"));
+        let error = read(&wrong).unwrap_err();
         let reason = std::error::Error::source(&error).unwrap().to_string();
         let (_, expected) = reason.split_once("expected one of").unwrap();
         let keys: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        assert!(keys.len() > 20, "{reason}");
+        assert!(keys.len() >= least, "{reason}");
         for key in keys {
-            assert!(PAGE.contains(&format!("`{key}`")), "the guide does not explain {key}");
+            assert!(page.contains(&format!("`{key}`")), "the guide does not explain {key}");
         }
+    }
+
+    #[test]
+    fn every_key_of_a_run_is_in_the_guide() {
+        explains(PAGE, "run", 20);
+    }
+
+    #[test]
+    fn every_key_of_a_sandbox_is_in_the_guide() {
+        explains(include_str!("../guide/12-sandbox.md"), "sandbox", 8);
     }
 }
