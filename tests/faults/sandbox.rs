@@ -2,16 +2,19 @@
 //! rules for files and system calls are shut. `tests/hostile` has the attacks.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
 
 use cobuf_host::{
     Host, ProcessRole, Sandbox, SandboxError, SandboxMode, StartError, StartMethod, StreamError,
 };
 
+use libc::c_long;
+
 use crate::common::{
-    Delivered, LONG, Process, all_items, filling, index, isolated, next_batch, next_item, plugin,
-    random_stream, small, wait_for_ready, wait_until,
+    Delivered, LONG, Process, all_items, cobuf, filling, index, interception, isolated, next_batch,
+    next_item, plugin, random_stream, refusals, small, wait_for_ready, wait_until,
 };
-use std::time::Duration;
 
 /// A file of a process in `/proc`, as text.
 fn of_process(pid: u32, file: &str) -> String {
@@ -167,4 +170,66 @@ fn sandbox_that_is_off_is_none() {
     let host = random_stream(4).sandbox(Sandbox::default()).sandbox_mode(SandboxMode::Off).start().unwrap();
     assert!(host.sandbox().is_none());
     assert!(workers(&host).iter().all(|&pid| of_process(pid, "status").contains("Seccomp:\t0")));
+}
+
+/// Runs the command with this option, while this call of a plugin's process, or of the host, fails: the
+/// exit code, the report and what was said.
+fn run_without(call: c_long, error: i32, option: &str) -> (Option<i32>, String, String) {
+    let folder = refusals::folder();
+    let pipeline = format!(
+        "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{ random = true }}], repeat = 4 }}\n\
+         [producer]\nplugin = {:?}\nconfig = {{ arrays = [{{ name = \"x\", dtype = \"u32\", shape = [4] }}] }}\n",
+        plugin("list-commander").path(),
+        plugin("fill-producer").path()
+    );
+    let path = folder.path().join("run.toml");
+    fs::write(&path, pipeline).unwrap();
+    let mut command = cobuf();
+    command.arg("run").arg(&path).args(["--json", option]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (child, ended) = interception::start(command, Some(&[call]), move |_| Some(error));
+    let output = child.wait_with_output().unwrap();
+    // Closed once no process of the run is left.
+    ended.recv_timeout(LONG).unwrap_err();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn kernel_without_landlock_is_refused_or_said() {
+    let _leaks = isolated!();
+    let call = libc::SYS_landlock_create_ruleset;
+    for error in [libc::ENOSYS, libc::EOPNOTSUPP] {
+        let (code, _, said) = run_without(call, error, "--sandbox");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("the kernel cannot enforce the sandbox: it has no Landlock"), "{said}");
+        let (code, report, said) = run_without(call, error, "--sandbox=best-effort");
+        assert_eq!(code, Some(0), "{said}");
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let sandbox = &report["sandbox"];
+        assert_eq!((&sandbox["files"], &sandbox["network"]), (&"nothing".into(), &"seccomp".into()));
+    }
+}
+
+#[test]
+fn step_into_a_jail_that_fails_ends_the_start() {
+    let _leaks = isolated!();
+    for (call, error, reason) in [
+        (libc::SYS_landlock_add_rule, libc::ENOMEM, "for the sandbox's setting read"),
+        (
+            libc::SYS_landlock_restrict_self,
+            libc::E2BIG,
+            "cannot restrict the files that the process can open",
+        ),
+        (libc::SYS_seccomp, libc::EINVAL, "cannot restrict the system calls of the process"),
+        (libc::SYS_capget, libc::EPERM, "cannot read the process's capabilities"),
+        (libc::SYS_capset, libc::EPERM, "cannot give up the process's capabilities"),
+    ] {
+        // Also with the other mode: the kernel said that it can.
+        for option in ["--sandbox", "--sandbox=best-effort"] {
+            let (code, _, said) = run_without(call, error, option);
+            assert_eq!(code, Some(2), "{said}");
+            assert!(said.contains("the sandbox: ") && said.contains(reason), "{said}");
+        }
+    }
 }

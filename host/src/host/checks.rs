@@ -10,7 +10,7 @@ use super::cpus;
 use super::error::{OutOfRange, StartError};
 use super::launch::Launch;
 #[cfg(feature = "sandbox")]
-use crate::jail::{self, Sandbox, SandboxError, SandboxReport};
+use crate::jail::{self, Jail, Sandbox, SandboxError};
 use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::Outlet;
@@ -79,7 +79,7 @@ impl ChosenPlugin {
 impl HostBuilder {
     /// The sandbox with absolute paths, and what of it the kernel enforces; `None` if there is none.
     #[cfg(feature = "sandbox")]
-    pub(crate) fn jail(&self) -> Result<Option<(Sandbox, SandboxReport)>, StartError> {
+    pub(crate) fn jail(&self) -> Result<Option<Jail>, StartError> {
         let Some(sandbox) = self.sandbox.clone().filter(Sandbox::is_on) else { return Ok(None) };
         let resolved = sandbox.resolved();
         let sandbox =
@@ -87,8 +87,7 @@ impl HostBuilder {
         if self.server.method == StartMethod::Fork {
             return Err(SandboxError::StartMethod.into());
         }
-        let enforced = jail::check(&sandbox)?;
-        Ok(Some((sandbox, enforced)))
+        Ok(Some(Jail::of(sandbox)?))
     }
 
     pub(crate) fn numbers(&self) -> Result<Numbers, StartError> {

@@ -96,7 +96,9 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let launch = builder.launch()?;
     let (numbers, care) = (builder.numbers()?, builder.care()?);
     #[cfg(feature = "sandbox")]
-    let (sandbox, enforced) = builder.jail()?.unzip();
+    let jail = builder.jail()?;
+    #[cfg(feature = "sandbox")]
+    let enforced = jail.as_ref().map(|jail| jail.enforced);
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose_commander()?;
@@ -124,7 +126,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
         limits: builder.worker_limits,
         pin_workers: builder.pin_workers,
         #[cfg(feature = "sandbox")]
-        sandbox,
+        jail,
         portion: history.portion().clone(),
         letters,
         ..plan_of(commander, Some(producer), &folder)?

@@ -19,7 +19,7 @@ use seccompiler::{
 use syscalls::Sysno;
 
 use super::lists;
-use super::settings::{Sandbox, SandboxError, SandboxMode};
+use super::settings::{Sandbox, SandboxError};
 
 /// The flags of `clone` for new namespaces.
 const NAMESPACES: u64 = (libc::CLONE_NEWNS
@@ -48,10 +48,7 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
     let listed = filter(allowed(sandbox, &extra)).map_err(|error| failed(error.to_string()))?;
     // The second filter refuses that there is another one.
     for filter in [late(&extra), listed] {
-        match seccompiler::apply_filter(&filter) {
-            Err(error) if sandbox.mode == SandboxMode::Strict => return Err(failed(error.to_string())),
-            _ => {}
-        }
+        seccompiler::apply_filter(&filter).map_err(|error| failed(error.to_string()))?;
     }
     Ok(())
 }

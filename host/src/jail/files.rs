@@ -8,8 +8,8 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::kernel::FILES;
-use super::settings::{Sandbox, SandboxError, SandboxMode};
+use super::kernel::{Enforced, FILES};
+use super::settings::{Sandbox, SandboxError};
 
 /// What each program reads, if it is there: the C library with all that `dlopen` finds, time zones, and
 /// what tells of the machine. None of it says anything about its user or other processes.
@@ -46,16 +46,14 @@ const WRITE: &[&str] = &["/dev/null"];
 /// The newest version whose rules are known here.
 const NEWEST: ABI = ABI::V6;
 
-/// Restricts this process to the paths of its sandbox.
-pub(super) fn restrict(sandbox: &Sandbox, own: &[PathBuf]) -> Result<(), SandboxError> {
+/// Restricts this process to the paths of its sandbox, which is an error only if that was promised.
+pub(super) fn restrict(sandbox: &Sandbox, by: Enforced, own: &[PathBuf]) -> Result<(), SandboxError> {
     let failed = |source: RulesetError| SandboxError::Enter {
         what: "restrict the files that the process can open",
         source: std::io::Error::other(source),
     };
-    let level = match sandbox.mode {
-        SandboxMode::Strict => CompatLevel::HardRequirement,
-        SandboxMode::BestEffort | SandboxMode::Off => CompatLevel::BestEffort,
-    };
+    let promised = by == Enforced::Landlock;
+    let level = if promised { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
     let create = || -> Result<RulesetCreated, RulesetError> {
         let mut rules =
             Ruleset::default().set_compatibility(level).handle_access(AccessFs::from_all(FILES))?;

@@ -4,12 +4,12 @@ use std::fmt;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 use rustix::process::getpid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::{Sandbox, SandboxError, SandboxMode};
 
 /// What of a sandbox is enforced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SandboxReport {
     /// No file is opened but those of the settings.
@@ -25,7 +25,7 @@ pub struct SandboxReport {
 }
 
 /// The means that enforces a part of a sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Enforced {
     /// Landlock: the kernel's rules for paths, ports and signals.

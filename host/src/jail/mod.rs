@@ -25,30 +25,43 @@ mod variables;
 use std::fs;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::kernel::{Enforced, SandboxReport};
 pub use self::settings::{Sandbox, SandboxError, SandboxMode};
 pub(crate) use self::variables::variables;
 
-/// What of a sandbox the kernel enforces; or why there cannot be such a sandbox. Asked by the host before it
-/// starts anything.
-pub(crate) fn check(sandbox: &Sandbox) -> Result<SandboxReport, SandboxError> {
-    for (setting, paths) in [("read", &sandbox.read), ("write", &sandbox.write)] {
-        for path in paths {
-            let opened = fs::metadata(path);
-            opened.map_err(|source| SandboxError::Path { setting, path: path.clone(), source })?;
-        }
-    }
-    calls::extra(sandbox)?;
-    kernel::report(sandbox)
+/// A sandbox, and what of it the kernel enforces.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Jail {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) enforced: SandboxReport,
 }
 
-/// Enters the jail, for good. `own` are the files and folders that the process needs beside those of
-/// its settings: the plugin's copy.
-///
-/// # Errors
-/// What could not be done. Then the process must end, since it may be jailed in part.
-pub(crate) fn enter(sandbox: &Sandbox, own: &[PathBuf]) -> Result<(), SandboxError> {
-    privileges::give_up()?;
-    files::restrict(sandbox, own)?;
-    calls::restrict(sandbox)
+impl Jail {
+    /// Checks a sandbox, before anything is started.
+    pub(crate) fn of(sandbox: Sandbox) -> Result<Self, SandboxError> {
+        for (setting, paths) in [("read", &sandbox.read), ("write", &sandbox.write)] {
+            for path in paths {
+                let opened = fs::metadata(path);
+                opened.map_err(|source| SandboxError::Path { setting, path: path.clone(), source })?;
+            }
+        }
+        calls::extra(&sandbox)?;
+        let enforced = kernel::report(&sandbox)?;
+        Ok(Self { sandbox, enforced })
+    }
+
+    /// Enters the jail, for good. `own` are the files and folders that the process needs beside those of
+    /// its settings: the plugin's copy.
+    ///
+    /// # Errors
+    /// What could not be done, of that which is said to be enforced. Then the process must end, since it may
+    /// be jailed in part.
+    pub(crate) fn enter(&self, own: &[PathBuf]) -> Result<(), SandboxError> {
+        let Self { sandbox, enforced } = self;
+        privileges::give_up()?;
+        files::restrict(sandbox, enforced.files, own)?;
+        if enforced.system_calls == Enforced::Nothing { Ok(()) } else { calls::restrict(sandbox) }
+    }
 }

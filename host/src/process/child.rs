@@ -11,8 +11,6 @@ use cobuf_plugin_api::codec::{self, CodecError};
 use cobuf_plugin_api::{Dictionary, PluginKind, Report, StopFlag, Value};
 
 use super::{strays, system};
-#[cfg(feature = "sandbox")]
-use crate::jail;
 use crate::limits::MAX_LOG_BYTES;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::open::{LoadError, Logging};
@@ -59,8 +57,8 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     #[cfg(feature = "sandbox")]
-    if let (PluginKind::Producer, Some(sandbox)) = (role.kind(), &plan.sandbox) {
-        let entered = jail::enter(sandbox, &plugin.parts());
+    if let (PluginKind::Producer, Some(jail)) = (role.kind(), &plan.jail) {
+        let entered = jail.enter(&plugin.parts());
         entered.map_err(|error| SetupFailure::Init(format!("the sandbox: {}", chain(&error))))?;
     }
     let logging = Logging { sink: LogSink { emit }, max_level: plan.max_log_level };

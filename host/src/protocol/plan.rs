@@ -9,7 +9,7 @@ use super::examination::Assignment;
 use super::role::Role;
 use super::setup::{ProcessSetup, WorkerLimits};
 #[cfg(feature = "sandbox")]
-use crate::jail::Sandbox;
+use crate::jail::Jail;
 use crate::plugin::copy::PluginPlan;
 use crate::record::letter::Letter;
 use crate::record::portion::Portion;
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) limits: WorkerLimits,
     /// The jail of processes that open the producer.
     #[cfg(feature = "sandbox")]
-    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) jail: Option<Jail>,
     /// Whether each worker is pinned to one CPU.
     pub(crate) pin_workers: bool,
     /// The messages that are wanted: the others were delivered by an earlier run, or belong to other
@@ -70,7 +70,7 @@ impl Plan {
     /// Whether processes that open the producer are jailed.
     pub(crate) fn is_jailed(&self) -> bool {
         #[cfg(feature = "sandbox")]
-        return self.sandbox.is_some();
+        return self.jail.is_some();
         #[cfg(not(feature = "sandbox"))]
         false
     }
@@ -78,7 +78,7 @@ impl Plan {
     /// The folders that a plugin can write to in its jail, if there is one.
     pub(crate) fn written(&self) -> &[PathBuf] {
         #[cfg(feature = "sandbox")]
-        return self.sandbox.as_ref().map_or(&[], |sandbox| &sandbox.write);
+        return self.jail.as_ref().map_or(&[], |jail| &jail.sandbox.write);
         #[cfg(not(feature = "sandbox"))]
         &[]
     }
