@@ -89,7 +89,7 @@ static const attack BEFORE[] = {
 };
 
 static const attack *const KINDS[] = {BEFORE, FILES,     NETWORK, INHERITED, PROCESSES, SIGNALS,
-                                      MEMORY, RESOURCES, KERNEL,  SEGMENT,   WATCHED};
+                                      MEMORY, RESOURCES, BOMBS,   KERNEL,    SEGMENT,   WATCHED};
 
 static const attack *find(const char *name)
 {
