@@ -52,3 +52,32 @@ fn tcp_port_is_connected_to_if_the_network_is_allowed() {
         succeeds(&Scene::of(attack).with(|sandbox| sandbox.network = true));
     }
 }
+
+/// A second wall behind the filter of system calls: what `extra_syscalls` opens there, the rules for
+/// paths, ports and signals still refuse.
+#[test]
+fn calls_that_were_allowed_still_reach_nothing_outside() {
+    let _leaks = isolated!();
+    for (attack, calls) in [
+        ("seize_host", &["ptrace"][..]),
+        ("attach_sibling", &["ptrace"]),
+        ("read_host", &["process_vm_readv"]),
+        ("write_sibling", &["process_vm_writev"]),
+        ("pidfd_get", &["pidfd_open", "pidfd_getfd"]),
+        ("kill_bystander", &["kill"]),
+        ("kill_sibling", &["kill"]),
+        ("tgkill_sibling", &["tgkill"]),
+        ("queue_signal", &["rt_sigqueueinfo", "rt_tgsigqueueinfo"]),
+        ("pidfd_signal", &["pidfd_open", "pidfd_send_signal"]),
+        ("connect_tcp", &["socket", "connect"]),
+        ("listen_tcp", &["socket", "bind", "listen"]),
+        ("pair_send_abstract", &["socketpair"]),
+        ("exec_true", &["execve"]),
+        ("exec_plugin", &["execveat"]),
+        ("mount", &["mount"]),
+        ("open_by_handle", &["name_to_handle_at"]),
+    ] {
+        let calls = calls.iter().map(|&call| call.to_owned()).collect();
+        Scene::of(attack).with(|sandbox| sandbox.extra_syscalls = calls).assert_refused();
+    }
+}

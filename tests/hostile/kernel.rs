@@ -16,6 +16,7 @@ refused! {
     mount_namespace_cannot_be_made: "unshare_mounts",
     network_namespace_cannot_be_made: "unshare_network",
     namespace_cannot_be_entered: "enter_namespace",
+    kernels_security_modules_cannot_be_listed: "list_modules",
     kernels_log_cannot_be_read: "kernel_log",
     machines_name_cannot_be_set: "host_name",
     kernel_module_cannot_be_loaded: "load_module",

@@ -8,6 +8,7 @@
 //!   files … resources   attacks that the jail refuses, or that have no effect
 //!   segment.rs     attacks on what a worker shares with its host, which no jail can refuse
 //!   watched.rs     attacks on the host's look at a worker that hangs
+//!   everywhere.rs  the jail holds in each process that opens the plugin
 //!   allowed.rs     what the settings of a sandbox allow
 //! ```
 //!
@@ -23,6 +24,7 @@ mod messages;
 mod scene;
 
 mod allowed;
+mod everywhere;
 mod files;
 mod inherited;
 mod kernel;

@@ -30,6 +30,11 @@ fn segment_of(worker: &Process) -> Option<(u64, u64)> {
 
 /// Submits all messages. The one that attacks is told the workers, and where the segment is.
 pub(crate) fn submit(host: &Host) {
+    submit_from(host, 0);
+}
+
+/// Submits those from this number on.
+pub(crate) fn submit_from(host: &Host, first: u64) {
     let server = host.fork_server_pid();
     let segments = || -> Option<Vec<(i32, u64, u64)>> {
         let workers = Process::living_workers(server);
@@ -43,7 +48,7 @@ pub(crate) fn submit(host: &Host) {
     let seen = segments().expect("they had");
     let list = |numbers: Vec<u64>| Value::from(numbers.into_iter().map(Value::from).collect::<Vec<_>>());
     let submitter = host.submitter();
-    for number in 0..MESSAGES {
+    for number in first..MESSAGES {
         let message = index(number);
         let message = if number == ATTACKED {
             message

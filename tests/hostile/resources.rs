@@ -1,8 +1,10 @@
 //! What the machine has only so much of cannot be used up by a worker, and none escapes its end.
 
-use crate::common::isolated;
+use crate::common::{isolated, next_batch};
+use crate::messages::{ATTACKED, submit};
 use crate::scene::{Scene, refused, succeed_without_a_jail};
 use cobuf_host::ReportKind;
+use std::fs;
 
 refused! {
     shared_memory_folder_cannot_be_filled: "fill_shared",
@@ -35,6 +37,38 @@ fn thread_bomb_has_no_effect() {
 fn descriptor_bomb_has_no_effect() {
     let _leaks = isolated!();
     Scene::of("descriptor_bomb").has_no_effect();
+}
+
+#[test]
+fn timer_bomb_has_no_effect() {
+    let _leaks = isolated!();
+    Scene::of("timer_bomb").has_no_effect();
+}
+
+#[test]
+fn signal_bomb_has_no_effect() {
+    let _leaks = isolated!();
+    Scene::of("signal_bomb").has_no_effect();
+}
+
+/// The kernel counts timers and queued signals for the user, in whose other programs they are missing then.
+#[test]
+#[ignore = "open: all are used up while the worker lives"]
+fn users_signals_are_not_used_up() {
+    let _leaks = isolated!();
+    for attack in ["timer_bomb", "signal_bomb"] {
+        let scene = Scene::of(attack);
+        let host = scene.builder().start().unwrap();
+        submit(&host);
+        let batches = host.batches();
+        (0..=ATTACKED).for_each(|_| drop(next_batch(&batches)));
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let queued = status.lines().find_map(|line| line.strip_prefix("SigQ:")).unwrap();
+        let (used, limit) = queued.trim().split_once('/').unwrap();
+        let [used, limit] = [used, limit].map(|number| number.parse::<u64>().unwrap());
+        assert!(used < limit / 2, "{attack}: {used} of {limit}");
+        host.stop();
+    }
 }
 
 #[test]

@@ -50,6 +50,15 @@ FILE_ATTACK(make_device, "make a device in the room", mknod(in(at->room, "null")
 FILE_ATTACK(make_link, "make a symbolic link outside", symlink("victim", in(at->outside, "link")))
 FILE_ATTACK(chmod_readable, "change a readable file's mode", chmod(in(at->readable, "data"), 0600))
 FILE_ATTACK(chmod_room, "give a file of the room the set-user-ID bit", chmod(in(at->room, "data"), 04755))
+/* By the numbers of calls that are newer than many C libraries: fchmodat2 and file_setattr. */
+FILE_ATTACK(chmod_by_new_call, "change a readable file's mode by a new system call",
+            syscall(452, AT_FDCWD, in(at->readable, "data"), 0600, 0))
+static outcome flags_by_new_call(const scene *at)
+{
+    uint64_t attributes[8] = {0};
+    return tried_or("change a readable file's flags by a new system call",
+                    syscall(469, AT_FDCWD, in(at->readable, "data"), attributes, 24, 0), ENOSYS);
+}
 FILE_ATTACK(chown_readable, "change a readable file's owner", chown(in(at->readable, "data"), 1, 1))
 FILE_ATTACK(setxattr_readable, "set a readable file's attribute",
             setxattr(in(at->readable, "data"), "user.hostile", "1", 1, 0))
@@ -96,6 +105,15 @@ static outcome link_to_secret(const scene *at)
     const char *link = in(at->room, "link");
     if (symlink(in(at->outside, "secret"), link) == -1) return tried("make a symbolic link in the room", -1);
     return opened("read a file outside by a link in the room", open(link, O_RDONLY));
+}
+
+/* By a descriptor that only names it. */
+static outcome link_descriptor(const scene *at)
+{
+    int named = open(in(at->outside, "secret"), O_PATH | O_CLOEXEC);
+    if (named == -1) return tried("name a file outside", -1);
+    return tried_or("link a named file into the room",
+                    linkat(named, "", AT_FDCWD, in(at->room, "new"), AT_EMPTY_PATH), EXDEV);
 }
 
 static outcome link_out_of_room(const scene *at)
@@ -238,6 +256,9 @@ const attack FILES[] = {
     {"open_own_score", open_own_score, JAILED_ONLY},
     {"open_terminal", open_terminal, JAILED_ONLY},
     {"link_to_secret", link_to_secret, HARMLESS},
+    {"link_descriptor", link_descriptor, HARMLESS},
+    {"chmod_by_new_call", chmod_by_new_call, HARMLESS},
+    {"flags_by_new_call", flags_by_new_call, JAILED_ONLY},
     {"link_out_of_room", link_out_of_room, HARMLESS},
     {"link_into_room", link_into_room, HARMLESS},
     {"link_readable", link_readable, HARMLESS},

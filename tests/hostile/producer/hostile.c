@@ -13,6 +13,7 @@
 #include "hostile.h"
 #include <cobuf.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -37,19 +38,6 @@ typedef struct producer_state {
     scene scene;
 } producer_state;
 
-static const attack *const KINDS[] = {FILES,  NETWORK,   INHERITED, PROCESSES, SIGNALS,
-                                      MEMORY, RESOURCES, KERNEL,    SEGMENT,   WATCHED};
-
-static const attack *find(const char *name)
-{
-    size_t kind;
-    const attack *one;
-    for (kind = 0; kind < sizeof KINDS / sizeof *KINDS; kind++)
-        for (one = KINDS[kind]; one->name; one++)
-            if (strcmp(one->name, name) == 0) return one;
-    return NULL;
-}
-
 static int read_text(cobuf_call *call, const cobuf_dict *config, const char *path, const char **copy)
 {
     const char *text = "";
@@ -66,12 +54,67 @@ static int read_pid(cobuf_call *call, const cobuf_dict *dict, const char *path, 
     return COBUF_OK;
 }
 
+/* Opens the root folder, which no jail allows; 0 or the error. */
+static int open_root(void)
+{
+    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root == -1) return errno;
+    close(root);
+    return 0;
+}
+
+static int at_load = -1;
+
+__attribute__((constructor)) static void attack_at_load(void) { at_load = open_root(); }
+
+static outcome in_constructor(const scene *at)
+{
+    (void)at;
+    errno = at_load;
+    return tried("open the root folder when the plugin is loaded", at_load ? -1 : 0);
+}
+
+/* Those in the functions before `produce` are made there; in the message nothing is left to be done. */
+static outcome done_before(const scene *at)
+{
+    (void)at;
+    return unseen("");
+}
+
+static const attack BEFORE[] = {
+    {"in_constructor", in_constructor, HARMLESS},
+    {"in_schema", done_before, HARMLESS},
+    {"in_open", done_before, HARMLESS},
+    {NULL, NULL, 0},
+};
+
+static const attack *const KINDS[] = {BEFORE, FILES,     NETWORK, INHERITED, PROCESSES, SIGNALS,
+                                      MEMORY, RESOURCES, BOMBS,   KERNEL,    SEGMENT,   WATCHED};
+
+static const attack *find(const char *name)
+{
+    size_t kind;
+    const attack *one;
+    for (kind = 0; kind < sizeof KINDS / sizeof *KINDS; kind++)
+        for (one = KINDS[kind]; one->name; one++)
+            if (strcmp(one->name, name) == 0) return one;
+    return NULL;
+}
+
+/* An error of the call if it is the one to attack in, and has its way. */
+static int attack_before(cobuf_call *call, const char *name, const char *here)
+{
+    if (strcmp(name, here) != 0 || open_root() != 0) return COBUF_OK;
+    return cobuf_fail(call, "SUCCEEDED: open the root folder %s", here);
+}
+
 static int schema(cobuf_call *call, const cobuf_dict *config)
 {
     size_t shape = ELEMENTS;
     const char *name;
     if (cobuf_get_text(call, config, "attack", &name)) return COBUF_ERROR;
     if (*name && !find(name)) return cobuf_fail(call, "there is no attack %s", name);
+    if (attack_before(call, name, "in_schema")) return COBUF_ERROR;
     return cobuf_declare(call, "x", COBUF_U64, 1, &shape);
 }
 
@@ -85,6 +128,7 @@ static int open_producer(cobuf_call *call, const cobuf_dict *config, const cobuf
     *producer = state;
     if (read_text(call, config, "attack", &name)) return COBUF_ERROR;
     state->attack = (char *)name;
+    if (attack_before(call, name, "in_open")) return COBUF_ERROR;
     if (cobuf_get_uint(call, config, "at", &state->at)) return COBUF_ERROR;
     if (cobuf_has(call, config, "unjailed") && cobuf_get_bool(call, config, "unjailed", &state->unjailed))
         return COBUF_ERROR;

@@ -73,6 +73,6 @@ const char *proc_of(pid_t pid, const char *name);
 void help(const scene *at, uint64_t message);
 
 extern const attack FILES[], NETWORK[], INHERITED[], PROCESSES[], SIGNALS[];
-extern const attack MEMORY[], RESOURCES[], KERNEL[], SEGMENT[], WATCHED[];
+extern const attack MEMORY[], RESOURCES[], BOMBS[], KERNEL[], SEGMENT[], WATCHED[];
 
 #endif

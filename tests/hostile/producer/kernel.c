@@ -36,6 +36,7 @@ ATTACK(unshare_mounts, "unshare its mounts", unshare(CLONE_NEWNS))
 ATTACK(unshare_network, "unshare its network", unshare(CLONE_NEWNET))
 /* Standard input is no namespace, which is noticed after the permission. */
 ATTACK(enter_namespace, "enter a namespace", setns(0, 0))
+ATTACK(list_modules, "list the kernel's security modules", syscall(461, NULL, NULL, 0))
 ATTACK(kernel_log, "read the kernel's log", syscall(SYS_syslog, 10, NULL, 0))
 ATTACK(host_name, "set the machine's name", syscall(SYS_sethostname, "", -1))
 ATTACK(load_module, "load a kernel module", syscall(SYS_init_module, NULL, 0, ""))
@@ -151,6 +152,7 @@ const attack KERNEL[] = {
     {"unshare_mounts", unshare_mounts, JAILED_ONLY},
     {"unshare_network", unshare_network, JAILED_ONLY},
     {"enter_namespace", enter_namespace, JAILED_ONLY},
+    {"list_modules", list_modules, JAILED_ONLY},
     {"kernel_log", kernel_log, HARMLESS},
     {"host_name", host_name, JAILED_ONLY},
     {"load_module", load_module, JAILED_ONLY},

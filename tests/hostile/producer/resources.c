@@ -2,8 +2,6 @@
 #include "hostile.h"
 #include <fcntl.h>
 #include <mqueue.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +12,6 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define ATTACK(name, what, call) \
@@ -86,90 +83,6 @@ static outcome system_semaphores(const scene *at)
     (void)at;
     if (set != -1) semctl(set, 0, IPC_RMID);
     return tried("make System V semaphores", set);
-}
-
-static outcome fork_bomb(const scene *at)
-{
-    int made = 0, error = 0;
-    pid_t child;
-    (void)at;
-    while (made < 64 && !error) {
-        child = fork();
-        if (child == 0) {
-            pause();
-            _exit(0);
-        }
-        if (child == -1) error = errno;
-        if (child > 0) {
-            kill(child, SIGKILL);
-            waitpid(child, NULL, 0);
-            made++;
-        }
-    }
-    errno = error;
-    return tried("fork 64 times", made ? made : -1);
-}
-
-static void *wait_for_end(void *gate)
-{
-    pthread_mutex_lock(gate);
-    pthread_mutex_unlock(gate);
-    return NULL;
-}
-
-/* Threads that all live at a time; all are joined. */
-static outcome threads(int most)
-{
-    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-    pthread_t *made = calloc((size_t)most, sizeof *made);
-    int count = 0, error = 0, index;
-    outcome outcome;
-    pthread_mutex_lock(&gate);
-    while (made && count < most && !error) {
-        error = pthread_create(&made[count], NULL, wait_for_end, &gate);
-        count += !error;
-    }
-    pthread_mutex_unlock(&gate);
-    for (index = 0; index < count; index++) pthread_join(made[index], NULL);
-    free(made);
-    errno = error;
-    outcome = tried("start threads", count ? 0 : -1);
-    return outcome;
-}
-
-static outcome thread(const scene *at)
-{
-    (void)at;
-    return threads(1);
-}
-
-static outcome thread_bomb(const scene *at)
-{
-    threads(500);
-    (void)at;
-    return unseen("start 500 threads");
-}
-
-/* They stay open: the worker has no descriptor left for anything that it is asked afterwards. */
-static outcome descriptor_bomb(const scene *at)
-{
-    int made = 0;
-    (void)at;
-    while (made < (1 << 20) && dup(STDERR_FILENO) >= 0) made++;
-    return unseen("open all descriptors");
-}
-
-/* Ends with an error for want of memory, or of the patience of its limit. */
-static outcome mapping_bomb(const scene *at)
-{
-    int made = 0;
-    (void)at;
-    while (made < 30000) {
-        int access = made % 2 ? PROT_READ : PROT_NONE;
-        if (mmap(NULL, 4096, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED) break;
-        made++;
-    }
-    return unseen("make 30000 mappings");
 }
 
 static outcome raise_limit(const char *what, int limit)
@@ -251,11 +164,6 @@ const attack RESOURCES[] = {
     {"system_memory", system_memory, HARMLESS},
     {"system_queue", system_queue, HARMLESS},
     {"system_semaphores", system_semaphores, HARMLESS},
-    {"fork_bomb", fork_bomb, JAILED_ONLY},
-    {"thread", thread, HARMLESS},
-    {"thread_bomb", thread_bomb, JAILED_ONLY},
-    {"descriptor_bomb", descriptor_bomb, JAILED_ONLY},
-    {"mapping_bomb", mapping_bomb, JAILED_ONLY},
     {"raise_descriptors", raise_descriptors, HARMLESS},
     {"raise_core", raise_core, HARMLESS},
     {"lock_memory", lock_memory, HARMLESS},

@@ -91,6 +91,18 @@ static outcome hang_in_copy(const scene *at, int spoilt)
 
 static outcome hang_in_spoilt_library(const scene *at) { return hang_in_copy(at, 1); }
 
+/* In a library that the jail allows to read, as data may be anything. */
+static outcome hang_in_data(const scene *at)
+{
+    void (*hang)(void) = NULL;
+    void *library = dlopen(in(at->readable, "../delivered/evil.so"), RTLD_NOW | RTLD_LOCAL);
+    if (library) *(void **)&hang = dlsym(library, "hostile_hang");
+    errno = ENOEXEC;
+    if (!hang) return tried("load a library of the data", -1);
+    hang();
+    return HANG;
+}
+
 /* The host looks for debug info beside the library: under this name the attacker put what it likes. */
 static outcome hang_beside_link(const scene *at)
 {
@@ -190,6 +202,7 @@ static outcome hang_on_segment(const scene *at)
 
 const attack WATCHED[] = {
     {"hang_in_spoilt_library", hang_in_spoilt_library, HARMLESS},
+    {"hang_in_data", hang_in_data, HARMLESS},
     {"hang_beside_link", hang_beside_link, HARMLESS},
     {"hang_in_cut_library", hang_in_cut_library, HARMLESS},
     {"hang_with_many_mappings", hang_with_many_mappings, HARMLESS},
