@@ -53,7 +53,6 @@ fn signal_bomb_has_no_effect() {
 
 /// The kernel counts timers and queued signals for the user, in whose other programs they are missing then.
 #[test]
-#[ignore = "open: all are used up while the worker lives"]
 fn users_signals_are_not_used_up() {
     let _leaks = isolated!();
     for attack in ["timer_bomb", "signal_bomb"] {

@@ -68,7 +68,6 @@ fn host_does_not_open_what_a_link_of_the_worker_leads_to() {
 
 /// Data may come from anywhere, and have a library in it, with what its author wants the host to open.
 #[test]
-#[ignore = "open: the host reads it, and opens what lies beside it"]
 fn host_does_not_read_code_in_data() {
     let _leaks = isolated!();
     let scene = Scene::of("hang_in_data");

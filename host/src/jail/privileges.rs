@@ -13,6 +13,9 @@ fn kept() -> CapabilitySet {
     CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH
 }
 
+/// The most queued signals of the user with which a jailed process can queue another one, or make a timer.
+const SIGNALS: u64 = 256;
+
 /// Gives up capabilities and core dumps, and makes the limit of open files one that cannot be raised.
 pub(super) fn give_up() -> Result<(), SandboxError> {
     let failed = |what: &'static str| {
@@ -26,6 +29,10 @@ pub(super) fn give_up() -> Result<(), SandboxError> {
     let files = getrlimit(Resource::Nofile).current;
     let fixed = Rlimit { current: files, maximum: files };
     setrlimit(Resource::Nofile, fixed).map_err(failed("fix the limit of open files"))?;
+    // The user has one number of them for all processes, which queued signals and timers use up.
+    let signals = getrlimit(Resource::Sigpending).current.map_or(SIGNALS, |now| now.min(SIGNALS));
+    let few = Rlimit { current: Some(signals), maximum: Some(signals) };
+    setrlimit(Resource::Sigpending, few).map_err(failed("limit queued signals"))?;
     let has = rustix::thread::capabilities(None).map_err(failed("read the process's capabilities"))?;
     let left = CapabilitySets {
         effective: has.effective & kept(),

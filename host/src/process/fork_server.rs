@@ -257,9 +257,9 @@ impl ForkServer {
             }
         };
         let stack = stack::capture(child.pid, STACK_CAPTURE_LIMIT, last).map_err(|error| error.to_string());
-        let hidden = self.plan.as_ref().map_or(&[][..], |plan| plan.written());
+        let data = self.plan.as_ref().map(|plan| plan.data()).unwrap_or_default();
         let stack = stack.map(|mut stack| {
-            stack.hide(hidden);
+            stack.hide(&data);
             stack
         });
         let stack = match trace.and_then(trace::Text::wait) {

@@ -9,7 +9,7 @@ use super::examination::Assignment;
 use super::role::Role;
 use super::setup::{ProcessSetup, WorkerLimits};
 #[cfg(feature = "sandbox")]
-use crate::jail::Jail;
+use crate::jail::{Jail, Sandbox};
 use crate::plugin::copy::PluginPlan;
 use crate::record::letter::Letter;
 use crate::record::portion::Portion;
@@ -75,12 +75,15 @@ impl Plan {
         false
     }
 
-    /// The folders that a plugin can write to in its jail, if there is one.
-    pub(crate) fn written(&self) -> &[PathBuf] {
+    /// The files and folders from which a jailed plugin may load code that nobody meant to be loaded.
+    pub(crate) fn data(&self) -> Vec<PathBuf> {
         #[cfg(feature = "sandbox")]
-        return self.jail.as_ref().map_or(&[], |jail| &jail.sandbox.write);
+        return self.jail.as_ref().map_or_else(Vec::new, |jail| {
+            let Sandbox { read, write, .. } = &jail.sandbox;
+            read.iter().chain(write).cloned().collect()
+        });
         #[cfg(not(feature = "sandbox"))]
-        &[]
+        Vec::new()
     }
 
     /// The plugin that a process opens.

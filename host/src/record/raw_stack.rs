@@ -22,7 +22,8 @@ pub(crate) struct RawStack {
 
 impl RawStack {
     /// Leaves only the names of files that are in these folders. The host reads files for the names of
-    /// functions, and files beside them; a plugin that can write there could lead it to any.
+    /// functions, and files beside them: not those that a plugin that was taken over has made, or has found
+    /// among data.
     pub(crate) fn hide(&mut self, folders: &[PathBuf]) {
         for module in &mut self.modules {
             if folders.iter().any(|folder| module.starts_with(folder)) {
