@@ -118,6 +118,8 @@ def main():
             workers=2,
             ordered=False,
             metadata_capacity=64 * 1024,
+            # Slides may come from anywhere: workers read their folder, and nothing else of yours.
+            sandbox={"read": [folder], "mode": "best-effort"},
         ) as loader:
             for batch in loader:
                 for patch, image, mask in zip(batch.metadata["patches"], batch["image"], batch["mask"], strict=True):
