@@ -23,6 +23,8 @@ fn images_of_the_examples_run() {
     assert!(output.status.success(), "{}", stderr(&output));
     let report: Value = serde_json::from_str(stdout(&output).trim_end()).unwrap();
     assert_eq!((report["batches"].as_u64(), report["errors"].as_u64()), (Some(8), Some(0)));
+    // 30 pictures, 8 a batch, twice: none is left out for want of a permission.
+    assert_eq!(report["rows"].as_u64(), Some(60));
 }
 
 #[test]
