@@ -27,7 +27,7 @@ OPEN_ATTACK(sibling_environment, "read the sibling's environment", proc_of(at->s
 OPEN_ATTACK(bystander_environment, "read a stranger's environment", proc_of(at->bystander, "environ"), O_RDONLY)
 OPEN_ATTACK(host_maps, "read the host's mappings", proc_of(at->host, "maps"), O_RDONLY)
 OPEN_ATTACK(host_descriptors, "list the host's descriptors", proc_of(at->host, "fd"), O_RDONLY | O_DIRECTORY)
-OPEN_ATTACK(create_in_tmp, "create a file in /tmp", "/tmp/test-of-cobuf-hostile-file", O_CREAT | O_WRONLY)
+OPEN_ATTACK(create_in_tmp, "create a file in /tmp", mark(at, "/tmp"), O_CREAT | O_WRONLY)
 OPEN_ATTACK(create_unnamed, "create a file without a name in /tmp", "/tmp", O_TMPFILE | O_WRONLY)
 OPEN_ATTACK(create_outside, "create a file outside", in(at->outside, "new"), O_CREAT | O_WRONLY)
 OPEN_ATTACK(write_victim, "open a file outside to write", in(at->outside, "victim"), O_WRONLY)

@@ -53,6 +53,9 @@ typedef struct attack {
 #define HARMLESS 1
 #define JAILED_ONLY 0
 
+/* A path in this folder, by which the test knows what is left there of this run, and of no other. */
+const char *mark(const scene *at, const char *folder);
+
 /* Of a call that returns -1 with errno if it fails. A refusal is EPERM or EACCES, or this error. */
 outcome tried_or(const char *what, long returned, int error);
 /* The same without another error. */

@@ -60,3 +60,10 @@ const char *proc_of(pid_t pid, const char *name)
     snprintf(path, PATH_BYTES, "/proc/%d/%s", (int)pid, name);
     return path;
 }
+
+const char *mark(const scene *at, const char *folder)
+{
+    static char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/test-of-cobuf-hostile-%d", folder, (int)at->host);
+    return path;
+}

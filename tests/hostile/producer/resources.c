@@ -35,29 +35,25 @@ static outcome fill(const char *what, const char *path)
 
 static outcome fill_shared(const scene *at)
 {
-    (void)at;
-    return fill("fill /dev/shm", "/dev/shm/test-of-cobuf-hostile");
+    return fill("fill /dev/shm", mark(at, "/dev/shm"));
 }
 
 static outcome fill_tmp(const scene *at)
 {
-    (void)at;
-    return fill("fill /tmp", "/tmp/test-of-cobuf-hostile");
+    return fill("fill /tmp", mark(at, "/tmp"));
 }
 
 static outcome posix_memory(const scene *at)
 {
-    int memory = shm_open("/test-of-cobuf-hostile", O_CREAT | O_RDWR, 0600);
-    (void)at;
-    if (memory >= 0) shm_unlink("/test-of-cobuf-hostile");
+    int memory = shm_open(mark(at, ""), O_CREAT | O_RDWR, 0600);
+    if (memory >= 0) shm_unlink(mark(at, ""));
     return opened("make POSIX shared memory", memory);
 }
 
 static outcome posix_queue(const scene *at)
 {
-    mqd_t queue = mq_open("/test-of-cobuf-hostile", O_CREAT | O_RDWR, 0600, NULL);
-    (void)at;
-    if (queue != (mqd_t)-1) mq_unlink("/test-of-cobuf-hostile");
+    mqd_t queue = mq_open(mark(at, ""), O_CREAT | O_RDWR, 0600, NULL);
+    if (queue != (mqd_t)-1) mq_unlink(mark(at, ""));
     return opened("make a POSIX message queue", (int)queue);
 }
 
