@@ -31,6 +31,8 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64;
 /// The number of the first call that was added to the kernel after this list was made.
 const NEWER: u32 = 463;
+/// Numbers from here on are calls with pointers of 32 bits (x32), which are on no list.
+const OTHER_SIZE: u32 = 0x4000_0000;
 
 /// The part of a socket's type that is no flag.
 const SOCKET_KIND: u64 = 0xf;
@@ -46,40 +48,39 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
     };
     let extra = extra(sandbox)?;
     let listed = filter(allowed(sandbox, &extra)).map_err(|error| failed(error.to_string()))?;
-    // The second filter refuses that there is another one.
-    for filter in [late(&extra), listed] {
-        seccompiler::apply_filter(&filter).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(())
+    let program = [unknown(&extra), listed].concat();
+    seccompiler::apply_filter(&program).map_err(|error| failed(error.to_string()))
 }
 
-/// The filter for calls that the list does not know: the kernel seems not to know them either. It is written out
-/// since it compares a range of numbers, of which the library would make a long chain; the kernel
-/// tries each filter with each number at its start.
-fn late(extra: &[i64]) -> BpfProgram {
+/// The beginning of the filter, for calls that the list does not know: the kernel seems not to know them either.
+/// It is written out since it compares a range of numbers, of which the library would make a long chain; the
+/// kernel tries a filter with each number at its start. It allows nothing: the list decides, which looks
+/// first whether the number is one of this machine's.
+fn unknown(extra: &[i64]) -> BpfProgram {
     let statement = |code: u32, k: u32| sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    // To the answer behind it, or over that.
-    let only_if =
-        |comparison: u32, number: u32| sock_filter { jf: 1, ..statement(comparison | libc::BPF_JMP, number) };
-    let answer = |answer: u32| statement(libc::BPF_RET | libc::BPF_K, answer);
-    let [allow, unknown] =
-        [libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32].map(answer);
-    // The number is the first field of what a filter sees.
+    let jump = |comparison: u32, number: u32| statement(libc::BPF_JMP | comparison | libc::BPF_K, number);
+    let refuse = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+    // Each comparison refuses, or jumps over that.
+    let mut tail = Vec::new();
+    if let Some(number) = number("clone3").filter(|number| !extra.contains(number)) {
+        tail.extend([sock_filter { jf: 1, ..jump(libc::BPF_JEQ, number as u32) }, refuse.clone()]);
+    }
+    tail.push(sock_filter { jt: 2, ..jump(libc::BPF_JGE, OTHER_SIZE) });
+    tail.extend([sock_filter { jf: 1, ..jump(libc::BPF_JGE, NEWER) }, refuse]);
+    // The sandbox's own calls jump over all of it. The number is the first field of what a filter sees.
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for &number in extra {
-        program.extend([only_if(libc::BPF_JEQ, number as u32), allow.clone()]);
+    let newer: Vec<u32> =
+        extra.iter().map(|&number| number as u32).filter(|&number| number >= NEWER).collect();
+    for (index, &number) in newer.iter().enumerate() {
+        let over = tail.len() + newer.len() - index - 1;
+        program.push(sock_filter { jt: over as u8, ..jump(libc::BPF_JEQ, number) });
     }
-    if let Some(number) = number("clone3") {
-        program.extend([only_if(libc::BPF_JEQ, number as u32), unknown.clone()]);
-    }
-    program.extend([only_if(libc::BPF_JGE, NEWER), unknown, allow]);
+    program.extend(tail);
     program
 }
 
 /// The filter that allows these calls and no others.
-fn filter(mut rules: Rules) -> Result<BpfProgram, seccompiler::BackendError> {
-    // The other filter has refused them, unless they are the sandbox's own.
-    rules.extend(number("clone3").map(|number| (number, Vec::new())));
+fn filter(rules: Rules) -> Result<BpfProgram, seccompiler::BackendError> {
     let others = SeccompAction::Errno(libc::EPERM as u32);
     let machine = TargetArch::try_from(std::env::consts::ARCH)?;
     SeccompFilter::new(rules, others, SeccompAction::Allow, machine)?.try_into()

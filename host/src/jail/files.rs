@@ -26,7 +26,6 @@ const READ: &[&str] = &[
     "/etc/localtime",
     "/usr/share/locale",
     "/usr/share/zoneinfo",
-    "/dev/null",
     "/dev/random",
     "/dev/urandom",
     "/dev/zero",
@@ -40,7 +39,7 @@ const READ: &[&str] = &[
     "/sys/fs/cgroup",
 ];
 
-/// What each program writes to.
+/// What each program reads and writes.
 const NULL: &str = "/dev/null";
 
 /// What is read to find another machine, and to know whether it is the right one.

@@ -5,6 +5,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <sys/un.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,9 @@ typedef struct attack {
 
 /* A path in this folder, by which the test knows what is left there of this run, and of no other. */
 const char *mark(const scene *at, const char *folder);
+
+/* The address of a Unix socket with a path. */
+struct sockaddr_un unix_address(const char *path);
 
 /* Of a call that returns -1 with errno if it fails. A refusal is EPERM or EACCES, or this error. */
 outcome tried_or(const char *what, long returned, int error);

@@ -10,15 +10,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static struct sockaddr_un test_address(const char *path)
-{
-    struct sockaddr_un address;
-    memset(&address, 0, sizeof address);
-    address.sun_family = AF_UNIX;
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    return address;
-}
-
 static int is_socket(int descriptor)
 {
     struct stat status;
@@ -28,7 +19,7 @@ static int is_socket(int descriptor)
 /* A socket of the run that heeds an address would reach others. Those that do not, take it for an event. */
 static outcome inherited_send(const scene *at)
 {
-    struct sockaddr_un address = test_address(at->server_address);
+    struct sockaddr_un address = unix_address(at->server_address);
     int descriptor;
     for (descriptor = 0; descriptor < 256; descriptor++)
         if (is_socket(descriptor))

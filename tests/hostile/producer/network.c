@@ -78,15 +78,6 @@ static outcome send_udp(const scene *at)
     return outcome;
 }
 
-static struct sockaddr_un unix_address(const char *path)
-{
-    struct sockaddr_un address;
-    memset(&address, 0, sizeof address);
-    address.sun_family = AF_UNIX;
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    return address;
-}
-
 /* One of a pair may be had. It must not be sent from, or connected, to another socket of the machine. */
 static int one_of_a_pair(void)
 {

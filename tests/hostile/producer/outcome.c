@@ -1,6 +1,8 @@
 /* What came of an attack, and the paths that attacks need. */
 #include "hostile.h"
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 outcome tried_or(const char *what, long returned, int error)
@@ -63,7 +65,16 @@ const char *proc_of(pid_t pid, const char *name)
 
 const char *mark(const scene *at, const char *folder)
 {
-    static char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/test-of-cobuf-hostile-%d", folder, (int)at->host);
+    char *path = buffer();
+    snprintf(path, PATH_BYTES, "%s/test-of-cobuf-hostile-%d", folder, (int)at->host);
     return path;
+}
+
+struct sockaddr_un unix_address(const char *path)
+{
+    struct sockaddr_un address;
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    return address;
 }
