@@ -133,7 +133,7 @@ pub use host::inspect::{Declarations, Inspection};
 pub use host::pipeline::{Pipeline, PipelineError, config_from_toml, set_entry};
 pub use host::trace::TraceError;
 #[cfg(feature = "sandbox")]
-pub use jail::{Enforced, Sandbox, SandboxError, SandboxMode, SandboxReport};
+pub use jail::{Enforced, Sandbox, SandboxError, SandboxMode, SandboxNeeds, SandboxReport};
 #[cfg(feature = "metrics")]
 pub use metrics::{MetricsError, MetricsTarget, MetricsTargetError};
 pub use plugin::{

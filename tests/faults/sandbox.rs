@@ -15,6 +15,7 @@ use crate::common::{
     Delivered, LONG, Process, all_items, cobuf, filling, index, interception, isolated, next_batch,
     next_item, plugin, random_stream, refusals, small, wait_for_ready, wait_until,
 };
+use crate::harness::VARIABLES;
 
 /// A file of a process in `/proc`, as text.
 fn of_process(pid: u32, file: &str) -> String {
@@ -61,8 +62,7 @@ fn workers_are_jailed_and_nobody_else() {
 #[test]
 fn processes_of_a_jailed_run_get_variables_by_a_list() {
     let _leaks = isolated!();
-    // Cargo gives both to tests.
-    let (hidden, given) = ("CARGO_MANIFEST_DIR=", "CARGO_PKG_NAME=");
+    let [hidden, given] = VARIABLES;
     let all = |host: &Host| -> Vec<String> {
         host.processes().iter().map(|process| of_process(process.pid, "environ")).collect()
     };
@@ -70,7 +70,7 @@ fn processes_of_a_jailed_run_get_variables_by_a_list() {
     let free = random_stream(100).start().unwrap();
     assert!(all(&free).iter().all(|variables| variables.contains(hidden) && variables.contains(given)));
     drop(free);
-    let env = vec!["CARGO_PKG_NAME".to_owned()];
+    let env = vec![given.to_owned()];
     let host = random_stream(100).sandbox(Sandbox { env, ..Sandbox::default() }).start().unwrap();
     for variables in all(&host) {
         assert!(!variables.contains(hidden) && variables.contains(given), "{variables}");

@@ -85,6 +85,9 @@ const TEST: &str = "COBUF_TEST";
 /// How many seconds a test may take, if not the default.
 const LIMIT: &str = "COBUF_TEST_LIMIT";
 
+/// Variables of each test's own process, which no list of a sandbox names by itself.
+pub(crate) const VARIABLES: [&str; 2] = ["TEST_OF_COBUF_FIRST", "TEST_OF_COBUF_SECOND"];
+
 /// In the test's own process the check; elsewhere runs the test in such a process, and gives `None`.
 pub(crate) fn enter(test: &str) -> Option<Leaks> {
     if env::var_os(TEST).is_some() {
@@ -112,6 +115,7 @@ fn run(test: &str) {
     let mut command = Command::new(env::current_exe().expect("a test has an executable"));
     command.args(["--exact", test, "--nocapture", "--include-ignored"]);
     command.env(TEST, test).env("TMPDIR", &temporary).stdin(Stdio::null());
+    command.envs(VARIABLES.map(|name| (name, "set")));
     plugins::tell(&mut command);
     command.stdout(file.try_clone().expect("a descriptor more")).stderr(file);
     let started = Instant::now();

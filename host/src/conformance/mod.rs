@@ -12,6 +12,7 @@
 //!   producer, commander      the tests of one kind of plugin
 //!   mutations                wrong configurations and messages, made from good ones
 //!   growth                   what counts as a leak
+//!   sandbox, witness         not a test: the tightest sandbox in which a producer works
 //!   plain_loop               not a test: how fast a producer is with nothing around it
 //!   report                   the findings
 //! ```
@@ -44,7 +45,11 @@ mod plain_loop;
 mod producer;
 mod report;
 mod room;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod subject;
+#[cfg(feature = "sandbox")]
+mod witness;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,11 +58,15 @@ use cobuf_plugin_api::manifest::ManifestInfo;
 use cobuf_plugin_api::{Dictionary, PluginKind, codec};
 
 pub use self::report::{Finding, Outcome, Report};
+#[cfg(feature = "sandbox")]
+pub use self::sandbox::SandboxProposal;
 use self::subject::{Settings, Subject, Tests};
 use crate::cancel::Cancel;
 use crate::host::error::StartError;
 #[cfg(feature = "pipeline")]
 use crate::host::pipeline::{Pipeline, PipelineError};
+#[cfg(feature = "sandbox")]
+use crate::jail::Sandbox;
 use crate::limits::{
     DEFAULT_EXAMINATION_LIMIT, DEFAULT_MESSAGE_CAPACITY, DEFAULT_METADATA_CAPACITY, DEFAULT_SEED,
     DEFAULT_SOAK, EXAMINED_MESSAGES,
@@ -92,6 +101,8 @@ impl Examination {
                 seed: DEFAULT_SEED,
                 time_limit: DEFAULT_EXAMINATION_LIMIT,
                 soak: DEFAULT_SOAK,
+                #[cfg(feature = "sandbox")]
+                sandbox: None,
                 fork_server: None,
                 working_directory: None,
                 cancel: None,
@@ -171,6 +182,15 @@ impl Examination {
         self
     }
 
+    /// A sandbox for [`propose_sandbox`](Self::propose_sandbox) to try beside its own: its `env` and `mode` are
+    /// the proposal's, too. The default is none, or that of the pipeline.
+    #[cfg(feature = "sandbox")]
+    #[must_use]
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.settings.sandbox = Some(sandbox).filter(Sandbox::is_on);
+        self
+    }
+
     /// Gives up a build once the wish is made; it comes before [`pipeline`](Self::pipeline), which
     /// builds. The default is that nothing is given up.
     #[must_use]
@@ -192,6 +212,11 @@ impl Examination {
             .message_capacity(pipeline.message_capacity().unwrap_or(DEFAULT_MESSAGE_CAPACITY))
             .metadata_capacity(pipeline.metadata_capacity().unwrap_or(DEFAULT_METADATA_CAPACITY))
             .working_directory(pipeline.folder());
+        #[cfg(feature = "sandbox")]
+        let examination = match pipeline.sandbox() {
+            Some(sandbox) => examination.sandbox(sandbox),
+            None => examination,
+        };
         Ok(match examination.plugin.manifest().map(|manifest| manifest.kind) {
             Ok(kind @ PluginKind::Commander) => examination.config(pipeline.config(kind).clone()),
             Ok(kind @ PluginKind::Producer) => {
@@ -252,6 +277,36 @@ impl Examination {
         patient.settings.time_limit = self.settings.time_limit.saturating_add(time);
         let subject = patient.subject(patient.plugin.resolve(Some(PluginKind::Producer), None)?)?;
         plain_loop::messages_a_second(&subject, processes, time)
+    }
+
+    /// Finds the tightest sandbox in which the producer does its messages. Makes none of the tests: the
+    /// producer does the messages without a sandbox, while its system calls are seen, and then in the
+    /// sandbox that allows them, and in tighter ones.
+    ///
+    /// What these messages do not need is not allowed: give it messages of each kind. Several files of a
+    /// folder are that folder, with all that is below it.
+    ///
+    /// # Errors
+    /// [`StartError`] if a process cannot be started or its calls not be seen, if the kernel has no
+    /// sandboxes, or if the producer does none of its messages without one.
+    ///
+    /// # Example
+    /// ```no_run
+    /// use cobuf_host::conformance::Examination;
+    /// use cobuf_host::{Dictionary, Plugin};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let message = Dictionary::new().with("path", "/data/1.jpg");
+    ///     let examination = Examination::of(Plugin::file("libimage_producer.so")).messages([message]);
+    ///     let proposal = examination.propose_sandbox()?;
+    ///     println!("{:?}, {:?}", proposal.sandbox, proposal.works);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "sandbox")]
+    pub fn propose_sandbox(&self) -> Result<SandboxProposal, StartError> {
+        let file = self.plugin.resolve(Some(PluginKind::Producer), self.settings.cancel.as_ref())?;
+        sandbox::propose(&self.subject(file)?)
     }
 
     fn subject(&self, file: PluginFile) -> Result<Subject<'_>, StartError> {

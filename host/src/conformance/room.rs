@@ -7,12 +7,18 @@ use std::time::Duration;
 use cobuf_plugin_api::PluginKind;
 
 use super::subject::Subject;
+#[cfg(feature = "sandbox")]
+use super::witness::Witness;
 use crate::host::checks::ChosenPlugin;
 use crate::host::error::StartError;
 use crate::host::launch::Launch;
 use crate::host::run_folder::RunFolder;
 use crate::host::session::Session;
 use crate::host::startup::plan_of_one;
+#[cfg(feature = "sandbox")]
+use crate::jail::{self, Jail, Sandbox, SandboxNeeds};
+#[cfg(feature = "sandbox")]
+use crate::plugin::copy::PluginPlan;
 use crate::process::stack::names::{self, Stack};
 use crate::protocol::examination::{Assignment, Note, Task};
 use crate::protocol::message::{Event, Request, SetupFailure};
@@ -35,6 +41,9 @@ pub(super) struct Room {
     metadata_capacity: usize,
     /// The number of the next examiner.
     next: u32,
+    /// Whether examiners are watched, and by whom.
+    #[cfg(feature = "sandbox")]
+    watched: Option<Option<Witness>>,
 }
 
 /// The result of one examiner.
@@ -60,6 +69,24 @@ enum End {
 
 impl Room {
     pub(super) fn open(subject: &Subject<'_>) -> Result<Self, StartError> {
+        Self::of(subject, |_, _| Ok(()))
+    }
+
+    /// The same, whose examiners are jailed.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn jailed(subject: &Subject<'_>, sandbox: &Sandbox) -> Result<Self, StartError> {
+        Self::of(subject, |plan, launch| {
+            launch.server.environment = Some(jail::variables(sandbox));
+            plan.jail = Some(Jail::of(sandbox.clone())?);
+            Ok(())
+        })
+    }
+
+    /// The place with what differs from the usual one.
+    fn of(
+        subject: &Subject<'_>,
+        differ: impl FnOnce(&mut Plan, &mut Launch) -> Result<(), StartError>,
+    ) -> Result<Self, StartError> {
         let settings = subject.settings;
         let folder = RunFolder::create()?;
         let chosen = ChosenPlugin { file: subject.file.clone(), config: subject.config.clone() };
@@ -67,7 +94,8 @@ impl Room {
         plan.seed = settings.seed;
         // Thousands of messages may be produced, and their logs are not read.
         plan.max_log_level = 0;
-        let launch = Launch::by(settings.fork_server.as_deref(), &subject.file);
+        let mut launch = Launch::by(settings.fork_server.as_deref(), &subject.file);
+        differ(&mut plan, &mut launch)?;
         let session = Session::open(launch.start()?, plan.clone(), folder, &launch)?;
         Ok(Self {
             session,
@@ -76,6 +104,8 @@ impl Room {
             limit: settings.time_limit,
             metadata_capacity: settings.metadata_capacity,
             next: 0,
+            #[cfg(feature = "sandbox")]
+            watched: None,
         })
     }
 
@@ -85,13 +115,43 @@ impl Room {
         Ok(courses.remove(0))
     }
 
+    /// The same, and what the examiner asked for that a sandbox has settings for.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn watch(&mut self, task: Task) -> Result<(Course, SandboxNeeds), StartError> {
+        self.watched = Some(None);
+        let course = self.examine(task);
+        let witness = self.watched.take().flatten();
+        let needs = witness.map(Witness::end).unwrap_or_default();
+        Ok((course?, needs))
+    }
+
+    /// Begins to see the calls of an examiner, which waits for that.
+    #[cfg(feature = "sandbox")]
+    fn begin_to_watch(&mut self, process: i32, listener: i32) -> Result<(), StartError> {
+        let parts = self.plan.producer(0).map(PluginPlan::parts).unwrap_or_default();
+        let witness = Witness::begin(process, listener, &parts);
+        let what = "see the system calls of a child process, which Linux 5.6 and newer allow unless \
+                    kernel.yama.ptrace_scope is above 1";
+        self.watched = Some(Some(witness.map_err(|source| StartError::Io { what, source })?));
+        Ok(())
+    }
+
+    /// Whether the next examiners are watched.
+    fn watched(&self) -> bool {
+        #[cfg(feature = "sandbox")]
+        return self.watched.is_some();
+        #[cfg(not(feature = "sandbox"))]
+        false
+    }
+
     /// Has an examiner for each task, all at the same time.
     pub(super) fn examine_at_once(&mut self, tasks: Vec<Task>) -> Result<Vec<Course>, StartError> {
         let first = self.next;
         let mut courses: Vec<Course> = tasks.iter().map(|_| Course::default()).collect();
         self.session.give_time(self.limit);
         for task in tasks {
-            self.plan.assignment = Some(Assignment { task, metadata_capacity: self.metadata_capacity });
+            let (metadata_capacity, watched) = (self.metadata_capacity, self.watched());
+            self.plan.assignment = Some(Assignment { task, metadata_capacity, watched });
             let role = Role::Examiner { kind: self.kind, number: self.next };
             self.next += 1;
             let configured = self.session.request(Request::Configure(Box::new(self.plan.clone())));
@@ -117,6 +177,10 @@ impl Room {
     fn take(&mut self, event: Event, first: u32, courses: &mut [Course]) -> Result<(), StartError> {
         match event {
             Event::Examined { role, note } => {
+                #[cfg(feature = "sandbox")]
+                if let Note::Watched { process, listener } = *note {
+                    return self.begin_to_watch(process, listener);
+                }
                 if let Some(course) = course_of(role, first, courses) {
                     course.notes.push(*note);
                 }

@@ -8,6 +8,8 @@ use cobuf_plugin_api::Dictionary;
 use super::report::{Finding, Outcome, Verdict};
 use crate::cancel::Cancel;
 use crate::host::error::StartError;
+#[cfg(feature = "sandbox")]
+use crate::jail::Sandbox;
 use crate::plugin::file::PluginFile;
 
 /// How a plugin is examined.
@@ -20,6 +22,9 @@ pub(super) struct Settings {
     pub(super) seed: u64,
     pub(super) time_limit: Duration,
     pub(super) soak: Duration,
+    /// A sandbox to try.
+    #[cfg(feature = "sandbox")]
+    pub(super) sandbox: Option<Sandbox>,
     pub(super) fork_server: Option<PathBuf>,
     pub(super) working_directory: Option<PathBuf>,
     /// The wish to give up a build.

@@ -329,6 +329,15 @@ impl Pipeline {
         &self.folder
     }
 
+    /// The sandbox, if the file has one, with paths from the folder of the file.
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox(&self) -> Option<Sandbox> {
+        let mut sandbox = self.sandbox.clone()?;
+        let paths = sandbox.read.iter_mut().chain(&mut sandbox.write);
+        paths.for_each(|path| *path = self.folder.join(&path));
+        Some(sandbox)
+    }
+
     /// The run's seed, if the file gives one.
     pub fn seed(&self) -> Option<u64> {
         self.run.seed
@@ -437,9 +446,7 @@ impl Pipeline {
             });
         }
         #[cfg(feature = "sandbox")]
-        if let Some(mut sandbox) = self.sandbox.clone() {
-            let paths = sandbox.read.iter_mut().chain(&mut sandbox.write);
-            paths.for_each(|path| *path = self.folder.join(&path));
+        if let Some(sandbox) = self.sandbox() {
             builder = builder.sandbox(sandbox);
         }
         if let Some(NumberOfWorkers(workers)) = run.workers {

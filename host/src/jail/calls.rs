@@ -47,7 +47,8 @@ pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), SandboxError> {
         source: io::Error::other(error),
     };
     let extra = extra(sandbox)?;
-    let listed = filter(allowed(sandbox, &extra)).map_err(|error| failed(error.to_string()))?;
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    let listed = filter(allowed(sandbox, &extra), refused).map_err(|error| failed(error.to_string()))?;
     let program = [unknown(&extra), listed].concat();
     seccompiler::apply_filter(&program).map_err(|error| failed(error.to_string()))
 }
@@ -79,9 +80,26 @@ fn unknown(extra: &[i64]) -> BpfProgram {
     program
 }
 
+/// What a filter answers to calls that a watched process shows to the host. The library does not know the
+/// kernel's answer for it, so this one stands in its place.
+pub(super) const SHOWN: u32 = libc::SECCOMP_RET_TRACE | 1;
+
+/// The filter of a watched process: the list of the tightest jail without the calls that name files, and
+/// [`SHOWN`] for all others.
+pub(super) fn watched() -> Result<BpfProgram, SandboxError> {
+    let mut rules = allowed(&Sandbox { threads: false, ..Sandbox::default() }, &[]);
+    for number in lists::FILES.iter().filter_map(|(name, _)| number(name)) {
+        rules.remove(&number);
+    }
+    let listed = filter(rules, SeccompAction::Trace(1)).map_err(|error| SandboxError::Enter {
+        what: "make a filter of system calls",
+        source: io::Error::other(error.to_string()),
+    })?;
+    Ok([unknown(&[]), listed].concat())
+}
+
 /// The filter that allows these calls and no others.
-fn filter(rules: Rules) -> Result<BpfProgram, seccompiler::BackendError> {
-    let others = SeccompAction::Errno(libc::EPERM as u32);
+fn filter(rules: Rules, others: SeccompAction) -> Result<BpfProgram, seccompiler::BackendError> {
     let machine = TargetArch::try_from(std::env::consts::ARCH)?;
     SeccompFilter::new(rules, others, SeccompAction::Allow, machine)?.try_into()
 }

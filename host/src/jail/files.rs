@@ -128,7 +128,7 @@ fn add(
 }
 
 /// What can be read, whatever the settings say of files.
-fn usual(sandbox: &Sandbox) -> Vec<PathBuf> {
+pub(super) fn usual(sandbox: &Sandbox) -> Vec<PathBuf> {
     let searched = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let searched = env::split_paths(&searched).filter(|path| path.is_absolute());
     let network = if sandbox.network { NETWORK } else { &[] };

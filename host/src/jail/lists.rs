@@ -40,6 +40,59 @@ pub(super) const ALWAYS: &[&str] = &[
     "getsid", "gettimeofday", "getuid", "nanosleep", "setrlimit", "sysinfo", "time", "times", "uname", "wait4", "waitid",
 ];
 
+/// A path among the arguments of a call: the number of its argument, that of the folder from which it is relative, and
+/// what is done there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PathArgument {
+    pub(super) path: usize,
+    pub(super) folder: Option<usize>,
+    pub(super) done: Done,
+}
+
+/// What a call does with a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Done {
+    /// It opens it, with the flags of this argument.
+    Open(usize),
+    /// It opens it, with the flags that the structure at this argument begins with.
+    OpenAsStructured(usize),
+    /// It makes a file of it, or cuts it.
+    Make,
+    /// It writes to it.
+    Write,
+    /// It makes, moves or removes its name.
+    Name,
+}
+
+const fn at(folder: usize, path: usize, done: Done) -> PathArgument {
+    PathArgument { path, folder: Some(folder), done }
+}
+
+const fn plain(path: usize, done: Done) -> PathArgument {
+    PathArgument { path, folder: None, done }
+}
+
+/// Those of them about whose paths Landlock has rules.
+pub(super) const FILES: &[(&str, &[PathArgument])] = &[
+    ("creat", &[plain(0, Done::Make)]),
+    ("link", &[plain(0, Done::Name), plain(1, Done::Name)]),
+    ("linkat", &[at(0, 1, Done::Name), at(2, 3, Done::Name)]),
+    ("mkdir", &[plain(0, Done::Name)]),
+    ("mkdirat", &[at(0, 1, Done::Name)]),
+    ("open", &[plain(0, Done::Open(1))]),
+    ("openat", &[at(0, 1, Done::Open(2))]),
+    ("openat2", &[at(0, 1, Done::OpenAsStructured(2))]),
+    ("rename", &[plain(0, Done::Name), plain(1, Done::Name)]),
+    ("renameat", &[at(0, 1, Done::Name), at(2, 3, Done::Name)]),
+    ("renameat2", &[at(0, 1, Done::Name), at(2, 3, Done::Name)]),
+    ("rmdir", &[plain(0, Done::Name)]),
+    ("symlink", &[plain(1, Done::Name)]),
+    ("symlinkat", &[at(1, 2, Done::Name)]),
+    ("truncate", &[plain(0, Done::Write)]),
+    ("unlink", &[plain(0, Done::Name)]),
+    ("unlinkat", &[at(0, 1, Done::Name)]),
+];
+
 /// Beside those, if the sandbox allows the network.
 pub(super) const NETWORK: &[&str] =
     &["accept", "accept4", "bind", "connect", "listen", "setsockopt", "shutdown"];

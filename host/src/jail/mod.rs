@@ -8,6 +8,8 @@
 //!     files        Landlock: which paths can be opened     TCP ports, signals, abstract sockets, too
 //!     calls        seccomp: which system calls are left    a list of what is allowed
 //!     variables    of the environment, which are taken from the fork server already
+//!
+//!   watched process ── calls, before they are made ──► host: needs ──► the sandbox that allows them
 //! ```
 //!
 //! Invariants: the host and the fork server never enter a jail. What the jail is made of is known before
@@ -16,11 +18,14 @@
 
 mod calls;
 mod files;
+mod folders;
 mod kernel;
 mod lists;
+mod needs;
 mod privileges;
 mod settings;
 mod variables;
+pub(crate) mod watched;
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,6 +33,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::kernel::{Enforced, SandboxReport};
+pub(crate) use self::needs::Ground;
+pub use self::needs::SandboxNeeds;
 pub use self::settings::{Sandbox, SandboxError, SandboxMode};
 pub(crate) use self::variables::variables;
 

@@ -17,6 +17,8 @@ pub(crate) struct Assignment {
     pub(crate) task: Task,
     /// The room of a batch's metadata, in bytes.
     pub(crate) metadata_capacity: usize,
+    /// Whether the host is shown the system calls, see [`Note::Watched`].
+    pub(crate) watched: bool,
 }
 
 /// The work of an examiner, after which it ends.
@@ -112,6 +114,9 @@ pub(crate) struct Soak {
 /// One result of an examiner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Note {
+    /// The process waits with each system call that needs a sandbox's setting until the host, which takes
+    /// this descriptor from it, has seen it.
+    Watched { process: i32, listener: i32 },
     /// The JSON Schema of the configuration.
     ConfigSchema(Result<String, Report>),
     /// The plugin was asked to accept a configuration. A producer that accepts it returns its

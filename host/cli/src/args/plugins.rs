@@ -14,10 +14,11 @@ Examples:
   cobuf check plugins/digits-producer --pipeline examples/digits.toml
   cobuf check libmine.so --config '{\"batch_size\": 4}' --message '{\"items\": [1, 2]}' --json
   cobuf check slides.py:Slides --pipeline slides.toml --python .venv/bin/python
+  cobuf check libmine.so --pipeline mine.toml --sandbox
   cobuf check libmine.so --config config.toml --set batch_size=8 --time-limit 5
 
 Exit codes:
-  0  no test failed
+  0  no test failed; with --sandbox: the producer works in the sandbox
   1  a test failed, or the file is no plugin for this machine; the report could not be written
   2  nothing could be tested: the command line, a missing file, a build that fails";
 
@@ -126,6 +127,10 @@ pub(crate) struct CheckArgs {
     /// many messages.
     #[arg(long, value_name = "SECONDS", default_value = in_seconds(limits::DEFAULT_SOAK), value_parser = numbers::seconds(Duration::ZERO), allow_negative_numbers = true)]
     pub(crate) soak: Duration,
+    /// Make no tests, but find the tightest sandbox in which the producer does the messages, and print its
+    /// table for a pipeline file. A sandbox of the pipeline is tried, too.
+    #[arg(long, conflicts_with = "soak")]
+    pub(crate) sandbox: bool,
     /// Print one JSON object on standard output.
     #[arg(long)]
     pub(crate) json: bool,

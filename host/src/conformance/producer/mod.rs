@@ -14,7 +14,8 @@
 mod reference;
 mod wrong_messages;
 
-use self::reference::{Against, Reference, ZEROS, examine, plain, produce, runs};
+use self::reference::{Against, Reference, ZEROS, examine, produce};
+pub(super) use self::reference::{plain, runs};
 use self::wrong_messages::wrong_messages;
 use super::declarations::told;
 use super::growth;

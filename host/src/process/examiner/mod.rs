@@ -17,9 +17,13 @@ use cobuf_plugin_api::PluginKind;
 
 use self::means::Notes;
 use super::child::Child;
+#[cfg(feature = "sandbox")]
+use crate::jail::watched;
 use crate::plugin::copy::PluginPlan;
 use crate::plugin::open::{CommanderPlugin, ProducerPlugin};
 use crate::protocol::channel::EventSender;
+#[cfg(feature = "sandbox")]
+use crate::protocol::examination::Note;
 use crate::protocol::message::SetupFailure;
 use crate::protocol::role::Role;
 
@@ -28,6 +32,13 @@ pub(crate) fn run(child: &Child, events: &EventSender, role: Role) -> Result<(),
     let missing = || SetupFailure::Init("the examiner has no task".to_owned());
     let assignment = child.plan.assignment.as_ref().ok_or_else(missing)?;
     let notes = Notes { events, role };
+    #[cfg(feature = "sandbox")]
+    if assignment.watched {
+        let failed = |error| SetupFailure::Init(crate::text::chain(&error));
+        let listener = watched::begin().map_err(failed)?;
+        let process = rustix::process::getpid().as_raw_pid();
+        notes.note(Note::Watched { process, listener })?;
+    }
     let PluginPlan { library, interface, .. } = &child.plugin;
     match role.kind() {
         PluginKind::Producer => {

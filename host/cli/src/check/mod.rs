@@ -1,8 +1,10 @@
 //! `cobuf check`: puts a plugin through the tests of `cobuf_host::conformance`, and prints the
 //! findings.
 
+mod sandbox;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -21,6 +23,14 @@ const FAILED: u8 = 1;
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let signals = Signals::install()?;
     let examination = examination(args, &signals)?;
+    if args.sandbox {
+        let proposal = signals.at_once(|| examination.propose_sandbox())?;
+        let folder = args.pipeline.as_deref().and_then(Path::parent);
+        let text =
+            if args.json { sandbox::as_json(&proposal)? } else { sandbox::as_text(&proposal, folder)? };
+        output::report(&text)?;
+        return Ok(if sandbox::passed(&proposal) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+    }
     // The fork server cleans up after a command that ends at once.
     let report = signals.at_once(|| examination.run())?;
     let text =
