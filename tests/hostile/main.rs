@@ -10,6 +10,7 @@
 //!   watched.rs     attacks on the host's look at a worker that hangs
 //!   everywhere.rs  the jail holds in each process that opens the plugin
 //!   allowed.rs     what the settings of a sandbox allow
+//!   needs.rs       what is found out of a plugin's needs, in no jail
 //! ```
 //!
 //! Each kind also has a test that makes its attacks without a jail, where they succeed: so a test of a
@@ -29,6 +30,7 @@ mod files;
 mod inherited;
 mod kernel;
 mod memory;
+mod needs;
 mod network;
 mod processes;
 mod resources;

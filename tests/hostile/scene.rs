@@ -100,10 +100,14 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    /// The run to be started.
-    pub(crate) fn builder(&self) -> HostBuilder {
+    pub(crate) fn plugin(&self) -> Plugin {
+        self.plugin.clone()
+    }
+
+    /// What the attacker is told before it begins.
+    pub(crate) fn config(&self) -> Dictionary {
         let path = |name: &str| text(&self.path(name)).to_owned();
-        let config = Dictionary::new()
+        Dictionary::new()
             .with("attack", self.attack)
             .with("at", ATTACKED)
             .with("unjailed", self.sandbox.is_none())
@@ -116,9 +120,13 @@ impl Scene {
             .with("port", self.listener.local_addr().unwrap().port() as u64)
             .with("host", Process::own_pid())
             .with("bystander", self.bystander.id())
-            .with("slots", SLOTS);
+            .with("slots", SLOTS)
+    }
+
+    /// The run to be started.
+    pub(crate) fn builder(&self) -> HostBuilder {
         let run =
-            host().commander(Commander::Application).producer(self.plugin.clone()).producer_config(config);
+            host().commander(Commander::Application).producer(self.plugin()).producer_config(self.config());
         let run = run.workers(2).slots(SLOTS);
         match &self.sandbox {
             Some(sandbox) => run.sandbox(sandbox.clone()),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -128,3 +130,45 @@ def test_wrong_sandboxes_are_refused(sandbox, wrong):
 def test_path_in_place_of_a_list_is_refused():
     with pytest.raises(TypeError, match="the sandbox's read is '/data', expected a list"):
         cobuf.Loader(commander=range(3), producer=numbered, sandbox={"read": "/data"})
+
+
+def proposed(folder, message):
+    """What `cobuf check --sandbox` says of a producer that does this."""
+    kind, of = message
+    (folder / "does.py").write_text(
+        "import cobuf, subprocess, threading\n"
+        "@cobuf.producer(arrays={'x': ('i32', [1])})\n"
+        "def does(message, out):\n"
+        "    kind, of = message['kind'], message['of']\n"
+        "    if kind == 'read':\n"
+        "        out['x'][:] = int(open(of).read())\n"
+        "    elif kind == 'run':\n"
+        "        out['x'][:] = 1 - subprocess.run([of], check=True).returncode\n"
+        "    elif kind == 'ask':\n"
+        "        try:\n"
+        "            subprocess.run([of])\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    elif kind == 'thread':\n"
+        "        thread = threading.Thread(target=lambda: None)\n"
+        "        thread.start()\n"
+        "        thread.join()\n"
+    )
+    message = json.dumps({"kind": kind, "of": of})
+    command = [sys.executable, "-m", "cobuf", "check", "does.py:does", "--message", message, "--sandbox", "--json"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    return json.loads(ended.stdout)
+
+
+def test_check_proposes_the_tightest_sandbox(tmp_path):
+    file = tmp_path / "number"
+    file.write_text("7")
+    of = proposed(tmp_path, ("read", str(file)))
+    assert of["sandbox"]["read"] == [str(file)]
+    assert not of["sandbox"]["exec"] and not of["sandbox"]["network"]
+    assert proposed(tmp_path, ("run", "/bin/true"))["sandbox"]["exec"]
+    # It goes on without the program.
+    of = proposed(tmp_path, ("ask", "/bin/true"))
+    assert (of["sandbox"]["exec"], of["unneeded"], of["needs"]["programs"]) == (False, ["exec"], ["/bin/true"])
+    assert proposed(tmp_path, ("thread", ""))["sandbox"]["threads"]

@@ -39,7 +39,7 @@ pub struct SandboxNeeds {
     pub threads: bool,
     /// The other calls, with their first two arguments.
     pub calls: BTreeSet<String>,
-    /// What no setting allows.
+    /// What no setting allows, or only one that allows to read everything.
     pub never: BTreeSet<String>,
 }
 
@@ -58,10 +58,19 @@ impl Ground {
         Self { read: all.filter_map(|path| path.canonicalize().ok()).collect(), process }
     }
 
-    /// Whether a path names the process's own part of `/proc`.
+    /// A thread's path as it is for other processes.
+    fn seen(&self, path: PathBuf, thread: u32) -> PathBuf {
+        let [of_process, of_thread] = [self.process, thread].map(|id| PathBuf::from(format!("/proc/{id}")));
+        match (path.strip_prefix("/proc/self"), path.strip_prefix("/proc/thread-self")) {
+            (Ok(below), _) => of_process.join(below),
+            (_, Ok(below)) => of_thread.join(below),
+            _ => path,
+        }
+    }
+
+    /// Whether a path without links is in the process's own part of `/proc`.
     fn is_own(&self, path: &Path) -> bool {
-        let own = format!("/proc/{}", self.process);
-        ["/proc/self", "/proc/thread-self", &own].iter().any(|own| path.starts_with(own))
+        path.starts_with(format!("/proc/{}", self.process))
     }
 }
 
@@ -92,7 +101,7 @@ impl SandboxNeeds {
     }
 
     fn note_path(&mut self, call: &Call, argument: PathArgument, ground: &Ground) {
-        let Some(path) = path_of(call, argument) else { return };
+        let Some(path) = path_of(call, argument).map(|path| ground.seen(path, call.thread)) else { return };
         let flags = match argument.done {
             Done::Open(flags) => call.arguments[flags] as i32,
             Done::OpenAsStructured(how) => flags_at(call.thread, call.arguments[how]).unwrap_or_default(),
@@ -109,9 +118,11 @@ impl SandboxNeeds {
                 self.note_write(path.parent().unwrap_or(&path), ground);
             }
             Err(_) => {}
-            Ok(_) if writes => self.note_write(&path, ground),
-            Ok(_) if ground.is_own(&path) => {}
-            Ok(there) if there == Path::new("/dev/null") => {}
+            Ok(there) if writes => self.note_write(&there, ground),
+            Ok(there) if ground.is_own(&there) || there == Path::new("/dev/null") => {}
+            Ok(there) if there == Path::new("/") => {
+                self.never.insert("to list the root folder".to_owned());
+            }
             Ok(there) => {
                 if !ground.read.iter().any(|usual| there.starts_with(usual)) {
                     self.read.insert(there);
@@ -121,11 +132,10 @@ impl SandboxNeeds {
     }
 
     fn note_write(&mut self, path: &Path, ground: &Ground) {
-        if ground.is_own(path) {
-            self.never.insert(format!("write {}", path.display()));
-        } else if let Ok(there) = path.canonicalize()
-            && there != Path::new("/dev/null")
-        {
+        let Ok(there) = path.canonicalize() else { return };
+        if ground.is_own(&there) {
+            self.never.insert(format!("to write to {}", there.display()));
+        } else if there != Path::new("/dev/null") {
             self.write.insert(there);
         }
     }
