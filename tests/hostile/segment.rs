@@ -21,7 +21,8 @@
 //! | the request to stop | the stream **ends early**, without an error |
 //! | all control words, all but the payloads, the segment's memory freed | any of these |
 //!
-//! A stalled stream is one of which no batch comes any more: the application waits for the next one until
+//! With a deadline for messages, a stream that stalls ends with an error, for which the host believes nothing that
+//! stands there. A stalled stream is one of which no batch comes any more: the application waits for the next one until
 //! it stops the host.
 
 use crate::common::{LONG, Leaks, isolated, wait_for_ready};
@@ -198,4 +199,62 @@ fn armed_failpoint_does_not_end_the_fork_server() {
 refused! {
     segment_cannot_be_cut: "cut_segment",
     segment_cannot_be_opened_again: "reopen_segment",
+}
+
+/// Reads the stream of a run with deadlines until it ends by itself; gives its last error.
+fn last_error(attack: &'static str) -> Option<StreamError> {
+    let mut scene = Scene::of(attack);
+    scene.fill = "ones";
+    let run = scene.builder().max_attempts(1).message_timeout(DEADLINE).start_timeout(SHORT_START);
+    let host = run.start().unwrap();
+    let last = thread::scope(|scope| {
+        scope.spawn(|| submit(&host));
+        let last = host.batches().filter_map(Result::err).last();
+        host.stop();
+        last
+    });
+    scene.assert_untouched();
+    last
+}
+
+/// How long a message and a start may take: on a busy machine, too.
+const DEADLINE: Duration = Duration::from_secs(1);
+const SHORT_START: Duration = Duration::from_secs(4);
+
+#[test]
+fn streams_that_stall_end_with_an_error_if_messages_have_a_deadline() {
+    let _leaks = isolated!();
+    thread::scope(|scope| {
+        for attack in ["own_word", "other_sequences", "end", "shares"] {
+            scope.spawn(move || match last_error(attack) {
+                Some(StreamError::Silence { waited }) => {
+                    assert!(waited >= 2 * (DEADLINE + SHORT_START), "{attack}: {waited:?}");
+                }
+                other => panic!("{attack}: {other:?}"),
+            });
+        }
+    });
+}
+
+#[test]
+fn streams_end_whatever_is_written_if_messages_have_a_deadline() {
+    let _leaks = isolated!();
+    let attacks = [
+        "events",
+        "hints",
+        "progress",
+        "own_sequence",
+        "own_numbers",
+        "claim_next_number",
+        "other_words",
+        "other_numbers",
+        "control",
+        "everything_but_payloads",
+        "punch_hole",
+    ];
+    thread::scope(|scope| {
+        for attack in attacks {
+            scope.spawn(move || println!("{attack}: {:?}", last_error(attack)));
+        }
+    });
 }

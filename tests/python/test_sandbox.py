@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from runs import ONE
 
 import cobuf
+
+COMMAND = Path(cobuf.__file__).with_name("bin") / "cobuf"
 
 
 @cobuf.producer(arrays=ONE)
@@ -137,7 +140,7 @@ def proposed(folder, message):
     kind, of = message
     (folder / "does.py").write_text(
         "import cobuf, subprocess, threading\n"
-        "@cobuf.producer(arrays={'x': ('i32', [1])})\n"
+        "@cobuf.producer(arrays={'x': ('int32', [1])})\n"
         "def does(message, out):\n"
         "    kind, of = message['kind'], message['of']\n"
         "    if kind == 'read':\n"
@@ -155,8 +158,8 @@ def proposed(folder, message):
         "        thread.join()\n"
     )
     message = json.dumps({"kind": kind, "of": of})
-    command = [sys.executable, "-m", "cobuf", "check", "does.py:does", "--message", message, "--sandbox", "--json"]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    command = [COMMAND, "check", "does.py:does", "--message", message, "--sandbox", "--json", "--python", sys.executable]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     return json.loads(ended.stdout)
 

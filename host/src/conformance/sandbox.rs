@@ -55,7 +55,7 @@ pub(super) fn propose(subject: &Subject<'_>) -> Result<SandboxProposal, StartErr
     if course.trouble().is_some() || done == 0 {
         let first = free.into_iter().find_map(Result::err);
         let reason = course.trouble().or(first).unwrap_or_else(|| "it produces no message".to_owned());
-        return Err(StartError::Process { role: "producer without a sandbox".to_owned(), reason });
+        return Err(StartError::NotProduced { reason });
     }
     let works = |sandbox: &Sandbox| -> Result<Result<(), String>, StartError> {
         let course = Room::jailed(subject, sandbox)?.examine(Task::Produce(script.clone()))?;

@@ -256,6 +256,10 @@ impl HostBuilder {
             message_timeout: self.message_timeout,
             commander_timeout: self.commander_timeout,
             start_timeout: self.start_timeout,
+            #[cfg(feature = "sandbox")]
+            jailed: self.sandbox.as_ref().is_some_and(Sandbox::is_on),
+            #[cfg(not(feature = "sandbox"))]
+            jailed: false,
             on_commander_failure: self.on_commander_failure,
             server: self.server.clone(),
         })

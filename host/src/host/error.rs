@@ -72,6 +72,13 @@ pub enum StartError {
     #[cfg(feature = "sandbox")]
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// A sandbox was looked for in which the producer does its messages; it does none without one.
+    #[cfg(feature = "sandbox")]
+    #[error("the producer does not do its messages, in no sandbox either: {reason}")]
+    NotProduced {
+        /// The failure.
+        reason: String,
+    },
     /// The checkpoint to resume cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

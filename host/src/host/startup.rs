@@ -40,6 +40,7 @@ use crate::segment::layout::Sizes;
 use crate::stream::delivery::Stream;
 use crate::stream::history::History;
 use crate::stream::replay::Replay;
+use crate::stream::silence::Silence;
 use crate::stream::submission::{Over, Submission};
 use crate::supervisor::Supervisor;
 use crate::supervisor::starting::StartFailure;
@@ -161,8 +162,13 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     if let Some(submission) = submission {
         stream = stream.submitted(submission);
     }
+    // Kept batches need no worker.
+    let silence = care.longest_silence().filter(|_| replay.is_none());
     if let Some(replay) = replay {
         stream = stream.replayed(replay);
+    }
+    if let Some(limit) = silence {
+        stream = stream.guarded(Silence::new(limit));
     }
     if trace.is_some() {
         stream = stream.traced(numbers.trace_batches);

@@ -15,6 +15,7 @@ use super::figures::Marks;
 use super::history::History;
 use super::replay::{Again, Replay};
 use super::roster::Roster;
+use super::silence::{Facts, Silence};
 use super::submission::{Over, Submission};
 use super::timeline::{Timeline, What};
 use super::watch::Watch;
@@ -65,6 +66,8 @@ pub(crate) struct Stream {
     pub(super) submission: Option<Submission>,
     /// The kept batches, if they are delivered again and again.
     pub(super) replay: Option<Replay>,
+    /// What was asked for and not given, if plugins could make the host see something else.
+    silence: Option<Silence>,
     on_failure: PerKind<OnFailure>,
     position: Mutex<Position>,
     patience: Patience,
@@ -77,7 +80,7 @@ pub(crate) struct Stream {
     /// The owner, or 0 if the run is traced: so one comparison tells whether a look has nothing to do
     /// beside it.
     pub(super) looks_alone: u32,
-    /// The owner, or 0 if the run is traced, or batches are kept, or as long as messages of an earlier run
+    /// The owner, or 0 if the run is traced, batches are kept or silence is looked for, or as long as messages of an earlier run
     /// wait for a slot; otherwise as `looks_alone`.
     pub(super) releases_alone: AtomicU32,
     /// Whether a fork of the owner was told that the stream is not its.
@@ -153,6 +156,7 @@ impl Stream {
             roster: Roster::default(),
             submission: None,
             replay: None,
+            silence: None,
             on_failure,
             position: Mutex::new(position),
             patience: Patience::default(),
@@ -180,6 +184,23 @@ impl Stream {
         self.replay = Some(replay);
         self.releases_alone.store(0, Ordering::Relaxed);
         self
+    }
+
+    /// The same stream, of which the supervisor looks whether nothing comes.
+    pub(crate) fn guarded(mut self, silence: Silence) -> Self {
+        self.silence = Some(silence);
+        self.releases_alone.store(0, Ordering::Relaxed);
+        self
+    }
+
+    /// How long no batch has come although the commander, or the application as one, owes none any
+    /// more, if that is for too long. `owed` is about a commander's process.
+    pub(crate) fn silent_for(&self, owed: bool, now: Instant) -> Option<Duration> {
+        let silence = self.silence.as_ref()?;
+        let taken = self.taken();
+        let owed = self.submission.as_ref().map_or(owed, |submission| submission.is_owed(taken));
+        let slots = self.segment.layout().sizes.slots as u64;
+        silence.look(Facts { taken, slots, owed }, now).filter(|_| !self.has_failed())
     }
 
     /// Whether the application is the commander.
@@ -231,7 +252,9 @@ impl Stream {
         }
         let since = self.timeline.as_ref().map(|_| Instant::now());
         let began = self.counters().exposure.begin();
+        self.silence.iter().for_each(Silence::begin);
         let (found, waited) = ready.wait_for(&self.patience, deadline, poll);
+        self.silence.iter().for_each(Silence::end);
         self.counters().exposure.end(began, waited);
         self.note_wait(since, waited, found.is_none());
         found
@@ -420,6 +443,7 @@ impl Stream {
             self.free(claim);
         } else if !self.is_foreign() {
             self.note_release(&claim);
+            self.silence.iter().for_each(Silence::note_released);
             match &self.replay {
                 Some(replay) => self.keep(replay, claim),
                 None => {
@@ -452,7 +476,7 @@ impl Stream {
     fn go_on_with_backlog(&self) {
         let left =
             self.submission.as_ref().is_some_and(|messages| messages.go_on_with_backlog(&self.segment));
-        if !left && self.timeline.is_none() {
+        if !left && self.timeline.is_none() && self.silence.is_none() {
             self.releases_alone.store(self.owner, Ordering::Relaxed);
         }
     }

@@ -1,5 +1,7 @@
 //! The errors that a stream delivers.
 
+use std::time::Duration;
+
 use cobuf_plugin_api::{Dictionary, Report, ReportKind};
 
 use super::failure::Attempt;
@@ -54,6 +56,17 @@ pub enum StreamError {
     ForkServerDied {
         /// Why it cannot be replaced.
         reason: String,
+    },
+    /// No batch has come for so long, although no deadline was missed as far as the host could see: in a
+    /// run with a sandbox and a deadline for messages. This is the last item.
+    #[error(
+        "no batch came for {} s, in which each process must have missed its deadlines: a plugin may have written \
+         over the memory that it shares with the host; look at its input, and start another run",
+        waited.as_secs()
+    )]
+    Silence {
+        /// How long nothing came.
+        waited: Duration,
     },
     /// This process was forked from the one that started the host, whose batches are delivered
     /// there. This is the last item.

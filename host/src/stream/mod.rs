@@ -13,6 +13,7 @@
 //!   roster        the processes that run; processes: also in the segment, for other processes
 //!   held          says that the application holds all slots
 //!   statistics    counts and times of the run so far; volume: rows, bytes, a histogram
+//!   silence       whether nothing comes although it should, in a run with a sandbox
 //!   stall         which process holds which slot now
 //!   timeline      the times of the run's parts, if it is traced; traced: the notes made for it
 //!   figures       plain numbers of an interval; verdict: the part that limits the run by them;
@@ -37,6 +38,7 @@ pub(crate) mod processes;
 pub(crate) mod readiness;
 pub(crate) mod replay;
 pub(crate) mod roster;
+pub(crate) mod silence;
 pub(crate) mod stall;
 pub(crate) mod statistics;
 pub(crate) mod submission;

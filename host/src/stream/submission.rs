@@ -67,6 +67,8 @@ pub(crate) enum Over {
 struct State {
     /// The number of the next message that is submitted.
     next: u64,
+    /// How many messages were given a slot.
+    queued: u64,
     /// Messages of an earlier run that have no slot yet, by ascending number.
     backlog: VecDeque<Letter>,
     /// The slot from which on a free one is looked for. Slots are filled in turns, since a worker
@@ -85,7 +87,7 @@ impl Submission {
     /// can be submitted beside them.
     pub(crate) fn new(backlog: Vec<Letter>, done: &Ledger, limit: Option<u64>, over: Option<Over>) -> Self {
         let next = done.next_missing(backlog.last().map_or(0, |last| last.sequence.saturating_add(1)));
-        let state = State { next, backlog: backlog.into(), from: 0, over };
+        let state = State { next, queued: 0, backlog: backlog.into(), from: 0, over };
         let (state, patience, warned) = (Mutex::new(state), Patience::default(), AtomicBool::new(false));
         Self { state, turn: Mutex::default(), limit, patience, warned }
     }
@@ -201,6 +203,13 @@ impl Submission {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether batches are missing of which so many were taken, or a free slot, without which a thread cannot
+    /// submit; or else the end of the stream.
+    pub(super) fn is_owed(&self, taken: u64) -> bool {
+        let state = self.state.lock();
+        state.queued > taken || !state.backlog.is_empty() || state.over.is_some() || self.turn.is_locked()
+    }
+
     /// Adds no message while the result is held.
     pub(super) fn hold(&self) -> Held<'_> {
         Held(self.state.lock())
@@ -210,6 +219,7 @@ impl Submission {
 impl State {
     fn queue(&mut self, segment: &Segment, mut claim: Claim<Commanding>, sequence: u64, message: &[u8]) {
         self.from = claim.index() + 1;
+        self.queued += 1;
         let stamps = segment.stamps(claim.index());
         stamps.into_iter().for_each(Stamps::note_begun);
         segment.message_mut(&mut claim)[..message.len()].copy_from_slice(message);

@@ -24,9 +24,22 @@ pub(crate) struct Care {
     pub(crate) message_timeout: Option<Duration>,
     pub(crate) commander_timeout: Option<Duration>,
     pub(crate) start_timeout: Duration,
+    /// Whether plugins are kept in a sandbox.
+    pub(crate) jailed: bool,
     pub(crate) on_commander_failure: PerKind<OnCommanderFailure>,
     /// How another fork server is started.
     pub(crate) server: ServerStart,
+}
+
+impl Care {
+    /// After how long without a batch there must be something wrong: each attempt at the next message has
+    /// missed its deadline and its worker was started again, and so did a commander. `None` if there is no
+    /// such time, or nothing that could be wrong beyond what the supervisor sees.
+    pub(crate) fn longest_silence(&self) -> Option<Duration> {
+        let message = self.message_timeout.filter(|_| self.jailed)?;
+        let attempts = (message + self.start_timeout).saturating_mul(self.max_attempts.saturating_add(1));
+        Some(attempts.saturating_add(self.commander_timeout.unwrap_or_default()))
+    }
 }
 
 /// Used by all parts.

@@ -155,6 +155,7 @@ impl Supervision {
                     self.workforce.kill_late(&mut self.run, place, limit, about, now.at);
                 }
                 Found::Commander { limit } => self.commander.kill_late(&mut self.run, limit, now.at),
+                Found::Silence { waited } => self.run.stream.fail_now(StreamError::Silence { waited }),
                 Found::Stalled => self.run.stream.table().restore(),
             }
         }

@@ -8,6 +8,9 @@
 //! past the deadline, hints are set anew and everyone is woken, and a worker that does not even
 //! look for the queued message then is late, too.
 //!
+//! All of that is read from the segment, over which a plugin may have written. So in a run with a sandbox it
+//! also looks whether no batch comes for longer than all deadlines allow (`stream/silence`).
+//!
 //! The watchdog only looks, and reports ([`Found`]).
 
 use std::time::{Duration, Instant};
@@ -31,6 +34,8 @@ pub(super) enum Found {
     Worker { place: Place, limit: Duration, about: Option<u64> },
     /// The commander does not come back.
     Commander { limit: Duration },
+    /// No batch has come for so long, whatever the segment says.
+    Silence { waited: Duration },
     /// A wake or a hint may have gone to a process that was stopped, or died: hints are to be set
     /// anew, everyone to be woken.
     Stalled,
@@ -81,9 +86,12 @@ impl Watchdog {
         }
         let (workers_limit, commander_limit) = (run.care.message_timeout, run.care.commander_timeout);
         let workers = workers_limit.map(|limit| self.look_at_workers(run, workforce, limit, now, &mut found));
-        let commander =
+        let commanders =
             commander_limit.map(|limit| self.look_at_commander(run, commander, limit, now.at, &mut found));
-        let pause = workers.into_iter().chain(commander).min();
+        // A commander may take its time if it has no deadline.
+        let owed = commander_limit.is_some() || commander.life() == CommanderLife::Done;
+        found.extend(run.stream.silent_for(owed, now.at).map(|waited| Found::Silence { waited }));
+        let pause = workers.into_iter().chain(commanders).min();
         self.next_look = pause.map(|pause| now.at + pause.max(CLOCK_STEP));
         found
     }

@@ -74,6 +74,7 @@ pub(super) fn care() -> Care {
         message_timeout: None,
         commander_timeout: None,
         start_timeout: START,
+        jailed: false,
         on_commander_failure: PerKind::new(end, end, restart, restart),
         server: ServerStart::default(),
     }
