@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Code that asks for something and goes on without it is usual: a library looks for a GPU, or for a service
-//! by a socket. So whatever opens a wide door (the network, programs, further system calls) is only proposed
-//! if the messages fail without it.
+//! by a socket. So whatever opens a wide door (the network, programs, further system calls, files of the
+//! system) is only proposed if the messages fail without it.
 
 use cobuf_plugin_api::Dictionary;
 
@@ -27,7 +27,8 @@ pub struct SandboxProposal {
     pub needs: SandboxNeeds,
     /// The tightest sandbox found in which it produces the messages.
     pub sandbox: Sandbox,
-    /// The settings that it does not need, although it asked for what they allow.
+    /// The settings that it does not need, although it asked for what they allow; `"files of the system"` for
+    /// those in `/etc`, `/proc` and the like.
     pub unneeded: Vec<&'static str>,
     /// How many messages it produced.
     pub messages: usize,
@@ -40,7 +41,8 @@ pub struct SandboxProposal {
 /// A door that may be shut again: its setting, and how.
 type Door = (&'static str, fn(&mut Sandbox));
 
-const DOORS: [Door; 3] = [
+const DOORS: [Door; 4] = [
+    ("files of the system", Sandbox::forget_system),
     ("extra_syscalls", |sandbox| sandbox.extra_syscalls.clear()),
     ("network", |sandbox| sandbox.network = false),
     ("exec", |sandbox| sandbox.exec = false),

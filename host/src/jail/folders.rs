@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Folders of the system and of all users: what is read there is named file by file.
-const NEVER: &[&str] = &[
+const SYSTEM: &[&str] = &[
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run",
 ];
 /// Folders whose own files and folders have nothing to do with each other.
@@ -40,11 +40,16 @@ fn fold(paths: &BTreeSet<PathBuf>, above: impl Fn(&Path) -> Option<&Path>) -> BT
     folded
 }
 
+/// Whether it is the system's, such as `/etc/hosts`.
+pub(super) fn is_of_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|system| path.starts_with(system))
+}
+
 /// Whether a folder may stand for what is in it.
 fn can_stand(folder: &Path) -> bool {
     let home = env::var_os("HOME").is_some_and(|home| folder == Path::new(&home));
     let is_shared = SHARED.iter().any(|shared| folder == Path::new(shared));
-    !home && !is_shared && !NEVER.iter().any(|system| folder.starts_with(system))
+    !home && !is_shared && !is_of_system(folder)
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn declared(subject: &Subject<'_>) -> Result<Option<Schema>, StartError> {
 }
 
 /// The run of a message as the host's first worker would do it.
-pub(in crate::conformance) fn plain(subject: &Subject<'_>, message: usize) -> Run {
+pub(crate) fn plain(subject: &Subject<'_>, message: usize) -> Run {
     let run_seed = subject.settings.seed;
     Run { message, run_seed, garbage: ZEROS, guard: Guard::Nowhere, fresh: false }
 }
@@ -152,6 +152,6 @@ pub(super) fn examine(subject: &Subject<'_>, script: Script) -> Result<Course, S
 }
 
 /// The result of each run, up to the end of the process.
-pub(in crate::conformance) fn runs(course: &Course) -> impl Iterator<Item = &Result<Filled, Report>> {
+pub(crate) fn runs(course: &Course) -> impl Iterator<Item = &Result<Filled, Report>> {
     course.notes.iter().filter_map(|note| if let Note::Ran(ran) = note { Some(ran) } else { None })
 }
