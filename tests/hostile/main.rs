@@ -30,6 +30,7 @@ mod inherited;
 mod kernel;
 mod memory;
 mod network;
+mod output;
 mod processes;
 mod resources;
 mod segment;
