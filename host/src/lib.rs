@@ -174,6 +174,7 @@ pub use stream::submitter::{SubmitError, Submitter};
 pub use stream::timeline::TraceSummary;
 pub use stream::verdict::Verdict;
 pub use supervisor::swap_error::SwapError;
+pub use text::printable;
 
 pub use cobuf_plugin_api::codec::CodecError;
 pub use cobuf_plugin_api::manifest::ManifestError;

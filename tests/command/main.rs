@@ -8,6 +8,7 @@ mod figures;
 mod harness;
 
 mod bench;
+mod escapes;
 mod faults;
 mod inspect;
 mod metrics;

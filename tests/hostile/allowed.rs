@@ -53,6 +53,15 @@ fn tcp_port_is_connected_to_if_the_network_is_allowed() {
     }
 }
 
+#[test]
+fn sockets_of_the_listed_families_and_of_no_others_are_made() {
+    let _leaks = isolated!();
+    succeeds(&Scene::of("socket_listed").with(|sandbox| sandbox.network = true));
+    Scene::of("socket_unlisted").with(|sandbox| sandbox.network = true).assert_refused();
+    Scene::of("socket_listed").assert_refused();
+    Scene::of("socket_unlisted").assert_refused();
+}
+
 /// A second wall behind the filter of system calls: what `extra_syscalls` opens there, the rules for
 /// paths, ports and signals still refuse.
 #[test]

@@ -32,6 +32,7 @@ mod kernel;
 mod memory;
 mod needs;
 mod network;
+mod output;
 mod processes;
 mod resources;
 mod segment;

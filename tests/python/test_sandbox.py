@@ -173,5 +173,6 @@ def test_check_proposes_the_tightest_sandbox(tmp_path):
     assert proposed(tmp_path, ("run", "/bin/true"))["sandbox"]["exec"]
     # It goes on without the program.
     of = proposed(tmp_path, ("ask", "/bin/true"))
-    assert (of["sandbox"]["exec"], of["unneeded"][-1], of["needs"]["programs"]) == (False, "exec", ["/bin/true"])
+    assert "/bin/true" in of["needs"]["programs"]
+    assert (of["sandbox"]["exec"], of["unneeded"][-1]) == (False, "exec")
     assert proposed(tmp_path, ("thread", ""))["sandbox"]["threads"]

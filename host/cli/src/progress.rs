@@ -65,7 +65,8 @@ pub fn ended(result: Result<ExitCode>) -> Result<ExitCode> {
     }
 }
 
-/// Hands each record to the terminal's thread.
+/// Hands each record to the terminal's thread. Its texts were made harmless by the layer that gives it its colours,
+/// but for some control characters.
 #[derive(Clone, Copy)]
 struct AboveBar;
 
@@ -79,7 +80,8 @@ impl<'a> MakeWriter<'a> for AboveBar {
 
 impl Write for AboveBar {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        terminal::write_lines(lines.to_vec());
+        let text = String::from_utf8_lossy(lines);
+        terminal::write_lines(output::printable_in_colour(&text).into_bytes());
         Ok(lines.len())
     }
 

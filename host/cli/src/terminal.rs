@@ -19,6 +19,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cobuf_host::printable;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use crate::signals;
@@ -59,9 +60,10 @@ fn terminal() -> Option<&'static SyncSender<Word>> {
     TERMINAL.get_or_init(start).as_ref()
 }
 
-/// Writes a line above the bar. It never blocks.
+/// Writes a line above the bar. It never blocks. The line may have texts of plugins, which do not
+/// control the terminal.
 pub fn say(line: &str) {
-    write_lines(format!("{line}\n").into_bytes());
+    write_lines(format!("{}\n", printable(line)).into_bytes());
 }
 
 /// Writes whole lines above the bar.

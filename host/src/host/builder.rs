@@ -752,6 +752,9 @@ impl HostBuilder {
     /// keeps the descriptor until it is dropped, so that the reader of a pipe sees its end then. A
     /// pipe that nobody reads blocks the plugins that print.
     ///
+    /// In a run with a sandbox, workers print to pipes of their own, and a thread of the host copies that to here
+    /// with control characters written out, until a stop.
+    ///
     /// ```
     /// # use cobuf_host::Host;
     /// # fn main() -> std::io::Result<()> {

@@ -23,6 +23,8 @@ use crate::limits;
 #[cfg(feature = "metrics")]
 use crate::metrics::{Outlet, Reporter, RunLabels};
 use crate::plugin::Plugin;
+#[cfg(feature = "sandbox")]
+use crate::process::relay::Relay;
 use crate::record::checkpoint::Checkpoint;
 #[cfg(feature = "failpoints")]
 use crate::segment::failpoint::{Failpoint, Fault};
@@ -86,7 +88,7 @@ pub struct Host {
     swaps: Mutex<Swaps>,
     trace: Option<TraceFile>,
     #[cfg(feature = "sandbox")]
-    jail: Option<SandboxReport>,
+    jail: Option<(SandboxReport, Arc<Relay>)>,
     /// `None` after a stop, or if there is none.
     #[cfg(feature = "metrics")]
     reporter: Mutex<Option<Reporter>>,
@@ -122,9 +124,9 @@ impl Host {
         }
     }
 
-    /// The same host, whose workers are in a jail of which this is enforced.
+    /// The same host, whose workers are in a jail of which this is enforced, and print by this relay.
     #[cfg(feature = "sandbox")]
-    pub(crate) fn jailed(mut self, jail: Option<SandboxReport>) -> Self {
+    pub(crate) fn jailed(mut self, jail: Option<(SandboxReport, Arc<Relay>)>) -> Self {
         self.jail = jail;
         self
     }
@@ -132,7 +134,7 @@ impl Host {
     /// What of the sandbox is enforced, and by which means; `None` if there is no sandbox.
     #[cfg(feature = "sandbox")]
     pub fn sandbox(&self) -> Option<&SandboxReport> {
-        self.jail.as_ref()
+        self.jail.as_ref().map(|(report, _)| report)
     }
 
     /// The same host, which reports its metrics.
@@ -405,6 +407,8 @@ impl Host {
         if supervisor.join().is_err() {
             tracing::error!("the supervisor panicked; please report this as a bug of cobuf");
         }
+        #[cfg(feature = "sandbox")]
+        self.jail.iter().for_each(|(_, relay)| relay.end());
         *self.folder.lock() = None;
         self.trace.iter().for_each(|trace| trace.write(&self.stream));
         #[cfg(feature = "metrics")]
@@ -423,6 +427,8 @@ impl Drop for Host {
         if self.stream.is_foreign() {
             // The thread and the folder belong to the process that started the run.
             std::mem::forget((self.supervisor.get_mut().take(), self.folder.get_mut().take()));
+            #[cfg(feature = "sandbox")]
+            std::mem::forget(self.jail.take());
             #[cfg(feature = "metrics")]
             std::mem::forget(self.reporter.get_mut().take());
         } else {

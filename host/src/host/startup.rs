@@ -10,6 +10,10 @@
 //! of the run is started; the supervisor from then on. An error at any step drops session or
 //! supervisor and folder, which ends all processes and removes the folder.
 
+#[cfg(feature = "sandbox")]
+use std::io;
+#[cfg(feature = "sandbox")]
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +34,10 @@ use super::trace::{self, TraceFile};
 #[cfg(feature = "metrics")]
 use crate::metrics::RunLabels;
 use crate::plugin::{Plugin, PluginError};
+#[cfg(feature = "sandbox")]
+use crate::process::launch::ServerStart;
+#[cfg(feature = "sandbox")]
+use crate::process::relay::Relay;
 use crate::protocol::plan::{Plan, Plugins, ProducerPlan};
 use crate::protocol::setup::ProcessSetup;
 use crate::record::identity::Identity;
@@ -94,12 +102,14 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     run_folder::parent()?;
     #[cfg(feature = "metrics")]
     let outlet = builder.outlet()?;
-    let launch = builder.launch()?;
-    let (numbers, care) = (builder.numbers()?, builder.care()?);
     #[cfg(feature = "sandbox")]
     let jail = builder.jail()?;
     #[cfg(feature = "sandbox")]
-    let enforced = jail.as_ref().map(|jail| jail.enforced);
+    let jailed = jail.as_ref().map(|jail| Ok::<_, StartError>((jail.enforced, relay(&mut builder.server)?)));
+    #[cfg(feature = "sandbox")]
+    let jailed = jailed.transpose()?;
+    let launch = builder.launch()?;
+    let (numbers, care) = (builder.numbers()?, builder.care()?);
     // It gets ready while the plugins' files are read and copied.
     let connection = launch.start()?;
     let commander = builder.choose_commander()?;
@@ -192,13 +202,31 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
     let swaps = Swaps::new(launch.server.executable);
     let host = Host::new(stream, running, folder, builder.stop_grace, swaps, trace);
     #[cfg(feature = "sandbox")]
-    let host = host.jailed(enforced);
+    let host = host.jailed(jailed);
     #[cfg(feature = "metrics")]
     let host = match outlet {
         Some(outlet) => host.reporting(outlet, &labels)?,
         None => host,
     };
     Ok(host)
+}
+
+/// Starts what hands on what jailed processes print.
+#[cfg(feature = "sandbox")]
+fn relay(server: &mut ServerStart) -> Result<Arc<Relay>, StartError> {
+    let destination = match server.output.as_deref() {
+        Some(output) => output.try_clone().map(Some),
+        None => match io::stderr().as_fd().try_clone_to_owned() {
+            // The application has closed its standard error.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+            copy => copy.map(Some),
+        },
+    };
+    let relay = destination.and_then(Relay::start).map(Arc::new);
+    let what = "hand on what jailed processes print";
+    let relay = relay.map_err(|source| StartError::Io { what, source })?;
+    server.relay = Some(relay.clone());
+    Ok(relay)
 }
 
 /// The messages of an application that is the commander: it begins with those of an earlier run.

@@ -57,7 +57,7 @@ pub(super) fn prepare(role: Role, plan: Rc<Plan>) -> Result<Child, SetupFailure>
     let missing = || SetupFailure::Init(format!("the run has no {}", role.kind()));
     let plugin = plan.plugin(role).cloned().ok_or_else(missing)?;
     #[cfg(feature = "sandbox")]
-    if let (PluginKind::Producer, Some(jail)) = (role.kind(), &plan.jail) {
+    if let (true, Some(jail)) = (role.is_jailed(), &plan.jail) {
         let entered = jail.enter(&plugin.parts());
         entered.map_err(|error| SetupFailure::Init(format!("the sandbox: {}", chain(&error))))?;
     }

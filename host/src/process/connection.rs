@@ -2,11 +2,15 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+#[cfg(feature = "sandbox")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
 use super::launch::{ForkServer, LaunchError, ServerStart};
+#[cfg(feature = "sandbox")]
+use super::relay::Relay;
 use super::run_clock::RunClock;
 use super::strays;
 use crate::limits::SERVER_MARGIN;
@@ -21,13 +25,22 @@ pub(crate) struct Connection {
     server: ForkServer,
     events: EventReceiver,
     clock: RunClock,
+    /// What hands on what jailed processes print, if there are such.
+    #[cfg(feature = "sandbox")]
+    relay: Option<Arc<Relay>>,
 }
 
 impl Connection {
     /// Starts a fork server.
     pub(crate) fn open(start: &ServerStart) -> Result<Self, LaunchError> {
         let (server, events) = ForkServer::launch(start)?;
-        Ok(Self { server, events, clock: RunClock::new() })
+        Ok(Self {
+            server,
+            events,
+            clock: RunClock::new(),
+            #[cfg(feature = "sandbox")]
+            relay: start.relay.clone(),
+        })
     }
 
     /// Starts another fork server in the place of this one, in the same run's time. Returns the old
@@ -53,7 +66,18 @@ impl Connection {
     }
 
     pub(crate) fn request(&self, request: &Request) -> io::Result<()> {
-        self.server.request(request)
+        self.server.request(request)?;
+        #[cfg(feature = "sandbox")]
+        if let (Request::Start(role, _), Some(relay)) = (request, &self.relay)
+            && role.is_jailed()
+        {
+            let pipe = relay.pipe();
+            if let Err(error) = &pipe {
+                tracing::warn!(%error, "what the next process prints is lost: there is no pipe for it");
+            }
+            self.server.give_output(pipe.ok())?;
+        }
+        Ok(())
     }
 
     /// Has the fork server map the segment.

@@ -1,6 +1,8 @@
 //! The first and last steps of every forked process: it binds its life to the fork server's,
 //! prepares, runs its part, and leaves without touching what belongs to its parents.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
@@ -36,6 +38,8 @@ pub(super) struct Inherited<'a> {
     pub(super) events: &'a EventSender,
     /// The process's end of a pipe, see `trace`.
     pub(super) trace: Option<OwnedFd>,
+    /// What a jailed process prints to, if there is something.
+    pub(super) output: Option<OwnedFd>,
     /// The other descriptors of the fork server.
     pub(super) of_server: [BorrowedFd<'a>; 3],
     pub(super) parent: Pid,
@@ -51,12 +55,14 @@ pub(super) fn run(inherited: Inherited<'_>) -> ! {
 }
 
 fn play(inherited: Inherited<'_>) -> i32 {
-    let Inherited { role, beginning, plan, segment, events: of_parent, trace, of_server, .. } = inherited;
-    let events = match of_parent.duplicate() {
+    let Inherited { role, beginning, plan, segment, events: of_parent, trace, output, of_server, .. } =
+        inherited;
+    let is_jailed = plan.is_jailed() && role.is_jailed();
+    let printing = if is_jailed { print_to(output) } else { Ok(()) };
+    let events = match printing.and_then(|()| of_parent.duplicate()) {
         Ok(events) => events,
         Err(error) => {
-            let failure =
-                SetupFailure::Init(format!("cannot have a descriptor of its own for the host: {error}"));
+            let failure = SetupFailure::Init(format!("cannot have descriptors of its own: {error}"));
             let _ = of_parent.send(&Event::SetupFailed { role, failure });
             return SETUP_FAILED;
         }
@@ -77,7 +83,6 @@ fn play(inherited: Inherited<'_>) -> i32 {
     }
     trace.into_iter().for_each(trace::answer);
     let events = child::report_as(role, events);
-    let is_jailed = plan.is_jailed() && role.kind() == PluginKind::Producer;
     let failure = match child::prepare(role, plan)
         .and_then(|child| play_role(role, beginning, child, segment, events))
     {
@@ -89,6 +94,16 @@ fn play(inherited: Inherited<'_>) -> i32 {
         Ok(()) => SETUP_FAILED,
         Err(_) => MUTE,
     }
+}
+
+/// Has both streams of this process go there, or to nowhere. Then it has nothing any more of what the fork
+/// server prints to.
+fn print_to(output: Option<OwnedFd>) -> io::Result<()> {
+    let nowhere = || File::options().write(true).open("/dev/null").map(OwnedFd::from);
+    let output = output.map_or_else(nowhere, Ok)?;
+    rustix::stdio::dup2_stdout(&output)?;
+    rustix::stdio::dup2_stderr(&output)?;
+    Ok(())
 }
 
 fn play_role(

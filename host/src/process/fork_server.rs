@@ -202,7 +202,7 @@ impl ForkServer {
                 }
             }
             Request::Attach { sizes } => {
-                let file = receive_descriptor(&self.control)?;
+                let file = receive_descriptor(&self.control)?.ok_or(io::ErrorKind::UnexpectedEof)?;
                 let layout = Layout::new(sizes).ok_or_else(|| {
                     io::Error::other("the segment's sizes in the host's request have no valid layout")
                 })?;
@@ -211,7 +211,9 @@ impl ForkServer {
             }
             Request::Start(role, beginning) => {
                 let cannot = |error: io::Error| format!("cannot fork: {error}{}", ulimit::behind(&error));
-                let pid = self.start(role, beginning).map_err(cannot);
+                let is_jailed = role.is_jailed() && self.plan.as_ref().is_some_and(|plan| plan.is_jailed());
+                let output = if is_jailed { receive_descriptor(&self.control)? } else { None };
+                let pid = self.start(role, beginning, output).map_err(cannot);
                 self.events.send(&Event::Started { role, pid })?;
             }
             Request::Kill(role) => self.kill(role)?,
@@ -220,7 +222,12 @@ impl ForkServer {
         Ok(())
     }
 
-    fn start(&mut self, role: Role, beginning: Option<Beginning>) -> io::Result<u32> {
+    fn start(
+        &mut self,
+        role: Role,
+        beginning: Option<Beginning>,
+        output: Option<OwnedFd>,
+    ) -> io::Result<u32> {
         let plan = self.plan.clone().ok_or_else(|| io::Error::other("the host has not sent a plan"))?;
         let server = getpid();
         let (ours, theirs) = trace::pipe().unzip();
@@ -232,6 +239,7 @@ impl ForkServer {
                 segment: self.segment.take(),
                 events: &self.events,
                 trace: theirs,
+                output,
                 of_server: [self.control.as_fd(), self.host_alive.as_fd(), self.deaths.as_fd()],
                 parent: server,
             }),

@@ -24,6 +24,8 @@ use rustix::process::{
     pidfd_open, pidfd_send_signal, waitid, waitpid,
 };
 
+#[cfg(feature = "sandbox")]
+use super::relay::Relay;
 use super::system::{self, ForkHooks, Forked};
 use super::{fork_server, strays};
 use crate::protocol::channel::{
@@ -137,6 +139,9 @@ pub(crate) struct ServerStart {
     /// Where it and all processes that it starts write what they print; the application's standard
     /// error, if it is not given.
     pub(crate) output: Option<Arc<OwnedFd>>,
+    /// What hands on what jailed processes print, if there are such.
+    #[cfg(feature = "sandbox")]
+    pub(crate) relay: Option<Arc<Relay>>,
 }
 
 impl ServerStart {
@@ -190,7 +195,21 @@ impl ForkServer {
     /// Has the fork server map the segment.
     pub(crate) fn attach(&self, segment: &Segment) -> io::Result<()> {
         self.request(&Request::Attach { sizes: segment.layout().sizes.clone() })?;
-        send_descriptor(&self.control, segment.file())
+        send_descriptor(&self.control, Some(segment.file()))
+    }
+
+    /// Gives it what the next jailed process prints to, after the request to start that process. With none the
+    /// process prints to nowhere.
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn give_output(&self, output: Option<OwnedFd>) -> io::Result<()> {
+        let given = output.as_ref().map(AsFd::as_fd);
+        match send_descriptor(&self.control, given) {
+            // The user has as many descriptors under way as the limit of open files.
+            Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
+                send_descriptor(&self.control, None)
+            }
+            sent => sent,
+        }
     }
 
     /// The process that forks the workers.

@@ -21,6 +21,7 @@
 //!   strays       ends programs that plugins have started and left behind
 //!   stack        captures the stacks of another process's threads, from outside
 //!   trace        what an interpreter in a process says of its threads
+//!   relay        what jailed processes print, on its way to the application
 //!   memory       whether a worker exceeds its memory limit
 //!   system       the system calls that need unsafe
 //! ```
@@ -42,6 +43,8 @@ pub(crate) mod launch;
 mod lengths;
 mod memory;
 mod rehearsal;
+#[cfg(feature = "sandbox")]
+pub(crate) mod relay;
 pub(crate) mod run_clock;
 pub(crate) mod stack;
 mod strays;

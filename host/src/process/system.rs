@@ -106,6 +106,19 @@ pub(crate) fn reset_signals() {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
 }
 
+/// From now on, has a write of this thread to a pipe without a reader fail, whatever the application
+/// does at SIGPIPE: it may end at it, as programs in C do.
+#[cfg(feature = "sandbox")]
+pub(crate) fn survive_broken_pipes() {
+    let mut pipe = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set.
+    unsafe { libc::sigemptyset(pipe.as_mut_ptr()) };
+    // SAFETY: the set was just initialised.
+    unsafe { libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE) };
+    // SAFETY: as above; the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), ptr::null_mut()) };
+}
+
 /// The signals by which a person or a service manager ends a whole run.
 const ENDS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 

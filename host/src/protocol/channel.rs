@@ -46,12 +46,12 @@ pub(crate) fn receive_request(mut control: &UnixStream) -> io::Result<Option<Req
     decode(&body).map(Some)
 }
 
-/// Sends a descriptor after a request that announces it.
-pub(crate) fn send_descriptor(control: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+/// Sends a descriptor after a request that announces it. `None` if there is none, as the kernel may
+/// refuse to have one more under way.
+pub(crate) fn send_descriptor(control: &UnixStream, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    if !ancillary.push(SendAncillaryMessage::ScmRights(descriptor.as_slice())) {
         return Err(io::Error::other("there is no space for a descriptor"));
     }
     // A descriptor can only be sent together with a byte.
@@ -63,8 +63,8 @@ pub(crate) fn send_descriptor(control: &UnixStream, descriptor: BorrowedFd<'_>) 
     }
 }
 
-/// Receives the descriptor that a request has announced.
-pub(crate) fn receive_descriptor(control: &UnixStream) -> io::Result<OwnedFd> {
+/// Receives the descriptor that a request has announced, if there is one.
+pub(crate) fn receive_descriptor(control: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -72,17 +72,16 @@ pub(crate) fn receive_descriptor(control: &UnixStream) -> io::Result<OwnedFd> {
         let mut place = [IoSliceMut::new(&mut byte)];
         match recvmsg(control, &mut place, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
-            received => {
-                received?;
-                break;
-            }
+            received => match received?.bytes {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => break,
+            },
         }
     }
-    let descriptor = ancillary.drain().find_map(|message| match message {
+    Ok(ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
-    });
-    descriptor.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }))
 }
 
 /// The end of the events' socket that the fork server and its processes have.

@@ -32,6 +32,11 @@ impl Role {
             Self::Worker { .. } => PluginKind::Producer,
         }
     }
+
+    /// Whether its process is jailed in a run with a sandbox.
+    pub(crate) fn is_jailed(self) -> bool {
+        self.kind() == PluginKind::Producer
+    }
 }
 
 impl fmt::Display for Role {

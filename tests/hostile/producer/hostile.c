@@ -88,7 +88,7 @@ static const attack BEFORE[] = {
     {NULL, NULL, 0},
 };
 
-static const attack *const KINDS[] = {BEFORE, FILES,     NETWORK, INHERITED, PROCESSES, SIGNALS,
+static const attack *const KINDS[] = {BEFORE, FILES,     NETWORK, INHERITED, OUTPUT, PROCESSES, SIGNALS,
                                       MEMORY, RESOURCES, BOMBS,   KERNEL,    SEGMENT,   WATCHED};
 
 static const attack *find(const char *name)

@@ -79,7 +79,7 @@ const char *proc_of(pid_t pid, const char *name);
 /* What the sibling does in the first and the second message after that of `hang_in_cut_library`. */
 void help(const scene *at, uint64_t message);
 
-extern const attack FILES[], NETWORK[], INHERITED[], PROCESSES[], SIGNALS[];
+extern const attack FILES[], NETWORK[], INHERITED[], OUTPUT[], PROCESSES[], SIGNALS[];
 extern const attack MEMORY[], RESOURCES[], BOMBS[], KERNEL[], SEGMENT[], WATCHED[];
 
 #endif

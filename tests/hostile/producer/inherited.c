@@ -1,10 +1,9 @@
-/* Descriptors that a worker has from its host: the socket of events, pipes, and the standard ones. Others have
- * the same open files. */
+/* Descriptors that a worker has from its host: the socket of events, of which others have the same open file, and
+ * pipes. */
 #include "hostile.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -165,34 +164,6 @@ static outcome hang_with_false_trace(const scene *at)
     return hangs;
 }
 
-/* What plugins print goes to a file of the application's. */
-static outcome cut_output(const scene *at)
-{
-    (void)at;
-    return either(tried("cut the file of standard output", ftruncate(STDOUT_FILENO, 0)),
-                  tried("cut the file of standard error", ftruncate(STDERR_FILENO, 0)));
-}
-
-static outcome unblock_output(const scene *at)
-{
-    (void)at;
-    return tried("have writers to standard error not wait", fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK));
-}
-
-static outcome unblock_output_by_ioctl(const scene *at)
-{
-    int yes = 1;
-    (void)at;
-    return tried("have writers to standard error not wait, by ioctl", ioctl(STDERR_FILENO, FIONBIO, &yes));
-}
-
-/* Its other end, by which it takes what the application writes there. */
-static outcome read_output_pipe(const scene *at)
-{
-    (void)at;
-    return opened("open the pipe of standard error to read", open("/proc/self/fd/2", O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-}
-
 const attack INHERITED[] = {
     {"inherited_send", inherited_send, JAILED_ONLY},
     {"unblock_inherited", unblock_inherited, JAILED_ONLY},
@@ -202,9 +173,5 @@ const attack INHERITED[] = {
     {"shut_sockets", shut_sockets, JAILED_ONLY},
     {"forge_sender", forge_sender, JAILED_ONLY},
     {"hang_with_false_trace", hang_with_false_trace, HARMLESS},
-    {"cut_output", cut_output, HARMLESS},
-    {"unblock_output", unblock_output, HARMLESS},
-    {"unblock_output_by_ioctl", unblock_output_by_ioctl, HARMLESS},
-    {"read_output_pipe", read_output_pipe, HARMLESS},
     {NULL, NULL, 0},
 };

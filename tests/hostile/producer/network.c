@@ -32,6 +32,43 @@ SOCKET_ATTACK(socket_key, "make a key management socket", AF_KEY, SOCK_RAW, 2)
 SOCKET_ATTACK(socket_xdp, "make an XDP socket", AF_XDP, SOCK_RAW, 0)
 SOCKET_ATTACK(socket_mptcp, "make a multipath socket", AF_INET, SOCK_STREAM, 262)
 
+static int is_listed(int family)
+{
+    return family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
+}
+
+/* Of all families that are not listed, with each type: a family that the kernel does not have fails otherwise, if the
+ * jail has let the call pass. */
+static outcome socket_unlisted(const scene *at)
+{
+    static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_PACKET};
+    outcome outcome = {REFUSED, "make a socket of another family", EPERM};
+    int family;
+    size_t type;
+    (void)at;
+    for (family = 0; family < 64; family++)
+        for (type = 0; type < sizeof types / sizeof *types && !is_listed(family); type++)
+            if (socket(family, types[type] | SOCK_CLOEXEC, 0) != -1 || errno != EPERM) return tried("make a socket of another family", 0);
+    /* Protocols of netlink, which configure firewalls, routes and more. */
+    for (family = 1; family < 32; family++)
+        if (socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family) != -1 || errno != EPERM)
+            return tried("make a netlink socket of another protocol", 0);
+    return outcome;
+}
+
+/* A machine may have no IPv6. */
+static outcome socket_listed(const scene *at)
+{
+    outcome outcome = opened("make a listed socket", socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    int six;
+    (void)at;
+    if (outcome.result == SUCCEEDED) outcome = opened("make a TCP socket", socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (outcome.result == SUCCEEDED) outcome = opened("make a netlink socket", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0));
+    six = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (outcome.result != SUCCEEDED || (six == -1 && errno == EAFNOSUPPORT)) return outcome;
+    return opened("make a socket of IPv6", six);
+}
+
 static struct sockaddr_in loopback(uint64_t port)
 {
     struct sockaddr_in address;
@@ -154,6 +191,8 @@ const attack NETWORK[] = {
     {"socket_key", socket_key, JAILED_ONLY},
     {"socket_xdp", socket_xdp, JAILED_ONLY},
     {"socket_mptcp", socket_mptcp, JAILED_ONLY},
+    {"socket_unlisted", socket_unlisted, HARMLESS},
+    {"socket_listed", socket_listed, HARMLESS},
     {"connect_tcp", connect_tcp, HARMLESS},
     {"listen_tcp", listen_tcp, HARMLESS},
     {"send_udp", send_udp, HARMLESS},

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cobuf_host::Dictionary;
 use cobuf_host::conformance::{Examination, Finding, Outcome, Report};
+use cobuf_host::{Dictionary, printable};
 
 use crate::args::CheckArgs;
 use crate::dictionary::{self, Given};
@@ -94,6 +94,8 @@ fn as_table(report: &Report, colours: bool) -> String {
         lines.push(format!("  {on}{outcome:<7}{off}  {test:<width$}  {title}"));
         if !detail.is_empty() {
             let indent = " ".repeat(2 + 7 + 2 + width + 2);
+            // The rest of the table has colours of its own; this has none.
+            let detail = printable(detail);
             lines.push(format!("{indent}{}", detail.replace('\n', &format!("\n{indent}"))));
         }
     }

@@ -10,7 +10,7 @@
 //! ```
 
 use cobuf_host::observer::{Notice, RunState, WorkerView};
-use cobuf_host::{Holder, NoticeKind, SlotReport};
+use cobuf_host::{Holder, NoticeKind, SlotReport, printable};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
@@ -103,7 +103,7 @@ fn wrapped(line: &Line<'_>, width: usize) -> usize {
 
 fn head(moment: &Moment) -> Line<'static> {
     let view = &moment.view;
-    let commander = view.commander.as_deref().unwrap_or("the application");
+    let commander = printable(view.commander.as_deref().unwrap_or("the application"));
     let rank = view.rank.map_or_else(String::new, |(rank, of)| format!("  rank {rank}/{of}"));
     let order = if view.ordered { "in order" } else { "any order" };
     let state = match view.state {
@@ -113,10 +113,12 @@ fn head(moment: &Moment) -> Line<'static> {
     };
     let elapsed = time(view.statistics.elapsed);
     Line::from(vec![
-        Span::raw(view.producer.clone()).bold(),
+        Span::raw(printable(&view.producer).into_owned()).bold(),
         Span::raw(format!(
             " ← {commander}  {} {}  {}{rank}  {order}  {elapsed}",
-            view.program, view.pid, view.run
+            printable(&view.program),
+            view.pid,
+            view.run
         )),
         state,
     ])
@@ -312,7 +314,7 @@ fn notice(notice: &Notice) -> Line<'static> {
         NoticeKind::Death => ("death", Color::Yellow),
         NoticeKind::Swap => ("swap", Color::Green),
     };
-    let text = notice.text.lines().next().unwrap_or_default().to_owned();
+    let text = printable(notice.text.lines().next().unwrap_or_default()).into_owned();
     let ago = format!("  {:>12} ago  ", time(notice.ago));
     Line::from(vec![Span::raw(ago), Span::styled(format!("{kind:<8}"), colour), Span::raw(text)])
 }
