@@ -1,7 +1,8 @@
 //! Runs whose workers are jailed: what happens to them happens as without a jail, and the doors beside the
 //! rules for files and system calls are shut. `tests/hostile` has the attacks.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,7 +16,7 @@ use cobuf_host::{
 use libc::c_long;
 
 use crate::common::{
-    Delivered, LONG, Process, all_items, cobuf, filling, index, interception, isolated, next_batch,
+    COBUF, Delivered, LONG, Process, all_items, cobuf, filling, index, interception, isolated, next_batch,
     next_item, plugin, random_stream, refusals, small, wait_for_ready, wait_until,
 };
 use crate::harness::VARIABLES;
@@ -216,7 +217,9 @@ fn run_of_a_user_who_is_not_root_is_jailed() {
     let folder = refusals::folder();
     let pipeline = pipeline(folder.path());
     std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    let mut command = cobuf();
+    // Where this test was built may be its builder's alone.
+    let program = copied(Path::new(COBUF), folder.path());
+    let mut command = crate::harness::command(refusals::text(&program));
     command.arg("run").arg(&pipeline).args(["--json", "--sandbox"]).current_dir(folder.path());
     command.env("TMPDIR", folder.path()).env("HOME", folder.path()).uid(NOBODY).gid(NOBODY);
     let output = command.output().unwrap();
@@ -227,13 +230,21 @@ fn run_of_a_user_who_is_not_root_is_jailed() {
     assert_eq!(report["sandbox"]["system_calls"], "seccomp");
 }
 
-/// A pipeline of four messages, in this folder.
+/// A copy in this folder that every user may run.
+fn copied(file: &Path, folder: &Path) -> PathBuf {
+    let copy = folder.join(file.file_name().unwrap());
+    fs::copy(file, &copy).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    copy
+}
+
+/// A pipeline of four messages, in this folder, with its plugins.
 fn pipeline(folder: &Path) -> PathBuf {
     let pipeline = format!(
         "[commander]\nplugin = {:?}\nconfig = {{ messages = [{{ random = true }}], repeat = 4 }}\n\
          [producer]\nplugin = {:?}\nconfig = {{ arrays = [{{ name = \"x\", dtype = \"u32\", shape = [4] }}] }}\n",
-        plugin("list-commander").path(),
-        plugin("fill-producer").path()
+        copied(plugin("list-commander").path(), folder),
+        copied(plugin("fill-producer").path(), folder),
     );
     let path = folder.join("run.toml");
     fs::write(&path, pipeline).unwrap();

@@ -225,7 +225,7 @@ const SHORT_START: Duration = Duration::from_secs(4);
 fn streams_that_stall_end_with_an_error_if_messages_have_a_deadline() {
     let _leaks = isolated!();
     thread::scope(|scope| {
-        for attack in ["own_word", "other_sequences", "end", "shares"] {
+        for attack in ["own_word", "end"] {
             scope.spawn(move || match last_error(attack) {
                 Some(StreamError::Silence { waited }) => {
                     assert!(waited >= 2 * (DEADLINE + SHORT_START), "{attack}: {waited:?}");
@@ -251,6 +251,8 @@ fn streams_end_whatever_is_written_if_messages_have_a_deadline() {
         "control",
         "everything_but_payloads",
         "punch_hole",
+        "other_sequences",
+        "shares",
     ];
     thread::scope(|scope| {
         for attack in attacks {

@@ -16,6 +16,8 @@ use crate::host::run_folder::RunFolder;
 use crate::host::session::Session;
 use crate::host::startup::plan_of_one;
 #[cfg(feature = "sandbox")]
+use crate::host::startup::relay;
+#[cfg(feature = "sandbox")]
 use crate::jail::{self, Jail, Sandbox, SandboxNeeds};
 #[cfg(feature = "sandbox")]
 use crate::plugin::copy::PluginPlan;
@@ -78,7 +80,7 @@ impl Room {
         Self::of(subject, |plan, launch| {
             launch.server.environment = Some(jail::variables(sandbox));
             plan.jail = Some(Jail::of(sandbox.clone())?);
-            Ok(())
+            relay(&mut launch.server).map(drop)
         })
     }
 

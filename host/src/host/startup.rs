@@ -213,7 +213,7 @@ fn start(mut builder: HostBuilder) -> Result<Host, StartError> {
 
 /// Starts what hands on what jailed processes print.
 #[cfg(feature = "sandbox")]
-fn relay(server: &mut ServerStart) -> Result<Arc<Relay>, StartError> {
+pub(crate) fn relay(server: &mut ServerStart) -> Result<Arc<Relay>, StartError> {
     let destination = match server.output.as_deref() {
         Some(output) => output.try_clone().map(Some),
         None => match io::stderr().as_fd().try_clone_to_owned() {

@@ -37,9 +37,13 @@
 
 pub(crate) mod about;
 pub(crate) mod arrivals;
+#[cfg(cobuf_lines)]
+mod cache_lines;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod control;
+#[cfg(cobuf_lines)]
+mod counted;
 pub(crate) mod counters;
 pub(crate) mod event;
 pub(crate) mod exposure;
@@ -50,7 +54,7 @@ pub(crate) mod header;
 pub(crate) mod layout;
 pub(crate) mod mapping;
 pub(crate) mod memory;
-#[cfg(cobuf_loom)]
+#[cfg(all(cobuf_loom, not(cobuf_lines)))]
 mod mortal;
 pub(crate) mod notices;
 pub(crate) mod patience;
@@ -69,5 +73,5 @@ pub(crate) mod table;
 pub(crate) mod word;
 pub(crate) mod worker_place;
 
-#[cfg(all(test, cobuf_loom))]
+#[cfg(all(test, cobuf_loom, not(cobuf_lines)))]
 mod loom_tests;

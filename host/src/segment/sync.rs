@@ -1,16 +1,18 @@
-//! Atomics and futexes that work across processes; loom's stand-ins under `--cfg cobuf_loom`.
+//! Atomics and futexes that work across processes; loom's stand-ins under `--cfg cobuf_loom`,
+//! and with `--cfg cobuf_lines` those that count moves of cache lines.
 //!
 //! The futexes are shared (no private flag): the kernel finds a waiter by the memory's page, not by
 //! its address in one process. Private futexes, such as parking_lot's, never wake another process.
 
 use std::time::Duration;
 
-#[cfg(cobuf_loom)]
+#[cfg(cobuf_lines)]
+pub(crate) use super::counted::{AtomicU32, AtomicU64};
+#[cfg(all(cobuf_loom, not(cobuf_lines)))]
 pub(crate) use super::mortal::{AtomicU32, AtomicU64};
-#[cfg(cobuf_loom)]
-pub(crate) use loom::sync::atomic::Ordering;
+pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(cobuf_loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Sleeps while `word` is `expected`, until a wake or the timeout. It may return without a reason,
 /// so callers check again.
@@ -34,13 +36,24 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
     futex::wake(word, futex::Flags::empty(), count).unwrap_or(0)
 }
 
-#[cfg(cobuf_loom)]
+/// A core that would sleep goes on at once: what wakes it was done by another one before.
+#[cfg(cobuf_lines)]
+pub(crate) fn futex_wait(word: &AtomicU32, _expected: u32, _timeout: Option<Duration>) {
+    word.load(Ordering::SeqCst);
+}
+
+#[cfg(cobuf_lines)]
+pub(crate) fn futex_wake(_word: &AtomicU32, _count: u32) -> usize {
+    1
+}
+
+#[cfg(all(cobuf_loom, not(cobuf_lines)))]
 pub(crate) use modelled::{futex_wait, futex_wake};
 
 /// futex(2): the load, the comparison and the start of the sleep are one atomic step with respect
 /// to wakes of the same word. One lock over all words stands for the kernel's locks. The load is
 /// sequentially consistent, as the kernel's is because of the full barrier before it.
-#[cfg(cobuf_loom)]
+#[cfg(all(cobuf_loom, not(cobuf_lines)))]
 mod modelled {
     use super::{AtomicU32, Duration, Ordering};
     use loom::sync::{Condvar, Mutex, MutexGuard};

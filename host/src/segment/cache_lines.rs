@@ -1,0 +1,232 @@
+//! How many cache lines a message moves between the cores of its processes: counts that do not depend on the
+//! machine.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg cobuf_loom --cfg cobuf_lines" CARGO_TARGET_DIR=target/lines \
+//!     cargo test -p cobuf-host --lib --no-default-features cache_lines
+//! ```
+//!
+//! The commander, each worker and the consumer have a core each, and run the shipped code of `table`, `search`,
+//! `queue`, `arrivals` and `event` on the counting atomics of `counted`. Messages, metadata and arrays are not
+//! counted: they are not the slots' own words, and their lines depend on what is sent. Two rhythms:
+//!
+//! - **bursts**: the commander queues 16 messages, workers take them in turns, the consumer takes all
+//!   batches. Nobody sleeps.
+//! - **alone**: one message at a time. All workers and the consumer sleep; another worker is woken each time,
+//!   as the kernel wakes the one that has slept longest.
+#![cfg(test)]
+
+use super::arrivals::{Arrivals, Wanted};
+use super::claim::{Claim, Producing};
+use super::control::Control;
+use super::counted::{moves, play};
+use super::event::Event;
+use super::patience::Patience;
+use super::place::Place;
+use super::queue::Queue;
+use super::slot::{Outcome, SlotHeader};
+use super::slot_set::{self, SlotSet};
+use super::sync::AtomicU64;
+use super::table::{Supply, Table};
+
+const COMMANDER: usize = 0;
+const CONSUMER: usize = 1;
+/// The core of the first worker.
+const WORKERS: usize = 2;
+const SLOTS_PER_WORKER: usize = 4;
+const BURST: usize = 16;
+/// How many messages come before the count, and how many are counted.
+const WARM_UP: usize = 2_048;
+const COUNTED: usize = 2_048;
+
+/// A set's words, on lines of their own as in the segment.
+#[repr(C, align(64))]
+struct Words([AtomicU64; 16]);
+
+impl Words {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+/// A worker's note, on a line of its own.
+#[repr(C, align(64))]
+struct Noted(AtomicU64);
+
+struct Machine {
+    control: Control,
+    slots: Vec<SlotHeader>,
+    free: Words,
+    ready: Words,
+    queued: Words,
+    noted: Vec<Noted>,
+    supply: Supply,
+    arrivals: Arrivals,
+    next: u64,
+    taken: u64,
+}
+
+impl Machine {
+    fn new(workers: usize) -> Self {
+        let slots = (workers * SLOTS_PER_WORKER).max(BURST);
+        let machine = Self {
+            control: Control::new(),
+            slots: (0..slots).map(|_| SlotHeader::new()).collect(),
+            free: Words::new(),
+            ready: Words::new(),
+            queued: Words::new(),
+            noted: (0..workers).map(|_| Noted(AtomicU64::new(0))).collect(),
+            supply: Supply::default(),
+            arrivals: Arrivals::new(slots),
+            next: 0,
+            taken: 0,
+        };
+        machine.table().begin_at(0);
+        machine.table().want(0);
+        machine
+    }
+
+    fn table(&self) -> Table<'_> {
+        let words = slot_set::words(self.slots.len());
+        Table {
+            control: &self.control,
+            slots: &self.slots,
+            free: SlotSet(&self.free.0[..words]),
+            ready: SlotSet(&self.ready.0[..words]),
+            queue: Queue {
+                set: SlotSet(&self.queued.0[..words]),
+                next: &self.control.next,
+                requeues: &self.control.requeues,
+            },
+        }
+    }
+}
+
+/// The processes, as `process/commander`, `process/worker` and `stream/delivery` have them.
+impl Machine {
+    fn command(&mut self) {
+        play(COMMANDER);
+        let mut supply = std::mem::take(&mut self.supply);
+        let table = self.table();
+        let (claim, _) = self.control.freed.wait_for(&Patience::default(), None, || {
+            assert!(!table.stop_requested());
+            table.claim_free(&mut supply)
+        });
+        table.publish(claim.expect("a slot is free"), self.next, size_of::<u64>());
+        self.supply = supply;
+        self.next += 1;
+    }
+
+    /// A worker's look for a message.
+    fn look(&self, worker: usize) -> Option<Claim<Producing>> {
+        let table = self.table();
+        assert!(!table.stop_requested());
+        table.claim_queued(Place::new(0, worker), &self.noted[worker].0, 1)
+    }
+
+    fn produce(&self, worker: usize) {
+        play(WORKERS + worker);
+        let (claim, _) = self.control.queued.wait_for(&Patience::default(), None, || self.look(worker));
+        let worker = Place::new(0, worker).worker();
+        let outcome = Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker, edition: 0 };
+        self.table().commit(claim.expect("a message is queued"), outcome);
+    }
+
+    /// A consumer's look for a batch, which it releases; whether there was one.
+    fn take(&mut self) -> bool {
+        play(CONSUMER);
+        let mut arrivals = std::mem::replace(&mut self.arrivals, Arrivals::new(0));
+        let table = self.table();
+        assert!(!table.stop_requested());
+        let claim = arrivals.take(table, Wanted::Sequence(self.taken));
+        self.arrivals = arrivals;
+        let Some(claim) = claim else {
+            assert_eq!(self.table().end(), None);
+            return false;
+        };
+        self.taken += 1;
+        self.table().want(self.taken);
+        let table = self.table();
+        assert!(!table.outcome(&claim).failed);
+        table.release(claim);
+        true
+    }
+
+    /// A worker looks in vain, and goes to sleep.
+    fn sleep(&self, worker: usize) {
+        play(WORKERS + worker);
+        asleep(&self.control.queued, || assert!(self.look(worker).is_none()));
+    }
+
+    /// The consumer looks in vain, and goes to sleep.
+    fn sleep_consumer(&mut self) {
+        assert!(!self.take());
+        asleep(&self.control.ready, || {});
+    }
+
+    /// The moves of a message in this rhythm.
+    fn count(&mut self, mut rhythm: impl FnMut(&mut Self, usize) -> usize) -> f64 {
+        let mut round = 0;
+        let mut run = |machine: &mut Self, messages: usize| {
+            let mut done = 0;
+            while done < messages {
+                done += rhythm(machine, round);
+                round += 1;
+            }
+            done
+        };
+        run(self, WARM_UP);
+        let before = moves();
+        let done = run(self, COUNTED);
+        (moves() - before) as f64 / done as f64
+    }
+}
+
+/// Goes to sleep after a look in vain, and is woken at once.
+fn asleep(event: &Event, mut look: impl FnMut()) {
+    let mut looked = false;
+    event.wait_for(&Patience::default(), None, || {
+        if looked {
+            return Some(());
+        }
+        looked = true;
+        look();
+        None
+    });
+}
+
+fn in_bursts(workers: usize) -> f64 {
+    let mut machine = Machine::new(workers);
+    let mut turn = 0;
+    machine.count(|machine, _| {
+        (0..BURST).for_each(|_| machine.command());
+        for _ in 0..BURST {
+            machine.produce(turn % workers);
+            turn += 1;
+        }
+        while machine.take() {}
+        BURST
+    })
+}
+
+fn alone(workers: usize) -> f64 {
+    let mut machine = Machine::new(workers);
+    (0..workers).for_each(|worker| machine.sleep(worker));
+    machine.sleep_consumer();
+    machine.count(|machine, round| {
+        machine.command();
+        machine.produce(round % workers);
+        assert!(machine.take());
+        machine.sleep_consumer();
+        machine.sleep(round % workers);
+        1
+    })
+}
+
+#[test]
+fn message_moves_few_lines_however_many_workers_there_are() {
+    for workers in [1, 2, 8, 64, 190] {
+        let (bursts, alone) = (in_bursts(workers), alone(workers));
+        println!("{workers:>3} workers: {bursts:.2} lines a message in bursts of {BURST}, {alone:.2} alone");
+    }
+}
