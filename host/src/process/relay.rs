@@ -16,7 +16,7 @@
 //! whether a program has one open or not, and no later than its patience: a destination that nobody reads holds
 //! up no stop.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -228,7 +228,7 @@ struct Sink {
 
 impl Sink {
     fn new(destination: OwnedFd) -> Self {
-        let is_terminal = rustix::termios::isatty(&destination);
+        let is_terminal = destination.is_terminal();
         let kind = fstat(&destination).map(|status| FileType::from_raw_mode(status.st_mode)).ok();
         // The application's flags stay what they are: a second open file has flags of its own, by which no
         // write waits. The kernel may refuse it, if the file is another user's.

@@ -25,13 +25,14 @@ pub(crate) struct Silence {
     begun: AtomicU64,
     /// How many batches the application has given back.
     released: AtomicU64,
-    /// Since when it has been silent, by the run's clock.
-    since: Mutex<Option<Since>>,
+    /// The last look.
+    seen: Mutex<Option<Seen>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Since {
-    at: Instant,
+struct Seen {
+    /// Since when it has been silent, by the run's clock: the look itself, if it was not.
+    since: Instant,
     taken: u64,
     begun: u64,
 }
@@ -51,7 +52,7 @@ impl Silence {
     /// it may.
     pub(crate) fn new(limit: Duration) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { limit, waiting: zero(), begun: zero(), released: zero(), since: Mutex::new(None) }
+        Self { limit, waiting: zero(), begun: zero(), released: zero(), seen: Mutex::new(None) }
     }
 
     /// A consumer begins to wait.
@@ -75,16 +76,15 @@ impl Silence {
         let Facts { taken, slots, owed } = facts;
         let begun = self.begun.load(Ordering::Relaxed);
         let held = taken.saturating_sub(self.released.load(Ordering::Relaxed));
-        let mut since = self.since.lock();
-        let before = since.unwrap_or(Since { at: now, taken, begun });
-        // A consumer may wait again and again for a short time.
-        let waits = self.waiting.load(Ordering::Relaxed) > 0 || before.begun != begun;
-        if !waits || !owed || held >= slots || before.taken != taken {
-            *since = None;
-            return None;
-        }
-        *since = Some(Since { begun, ..before });
-        Some(now.saturating_duration_since(before.at)).filter(|silent| *silent >= self.limit)
+        let mut seen = self.seen.lock();
+        let silent = seen.filter(|seen| {
+            // A consumer may wait again and again for a short time.
+            let waits = self.waiting.load(Ordering::Relaxed) > 0 || seen.begun != begun;
+            waits && owed && held < slots && seen.taken == taken
+        });
+        let since = silent.map_or(now, |seen| seen.since);
+        *seen = Some(Seen { since, taken, begun });
+        silent.map(|_| now.saturating_duration_since(since)).filter(|silent| *silent >= self.limit)
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
             silence.end();
             owing()
         });
-        assert_eq!(found, Some(LIMIT + Duration::from_secs(1)));
+        assert_eq!(found, Some(LIMIT));
     }
 
     #[test]
