@@ -19,7 +19,8 @@ thread_local! {
     /// The core that this thread plays.
     static CORE: Cell<usize> = const { Cell::new(0) };
     static LINES: RefCell<HashMap<usize, Line>> = RefCell::new(HashMap::new());
-    static MOVES: Cell<u64> = const { Cell::new(0) };
+    /// How often each line has moved.
+    static MOVES: RefCell<HashMap<usize, u64>> = RefCell::new(HashMap::new());
 }
 
 /// The cores that have a line, and whether it is changed, so that only one has it.
@@ -34,9 +35,9 @@ pub(super) fn play(core: usize) {
     CORE.set(core);
 }
 
-/// How many lines have moved.
-pub(super) fn moves() -> u64 {
-    MOVES.get()
+/// How often each line has moved since the last call, by its address.
+pub(super) fn moves() -> HashMap<usize, u64> {
+    MOVES.take().into_iter().map(|(line, moves)| (line * LINE, moves)).collect()
 }
 
 /// Notes a read, or a write, of this address by the core that is played.
@@ -53,7 +54,9 @@ pub(super) fn touch(address: usize, writes: bool) {
         line.changed = writes || line.changed && has;
         !has && !is_first
     });
-    MOVES.set(MOVES.get() + u64::from(moved));
+    if moved {
+        MOVES.with_borrow_mut(|moves| *moves.entry(address / LINE).or_default() += 1);
+    }
 }
 
 macro_rules! counted {

@@ -3,6 +3,7 @@
 //! ```text
 //!   sync        atomics and futexes; loom's under --cfg cobuf_loom
 //!   mortal      loom's atomics, at which a process may be killed
+//!   counted     atomics that count how cache lines move; cache_lines: how many a message moves
 //!   event       a word to wait on, across processes
 //!   patience    whether a process looks again for a while before it sleeps
 //!   word        the state machine of one slot, in one AtomicU64
@@ -34,6 +35,7 @@
 //!
 //! Invariant: only the holder of a claim on a slot touches its payload, and only a successful
 //! compare-and-swap on the slot's word makes a claim.
+#![cfg_attr(cobuf_lines, allow(dead_code, reason = "only what moves lines is run then"))]
 
 pub(crate) mod about;
 pub(crate) mod arrivals;

@@ -238,7 +238,7 @@ fn flag(raised: bool) -> io::Result<OwnedFd> {
     Ok(eventfd(raised.into(), EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
-#[cfg(all(test, cobuf_loom))]
+#[cfg(all(test, cobuf_loom, not(cobuf_lines)))]
 mod loom_tests;
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests;
