@@ -49,9 +49,9 @@ fn stored(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_135_883))]
-#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_131_535))]
-#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_594_270))]
+#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_104_910))]
+#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_099_446))]
+#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_557_606))]
 fn slots(mut slots: Slots) -> Slots {
     for _ in 0..TIMES {
         slots.claim_free();
@@ -89,7 +89,7 @@ fn encoded() -> Vec<u8> {
 }
 
 #[library_benchmark]
-#[bench::one_number(args = (), setup = message, config = stored(636_353))]
+#[bench::one_number(args = (), setup = message, config = stored(524_503))]
 fn encode(message: Dictionary) {
     for _ in 0..TIMES {
         drop(codec::encode("a message", black_box(&message)));
@@ -116,8 +116,8 @@ fn producing(config: Dictionary) -> (Producing, Vec<u8>) {
 }
 
 #[library_benchmark]
-#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_828_220))]
-#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(3_296_220))]
+#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_124_188))]
+#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(2_417_188))]
 fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
     for _ in 0..TIMES {
         producing.produce(black_box(&message)).expect("it fills an array");
@@ -138,7 +138,7 @@ fn ready() -> Batches {
 }
 
 #[library_benchmark]
-#[bench::in_order(args = (), setup = ready, config = stored(1_143_994))]
+#[bench::in_order(args = (), setup = ready, config = stored(767_165))]
 fn consume(batches: Batches) {
     for batch in batches {
         black_box(batch.expect("no batch fails"));

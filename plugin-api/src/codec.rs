@@ -13,6 +13,9 @@ use crate::dictionary::Dictionary;
 /// The deepest nesting that is read, as in serde_json: reading is recursive, and stacks are finite.
 const MAX_DEPTH: usize = 128;
 
+/// The room with which an encoding begins: most messages fit, and are not moved while they grow.
+const USUAL_BYTES: usize = 128;
+
 /// Why a value cannot be encoded as a MessagePack dictionary, or not be decoded from one.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
@@ -64,7 +67,9 @@ fn at(path: &str) -> String {
 /// # Errors
 /// [`CodecError::NotADictionary`] and [`CodecError::Encode`].
 pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
-    let bytes = rmp_serde::to_vec_named(value).map_err(|source| CodecError::Encode { what, source })?;
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    let written = rmp_serde::encode::write_named(&mut bytes, value);
+    written.map_err(|source| CodecError::Encode { what, source })?;
     check_dictionary(what, &bytes)?;
     Ok(bytes)
 }
@@ -76,10 +81,21 @@ pub fn encode(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, Cod
 /// [`CodecError::NotADictionary`] and [`CodecError::Decode`].
 #[inline]
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
+    decode_for(what, bytes, Ok)
+}
+
+/// As [`decode`], but passes the value on instead of returning it: a large one is then not moved from
+/// one result to the next.
+#[inline]
+pub(crate) fn decode_for<T: DeserializeOwned, R, E: From<CodecError>>(
+    what: &'static str,
+    bytes: &[u8],
+    take: impl FnOnce(T) -> Result<R, E>,
+) -> Result<R, E> {
     check_dictionary(what, bytes)?;
     match T::deserialize(&mut deserializer(bytes)) {
-        Ok(message) => Ok(message),
-        Err(_) => decode_with_path(what, bytes),
+        Ok(value) => take(value),
+        Err(_) => take(decode_with_path(what, bytes)?),
     }
 }
 

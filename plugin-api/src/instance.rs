@@ -60,11 +60,12 @@ impl<P: Producer> ProducerInstance<P> {
             "the host has room for {room} lengths of a batch, expected {wanted} for {}; update the host",
             self.schema
         );
-        let message = codec::decode("the message", message)?;
-        let mut slot = Slot::new(&self.schema, arrays, lengths);
-        let mut context = ProduceContext::new(&self.worker, place.sequence, place.attempt, place.seed);
-        self.producer.produce(message, &mut slot, &mut context)?;
-        Ok(slot.into_outcome())
+        codec::decode_for("the message", message, |message| {
+            let mut slot = Slot::new(&self.schema, arrays, lengths);
+            let mut context = ProduceContext::new(&self.worker, place.sequence, place.attempt, place.seed);
+            self.producer.produce(message, &mut slot, &mut context)?;
+            Ok(slot.take_outcome())
+        })
     }
 }
 

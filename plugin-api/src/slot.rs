@@ -201,9 +201,10 @@ impl<'slot> Slot<'slot> {
         Ok(())
     }
 
-    /// The results that the producer set beside the arrays.
-    pub(crate) fn into_outcome(self) -> SlotOutcome {
-        SlotOutcome { rows: self.rows, metadata: self.metadata }
+    /// Takes the results that the producer set beside the arrays. The slot is large, and stays where
+    /// it is.
+    pub(crate) fn take_outcome(&mut self) -> SlotOutcome {
+        SlotOutcome { rows: self.rows, metadata: std::mem::take(&mut self.metadata) }
     }
 
     fn extent(&self, array: usize) -> Extent<'_> {
@@ -380,7 +381,7 @@ mod tests {
             slot.set_rows(2).unwrap();
             assert_eq!(slot.array::<f32, Ix2>("x").unwrap().shape(), [2, 2]);
             slot.write("y", &array![1i64, 2]).unwrap();
-            assert_eq!(slot.into_outcome().rows, Some(2));
+            assert_eq!(slot.take_outcome().rows, Some(2));
         });
     }
 

@@ -352,7 +352,7 @@ impl World {
         for _ in 0..2 * SLOTS {
             self.poll();
         }
-        drop(self.stream.next(Some(std::time::Instant::now())));
+        drop(self.stream.next(|| Some(std::time::Instant::now())));
         self.report();
         self.batches.iter().for_each(look_at);
         self.batches.clear();

@@ -177,7 +177,7 @@ fn a_failpoint_does_not_fire_in_the_host() {
 fn a_stop_wakes_a_sleeper_whose_event_was_written_over() {
     let world = World::after(&[1]);
     let waits = world.stream.clone();
-    let consumer = thread::spawn(move || matches!(waits.next(None), Ok(Item::End)));
+    let consumer = thread::spawn(move || matches!(waits.next(|| None), Ok(Item::End)));
     let header = world.areas()[0];
     thread::sleep(Duration::from_millis(100));
     // The event is behind magic and format; it is one word.

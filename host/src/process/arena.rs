@@ -79,7 +79,9 @@ impl Arena {
     pub(crate) fn produce(&mut self, producer: &mut OpenProducer, job: Job<'_>) -> Result<Produced, Report> {
         let raw =
             |place: &Place| RawArray { data: place.body.wrapping_add(place.offset), bytes: place.bytes };
-        let arrays: ArrayVec<RawArray, MAX_ARRAYS> = self.places.iter().map(raw).collect();
+        // Filled in place, because `collect` moves all of its room.
+        let mut arrays = ArrayVec::<RawArray, MAX_ARRAYS>::new();
+        arrays.extend(self.places.iter().map(raw));
         let job = Job { arrays: arrays.as_slice().into(), ..job };
         // SAFETY: the arrays are as long as those of the schema that this arena was made for, which
         // is that of the producer. By `Place`'s invariant they are mapped and used by this place

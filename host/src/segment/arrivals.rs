@@ -7,8 +7,7 @@
 //! All consumers of a host share one, behind a lock. An entry is a hint, like the bit that it comes
 //! from: the slot's word and number decide whether the batch is still there.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 
 use super::claim::{Claim, Reading};
 use super::clock;
@@ -25,14 +24,15 @@ pub(crate) enum Wanted {
     Any,
 }
 
-/// Ready slots, by their messages' numbers.
+/// Messages' numbers and their slots, in ascending order of the numbers. Batches become ready nearly
+/// in this order, so that a new entry's place is at or near the end.
 #[derive(Debug)]
-pub(crate) struct Arrivals(BinaryHeap<Reverse<(u64, usize)>>);
+pub(crate) struct Arrivals(VecDeque<(u64, usize)>);
 
 impl Arrivals {
     /// Has room for this many slots.
     pub(crate) fn new(slots: usize) -> Self {
-        Self(BinaryHeap::with_capacity(slots))
+        Self(VecDeque::with_capacity(slots))
     }
 
     /// Takes a ready batch.
@@ -40,7 +40,7 @@ impl Arrivals {
     pub(crate) fn take(&mut self, table: Table<'_>, wanted: Wanted) -> Option<Claim<Reading>> {
         loop {
             let (index, seen) = self.find(table, wanted)?;
-            self.0.pop();
+            self.0.pop_front();
             let slot = &table.slots[index];
             if let Some(snapshot) = slot.word.transition_to_reading(seen) {
                 slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
@@ -73,13 +73,13 @@ impl Arrivals {
     /// entries that lead to nothing.
     fn oldest(&mut self, table: Table<'_>) -> Option<(u64, usize, Snapshot)> {
         loop {
-            let &Reverse((sequence, index)) = self.0.peek()?;
+            let &(sequence, index) = self.0.front()?;
             let slot = &table.slots[index];
             let seen = slot.word.load();
             if seen.state() == SlotState::Ready && slot.message_number() == sequence {
                 return Some((sequence, index, seen));
             }
-            self.0.pop();
+            self.0.pop_front();
         }
     }
 
@@ -91,10 +91,18 @@ impl Arrivals {
             // The number is read after the word, which publishes it.
             let ready = inside.filter(|&index| table.slots[index].word.load().state() == SlotState::Ready);
             for index in ready {
-                self.0.push(Reverse((table.slots[index].message_number(), index)));
+                self.insert(table.slots[index].message_number(), index);
                 found = true;
             }
         }
         found
+    }
+
+    fn insert(&mut self, sequence: u64, index: usize) {
+        if self.0.back().is_none_or(|&(newest, _)| newest <= sequence) {
+            return self.0.push_back((sequence, index));
+        }
+        let place = self.0.partition_point(|&(known, _)| known <= sequence);
+        self.0.insert(place, (sequence, index));
     }
 }

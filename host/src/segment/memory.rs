@@ -233,7 +233,10 @@ impl Segment {
     /// borrowed.
     pub(crate) fn raw_arrays(&self, claim: &mut Claim<Producing>) -> ArrayVec<RawArray, MAX_ARRAYS> {
         let raw = |span: Span| RawArray { data: self.mapping.at(span.offset), bytes: span.bytes };
-        self.layout.arrays(claim.index()).map(raw).collect()
+        // Filled in place, because `collect` moves all of its room.
+        let mut arrays = ArrayVec::new();
+        arrays.extend(self.layout.arrays(claim.index()).map(raw));
+        arrays
     }
 
     /// The bytes of one array of a taken batch.

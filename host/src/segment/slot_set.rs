@@ -58,21 +58,28 @@ impl SlotSet<'_> {
 
     /// All slots of the set: first those from `slot` on, then those before it.
     pub(super) fn members_from(self, slot: usize) -> impl Iterator<Item = usize> {
-        let first = if slot / BITS < self.0.len() { slot / BITS } else { 0 };
+        let words = self.0.len();
+        let first = if slot / BITS < words { slot / BITS } else { 0 };
         let from = !0 << (slot % BITS);
-        let mut nth = 0;
+        let members = move |index: usize, of_interest: u64| Members {
+            first: index * BITS,
+            bits: self.0[index].load(Ordering::Acquire) & of_interest,
+        };
+        let (mut nth, mut found) = (0, members(first, from));
         std::iter::from_fn(move || {
-            let index = if first + nth < self.0.len() { first + nth } else { first + nth - self.0.len() };
-            let of_interest = match nth {
-                0 => from,
-                _ if nth == self.0.len() => !from,
-                _ if nth > self.0.len() => return None,
-                _ => !0,
-            };
-            nth += 1;
-            Some(Members { first: index * BITS, bits: self.0[index].load(Ordering::Acquire) & of_interest })
+            loop {
+                if let Some(slot) = found.next() {
+                    return Some(slot);
+                }
+                nth += 1;
+                let index = if first + nth < words { first + nth } else { first + nth - words };
+                found = match nth {
+                    _ if nth < words => members(index, !0),
+                    _ if nth == words => members(index, !from),
+                    _ => return None,
+                };
+            }
         })
-        .flatten()
     }
 
     /// Whether the set has a slot.

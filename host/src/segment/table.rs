@@ -238,6 +238,11 @@ impl Table<'_> {
         self.slots[claim.index].message_bytes.load(Ordering::Relaxed) as usize
     }
 
+    /// Whether a claimed slot has a report in place of a batch.
+    pub(crate) fn is_failed(self, claim: &Claim<Reading>) -> bool {
+        self.slots[claim.index].failed.load(Ordering::Relaxed) != 0
+    }
+
     /// The outcome of the batch in a claimed slot.
     pub(crate) fn outcome(self, claim: &Claim<Reading>) -> Outcome {
         self.outcome_at(claim.index)

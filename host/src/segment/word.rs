@@ -29,6 +29,8 @@ const ATTEMPT_BITS: u32 = 14;
 const OWNER_SHIFT: u32 = STATE_BITS;
 const ATTEMPT_SHIFT: u32 = OWNER_SHIFT + OWNER_BITS;
 const GENERATION_SHIFT: u32 = ATTEMPT_SHIFT + ATTEMPT_BITS;
+/// The bits of state and owner. No two states or owners have the same.
+const HELD: u64 = (1 << ATTEMPT_SHIFT) - 1;
 
 /// The most attempts that a word can count.
 pub(crate) const MAX_COUNTED_ATTEMPTS: u32 = (1 << ATTEMPT_BITS) - 1;
@@ -78,8 +80,7 @@ pub(crate) struct Snapshot(u64);
 impl Snapshot {
     fn new(state: SlotState, owner: Owner, attempts: u32, generation: u32) -> Self {
         Self(
-            state as u64
-                | owner.bits() << OWNER_SHIFT
+            held(state, owner)
                 | u64::from(attempts.min(MAX_COUNTED_ATTEMPTS)) << ATTEMPT_SHIFT
                 | u64::from(generation) << GENERATION_SHIFT,
         )
@@ -108,7 +109,7 @@ impl Snapshot {
     }
 
     pub(crate) fn is(self, state: SlotState, owner: Owner) -> bool {
-        self.state() == state && self.owner() == owner
+        self.0 & HELD == held(state, owner)
     }
 
     /// Whether both values belong to the same use of the slot, and so to the same message.
@@ -117,8 +118,12 @@ impl Snapshot {
     }
 
     fn to(self, state: SlotState, owner: Owner) -> Self {
-        Self::new(state, owner, self.attempts(), self.generation())
+        Self(self.0 & !HELD | held(state, owner))
     }
+}
+
+fn held(state: SlotState, owner: Owner) -> u64 {
+    state as u64 | owner.bits() << OWNER_SHIFT
 }
 
 impl fmt::Debug for Snapshot {

@@ -78,7 +78,7 @@ impl Batches {
 
     /// The next item. Waits for it at most this long.
     pub fn next_timeout(&self, timeout: Duration) -> Next {
-        self.next_of(self.stream.next(Instant::now().checked_add(timeout)))
+        self.next_of(self.stream.next(|| Instant::now().checked_add(timeout)))
     }
 
     /// Waits at most this long until [`try_next`](Self::try_next) has something to give, and leaves
@@ -118,7 +118,7 @@ impl Iterator for Batches {
             if let WaitingFor::HeldBatches { held } = waiting_for {
                 warn_of_held("for a batch", held);
             }
-            next = self.next_of(self.stream.next(None));
+            next = self.next_of(self.stream.next(|| None));
         }
         match next {
             Next::Item(item) => Some(item),

@@ -227,9 +227,11 @@ impl Stream {
         self.segment.notices().write(kind, clock::now_nanos(), text);
     }
 
-    /// Waits for the next item until the deadline. If none comes, returns the cause of the wait.
-    pub(crate) fn next(&self, deadline: Option<Instant>) -> Result<Item, WaitingFor> {
-        let found = self.look().or_else(|| self.wait_for(deadline, || self.look()));
+    /// Waits for the next item until the deadline, which is asked for only if there is no item yet:
+    /// most batches are there, and reading the clock takes as long as the look. If none comes,
+    /// returns the cause of the wait.
+    pub(crate) fn next(&self, deadline: impl FnOnce() -> Option<Instant>) -> Result<Item, WaitingFor> {
+        let found = self.look().or_else(|| self.wait_for(deadline(), || self.look()));
         found.ok_or_else(|| self.waiting_for())
     }
 
@@ -457,7 +459,7 @@ impl Stream {
     /// Keeps a batch for its next delivery. Whether there is one or it was an error, a consumer may wait
     /// for that.
     fn keep(&self, replay: &Replay, claim: Claim<Reading>) {
-        if self.table().outcome(&claim).failed {
+        if self.table().is_failed(&claim) {
             self.free(claim);
             replay.note_error();
         } else {
@@ -541,8 +543,8 @@ impl Stream {
 
     /// Whether the policy ends the stream with the item in this slot.
     fn stops(&self, claim: &Claim<Reading>) -> bool {
-        let failed = self.table().outcome(claim).failed;
-        failed && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
+        self.table().is_failed(claim)
+            && self.on_failure.of(Report::decode(self.segment.outcome(claim)).kind) == OnFailure::Stop
     }
 
     /// Notes a batch with fewer rows than the schema's.
@@ -555,11 +557,12 @@ impl Stream {
     /// policy skips the failure.
     fn open(&self, claim: Claim<Reading>) -> Option<Item> {
         let (outcome, sequence) = (self.table().outcome(&claim), self.table().sequence(&claim));
-        // The slot does not count the last attempt at a message that was given up.
-        let tried = outcome.failed || claim.attempts() > 0;
-        let attempts = if tried { self.history.take_attempts(sequence) } else { Vec::new() };
         let impossible = self.segment.impossible(&claim, &outcome);
         if !outcome.failed && impossible.is_none() {
+            // Of a batch that was produced after all, nobody asks for them.
+            if claim.attempts() > 0 {
+                self.history.take_attempts(sequence);
+            }
             // In this order, the rows of a batch are never counted before it is known how many it has.
             outcome.rows.into_iter().for_each(|rows| self.note_short(rows));
             self.counters().delivered.fetch_add(1, Ordering::Relaxed);
@@ -578,7 +581,7 @@ impl Stream {
             // It was checked to be a dictionary when the commander wrote it.
             message: codec::decode("the message", encoded).unwrap_or_default(),
             report,
-            attempts: attempts.into_iter().map(Into::into).collect(),
+            attempts: self.history.take_attempts(sequence).into_iter().map(Into::into).collect(),
             ends_stream: policy == OnFailure::Stop,
         };
         self.history.note_failure(&error, encoded);

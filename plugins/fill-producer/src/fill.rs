@@ -1,6 +1,7 @@
 //! Fills the arrays of a batch.
 
 use cobuf_plugin_api::Rng;
+use cobuf_plugin_api::ndarray::{ArrayViewMut, Dimension};
 use cobuf_plugin_api::prelude::*;
 
 use crate::number::{Fill, Number};
@@ -43,7 +44,19 @@ pub(crate) fn fill(slot: &mut Slot<'_>, mut filling: Filling<'_>) -> Result<()> 
 }
 
 fn fill_array<T: Fill>(slot: &mut Slot<'_>, array: &ArraySpec, filling: &mut Filling<'_>) -> Result<()> {
-    let mut elements = slot.array::<T, IxDyn>(array.name())?;
+    // A view whose number of axes is not known here takes ndarray hundreds of instructions. Tiny
+    // batches, which are counted in instructions, have one axis.
+    match array.shape().len() {
+        1 => fill_view(slot.array::<T, Ix1>(array.name())?, array, filling),
+        _ => fill_view(slot.array::<T, IxDyn>(array.name())?, array, filling),
+    }
+}
+
+fn fill_view<T: Fill, D: Dimension>(
+    mut elements: ArrayViewMut<'_, T, D>,
+    array: &ArraySpec,
+    filling: &mut Filling<'_>,
+) -> Result<()> {
     match filling {
         Filling::Value(number) => elements.fill(element(*number, array)?),
         Filling::Random(rng) => elements.map_inplace(|element| *element = T::random(rng)),

@@ -11,7 +11,7 @@ use crate::wait::Seconds;
 
 /// A message. Each field may be left out; other fields are ignored.
 #[derive(Debug, Default, Deserialize)]
-#[serde(crate = "cobuf_plugin_api::serde", default)]
+#[serde(crate = "cobuf_plugin_api::serde")]
 pub struct Message {
     // The batch's content.
     /// The number for all elements. It is exact, or rounded to the nearest if the array has
@@ -22,6 +22,7 @@ pub struct Message {
     pub(crate) index: Option<Value>,
     /// Whether each element gets a number of its own from the message's generator instead: any
     /// integer of its type, or a floating point number from 0 to below 1.
+    #[serde(default)]
     pub(crate) random: bool,
     /// The number of rows of a shorter batch.
     pub(crate) rows: Option<usize>,
@@ -53,15 +54,19 @@ pub struct Message {
     /// The status with which to end the worker's process.
     pub(crate) exit: Option<i32>,
     /// Whether to abort the worker's process.
+    #[serde(default)]
     pub(crate) abort: bool,
     /// Whether to run forever, even if the host wants to stop.
+    #[serde(default)]
     pub(crate) loop_forever: bool,
     /// The number of attempts at this message in which the seven misbehaviours above happen. Later
     /// attempts ignore them. Default: all.
     pub(crate) on_attempt: Option<u32>,
     /// Whether to take the first array with another element type.
+    #[serde(default)]
     pub(crate) wrong_dtype: bool,
     /// Whether to write values of another shape into the first array.
+    #[serde(default)]
     pub(crate) wrong_shape: bool,
 }
 
