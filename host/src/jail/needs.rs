@@ -78,7 +78,7 @@ impl SandboxNeeds {
     /// Notes a call that waits.
     pub(crate) fn note(&mut self, call: &Call, ground: &Ground) {
         let Some(name) = call.call.map(|call| call.name()) else {
-            self.calls.insert(format!("system call {}", call.number));
+            self.never.insert(format!("system call {}", call.number));
             return;
         };
         if let Some((_, paths)) = lists::FILES.iter().find(|(file, _)| *file == name) {
