@@ -14,28 +14,41 @@
 //! ```
 //!
 //! Paths are relative to the file. An unknown key is an error that names it.
+//!
+//! `entries` has configurations and their changes by `--set`, `values` what is more than one TOML type.
+
+mod entries;
+mod error;
+#[cfg(all(test, not(cobuf_loom)))]
+mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cobuf_plugin_api::{Dictionary, PluginKind, ReportKind, Value};
-use serde::{Deserialize, Deserializer};
+use cobuf_plugin_api::{Dictionary, PluginKind, ReportKind};
+use serde::Deserialize;
 
-use super::builder::{HostBuilder, Workers};
+use self::entries::configuration;
+pub use self::entries::{config_from_toml, set_entry};
+pub use self::error::PipelineError;
+#[cfg(feature = "metrics")]
+use self::values::MetricsText;
+use self::values::{NumberOfWorkers, RankText, StartMethodName};
+use super::builder::HostBuilder;
 use crate::cancel::Cancel;
 use crate::files;
 #[cfg(feature = "sandbox")]
 use crate::jail::Sandbox;
 #[cfg(feature = "metrics")]
-use crate::metrics::{MetricsTarget, MetricsTargetError};
+use crate::metrics::MetricsTarget;
 use crate::plugin::{Plugin, PluginError};
 use crate::process::launch::StartMethod;
 use crate::protocol::setup::{ProcessSetup, WorkerLimits};
 use crate::record::policy::{OnCommanderFailure, OnFailure};
 use crate::record::portion::Remainder;
 use crate::record::rank::Rank;
-use crate::record::rank_error::RankError;
 
 /// A pipeline file (TOML), as `cobuf run` takes it.
 ///
@@ -123,110 +136,6 @@ struct RunTable {
     on_commander_failure: BTreeMap<ReportKind, OnCommanderFailure>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-}
-
-/// `auto` is looked up when the file is read.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct RankText(Rank);
-
-impl TryFrom<String> for RankText {
-    type Error = RankError;
-
-    fn try_from(text: String) -> Result<Self, RankError> {
-        text.parse().map(Self)
-    }
-}
-
-#[cfg(feature = "metrics")]
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-struct MetricsText(MetricsTarget);
-
-#[cfg(feature = "metrics")]
-impl TryFrom<String> for MetricsText {
-    type Error = MetricsTargetError;
-
-    fn try_from(text: String) -> Result<Self, MetricsTargetError> {
-        text.parse().map(Self)
-    }
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "toml::Value")]
-struct NumberOfWorkers(Workers);
-
-impl TryFrom<toml::Value> for NumberOfWorkers {
-    type Error = String;
-
-    fn try_from(value: toml::Value) -> Result<Self, String> {
-        match &value {
-            toml::Value::Integer(number) => usize::try_from(*number).ok().map(Workers::Fixed),
-            toml::Value::String(text) if text == "auto" => Some(Workers::auto()),
-            _ => None,
-        }
-        .map(Self)
-        .ok_or_else(|| format!("{} is wrong, expected a number or \"auto\"", shown(&value)))
-    }
-}
-
-/// A value as it stands in the file, if it is a simple one.
-fn shown(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => format!("{text:?}"),
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Boolean(value) => value.to_string(),
-        other => format!("a value of type {}", other.type_str()),
-    }
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum StartMethodName {
-    ForkServer,
-    Fork,
-}
-
-/// Why a pipeline file cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PipelineError {
-    /// The file cannot be read.
-    #[error("cannot read the pipeline file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is not a pipeline: no TOML, an unknown key, or a wrong value.
-    #[error("the pipeline file {} is wrong", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// The place in the file and what is wrong there.
-        source: toml::de::Error,
-    },
-    /// A time is not one.
-    #[error("{key} is {value}, expected a number of seconds that is not negative")]
-    Seconds {
-        /// The key in the table `run`.
-        key: &'static str,
-        /// Its value.
-        value: f64,
-    },
-    /// A setting of the form `producer.KEY=VALUE` cannot be applied.
-    #[error("the setting {setting:?} {reason}")]
-    Setting {
-        /// The setting.
-        setting: String,
-        /// The fault, and what was expected.
-        reason: &'static str,
-    },
-    /// A plugin cannot be built or found.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
 }
 
 impl Pipeline {
@@ -481,187 +390,4 @@ fn seconds(key: &'static str, value: f64) -> Result<Duration, PipelineError> {
 
 fn not_utf8() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8, which TOML must be")
-}
-
-/// Reads a configuration from TOML, as it stands in a file of its own: the entries of a pipeline's
-/// table `config`. A date or a time becomes text, such as "2024-05-01".
-///
-/// # Errors
-/// The text is not TOML; the error names the place in it.
-///
-/// # Example
-/// ```
-/// let config = cobuf_host::config_from_toml("since = 2024-05-01\nsize = 3")?;
-/// assert_eq!(config.to_string(), r#"{"since":"2024-05-01","size":3}"#);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn config_from_toml(text: &str) -> Result<Dictionary, toml::de::Error> {
-    toml::from_str(text).map(|config| with_dates_as_text(&config))
-}
-
-fn configuration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dictionary, D::Error> {
-    Dictionary::deserialize(deserializer).map(|config| with_dates_as_text(&config))
-}
-
-fn with_dates_as_text(table: &Dictionary) -> Dictionary {
-    table.iter().fold(Dictionary::new(), |plain, (key, value)| plain.with(key, with_date_as_text(value)))
-}
-
-/// TOML has dates and times, and messages and configurations have none. The TOML library hands them
-/// over as a table with one entry, of this name.
-fn with_date_as_text(value: &Value) -> Value {
-    const DATE: &str = "$__toml_private_datetime";
-    match value {
-        Value::Dictionary(table) => {
-            let date = table.get(DATE).filter(|_| table.len() == 1);
-            date.cloned().unwrap_or_else(|| with_dates_as_text(table).into())
-        }
-        Value::List(list) => list.iter().map(with_date_as_text).collect::<Vec<_>>().into(),
-        other => other.clone(),
-    }
-}
-
-/// Applies `KEY=VALUE` to a configuration. The key may lead into tables; the value is TOML, or text
-/// if it is not.
-///
-/// # Errors
-/// [`PipelineError::Setting`].
-pub fn set_entry(config: &mut Dictionary, setting: &str) -> Result<(), PipelineError> {
-    let wrong = |reason| PipelineError::Setting { setting: setting.to_owned(), reason };
-    let (key, value) = setting.split_once('=').ok_or_else(|| wrong("has no \"=\", expected KEY=VALUE"))?;
-    let mut parts = key.trim().split('.').peekable();
-    let mut table = config;
-    while let Some(part) = parts.next() {
-        if part.is_empty() {
-            return Err(wrong("has an empty key, expected KEY=VALUE"));
-        }
-        let place = table.entry(part);
-        if parts.peek().is_none() {
-            *place = parse(value.trim());
-            break;
-        }
-        if !matches!(place, Value::Dictionary(_)) {
-            *place = Value::Dictionary(Dictionary::new());
-        }
-        let Value::Dictionary(inner) = place else { unreachable!("it was just made one") };
-        table = inner;
-    }
-    Ok(())
-}
-
-/// The value as TOML, or as plain text: `--set producer.crop=random` needs no quotes.
-fn parse(value: &str) -> Value {
-    let parsed = config_from_toml(&format!("value = {value}")).ok();
-    parsed.and_then(|table| table.get("value").cloned()).unwrap_or_else(|| Value::from(value))
-}
-
-#[cfg(all(test, not(cobuf_loom)))]
-mod tests {
-    use super::*;
-
-    fn after(settings: &[&str]) -> String {
-        let mut config = Dictionary::new().with("size", 1);
-        settings.iter().for_each(|setting| set_entry(&mut config, setting).unwrap());
-        config.to_string()
-    }
-
-    fn read(text: &str) -> Result<Pipeline, toml::de::Error> {
-        toml::from_str(text)
-    }
-
-    const PLUGINS: &str = "[commander]\nplugin = \"c\"\n[producer]\nplugin = \"p\"\n[run]\n";
-
-    #[test]
-    fn setting_changes_one_entry() {
-        assert_eq!(after(&["size=2"]), r#"{"size":2}"#);
-        assert_eq!(after(&["crop=random"]), r#"{"size":1,"crop":"random"}"#);
-        assert_eq!(
-            after(&["augment.noise = 0.5", "augment.shift=1"]),
-            r#"{"size":1,"augment":{"noise":0.5,"shift":1}}"#
-        );
-        assert_eq!(after(&["size=[1, 2]", "path=a=b"]), r#"{"size":[1,2],"path":"a=b"}"#);
-    }
-
-    #[test]
-    fn dates_are_text_wherever_they_stand() {
-        let config = "config = { at = [07:32:00, { from = 1979-05-27T07:32:00Z }], day = 2024-05-01, n = 1 }";
-        let pipeline = read(&PLUGINS.replacen("[producer]", &format!("{config}\n[producer]"), 1)).unwrap();
-        assert_eq!(
-            pipeline.config(PluginKind::Commander).to_string(),
-            r#"{"at":["07:32:00",{"from":"1979-05-27T07:32:00Z"}],"day":"2024-05-01","n":1}"#
-        );
-        assert_eq!(after(&["size=2024-05-01T10:00:00.5-03:00"]), r#"{"size":"2024-05-01T10:00:00.5-03:00"}"#);
-        assert_eq!(after(&["days=[2024-05-01]"]), r#"{"size":1,"days":["2024-05-01"]}"#);
-        let config = config_from_toml("[a]\nb = 2024-05-01\n").unwrap();
-        assert_eq!(config.to_string(), r#"{"a":{"b":"2024-05-01"}}"#);
-    }
-
-    #[test]
-    fn setting_without_key_or_value_is_refused() {
-        let mut config = Dictionary::new();
-        let error = set_entry(&mut config, "size").unwrap_err();
-        assert_eq!(error.to_string(), "the setting \"size\" has no \"=\", expected KEY=VALUE");
-        assert!(set_entry(&mut config, "a..b=1").is_err());
-        let error = read(PLUGINS).unwrap().set("slots=3").unwrap_err();
-        assert!(error.to_string().ends_with("must begin with \"producer.\" or \"commander.\""), "{error}");
-    }
-
-    #[test]
-    fn old_key_for_the_order_is_still_read() {
-        for key in ["ordered", "deterministic"] {
-            let pipeline = read(&format!("{PLUGINS}{key} = false")).unwrap();
-            assert_eq!(pipeline.run.ordered, Some(false), "{key}");
-        }
-    }
-
-    #[test]
-    fn number_of_workers_is_a_number_or_auto() {
-        let workers = |value: &str| read(&format!("{PLUGINS}workers = {value}"));
-        assert_eq!(workers("3").unwrap().run.workers.unwrap().0, Workers::Fixed(3));
-        assert_eq!(workers("\"auto\"").unwrap().run.workers.unwrap().0, Workers::auto());
-        for wrong in ["-1", "\"many\"", "1.5"] {
-            let error = workers(wrong).unwrap_err().to_string();
-            assert!(error.contains("expected a number or \"auto\""), "{error}");
-        }
-    }
-
-    #[test]
-    fn negative_time_names_its_key() {
-        let pipeline = read(&format!("{PLUGINS}start_timeout_seconds = -1.0")).unwrap();
-        let error = pipeline.builder().unwrap_err().to_string();
-        assert_eq!(error, "start_timeout_seconds is -1, expected a number of seconds that is not negative");
-    }
-
-    #[test]
-    fn python_objects_get_the_files_interpreter() {
-        let folder = tempfile::tempdir().unwrap();
-        let (at, root) = (folder.path().join("p.toml"), folder.path().canonicalize().unwrap());
-        let read = |python: &str| {
-            let plugins = PLUGINS.replace("\"p\"", "\"slides.py:Slides\"");
-            std::fs::write(&at, format!("{plugins}[python]\n{python}")).unwrap();
-            Pipeline::read(&at)
-        };
-        let object = || match Plugin::relative_to(&root, "slides.py:Slides").of_kind(PluginKind::Producer) {
-            Plugin::Python(object) => object,
-            other => panic!("{other:?}"),
-        };
-        let mut pipeline = read("interpreter = \"v/bin/python\"\npreload = [\"torch\"]").unwrap();
-        let expected = object().preload(["torch"]).interpreter(root.join("v/bin/python"));
-        assert_eq!(pipeline.plugin(PluginKind::Producer), Plugin::Python(expected));
-        assert_eq!(pipeline.plugin(PluginKind::Commander), Plugin::Named("c".to_owned()));
-        pipeline.set_interpreter("/other");
-        let expected = object().preload(["torch"]).interpreter("/other");
-        assert_eq!(pipeline.plugin(PluginKind::Producer), Plugin::Python(expected));
-        // Looked for on the PATH.
-        let expected = object().interpreter("python3.12");
-        let named = read("interpreter = \"python3.12\"").unwrap();
-        assert_eq!(named.plugin(PluginKind::Producer), Plugin::Python(expected));
-        assert!(read("interpretter = \"x\"").is_err());
-    }
-
-    #[test]
-    fn unknown_key_is_refused() {
-        let error = read(&format!("{PLUGINS}slotz = 3")).unwrap_err().to_string();
-        assert!(error.contains("slotz"), "{error}");
-    }
 }
