@@ -74,7 +74,7 @@ pub enum StartError {
     Sandbox(#[from] SandboxError),
     /// A sandbox was looked for in which the producer does its messages; it does none without one.
     #[cfg(feature = "sandbox")]
-    #[error("the producer does not do its messages, in no sandbox either: {reason}")]
+    #[error("the producer does not do its messages even without a sandbox: {reason}")]
     NotProduced {
         /// The failure.
         reason: String,

@@ -15,6 +15,7 @@ use crate::args::CheckArgs;
 use crate::dictionary::{self, Given};
 use crate::pipeline;
 use cobuf::output;
+use cobuf::progress::say;
 use cobuf::signals::Signals;
 
 /// The exit code if a test failed.
@@ -29,6 +30,9 @@ pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
         let text =
             if args.json { sandbox::as_json(&proposal)? } else { sandbox::as_text(&proposal, folder)? };
         output::report(&text)?;
+        if args.message.is_empty() && args.pipeline.is_none() {
+            say(FEW_MESSAGES);
+        }
         return Ok(if sandbox::passed(&proposal) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
     }
     // The fork server cleans up after a command that ends at once.
@@ -113,6 +117,10 @@ fn as_table(report: &Report, colours: bool) -> String {
     }
     lines.join("\n")
 }
+
+/// What is said of a sandbox that was found with the empty message.
+const FEW_MESSAGES: &str = "what no message needs is not allowed: give messages of each kind with --message '{\"KEY\": VALUE}', or \
+                            those of a commander with --pipeline FILE";
 
 /// How to have the tests made that were skipped for want of a message.
 const MESSAGES: &str = "most tests need messages that this producer can do: give one with --message '{\"KEY\": VALUE}', \
