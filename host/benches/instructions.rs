@@ -49,9 +49,9 @@ fn stored(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_104_910))]
-#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_099_446))]
-#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_557_606))]
+#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_106_625))]
+#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_101_503))]
+#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_559_648))]
 fn slots(mut slots: Slots) -> Slots {
     for _ in 0..TIMES {
         slots.claim_free();
@@ -89,7 +89,7 @@ fn encoded() -> Vec<u8> {
 }
 
 #[library_benchmark]
-#[bench::one_number(args = (), setup = message, config = stored(524_503))]
+#[bench::one_number(args = (), setup = message, config = stored(550_483))]
 fn encode(message: Dictionary) {
     for _ in 0..TIMES {
         drop(codec::encode("a message", black_box(&message)));
@@ -97,7 +97,7 @@ fn encode(message: Dictionary) {
 }
 
 #[library_benchmark]
-#[bench::one_number(args = (), setup = encoded, config = stored(1_442_254))]
+#[bench::one_number(args = (), setup = encoded, config = stored(1_459_252))]
 fn decode(message: Vec<u8>) {
     for _ in 0..TIMES {
         drop(codec::decode::<Dictionary>("the message", black_box(&message)));
@@ -116,8 +116,8 @@ fn producing(config: Dictionary) -> (Producing, Vec<u8>) {
 }
 
 #[library_benchmark]
-#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_124_188))]
-#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(2_417_188))]
+#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_060_190))]
+#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(2_353_190))]
 fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
     for _ in 0..TIMES {
         producing.produce(black_box(&message)).expect("it fills an array");
@@ -138,7 +138,7 @@ fn ready() -> Batches {
 }
 
 #[library_benchmark]
-#[bench::in_order(args = (), setup = ready, config = stored(767_165))]
+#[bench::in_order(args = (), setup = ready, config = stored(830_236))]
 fn consume(batches: Batches) {
     for batch in batches {
         black_box(batch.expect("no batch fails"));
