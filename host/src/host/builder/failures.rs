@@ -43,7 +43,7 @@ impl HostBuilder {
     /// How many times a message is tried if its worker dies, and how many times in a row the
     /// commander is started at one message.
     ///
-    /// Default: [`limits::DEFAULT_MAX_ATTEMPTS`](crate::limits::DEFAULT_MAX_ATTEMPTS), 3. Range: 1 to [`limits::MAX_ATTEMPTS`](crate::limits::MAX_ATTEMPTS),
+    /// Default: [`limits::DEFAULT_MAX_ATTEMPTS`], 3. Range: 1 to [`limits::MAX_ATTEMPTS`],
     /// otherwise [`StartError::OutOfRange`](crate::StartError::OutOfRange). A producer's error or
     /// panic is not retried.
     ///
@@ -57,7 +57,7 @@ impl HostBuilder {
     }
 
     /// A file to which the supervisor adds each message that could not be produced: JSON, a line
-    /// each. [`Source::Replay`] produces them again.
+    /// each. [`Source::Replay`](crate::Source::Replay) produces them again.
     ///
     /// Default: none. `start` fails with
     /// [`StartError::DeadLetters`](crate::StartError::DeadLetters) if the file cannot be written or
@@ -80,7 +80,7 @@ impl HostBuilder {
     /// How long a worker may take for one message. A worker that misses the deadline is killed
     /// after its stack is captured, and the message counts one attempt.
     ///
-    /// Default: no deadline. At least [`limits::MIN_TIMEOUT`](crate::limits::MIN_TIMEOUT), 20 ms, otherwise
+    /// Default: no deadline. At least [`limits::MIN_TIMEOUT`], 20 ms, otherwise
     /// [`StartError::OutOfRange`](crate::StartError::OutOfRange).
     ///
     /// ```
