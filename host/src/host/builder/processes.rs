@@ -40,7 +40,8 @@ impl HostBuilder {
     /// bounded memory and makes a bounded file, about 200 bytes of memory and 700 bytes of file for
     /// each.
     ///
-    /// Default: [`limits::DEFAULT_TRACE_BATCHES`](crate::limits::DEFAULT_TRACE_BATCHES). Range: 1 to [`limits::MAX_TRACE_BATCHES`](crate::limits::MAX_TRACE_BATCHES),
+    /// Default: [`limits::DEFAULT_TRACE_BATCHES`](crate::limits::DEFAULT_TRACE_BATCHES). Range: 1 to
+    /// [`limits::MAX_TRACE_BATCHES`](crate::limits::MAX_TRACE_BATCHES),
     /// otherwise [`StartError::OutOfRange`](crate::StartError::OutOfRange).
     ///
     /// ```

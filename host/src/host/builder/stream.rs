@@ -9,7 +9,8 @@ impl HostBuilder {
     /// The number of worker processes: a number, or [`Workers::auto`] to have the host find it.
     ///
     /// Default: one for each CPU that this process may use, divided among the ranks on the
-    /// machine if a launcher says how many there are. Range: 1 to [`limits::MAX_WORKERS`](crate::limits::MAX_WORKERS),
+    /// machine if a launcher says how many there are. Range: 1 to
+    /// [`limits::MAX_WORKERS`](crate::limits::MAX_WORKERS),
     /// otherwise `start` fails with [`StartError::OutOfRange`](crate::StartError::OutOfRange).
     ///
     /// ```
@@ -41,7 +42,8 @@ impl HostBuilder {
     /// The most bytes that an encoded message may have.
     ///
     /// Default: [`limits::DEFAULT_MESSAGE_CAPACITY`](crate::limits::DEFAULT_MESSAGE_CAPACITY), 64 KiB. Range:
-    /// [`limits::MIN_MESSAGE_CAPACITY`](crate::limits::MIN_MESSAGE_CAPACITY) to [`limits::MAX_MESSAGE_CAPACITY`](crate::limits::MAX_MESSAGE_CAPACITY), otherwise
+    /// [`limits::MIN_MESSAGE_CAPACITY`](crate::limits::MIN_MESSAGE_CAPACITY) to
+    /// [`limits::MAX_MESSAGE_CAPACITY`](crate::limits::MAX_MESSAGE_CAPACITY), otherwise
     /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). A larger message is the
     /// commander's error, or [`SubmitError::TooLarge`](crate::SubmitError::TooLarge).
     ///
@@ -57,7 +59,8 @@ impl HostBuilder {
     /// The most bytes that the encoded metadata of a batch may have.
     ///
     /// Default: [`limits::DEFAULT_METADATA_CAPACITY`](crate::limits::DEFAULT_METADATA_CAPACITY), 64 KiB. Range:
-    /// [`limits::MIN_METADATA_CAPACITY`](crate::limits::MIN_METADATA_CAPACITY) to [`limits::MAX_METADATA_CAPACITY`](crate::limits::MAX_METADATA_CAPACITY), otherwise
+    /// [`limits::MIN_METADATA_CAPACITY`](crate::limits::MIN_METADATA_CAPACITY) to
+    /// [`limits::MAX_METADATA_CAPACITY`](crate::limits::MAX_METADATA_CAPACITY), otherwise
     /// [`StartError::OutOfRange`](crate::StartError::OutOfRange). Larger metadata are the batch's
     /// error. An error's report has the same room, and is cut if it is longer.
     ///
