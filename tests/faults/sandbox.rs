@@ -214,7 +214,8 @@ fn run_of_a_user_who_is_not_root_is_jailed() {
         return;
     }
     const NOBODY: u32 = 65534;
-    let folder = refusals::folder();
+    // The folder of this test's temporary files may be in one that is root's alone.
+    let folder = tempfile::Builder::new().prefix("test-of-cobuf-").tempdir_in("/tmp").unwrap();
     let pipeline = pipeline(folder.path());
     std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     // Where this test was built may be its builder's alone.
