@@ -43,9 +43,11 @@ pub(super) struct Room {
     metadata_capacity: usize,
     /// The number of the next examiner.
     next: u32,
-    /// Whether examiners are watched, and by whom.
+    /// Whether the next examiner is watched.
+    watched: bool,
+    /// Who watches it.
     #[cfg(feature = "sandbox")]
-    watched: Option<Option<Witness>>,
+    witness: Option<Witness>,
 }
 
 /// The result of one examiner.
@@ -106,8 +108,9 @@ impl Room {
             limit: settings.time_limit,
             metadata_capacity: settings.metadata_capacity,
             next: 0,
+            watched: false,
             #[cfg(feature = "sandbox")]
-            watched: None,
+            witness: None,
         })
     }
 
@@ -120,10 +123,10 @@ impl Room {
     /// The same, and what the examiner asked for that a sandbox has settings for.
     #[cfg(feature = "sandbox")]
     pub(super) fn watch(&mut self, task: Task) -> Result<(Course, SandboxNeeds), StartError> {
-        self.watched = Some(None);
+        self.watched = true;
         let course = self.examine(task);
-        let witness = self.watched.take().flatten();
-        let needs = witness.map(Witness::end).unwrap_or_default();
+        self.watched = false;
+        let needs = self.witness.take().map(Witness::end).unwrap_or_default();
         Ok((course?, needs))
     }
 
@@ -134,16 +137,8 @@ impl Room {
         let witness = Witness::begin(process, listener, &parts);
         let what = "see the system calls of a child process, which Linux 5.6 and newer allow unless \
                     kernel.yama.ptrace_scope is above 1";
-        self.watched = Some(Some(witness.map_err(|source| StartError::Io { what, source })?));
+        self.witness = Some(witness.map_err(|source| StartError::Io { what, source })?);
         Ok(())
-    }
-
-    /// Whether the next examiners are watched.
-    fn watched(&self) -> bool {
-        #[cfg(feature = "sandbox")]
-        return self.watched.is_some();
-        #[cfg(not(feature = "sandbox"))]
-        false
     }
 
     /// Has an examiner for each task, all at the same time.
@@ -152,7 +147,7 @@ impl Room {
         let mut courses: Vec<Course> = tasks.iter().map(|_| Course::default()).collect();
         self.session.give_time(self.limit);
         for task in tasks {
-            let (metadata_capacity, watched) = (self.metadata_capacity, self.watched());
+            let (metadata_capacity, watched) = (self.metadata_capacity, self.watched);
             self.plan.assignment = Some(Assignment { task, metadata_capacity, watched });
             let role = Role::Examiner { kind: self.kind, number: self.next };
             self.next += 1;

@@ -65,18 +65,18 @@ pub(super) fn propose(subject: &Subject<'_>) -> Result<SandboxProposal, StartErr
     };
     let Sandbox { env, mode, .. } = given.cloned().unwrap_or_default();
     let mut sandbox = Sandbox { env, mode, ..needs.fitting() };
-    let mut verdict = works(&sandbox)?;
+    let fits = works(&sandbox)?;
     let mut unneeded = Vec::new();
     for (setting, shut) in DOORS {
         let mut tighter = sandbox.clone();
         shut(&mut tighter);
-        if tighter != sandbox && verdict.is_ok() && works(&tighter)?.is_ok() {
-            (sandbox, verdict) = (tighter, Ok(()));
+        if tighter != sandbox && fits.is_ok() && works(&tighter)?.is_ok() {
+            sandbox = tighter;
             unneeded.push(setting);
         }
     }
     let given = given.map(works).transpose()?;
-    Ok(SandboxProposal { needs, sandbox, unneeded, messages: done, works: verdict, given })
+    Ok(SandboxProposal { needs, sandbox, unneeded, messages: done, works: fits, given })
 }
 
 fn script(subject: &Subject<'_>) -> Script {
@@ -103,6 +103,6 @@ fn same(before: &[Result<(), String>], course: &Course) -> Result<(), String> {
     let now = outcomes(course);
     let pairs = before.iter().zip(now).enumerate();
     let worse = pairs.filter(|(_, (before, _))| before.is_ok());
-    let failed = worse.filter_map(|(index, (_, now))| Some(format!("message {index}: {}", now.err()?)));
-    failed.into_iter().next().map_or(Ok(()), Err)
+    let mut failed = worse.filter_map(|(index, (_, now))| Some(format!("message {index}: {}", now.err()?)));
+    failed.next().map_or(Ok(()), Err)
 }

@@ -35,7 +35,7 @@ const NEWER: u32 = 463;
 const OTHER_SIZE: u32 = 0x4000_0000;
 
 /// The part of a socket's type that is no flag.
-const SOCKET_KIND: u64 = 0xf;
+pub(super) const SOCKET_KIND: u64 = 0xf;
 
 /// The arguments with which calls are allowed: none means all.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;

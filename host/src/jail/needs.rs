@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::calls::SOCKET_KIND;
 use super::lists::{self, Done, PathArgument};
 use super::settings::Sandbox;
 use super::watched::Call;
@@ -169,7 +170,7 @@ fn is_allowed_with_network(name: &str, call: &Call) -> bool {
     let [first, second, ..] = call.arguments;
     match name {
         "socket" => lists::FAMILIES.contains(&(first as i32)) || first as i32 == libc::AF_NETLINK,
-        "socketpair" => second as i32 & 0xf == libc::SOCK_DGRAM,
+        "socketpair" => second & SOCKET_KIND == libc::SOCK_DGRAM as u64,
         _ => false,
     }
 }

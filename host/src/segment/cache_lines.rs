@@ -2,7 +2,7 @@
 //! machine.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg cobuf_loom --cfg cobuf_lines" CARGO_TARGET_DIR=target/lines \
+//! RUSTFLAGS="--cfg cobuf_loom --cfg cobuf_lines" CARGO_TARGET_DIR=target/loom \
 //!     cargo test -p cobuf-host --lib --release --no-default-features cache_lines -- --nocapture
 //! ```
 //!
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use super::arrivals::{Arrivals, Wanted};
 use super::claim::{Claim, Producing};
 use super::control::Control;
-use super::counted::{moves, play};
+use super::counted::{LINE, moves, play};
 use super::event::Event;
 use super::patience::Patience;
 use super::place::Place;
@@ -190,27 +190,22 @@ impl Machine {
     /// What is in a line.
     fn name_of(&self, line: usize) -> &'static str {
         let control = &self.control;
-        let starts = |what: *const u8| what.addr() / 64 * 64;
         let words = [
-            ("event queued", starts(std::ptr::from_ref(&control.queued).cast())),
-            ("event freed", starts(std::ptr::from_ref(&control.freed).cast())),
-            ("event ready", starts(std::ptr::from_ref(&control.ready).cast())),
-            ("requests and shares", starts(std::ptr::from_ref(&control.stop).cast())),
-            ("expected message", starts(std::ptr::from_ref(&control.next).cast())),
-            ("progress", starts(std::ptr::from_ref(&control.commanded).cast())),
-            ("wanted", starts(std::ptr::from_ref(&control.wanted).cast())),
-            ("end", starts(std::ptr::from_ref(&control.end).cast())),
+            ("event queued", std::ptr::from_ref(&control.queued).addr()),
+            ("event freed", std::ptr::from_ref(&control.freed).addr()),
+            ("event ready", std::ptr::from_ref(&control.ready).addr()),
+            ("requests and shares", std::ptr::from_ref(&control.stop).addr()),
+            ("expected message", std::ptr::from_ref(&control.next).addr()),
+            ("progress", std::ptr::from_ref(&control.commanded).addr()),
         ];
-        let sets = [("set free", &self.free), ("set ready", &self.ready), ("set queued", &self.queued)];
-        let of_set = sets
-            .into_iter()
-            .find(|(_, set)| (starts(set.0.as_ptr().cast())..).take(128).any(|at| at == line));
-        let slots = self.slots.as_ptr_range();
-        if (slots.start.addr()..slots.end.addr()).contains(&line) {
-            return "slots";
+        if let Some((name, _)) = words.into_iter().find(|(_, at)| at / LINE * LINE == line) {
+            return name;
         }
-        let word = words.into_iter().find(|(_, at)| *at == line);
-        word.or(of_set.map(|(name, _)| (name, 0))).map_or("other", |(name, _)| name)
+        let sets = [("set free", &self.free), ("set ready", &self.ready), ("set queued", &self.queued)];
+        let ranges = sets.map(|(name, set)| (name, std::ptr::from_ref(set).addr(), size_of::<Words>()));
+        let slots = ("slots", self.slots.as_ptr().addr(), size_of_val(&self.slots[..]));
+        let mut ranges = ranges.into_iter().chain([slots]);
+        ranges.find(|(_, at, bytes)| (*at..at + bytes).contains(&line)).map_or("other", |(name, ..)| name)
     }
 }
 

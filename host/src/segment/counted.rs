@@ -13,21 +13,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{self, Ordering};
 
-const LINE: usize = 64;
+/// The bytes of a line.
+pub(super) const LINE: usize = 64;
 
 thread_local! {
     /// The core that this thread plays.
     static CORE: Cell<usize> = const { Cell::new(0) };
-    static LINES: RefCell<HashMap<usize, Line>> = RefCell::new(HashMap::new());
+    /// The cores that have each line.
+    static LINES: RefCell<HashMap<usize, BTreeSet<usize>>> = RefCell::new(HashMap::new());
     /// How often each line has moved.
     static MOVES: RefCell<HashMap<usize, u64>> = RefCell::new(HashMap::new());
-}
-
-/// The cores that have a line, and whether it is changed, so that only one has it.
-#[derive(Debug, Default)]
-struct Line {
-    cores: BTreeSet<usize>,
-    changed: bool,
 }
 
 /// Plays a core from now on.
@@ -41,17 +36,16 @@ pub(super) fn moves() -> HashMap<usize, u64> {
 }
 
 /// Notes a read, or a write, of this address by the core that is played.
-pub(super) fn touch(address: usize, writes: bool) {
+fn touch(address: usize, writes: bool) {
     let core = CORE.get();
     let moved = LINES.with_borrow_mut(|lines| {
-        let line = lines.entry(address / LINE).or_default();
-        let is_first = line.cores.is_empty();
-        let has = line.cores.contains(&core) && (!writes || line.cores.len() == 1);
+        let cores = lines.entry(address / LINE).or_default();
+        let is_first = cores.is_empty();
+        let has = cores.contains(&core) && (!writes || cores.len() == 1);
         if writes {
-            line.cores.clear();
+            cores.clear();
         }
-        line.cores.insert(core);
-        line.changed = writes || line.changed && has;
+        cores.insert(core);
         !has && !is_first
     });
     if moved {

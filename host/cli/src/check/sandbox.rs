@@ -72,7 +72,7 @@ fn count(messages: usize) -> String {
 /// The kinds of needs, with what was asked for of each.
 fn listed(needs: &SandboxNeeds) -> [(&'static str, Vec<String>); 7] {
     let paths = |paths: &BTreeSet<PathBuf>| -> Vec<String> {
-        paths.iter().map(|path| format!("{}", path.display())).collect()
+        paths.iter().map(|path| path.display().to_string()).collect()
     };
     let texts = |texts: &BTreeSet<String>| texts.iter().cloned().collect();
     let threads = if needs.threads { vec!["started".to_owned()] } else { Vec::new() };
