@@ -143,7 +143,8 @@ impl Bells {
     /// Both events.
     pub fn both(&self) -> [Bell<'_>; 2] {
         let control = self.0.table().control;
-        [&control.queued, &control.ready].map(|event| Bell { event, patience: Patience::default() })
+        [&control.queued.event, &control.ready.event]
+            .map(|event| Bell { event, patience: Patience::default() })
     }
 }
 

@@ -7,7 +7,7 @@
 //! | written over | effect on the run |
 //! | --- | --- |
 //! | first words, the request to the commander, the count of requeues | none |
-//! | expected message, counters, notices | none; counters and notices are wrong |
+//! | expected message, whether the commander waits, counters, notices | none; counters and notices are wrong |
 //! | the failpoint | none |
 //! | places of workers | none; workers are replaced |
 //! | its own slot's lengths | none, or the error of its own batch |
@@ -123,6 +123,7 @@ written_over! {
     request_to_the_commander_has_no_effect: "relieve", [];
     count_of_requeues_has_no_effect: "requeues", [];
     expected_message_has_no_effect: "next", [];
+    mark_that_the_commander_waits_has_no_effect: "starved", [];
     failpoint_of_no_fault_has_no_effect: "armed", [];
     counters_have_no_effect: "counters", [];
     notices_have_no_effect: "notices", [];

@@ -316,18 +316,22 @@ impl World {
         self.write(area, at % area.bytes, &bytes);
     }
 
-    fn areas(&self) -> [Span; 8] {
+    /// What is written over: the whole header, three parts of it, and those that have names.
+    fn areas(&self) -> [Span; 10] {
         let layout = self.stream.segment.layout();
         let arrays = layout.arrays(0).next().unwrap_or_else(|| unreachable!("a schema has arrays"));
         let lengths = layout.lengths(0);
+        let [ready, free, shared] = Header::PARTS.map(|(offset, bytes)| Span { offset, bytes });
         [
             Span { offset: 0, bytes: size_of::<Header>() },
+            shared,
+            ready,
+            free,
             Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * SLOTS },
             Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKERS as usize },
             layout.message(0),
             layout.outcome(0),
             arrays,
-            Span { offset: layout.free_set.offset, bytes: layout.worker_places - layout.free_set.offset },
             if lengths.bytes > 0 { lengths } else { arrays },
         ]
     }

@@ -7,6 +7,12 @@ use crate::segment::place::Place;
 use proptest::prelude::*;
 use std::thread;
 
+/// The places of areas that are written over.
+const SLOT_HEADERS: usize = 4;
+const PLACES: usize = 5;
+const MESSAGE: usize = 6;
+const LENGTHS: usize = 9;
+
 /// Steps that lead to honest states, without a stray write.
 const ORDERLY: [&[u8]; 8] = [
     &[1, 0, 0],
@@ -33,7 +39,7 @@ impl World {
     /// A run in which one batch is ready, and one number of its slot was written over.
     fn with_ready(field: usize, value: &[u8]) -> Self {
         let world = Self::after(&[1, 0, 2, 0, 4, 0]);
-        let slot = world.areas()[1];
+        let slot = world.areas()[SLOT_HEADERS];
         world.write(slot, field, value);
         world
     }
@@ -60,7 +66,9 @@ proptest! {
 
 #[test]
 fn extreme_numbers_in_every_word_of_honest_states_are_survived() {
-    for (steps, area) in ORDERLY.into_iter().flat_map(|steps| [0, 1, 2, 6, 7].map(move |area| (steps, area)))
+    for (steps, area) in ORDERLY
+        .into_iter()
+        .flat_map(|steps| [0, 1, 2, 3, SLOT_HEADERS, PLACES, LENGTHS].map(move |area| (steps, area)))
     {
         let area = World::after(steps).areas()[area];
         for at in (0..area.bytes.min(512)).step_by(4) {
@@ -110,7 +118,7 @@ fn impossible_lengths_of_a_batch_become_an_error_in_its_place() {
         ),
     ] {
         let world = World::after(&[33, 0, 2, 0, 4, 0]);
-        world.write(world.areas()[7], at, &found.to_ne_bytes());
+        world.write(world.areas()[LENGTHS], at, &found.to_ne_bytes());
         let text = world.error();
         assert!(text.contains(said), "{text}");
         assert_eq!(world.stream.table().occupancy(), [SLOTS, 0, 0, 0], "the slot is released");
@@ -123,7 +131,7 @@ fn lengths_that_are_written_over_under_a_batch_reach_no_further_than_its_array()
     let Ok(Item::Batch(claim, outcome)) = world.stream.poll() else { panic!() };
     let batch = Batch::new(world.stream.clone(), claim, outcome);
     assert_eq!(batch.shape_at(2).unwrap(), [0, 2, 0]);
-    world.write(world.areas()[7], 0, &[0xff; 16]);
+    world.write(world.areas()[LENGTHS], 0, &[0xff; 16]);
     assert_eq!(batch.shape_at(2).unwrap(), [5, 2, 6]);
     assert_eq!(batch.array::<f64, IxDyn>("boxes").unwrap().len(), 60);
 }
@@ -131,7 +139,7 @@ fn lengths_that_are_written_over_under_a_batch_reach_no_further_than_its_array()
 #[test]
 fn an_error_in_a_slot_with_an_earlier_batchs_lengths_stays_that_error() {
     let world = World::after(&[33, 0, 2, 0, 4, 1]);
-    world.write(world.areas()[7], 0, &[0xff; 16]);
+    world.write(world.areas()[LENGTHS], 0, &[0xff; 16]);
     match world.stream.poll() {
         Ok(Item::Error(StreamError::Batch(error))) => assert_eq!(error.kind(), ReportKind::Panic),
         other => panic!("{other:?}"),
@@ -148,7 +156,7 @@ fn anyone(stream: Arc<Stream>) -> Arc<Stream> {
 #[test]
 fn a_ready_slot_that_a_worker_still_holds_becomes_an_error_and_stays_out_of_use() {
     let mut world = World::after(&[1, 0, 2, 0]);
-    let word = world.areas()[1];
+    let word = world.areas()[SLOT_HEADERS];
     // Generation 1, worker 0, and the state changed to Ready.
     world.write(word, 0, &(1u64 << 32 | 1 << 2 | 2).to_ne_bytes());
     world.stream.table().restore();
@@ -198,7 +206,7 @@ fn a_dead_workers_slot_is_found_after_its_message_lost_its_number() {
     let world = World::after(&[1, 0, 2, 0]);
     assert_eq!(world.stream.table().held_by(Place::at(0)), Some(0));
     assert_eq!(world.stream.table().held_by(Place::at(1)), None);
-    world.write(world.areas()[1], SlotHeader::SEQUENCE, &0u64.to_ne_bytes());
+    world.write(world.areas()[SLOT_HEADERS], SlotHeader::SEQUENCE, &0u64.to_ne_bytes());
     assert_eq!(world.stream.table().held_by(Place::at(0)), Some(0));
 }
 
@@ -208,7 +216,7 @@ fn a_message_nested_too_deeply_is_an_error_within_a_small_stack() {
         let mut nested = vec![0x81, 0xa1, b'a'];
         nested.extend(nest.iter().copied().cycle().take(MESSAGE_CAPACITY - 3));
         let world = World::with_ready(SlotHeader::MESSAGE_BYTES, &(MESSAGE_CAPACITY as u32).to_ne_bytes());
-        world.write(world.areas()[3], 0, &nested);
+        world.write(world.areas()[MESSAGE], 0, &nested);
         let Ok(Item::Batch(claim, outcome)) = world.stream.poll() else { panic!() };
         let batch = Batch::new(world.stream.clone(), claim, outcome);
         let reader = thread::Builder::new().stack_size(1 << 20);
@@ -220,6 +228,6 @@ fn a_message_nested_too_deeply_is_an_error_within_a_small_stack() {
 #[test]
 fn counts_that_overflow_do_not_break_the_statistics() {
     let world = World::after(&[1]);
-    world.write(world.areas()[2], 0, &[0xff; 2 * size_of::<WorkerPlace>()]);
+    world.write(world.areas()[PLACES], 0, &[0xff; 2 * size_of::<WorkerPlace>()]);
     world.report();
 }

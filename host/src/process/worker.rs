@@ -115,7 +115,7 @@ impl Worker {
     /// The oldest queued message; `None` on a stop, or if the worker is to retire.
     fn wait_for_message(&mut self) -> Option<Claim<Producing>> {
         let (table, place) = (self.segment.table(), self.place());
-        let (found, waited) = table.control.queued.wait_for(&self.patience, None, || {
+        let (found, waited) = table.control.queued.event.wait_for(&self.patience, None, || {
             let retire = place.retire();
             if table.stop_requested() || retire == Retire::Next {
                 return Some(None);

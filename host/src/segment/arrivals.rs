@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use super::claim::{Claim, Reading};
 use super::clock;
-use super::sync::Ordering;
+use super::sync::{Ordering, will_write};
 use super::table::Table;
 use super::word::{SlotState, Snapshot};
 
@@ -86,10 +86,14 @@ impl Arrivals {
     /// Collects the slots that became ready. Returns whether there was one.
     fn collect(&mut self, table: Table<'_>) -> bool {
         let mut found = false;
-        while let Some(members) = table.ready.take() {
+        will_write(&table.control.ready.wanted);
+        while let Some(members) = table.ready().take() {
             let inside = members.filter(|&index| index < table.slots.len());
             // The number is read after the word, which publishes it.
-            let ready = inside.filter(|&index| table.slots[index].word.load().state() == SlotState::Ready);
+            let ready = inside.filter(|&index| {
+                will_write(&table.slots[index].word);
+                table.slots[index].word.load().state() == SlotState::Ready
+            });
             for index in ready {
                 self.insert(table.slots[index].message_number(), index);
                 found = true;

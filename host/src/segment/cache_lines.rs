@@ -17,17 +17,16 @@
 #![cfg(test)]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::arrivals::{Arrivals, Wanted};
 use super::claim::{Claim, Producing};
 use super::control::Control;
-use super::counted::{LINE, moves, play};
+use super::counted::{moves, play};
 use super::event::Event;
 use super::patience::Patience;
 use super::place::Place;
-use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader};
-use super::slot_set::{self, SlotSet};
 use super::sync::AtomicU64;
 use super::table::{Supply, Table};
 
@@ -41,16 +40,6 @@ const BURST: usize = 16;
 const WARM_UP: usize = 2_048;
 const COUNTED: usize = 2_048;
 
-/// A set's words, on lines of their own as in the segment.
-#[repr(C, align(64))]
-struct Words([AtomicU64; 16]);
-
-impl Words {
-    fn new() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
-}
-
 /// A worker's note, on a line of its own.
 #[repr(C, align(64))]
 struct Noted(AtomicU64);
@@ -58,9 +47,6 @@ struct Noted(AtomicU64);
 struct Machine {
     control: Control,
     slots: Vec<SlotHeader>,
-    free: Words,
-    ready: Words,
-    queued: Words,
     noted: Vec<Noted>,
     supply: Supply,
     arrivals: Arrivals,
@@ -74,9 +60,6 @@ impl Machine {
         let machine = Self {
             control: Control::new(),
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
-            free: Words::new(),
-            ready: Words::new(),
-            queued: Words::new(),
             noted: (0..workers).map(|_| Noted(AtomicU64::new(0))).collect(),
             supply: Supply::default(),
             arrivals: Arrivals::new(slots),
@@ -89,18 +72,7 @@ impl Machine {
     }
 
     fn table(&self) -> Table<'_> {
-        let words = slot_set::words(self.slots.len());
-        Table {
-            control: &self.control,
-            slots: &self.slots,
-            free: SlotSet(&self.free.0[..words]),
-            ready: SlotSet(&self.ready.0[..words]),
-            queue: Queue {
-                set: SlotSet(&self.queued.0[..words]),
-                next: &self.control.next,
-                requeues: &self.control.requeues,
-            },
-        }
+        Table { control: &self.control, slots: &self.slots }
     }
 }
 
@@ -110,11 +82,9 @@ impl Machine {
         play(COMMANDER);
         let mut supply = std::mem::take(&mut self.supply);
         let table = self.table();
-        let (claim, _) = self.control.freed.wait_for(&Patience::default(), None, || {
-            assert!(!table.stop_requested());
-            table.claim_free(&mut supply)
-        });
-        table.publish(claim.expect("a slot is free"), self.next, size_of::<u64>());
+        assert!(!table.stop_requested());
+        let claim = table.claim_free(&mut supply).expect("a slot is free");
+        table.publish(claim, self.next, size_of::<u64>());
         self.supply = supply;
         self.next += 1;
     }
@@ -128,7 +98,7 @@ impl Machine {
 
     fn produce(&self, worker: usize) {
         play(WORKERS + worker);
-        let (claim, _) = self.control.queued.wait_for(&Patience::default(), None, || self.look(worker));
+        let (claim, _) = self.control.queued.event.wait_for(&Patience::default(), None, || self.look(worker));
         let worker = Place::new(0, worker).worker();
         let outcome = Outcome { failed: false, bytes: 0, rows: None, nanos: 0, worker, edition: 0 };
         self.table().commit(claim.expect("a message is queued"), outcome);
@@ -157,13 +127,13 @@ impl Machine {
     /// A worker looks in vain, and goes to sleep.
     fn sleep(&self, worker: usize) {
         play(WORKERS + worker);
-        asleep(&self.control.queued, || assert!(self.look(worker).is_none()));
+        asleep(&self.control.queued.event, || assert!(self.look(worker).is_none()));
     }
 
     /// The consumer looks in vain, and goes to sleep.
     fn sleep_consumer(&mut self) {
         assert!(!self.take());
-        asleep(&self.control.ready, || {});
+        asleep(&self.control.ready.event, || {});
     }
 
     /// The moves of a message in this rhythm, by what is in the lines.
@@ -190,23 +160,22 @@ impl Machine {
     /// What is in a line.
     fn name_of(&self, line: usize) -> &'static str {
         let control = &self.control;
-        let words = [
-            ("event queued", std::ptr::from_ref(&control.queued).addr()),
-            ("event freed", std::ptr::from_ref(&control.freed).addr()),
-            ("event ready", std::ptr::from_ref(&control.ready).addr()),
-            ("requests and shares", std::ptr::from_ref(&control.stop).addr()),
-            ("expected message", std::ptr::from_ref(&control.next).addr()),
-            ("progress", std::ptr::from_ref(&control.commanded).addr()),
+        let ranges = [
+            ("queued", range_of(&control.queued)),
+            ("ready", range_of(&control.ready)),
+            ("free", range_of(&control.free)),
+            ("seldom", std::ptr::from_ref(&control.stop).addr()..range_of(&control.progress).start),
+            ("progress", range_of(&control.progress)),
+            ("slots", range_of(&self.slots[..])),
         ];
-        if let Some((name, _)) = words.into_iter().find(|(_, at)| at / LINE * LINE == line) {
-            return name;
-        }
-        let sets = [("set free", &self.free), ("set ready", &self.ready), ("set queued", &self.queued)];
-        let ranges = sets.map(|(name, set)| (name, std::ptr::from_ref(set).addr(), size_of::<Words>()));
-        let slots = ("slots", self.slots.as_ptr().addr(), size_of_val(&self.slots[..]));
-        let mut ranges = ranges.into_iter().chain([slots]);
-        ranges.find(|(_, at, bytes)| (*at..at + bytes).contains(&line)).map_or("other", |(name, ..)| name)
+        ranges.into_iter().find(|(_, range)| range.contains(&line)).map_or("other", |(name, _)| name)
     }
+}
+
+/// The addresses of a value.
+fn range_of<T: ?Sized>(value: &T) -> Range<usize> {
+    let at = std::ptr::from_ref(value).addr();
+    at..at + size_of_val(value)
 }
 
 /// Goes to sleep after a look in vain, and is woken at once.
@@ -255,7 +224,7 @@ fn alone(workers: usize) -> Moves {
 
 /// The most lines that a message may move, by the number of workers: in bursts, alone.
 const MOST: [(usize, f64, f64); 5] =
-    [(1, 7.1, 24.3), (2, 13.1, 26.3), (8, 13.7, 26.2), (64, 14.6, 26.2), (190, 14.7, 26.2)];
+    [(1, 3.5, 7.2), (2, 5.4, 7.2), (8, 5.3, 7.2), (64, 5.3, 7.2), (190, 5.3, 7.2)];
 
 #[test]
 fn message_moves_few_lines_however_many_workers_there_are() {

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{self, Ordering};
 
 /// The bytes of a line.
-pub(super) const LINE: usize = 64;
+const LINE: usize = 64;
 
 thread_local! {
     /// The core that this thread plays.
@@ -36,7 +36,7 @@ pub(super) fn moves() -> HashMap<usize, u64> {
 }
 
 /// Notes a read, or a write, of this address by the core that is played.
-fn touch(address: usize, writes: bool) {
+pub(super) fn touch(address: usize, writes: bool) {
     let core = CORE.get();
     let moved = LINES.with_borrow_mut(|lines| {
         let cores = lines.entry(address / LINE).or_default();

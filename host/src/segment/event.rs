@@ -24,14 +24,14 @@
 use std::time::{Duration, Instant};
 
 use super::patience::Patience;
-use super::sync::{AtomicU32, Ordering, futex_wait, futex_wake};
+use super::sync::{AtomicU32, Ordering, futex_wait, futex_wake, will_write};
 
 const ASLEEP: u32 = 1;
 const NOTIFICATION: u32 = 2;
 const EVERYONE: u32 = i32::MAX as u32;
 
-/// A word to wait on. On a cache line of its own.
-#[repr(C, align(64))]
+/// A word to wait on. It lies beside what its waiters look at, on the same cache line.
+#[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Event {
     word: AtomicU32,
@@ -57,6 +57,7 @@ impl Event {
     ) -> (Option<T>, Duration) {
         let mut waited = Duration::ZERO;
         loop {
+            will_write(&self.word);
             let ticket = self.word.load(Ordering::Acquire);
             if let Some(found) = poll() {
                 return (Some(found), waited);

@@ -119,7 +119,7 @@ impl fmt::Display for Fault {
 
 /// The word of the armed failpoint: 0 for none, else the point in the upper half and the fault in
 /// the lower, plus one.
-#[repr(C, align(64))]
+#[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct Armed(AtomicU32);
 

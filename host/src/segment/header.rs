@@ -1,5 +1,8 @@
 //! The segment's header.
 
+#[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
+use std::mem::offset_of;
+
 use super::control::Control;
 use super::counters::Counters;
 use super::notices::Notices;
@@ -23,4 +26,15 @@ pub(crate) struct Header {
     pub(super) control: Control,
     pub(super) counters: Counters,
     pub(super) notices: Notices,
+}
+
+/// Where parts of the control words are, and how long they are, for tests that write over them: what is
+/// known of ready slots, of free slots, and all behind the sets.
+#[cfg(all(any(test, fuzzing), not(cobuf_loom)))]
+impl Header {
+    pub(crate) const PARTS: [(usize, usize); 3] = [
+        (offset_of!(Self, control.ready), 64),
+        (offset_of!(Self, control.free), 64),
+        (offset_of!(Self, control.stop), offset_of!(Self, notices) - offset_of!(Self, control.stop)),
+    ];
 }

@@ -2,9 +2,8 @@
 //! same in every process.
 //!
 //! ```text
-//!   0          header: magic, format, sizes │ control: events, counters
+//!   0          header: magic, format, sizes │ control: events, sets of slots │ counters
 //!   slots      SlotHeader × slots
-//!   hints      free set │ ready set │ queued set
 //!   workers    WorkerPlace × MAX_WORKERS × CREWS: the number of workers may change while running
 //!   stamps     Stamps × slots, if the run is traced
 //!   payloads   slot 0: message │ outcome │ array │ array …   each at a 64-byte boundary
@@ -21,14 +20,13 @@ use serde::{Deserialize, Serialize};
 use super::header::Header;
 use super::place::CREWS;
 use super::slot::SlotHeader;
-use super::slot_set;
 use super::stamps::Stamps;
 use super::worker_place::WorkerPlace;
 use crate::limits::MAX_WORKERS;
 
 /// Arrays begin at a cache line, which is enough for every element type and for SIMD.
 pub(crate) const ARRAY_ALIGNMENT: usize = 64;
-/// The bytes of a word: a hint's, or a length's.
+/// The bytes of a length.
 const WORD: usize = size_of::<u64>();
 /// Slots begin at a page, so that two processes never write to the same page.
 const SLOT_ALIGNMENT: usize = 4096;
@@ -57,11 +55,6 @@ impl Span {
     fn of_words(offset: usize, words: usize) -> Self {
         Self { offset, bytes: words * WORD }
     }
-
-    /// The first offset at which the next span may begin.
-    fn end(self) -> usize {
-        (self.offset + self.bytes).next_multiple_of(ARRAY_ALIGNMENT)
-    }
 }
 
 /// Where each part lies. Only [`Layout::new`] makes one, so all spans are disjoint, aligned and
@@ -70,10 +63,6 @@ impl Span {
 pub(crate) struct Layout {
     pub(crate) sizes: Sizes,
     pub(crate) slot_headers: usize,
-    /// Words of 8 bytes each, see `slot_set`.
-    pub(crate) free_set: Span,
-    pub(crate) ready_set: Span,
-    pub(crate) queued_set: Span,
     pub(crate) worker_places: usize,
     /// Where the slots' stamps begin, if the run is traced.
     pub(crate) stamps: Option<usize>,
@@ -91,11 +80,7 @@ impl Layout {
     /// Lays the segment out. `None` if its size does not fit the address space.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
-        let hints = slot_headers + size_of::<SlotHeader>() * sizes.slots;
-        let free_set = Span::of_words(hints, slot_set::words(sizes.slots));
-        let ready_set = Span::of_words(free_set.end(), slot_set::words(sizes.slots));
-        let queued_set = Span::of_words(ready_set.end(), slot_set::words(sizes.slots));
-        let worker_places = queued_set.end();
+        let worker_places = slot_headers + size_of::<SlotHeader>() * sizes.slots;
         let stamps = worker_places + size_of::<WorkerPlace>() * WORKER_PLACES;
         let stamped = if sizes.is_traced { sizes.slots } else { 0 };
         let payloads = (stamps + size_of::<Stamps>() * stamped).next_multiple_of(SLOT_ALIGNMENT);
@@ -112,20 +97,7 @@ impl Layout {
         let stride = lengths.offset.checked_add(lengths.bytes)?.checked_next_multiple_of(SLOT_ALIGNMENT)?;
         let bytes = stride.checked_mul(sizes.slots)?.checked_add(payloads)?;
         isize::try_from(bytes).ok()?;
-        Some(Self {
-            sizes,
-            slot_headers,
-            free_set,
-            ready_set,
-            queued_set,
-            worker_places,
-            stamps,
-            payloads,
-            stride,
-            arrays,
-            lengths,
-            bytes,
-        })
+        Some(Self { sizes, slot_headers, worker_places, stamps, payloads, stride, arrays, lengths, bytes })
     }
 
     pub(crate) fn message(&self, slot: usize) -> Span {
@@ -199,9 +171,6 @@ mod tests {
             let mut spans = vec![
                 Span { offset: 0, bytes: size_of::<Header>() },
                 Span { offset: layout.slot_headers, bytes: size_of::<SlotHeader>() * slots },
-                layout.free_set,
-                layout.ready_set,
-                layout.queued_set,
                 Span { offset: layout.worker_places, bytes: size_of::<WorkerPlace>() * WORKER_PLACES },
             ];
             prop_assert_eq!(layout.stamps.is_some(), is_traced);

@@ -24,11 +24,9 @@ use super::layout::{Layout, Span, WORKER_PLACES};
 use super::mapping::{self, Mapping, SegmentError};
 use super::notices::Notices;
 use super::place::Place;
-use super::queue::Queue;
 use super::slot::{SlotHeader, Written};
-use super::slot_set::SlotSet;
 use super::stamps::Stamps;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::Ordering;
 use super::table::Table;
 use super::worker_place::WorkerPlace;
 
@@ -117,18 +115,7 @@ impl Segment {
     }
 
     pub(crate) fn table(&self) -> Table<'_> {
-        let control = &self.header().control;
-        Table {
-            control,
-            slots: self.slot_headers(),
-            free: SlotSet(self.words(self.layout.free_set)),
-            ready: SlotSet(self.words(self.layout.ready_set)),
-            queue: Queue {
-                set: SlotSet(self.words(self.layout.queued_set)),
-                next: &control.next,
-                requeues: &control.requeues,
-            },
-        }
+        Table { control: &self.header().control, slots: self.slot_headers() }
     }
 
     /// Counts and times.
@@ -269,12 +256,6 @@ impl Segment {
         // SAFETY: `Layout` puts as many `SlotHeader`s there, aligned, inside the mapping; they are
         // atomics.
         unsafe { self.shared(self.layout.slot_headers, self.layout.sizes.slots) }
-    }
-
-    fn words(&self, span: Span) -> &[AtomicU64] {
-        // SAFETY: callers pass a span of the layout's that is made of words: aligned, inside the
-        // mapping, atomics.
-        unsafe { self.shared(span.offset, span.bytes / size_of::<u64>()) }
     }
 
     /// # Safety

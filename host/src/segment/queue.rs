@@ -21,24 +21,51 @@
 //!   makes it wrong. `requeues` counts these messages, and workers ignore an expectation that was
 //!   made at an older count.
 
-use super::slot_set::SlotSet;
+use super::event::Event;
+use super::slot_set::{SetWords, SlotSet};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
 const NUMBER_BITS: u32 = 32;
 const SLOT_BITS: u32 = 16;
 
-/// The expectation, in one word. On a cache line of its own.
+/// What is known of the queued messages. A worker that claims one writes almost all of it, so that it lies
+/// together: up to 320 slots, on one cache line.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(crate) struct Next(pub(super) AtomicU64);
+pub(crate) struct Queued {
+    /// A message was queued: workers wait for this.
+    pub(crate) event: Event,
+    /// How often a message may have been queued again.
+    requeues: AtomicU32,
+    /// The expectation, in one word.
+    pub(super) next: AtomicU64,
+    /// Not 0 while the commander waits for a free slot, or a thread of the application in its place.
+    /// Workers look here first: consumers write the line of its event.
+    starved: AtomicU32,
+    slots: SetWords,
+}
+
+impl Queued {
+    #[cfg(all(test, cobuf_loom))]
+    pub(super) fn new() -> Self {
+        let starved = AtomicU32::new(0);
+        // Loom orders sequentially consistent stores only, and a first value is none.
+        starved.store(0, Ordering::SeqCst);
+        let (requeues, next) = (AtomicU32::new(0), AtomicU64::new(0));
+        Self { event: Event::new(), requeues, next, starved, slots: SetWords::new() }
+    }
+
+    /// The queue of a run with this many slots.
+    pub(super) fn of(&self, slots: usize) -> Queue<'_> {
+        Queue { set: self.slots.of(slots), queued: self }
+    }
+}
 
 /// The queue in shared memory. The commander adds, workers remove.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Queue<'a> {
     pub(super) set: SlotSet<'a>,
-    pub(super) next: &'a Next,
-    /// How often a message may have been queued again.
-    pub(super) requeues: &'a AtomicU32,
+    queued: &'a Queued,
 }
 
 /// Where a worker looks for the oldest message.
@@ -59,11 +86,11 @@ impl Expected {
     }
 }
 
-impl<'a> Queue<'a> {
+impl Queue<'_> {
     /// The expectation at this moment.
     pub(super) fn expected(self) -> Expected {
-        let requeues = self.requeues.load(Ordering::Acquire) as u16;
-        let next = self.next.0.load(Ordering::Relaxed);
+        let requeues = self.queued.requeues.load(Ordering::Acquire) as u16;
+        let next = self.queued.next.load(Ordering::Relaxed);
         let holds = (next >> (NUMBER_BITS + SLOT_BITS)) as u16 == requeues;
         let slot = usize::from((next >> NUMBER_BITS) as u16);
         Expected { requeues, slot, number: holds.then_some(next as u32) }
@@ -74,11 +101,22 @@ impl<'a> Queue<'a> {
         let requeues = u64::from(expected.requeues) << (NUMBER_BITS + SLOT_BITS);
         let slot = u64::from((slot as u16).wrapping_add(1)) << NUMBER_BITS;
         let number = u64::from(next as u32);
-        self.next.0.store(requeues | slot | number, Ordering::Relaxed);
+        self.queued.next.store(requeues | slot | number, Ordering::Relaxed);
+    }
+
+    /// Whether a process waits for a free slot. Sequentially consistent with the removal from the set
+    /// before it: either the worker sees that it waits, or it sees the shorter queue.
+    pub(super) fn is_starved(self) -> bool {
+        self.queued.starved.load(Ordering::SeqCst) != 0
+    }
+
+    /// Says whether a process waits for a free slot. One process at a time does.
+    pub(super) fn set_starved(self, starved: bool) {
+        self.queued.starved.store(starved.into(), Ordering::SeqCst);
     }
 
     /// Counts that a message was queued again, so that no worker relies on an older expectation.
     pub(super) fn note_requeue(self) {
-        self.requeues.fetch_add(1, Ordering::AcqRel);
+        self.queued.requeues.fetch_add(1, Ordering::AcqRel);
     }
 }

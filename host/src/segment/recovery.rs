@@ -33,18 +33,18 @@ impl Table<'_> {
         for (index, slot) in self.slots.iter().enumerate() {
             let seen = slot.word.load();
             match (seen.state(), seen.owner()) {
-                (SlotState::Free, _) => self.free.add(index),
-                (SlotState::Ready, _) => self.ready.add(index),
+                (SlotState::Free, _) => self.free().add(index),
+                (SlotState::Ready, _) => self.ready().add(index),
                 // A slot that a worker claims meanwhile must stay out of the set.
                 (SlotState::Writing, Owner::Nobody)
-                    if !self.queue.set.has(index) && slot.word.load() == seen =>
+                    if !self.queue().set.has(index) && slot.word.load() == seen =>
                 {
-                    self.queue.set.add(index);
+                    self.queue().set.add(index);
                 }
                 (SlotState::Writing | SlotState::Reading, _) => {}
             }
         }
-        self.queue.note_requeue();
+        self.queue().note_requeue();
         self.wake_everyone();
     }
 
@@ -79,7 +79,7 @@ impl Table<'_> {
         let attempts = snapshot.attempts() + u32::from(max_attempts.is_some());
         if max_attempts.is_some_and(|most| attempts >= most) {
             // The worker may have died before it removed the slot.
-            self.queue.set.remove(index);
+            self.queue().set.remove(index);
             let claim = Claim { index, snapshot, role: Producing { place } };
             return Some(Reclaimed::GivenUp { claim, sequence, attempts });
         }
@@ -95,7 +95,7 @@ impl Table<'_> {
         while let Some((index, snapshot, _)) = self.oldest(held) {
             let slot = &self.slots[index];
             let sequence = slot.sequence.load(Ordering::Relaxed);
-            if sequence != 0 && sequence == self.control.commanded.load(Ordering::Acquire) {
+            if sequence != 0 && sequence == self.control.progress.commanded.load(Ordering::Acquire) {
                 slot.word.transition_to_queued(snapshot);
             } else {
                 slot.sequence.store(0, Ordering::Relaxed);

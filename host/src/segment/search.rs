@@ -15,7 +15,7 @@ use super::claim::{Claim, Producing};
 use super::failpoint::Failpoint;
 use super::place::Place;
 use super::queue::Expected;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering, will_write};
 use super::table::Table;
 use super::word::{Owner, SlotState, Snapshot};
 
@@ -38,7 +38,7 @@ impl Table<'_> {
             if messages.is_empty() {
                 return None;
             }
-            let expected = self.queue.expected();
+            let expected = self.queue().expected();
             let (queued, is_known) = self.find_queued(&messages, expected)?;
             let Queued { index, seen, sequence } = queued;
             if noted.load(Ordering::Relaxed) <= sequence {
@@ -48,19 +48,21 @@ impl Table<'_> {
             let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, place) else {
                 continue;
             };
-            self.queue.set.remove(index);
+            self.queue().set.remove(index);
             if !shares.now().of(crew).contains(&sequence) {
                 // The cut came in between: the message is the other crew's.
-                self.queue.set.add(index);
+                self.queue().set.add(index);
                 self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
-                self.queue.note_requeue();
-                self.control.queued.notify_all();
+                self.queue().note_requeue();
+                self.control.queued.event.notify_all();
                 continue;
             }
             if is_known {
-                self.queue.expect_after(expected, index, sequence.wrapping_add(step));
+                self.queue().expect_after(expected, index, sequence.wrapping_add(step));
             }
-            self.control.freed.wake_sleepers_if(|| self.is_backlog_low() && self.free.has_any());
+            if self.queue().is_starved() && self.is_backlog_low() {
+                self.control.free.event.wake_sleepers_if(|| self.free().has_any());
+            }
             self.control.armed.pass(Failpoint::WorkClaimed);
             return Some(Claim { index, snapshot, role: Producing { place } });
         }
@@ -76,7 +78,9 @@ impl Table<'_> {
             let there = seen.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence);
             there.then_some(Queued { index, seen, sequence })
         };
-        let next = queued(self.queue.set.members_from(expected.slot).next()?);
+        let first = self.queue().set.members_from(expected.slot).next()?;
+        self.slots.get(first).inspect(|slot| will_write(&slot.word));
+        let next = queued(first);
         if let Some(next) = next.filter(|next| expected.is_oldest(next.sequence)) {
             return Some((next, true));
         }
@@ -84,7 +88,7 @@ impl Table<'_> {
         // during it.
         let commanded = self.commanded();
         let mut oldest: Option<Queued> = None;
-        for found in self.queue.set.members_from(expected.slot).filter_map(queued) {
+        for found in self.queue().set.members_from(expected.slot).filter_map(queued) {
             if expected.is_oldest(found.sequence) {
                 return Some((found, true));
             }
@@ -163,7 +167,7 @@ mod tests {
             (0..3).for_each(|sequence| {
                 table.publish(table.claim_free(&mut supply).expect("a free slot"), sequence, 1);
             });
-            table.queue.next.0.store(word, Ordering::Relaxed);
+            table.control.queued.next.store(word, Ordering::Relaxed);
             let noted = &segment.worker_place(Place::FIRST).noted;
             let claims = std::iter::from_fn(|| table.claim_queued(Place::FIRST, noted, 1));
             let mut sequences: Vec<u64> = claims.map(|claim| table.sequence(&claim)).collect();

@@ -14,12 +14,28 @@
 //! them there until they have claimed a slot.
 
 use super::sync::{AtomicU64, Ordering};
+use crate::limits::MAX_SLOTS;
 
 const BITS: usize = u64::BITS as usize;
 
-/// How many words a set for this many slots has.
-pub(super) const fn words(slots: usize) -> usize {
-    slots.div_ceil(BITS)
+/// How many slots a set has room for: models have few, because each word costs them time.
+const MOST_SLOTS: usize = if cfg!(all(cobuf_loom, not(cobuf_lines))) { 2 * BITS } else { MAX_SLOTS };
+
+/// The words of a set, in shared memory: there is room for the most slots that a run may have.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct SetWords([AtomicU64; MOST_SLOTS.div_ceil(BITS)]);
+
+impl SetWords {
+    #[cfg(all(test, cobuf_loom))]
+    pub(super) fn new() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    /// The set of a run with this many slots.
+    pub(super) fn of(&self, slots: usize) -> SlotSet<'_> {
+        SlotSet(&self.0[..slots.div_ceil(BITS)])
+    }
 }
 
 /// A set in shared memory. Every process may add; one process takes, or several remove.
@@ -126,7 +142,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_slot_that_was_added_is_taken_once(slots in prop::collection::vec(0usize..300, 0..100)) {
-            let words: Vec<AtomicU64> = (0..words(300)).map(|_| AtomicU64::new(0)).collect();
+            let words: Vec<AtomicU64> = (0..300_usize.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect();
             let set = SlotSet(&words);
             slots.iter().for_each(|&slot| set.add(slot));
             prop_assert_eq!(set.has_any(), !slots.is_empty());
@@ -142,7 +158,7 @@ mod tests {
             removed in prop::collection::btree_set(0usize..300, 0..100),
             from in 0usize..320,
         ) {
-            let words: Vec<AtomicU64> = (0..words(300)).map(|_| AtomicU64::new(0)).collect();
+            let words: Vec<AtomicU64> = (0..300_usize.div_ceil(BITS)).map(|_| AtomicU64::new(0)).collect();
             let set = SlotSet(&words);
             slots.iter().for_each(|&slot| set.add(slot));
             removed.iter().for_each(|&slot| set.remove(slot));

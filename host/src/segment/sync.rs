@@ -14,6 +14,23 @@ pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(cobuf_loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 
+/// Tells the processor that this core will write the word. The cache line comes from another core once
+/// then, as this core's own: a read alone would get it shared, and the write would ask for it again.
+#[inline]
+pub(crate) fn will_write<A>(word: &A) {
+    #[cfg(cobuf_lines)]
+    super::counted::touch(std::ptr::from_ref(word).addr(), true);
+    #[cfg(all(not(cobuf_loom), target_arch = "x86_64"))]
+    #[expect(unsafe_code, reason = "the instruction has no stable intrinsic")]
+    // SAFETY: it reads and writes no value, and faults at no address. A processor that does not know it
+    // (older than 2014) takes it for a no-op.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) word, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(cobuf_lines, all(not(cobuf_loom), target_arch = "x86_64"))))]
+    let _ = word;
+}
+
 /// Sleeps while `word` is `expected`, until a wake or the timeout. It may return without a reason,
 /// so callers check again.
 #[cfg(not(cobuf_loom))]

@@ -14,7 +14,7 @@ use super::failpoint::Failpoint;
 use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
-use super::sync::Ordering;
+use super::sync::{Ordering, will_write};
 use super::word::{Owner, Snapshot};
 use crate::limits::LOW_BACKLOG_PART;
 
@@ -23,11 +23,6 @@ use crate::limits::LOW_BACKLOG_PART;
 pub(crate) struct Table<'a> {
     pub(crate) control: &'a Control,
     pub(crate) slots: &'a [SlotHeader],
-    /// The slots that may be free.
-    pub(super) free: SlotSet<'a>,
-    /// The slots that may be ready.
-    pub(super) ready: SlotSet<'a>,
-    pub(super) queue: Queue<'a>,
 }
 
 /// The free slots that a commander has taken from the set and not claimed yet.
@@ -36,7 +31,22 @@ pub(crate) struct Supply {
     free: Members,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
+    /// The slots that may be free.
+    pub(super) fn free(self) -> SlotSet<'a> {
+        self.control.free.slots.of(self.slots.len())
+    }
+
+    /// The slots that may be ready.
+    pub(super) fn ready(self) -> SlotSet<'a> {
+        self.control.ready.slots.of(self.slots.len())
+    }
+
+    /// The slots that may have a queued message.
+    pub(super) fn queue(self) -> Queue<'a> {
+        self.control.queued.of(self.slots.len())
+    }
+
     /// Whether a new crew may begin.
     pub(crate) fn is_open_for(self, crew: usize) -> bool {
         self.control.shares.is_open_for(crew)
@@ -53,8 +63,8 @@ impl Table<'_> {
     /// Adds all slots to the free set, and makes this the first message. Before a commander is
     /// started.
     pub(crate) fn begin_at(self, sequence: u64) {
-        (0..self.slots.len()).for_each(|slot| self.free.add(slot));
-        self.control.commanded.store(sequence, Ordering::Release);
+        (0..self.slots.len()).for_each(|slot| self.free().add(slot));
+        self.control.progress.commanded.store(sequence, Ordering::Release);
         self.control.shares.begin_at(sequence);
     }
 
@@ -64,7 +74,7 @@ impl Table<'_> {
     pub(crate) fn claim_free(self, supply: &mut Supply) -> Option<Claim<Commanding>> {
         loop {
             let Some(index) = supply.free.next() else {
-                supply.free = self.free.take()?;
+                supply.free = self.free().take()?;
                 continue;
             };
             if let Some(claim) = self.claim_if_free(index) {
@@ -73,19 +83,29 @@ impl Table<'_> {
         }
     }
 
+    /// Waits for a free slot by `wait`, after a look in vain. Meanwhile workers know that they may have
+    /// to wake this process. If it dies, they look in vain until the next wait ends.
+    pub(crate) fn starve<T>(self, wait: impl FnOnce() -> T) -> T {
+        self.queue().set_starved(true);
+        let found = wait();
+        self.queue().set_starved(false);
+        found
+    }
+
     /// Claims a free slot for a message of the application: the first from the slot `from` on. The
     /// other free slots stay in the set, where a worker sees that a sleeping thread may be woken for
     /// them. Threads do this one after the other.
     pub(crate) fn claim_free_from(self, from: usize) -> Option<Claim<Commanding>> {
-        self.free.members_from(from).find_map(|index| {
+        self.free().members_from(from).find_map(|index| {
             // Before the word is read: a slot that is freed afterwards is added again.
-            self.free.remove(index);
+            self.free().remove(index);
             self.claim_if_free(index)
         })
     }
 
     fn claim_if_free(self, index: usize) -> Option<Claim<Commanding>> {
         let slot = self.slots.get(index)?;
+        will_write(&slot.word);
         let snapshot = slot.word.transition_to_commanding(slot.word.load())?;
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         self.control.armed.pass(Failpoint::CommandClaimed);
@@ -100,19 +120,19 @@ impl Table<'_> {
         slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
         // From here on the message counts as queued, although its word does not say so yet: see
         // `reclaim_commander`.
-        self.control.commanded.store(sequence + 1, Ordering::Release);
+        self.control.progress.commanded.store(sequence + 1, Ordering::Release);
         self.control.armed.pass(Failpoint::CommandCounted);
         // Before the word changes: see `queue`.
-        self.queue.set.add(claim.index);
+        self.queue().set.add(claim.index);
         expect_held(slot.word.transition_to_queued(claim.snapshot));
         self.control.armed.pass(Failpoint::CommandQueued);
-        self.control.queued.notify_one();
+        self.control.queued.event.notify_one();
     }
 
     /// Frees the claimed slot, if there is no message for it.
     pub(crate) fn abandon(self, claim: Claim<Commanding>) {
         expect_held(self.slots[claim.index].word.transition_to_abandoned(claim.snapshot));
-        self.free.add(claim.index);
+        self.free().add(claim.index);
     }
 
     /// Ends the stream before message `end`.
@@ -120,7 +140,7 @@ impl Table<'_> {
         let order = std::sync::atomic::Ordering::Relaxed;
         let _ = self.control.ended_nanos.compare_exchange(0, clock::now_nanos(), order, order);
         self.control.end.store(end.saturating_add(1), Ordering::Release);
-        self.control.ready.notify_all();
+        self.control.ready.event.notify_all();
     }
 
     pub(crate) fn set_total(self, total: Option<u64>) {
@@ -133,7 +153,7 @@ impl Table<'_> {
     /// free slots. A wake for each slot would cost more than the messages. The process that makes
     /// the backlog low or frees a slot wakes it: a worker or a consumer.
     pub(super) fn is_backlog_low(self) -> bool {
-        !self.queue.set.has_more_than(self.slots.len() / LOW_BACKLOG_PART)
+        !self.queue().set.has_more_than(self.slots.len() / LOW_BACKLOG_PART)
     }
 
     /// Makes the claimed slot's batch, or the report in its place, ready.
@@ -151,8 +171,11 @@ impl Table<'_> {
         slot.edition.store(outcome.edition, Ordering::Relaxed);
         expect_held(slot.word.transition_to_ready(claim.snapshot, claim.role.place));
         self.control.armed.pass(Failpoint::CommitReady);
-        self.ready.add(claim.index);
-        self.control.ready.notify_all_if(|| sequence <= self.control.wanted.load(Ordering::Relaxed));
+        self.ready().add(claim.index);
+        self.control
+            .ready
+            .event
+            .notify_all_if(|| sequence <= self.control.ready.wanted.load(Ordering::Relaxed));
     }
 
     // The application's part.
@@ -160,7 +183,7 @@ impl Table<'_> {
     /// Sets the last message whose batch a consumer waits for. The consumer calls it before it
     /// looks for the batch.
     pub(crate) fn want(self, sequence: u64) {
-        self.control.wanted.store(sequence, Ordering::Relaxed);
+        self.control.ready.wanted.store(sequence, Ordering::Relaxed);
     }
 
     /// Frees the slot of a batch.
@@ -169,17 +192,17 @@ impl Table<'_> {
         let slot = &self.slots[claim.index];
         slot.sequence.store(0, Ordering::Relaxed);
         expect_held(slot.word.transition_to_free(claim.snapshot));
-        self.free.add(claim.index);
-        self.control.freed.notify_all_if(|| self.is_backlog_low());
+        self.free().add(claim.index);
+        self.control.free.event.notify_all_if(|| self.is_backlog_low());
     }
 
     // The supervisor's part; more of it is in `recovery`.
 
     /// Wakes all processes, so that they look again.
     pub(crate) fn wake_everyone(self) {
-        self.control.queued.rouse();
-        self.control.freed.rouse();
-        self.control.ready.rouse();
+        self.control.queued.event.rouse();
+        self.control.free.event.rouse();
+        self.control.ready.event.rouse();
         self.control.shares.opened.rouse();
     }
 
@@ -202,7 +225,7 @@ impl Table<'_> {
 
     /// How long the commander has waited for free slots, and has had nothing to do since the stream's end.
     pub(crate) fn commander_idle(self) -> Duration {
-        let waited = Duration::from_nanos(self.control.commander_wait_nanos.load(Ordering::Relaxed));
+        let waited = Duration::from_nanos(self.control.progress.wait_nanos.load(Ordering::Relaxed));
         match self.control.ended_nanos.load(std::sync::atomic::Ordering::Relaxed) {
             0 => waited,
             ended => waited.saturating_add(clock::since(ended)),
@@ -216,7 +239,7 @@ impl Table<'_> {
 
     /// The number of the next message to be queued.
     pub(crate) fn commanded(self) -> u64 {
-        self.control.commanded.load(Ordering::Acquire)
+        self.control.progress.commanded.load(Ordering::Acquire)
     }
 
     /// The number of slots in each state: free, writing, ready, reading.

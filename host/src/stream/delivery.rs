@@ -241,14 +241,14 @@ impl Stream {
         let found = self.wait_for(deadline, || self.has_next().then_some(()));
         if found.is_some() {
             // The wake was perhaps meant for a consumer that would have taken the item.
-            self.table().control.ready.wake_sleepers_if(|| true);
+            self.table().control.ready.event.wake_sleepers_if(|| true);
         }
         found.ok_or_else(|| self.waiting_for())
     }
 
     /// Waits until the poll returns something, or the deadline, and counts the time.
     fn wait_for<T>(&self, deadline: Option<Instant>, poll: impl FnMut() -> Option<T>) -> Option<T> {
-        let ready = &self.table().control.ready;
+        let ready = &self.table().control.ready.event;
         if self.is_foreign() {
             return ready.wait_for(&self.patience, deadline, poll).0;
         }
@@ -465,7 +465,7 @@ impl Stream {
         } else {
             replay.keep(claim);
         }
-        self.table().control.ready.notify_all();
+        self.table().control.ready.event.notify_all();
     }
 
     fn free(&self, claim: Claim<Reading>) {

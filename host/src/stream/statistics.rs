@@ -98,7 +98,7 @@ impl Statistics {
             worker_wait: total(|worker| worker.wait),
             worker_busy: total(|worker| worker.busy),
             worker_lost: total(|worker| worker.lost),
-            commander_wait: Duration::from_nanos(load(&segment.table().control.commander_wait_nanos)),
+            commander_wait: Duration::from_nanos(load(&segment.table().control.progress.wait_nanos)),
             application_commands: figures.application_commands,
             figures,
             pace,

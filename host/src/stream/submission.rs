@@ -121,16 +121,16 @@ impl Submission {
         if deadline.is_some_and(|deadline| deadline <= since) {
             return None;
         }
-        let control = segment.table().control;
+        let (table, control) = (segment.table(), segment.table().control);
         let turn = match deadline {
             None => Some(self.turn.lock()),
             Some(deadline) => self.turn.try_lock_until(deadline),
         };
         let found = match turn {
-            Some(_turn) => control.freed.wait_for(&self.patience, deadline, look).0,
+            Some(_turn) => table.starve(|| control.free.event.wait_for(&self.patience, deadline, look)).0,
             None => look(),
         };
-        control.commander_wait_nanos.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        control.progress.wait_nanos.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
         found
     }
 
@@ -195,7 +195,7 @@ impl Submission {
             table.end_stream(end);
         }
         // Other threads wait for a free slot.
-        table.control.freed.rouse();
+        table.control.free.event.rouse();
     }
 
     /// Whether the application was not told yet that it takes no batches.

@@ -13,19 +13,28 @@
 #include <unistd.h>
 
 enum {
-    EVENTS = 64,
-    STOP = 256,
-    RELIEVE = 260,
-    SHARES = 320,
-    NEXT = 448,
-    PROGRESS = 512,
-    END = PROGRESS + 16,
-    PROGRESS_END = 560,
-    ARMED = 576,
-    COUNTERS = 640,
-    FORK_SERVER = 776,
-    NOTICES = 832,
-    SLOTS = 9088,
+    CONTROL = 64,
+    QUEUED = CONTROL, /* each of the three has an event, words of its own, and a set of slots */
+    REQUEUES = QUEUED + 4,
+    NEXT = QUEUED + 8,
+    STARVED = QUEUED + 16,
+    QUEUED_SET = QUEUED + 24,
+    READY = 2176,
+    WANTED = READY + 8,
+    READY_SET = READY + 16,
+    FREE = 4288,
+    FREE_SET = FREE + 8,
+    SET_BYTES = 2048,
+    STOP = 6400,
+    RELIEVE = 6404,
+    SHARES = 6408,
+    END = 6424,
+    ARMED = 6448,
+    PROGRESS = 6464,
+    COUNTERS = 6528,
+    FORK_SERVER = 6664,
+    NOTICES = 6720,
+    SLOTS = 14976,
     SLOT_BYTES = 64,
     SEQUENCE = 8,
     LENGTHS = 24, /* of message and outcome */
@@ -35,7 +44,6 @@ enum {
 
 typedef struct found {
     size_t own;      /* the attacker's slot */
-    size_t hints;    /* the sets of slots */
     size_t workers;  /* the places of workers */
     size_t payloads; /* that of slot 0 */
     size_t stride;
@@ -45,7 +53,7 @@ static size_t aligned(size_t offset, size_t to) { return (offset + to - 1) / to 
 
 static int look(const scene *at, found *found)
 {
-    size_t words = aligned((size_t)at->slots, 64) / 8, slot;
+    size_t slot;
     uint32_t server;
     uint64_t sequence;
     if (!at->segment || memcmp(at->segment, "cobufseg", 8) != 0) return 0;
@@ -53,8 +61,7 @@ static int look(const scene *at, found *found)
     if ((pid_t)server != at->server) return 0;
     /* All messages are in slots then. */
     while (*(volatile uint64_t *)(at->segment + END) == 0) usleep(200);
-    found->hints = SLOTS + SLOT_BYTES * (size_t)at->slots;
-    found->workers = found->hints + 3 * aligned(words, 64);
+    found->workers = SLOTS + SLOT_BYTES * (size_t)at->slots;
     found->payloads = aligned(found->workers + 448 * 2048, 4096);
     found->stride = (at->segment_bytes - found->payloads) / (size_t)at->slots / 4096 * 4096;
     found->own = ((const uint8_t *)at->array - at->segment - found->payloads) / found->stride;
@@ -86,38 +93,47 @@ static outcome changed(const found *found)
     return outcome;
 }
 
-/* Attacks that write over one range. */
-#define RANGE_ATTACK(name, what, from, to)      \
-    static outcome name(const scene *at)        \
-    {                                           \
-        found found;                            \
-        if (!look(at, &found)) return changed(&found); \
-        write_over(at, from, to);               \
-        return unseen(what);                    \
+typedef struct range {
+    size_t from, to;
+} range;
+
+/* Attacks that write over some ranges. */
+#define RANGE_ATTACK(name, what, ...)                                      \
+    static outcome name(const scene *at)                                   \
+    {                                                                      \
+        found found;                                                       \
+        size_t nth;                                                        \
+        if (!look(at, &found)) return changed(&found);                     \
+        const range ranges[] = {__VA_ARGS__};                              \
+        for (nth = 0; nth < sizeof ranges / sizeof *ranges; nth++)         \
+            write_over(at, ranges[nth].from, ranges[nth].to);              \
+        return unseen(what);                                               \
     }
 
 #define OWN (SLOTS + SLOT_BYTES * found.own)
 
-RANGE_ATTACK(first_words, "the segment's first words", 0, 32)
-RANGE_ATTACK(events, "the events", EVENTS, STOP)
-RANGE_ATTACK(stop, "the request to stop", STOP, RELIEVE)
-RANGE_ATTACK(relieve, "the request to the commander", RELIEVE, RELIEVE + 4)
-RANGE_ATTACK(requeues, "the count of requeues", RELIEVE + 4, RELIEVE + 8)
-RANGE_ATTACK(shares, "the shares of the crews", SHARES, NEXT)
-RANGE_ATTACK(next, "the expected message", NEXT, PROGRESS)
-RANGE_ATTACK(progress, "the stream's progress", PROGRESS, PROGRESS_END)
-RANGE_ATTACK(end, "the stream's end", END, END + 8)
-RANGE_ATTACK(armed, "the failpoint", ARMED, COUNTERS)
-RANGE_ATTACK(counters, "the counters", COUNTERS, NOTICES)
-RANGE_ATTACK(notices, "the notices", NOTICES, SLOTS)
-RANGE_ATTACK(own_word, "its own slot's word", OWN, OWN + SEQUENCE)
-RANGE_ATTACK(own_sequence, "its own slot's message number", OWN + SEQUENCE, OWN + SEQUENCE + 8)
-RANGE_ATTACK(own_lengths, "its own slot's lengths", OWN + LENGTHS, OWN + FAILED)
-RANGE_ATTACK(own_numbers, "its own slot's numbers", OWN + SEQUENCE, OWN + NUMBERS_END)
-RANGE_ATTACK(hints, "the sets of slots", found.hints, found.workers)
-RANGE_ATTACK(workers, "the places of workers", found.workers, found.payloads)
-RANGE_ATTACK(control, "all control words", EVENTS, COUNTERS)
-RANGE_ATTACK(everything_but_payloads, "all but the payloads", EVENTS, found.payloads)
+RANGE_ATTACK(first_words, "the segment's first words", {0, 32})
+RANGE_ATTACK(events, "the events", {QUEUED, QUEUED + 4}, {READY, READY + 4}, {FREE, FREE + 4})
+RANGE_ATTACK(stop, "the request to stop", {STOP, RELIEVE})
+RANGE_ATTACK(relieve, "the request to the commander", {RELIEVE, SHARES})
+RANGE_ATTACK(requeues, "the count of requeues", {REQUEUES, NEXT})
+RANGE_ATTACK(shares, "the shares of the crews", {SHARES, END})
+RANGE_ATTACK(next, "the expected message", {NEXT, STARVED})
+RANGE_ATTACK(starved, "whether a process waits for a free slot", {STARVED, STARVED + 4})
+RANGE_ATTACK(progress, "the stream's progress", {WANTED, READY_SET}, {END, ARMED}, {PROGRESS, COUNTERS})
+RANGE_ATTACK(end, "the stream's end", {END, END + 8})
+RANGE_ATTACK(armed, "the failpoint", {ARMED, ARMED + 4})
+RANGE_ATTACK(counters, "the counters", {COUNTERS, NOTICES})
+RANGE_ATTACK(notices, "the notices", {NOTICES, SLOTS})
+RANGE_ATTACK(own_word, "its own slot's word", {OWN, OWN + SEQUENCE})
+RANGE_ATTACK(own_sequence, "its own slot's message number", {OWN + SEQUENCE, OWN + SEQUENCE + 8})
+RANGE_ATTACK(own_lengths, "its own slot's lengths", {OWN + LENGTHS, OWN + FAILED})
+RANGE_ATTACK(own_numbers, "its own slot's numbers", {OWN + SEQUENCE, OWN + NUMBERS_END})
+RANGE_ATTACK(hints, "the sets of slots", {QUEUED_SET, QUEUED_SET + SET_BYTES}, {READY_SET, READY_SET + SET_BYTES},
+             {FREE_SET, FREE_SET + SET_BYTES})
+RANGE_ATTACK(workers, "the places of workers", {found.workers, found.payloads})
+RANGE_ATTACK(control, "all control words", {CONTROL, COUNTERS})
+RANGE_ATTACK(everything_but_payloads, "all but the payloads", {CONTROL, found.payloads})
 
 /* Attacks that write over a part of each other slot. */
 #define OTHERS_ATTACK(name, what, from, to)                                                          \
@@ -234,6 +250,7 @@ const attack SEGMENT[] = {
     {"requeues", requeues, HARMLESS},
     {"shares", shares, HARMLESS},
     {"next", next, HARMLESS},
+    {"starved", starved, HARMLESS},
     {"progress", progress, HARMLESS},
     {"end", end, HARMLESS},
     {"armed", armed, HARMLESS},

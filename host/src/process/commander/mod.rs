@@ -22,8 +22,6 @@ mod source;
 #[cfg(all(test, not(cobuf_loom)))]
 mod tests;
 
-use std::time::Duration;
-
 use cobuf_plugin_api::Report;
 use cobuf_plugin_api::abi::CommanderInfo;
 
@@ -215,17 +213,20 @@ impl Commander<'_> {
     /// A free slot; `None` on a stop, or if another commander is to take over.
     fn wait_for_free(&mut self) -> Option<Claim<Commanding>> {
         let table = self.segment.table();
-        let (found, waited) = table.control.freed.wait_for(&self.patience, None, || {
+        let mut look = || {
             let relieved = table.control.relieve_commander.load(Ordering::SeqCst) != 0;
             if relieved || table.stop_requested() {
                 Some(None)
             } else {
                 table.claim_free(&mut self.supply).map(Some)
             }
-        });
-        if waited > Duration::ZERO {
-            table.control.commander_wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        };
+        if let Some(found) = look() {
+            return found;
         }
+        let (found, waited) =
+            table.starve(|| table.control.free.event.wait_for(&self.patience, None, &mut look));
+        table.control.progress.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         found.flatten()
     }
 

@@ -82,7 +82,7 @@ fn other_worker_is_woken_if_the_one_that_was_woken_dies() {
         });
         let dying = start(&model, |model| {
             let mut looks = 0;
-            model.control.queued.wait_for(&Patience::default(), None, || {
+            model.control.queued.event.wait_for(&Patience::default(), None, || {
                 looks += 1;
                 (looks > 1 || model.table().commanded() > 0).then_some(())
             });
@@ -107,7 +107,7 @@ fn survive_a_worker_that_dies_in_its_commit(is_added: bool) {
         model.fill(&mut claim);
         model.slots[claim.index].word.transition_to_ready(claim.snapshot, FIRST).unwrap();
         if is_added {
-            model.table().ready.add(claim.index);
+            model.table().ready().add(claim.index);
         }
         model.bury_worker(FIRST, MAX_ATTEMPTS);
         consumer.join().unwrap();

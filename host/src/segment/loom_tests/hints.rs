@@ -106,7 +106,7 @@ fn batch_in_the_second_word_of_the_set_is_found() {
         model.command(Claim { index: 64, snapshot, role: Commanding }, 0);
         let claim = model.claim_queued(FIRST).unwrap();
         model.produce(claim, FIRST);
-        model.table().ready.add(0);
+        model.table().ready().add(0);
         assert_eq!(model.consume(model.next(true).unwrap()), 0);
     });
 }
@@ -117,7 +117,7 @@ fn free_slot_is_found_after_one_that_is_not_free() {
     check(|| {
         let model = Model::new(2);
         let held = model.table().claim_free(&mut Supply::default()).unwrap();
-        (0..2).for_each(|slot| model.table().free.add(slot));
+        (0..2).for_each(|slot| model.table().free().add(slot));
         let claim = model.table().claim_free(&mut Supply::default()).unwrap();
         assert_eq!((held.index(), claim.index()), (0, 1));
     });
@@ -132,7 +132,7 @@ fn message_is_not_passed_over_if_a_worker_misses_it_in_another_word_of_the_set()
         let model = Model::new(66);
         let table = model.table();
         // The look begins at slot 64.
-        table.queue.expect_after(table.queue.expected(), 63, 8);
+        table.queue().expect_after(table.queue().expected(), 63, 8);
         let claim_slot = |index: usize| {
             let word = &model.slots[index].word;
             let snapshot = word.transition_to_commanding(word.load()).unwrap();

@@ -51,10 +51,8 @@ use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::control::Control;
 use super::patience::Patience;
 use super::place::Place;
-use super::queue::Queue;
 use super::recovery::Reclaimed;
 use super::slot::{Outcome, SlotHeader};
-use super::slot_set::{self, SlotSet};
 use super::sync::AtomicU64;
 use super::table::{Supply, Table};
 
@@ -105,9 +103,6 @@ unsafe impl Send for Payload {}
 struct Model {
     control: Control,
     slots: Vec<SlotHeader>,
-    free: Vec<AtomicU64>,
-    ready: Vec<AtomicU64>,
-    queued: Vec<AtomicU64>,
     payloads: Vec<Payload>,
     /// Each worker's note, see `shares`.
     noted: [AtomicU64; PLACES],
@@ -124,13 +119,9 @@ struct Position {
 impl Model {
     /// For consumers in order.
     fn new(slots: usize) -> Arc<Self> {
-        let zeroes = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         let model = Self {
             control: Control::new(),
             slots: (0..slots).map(|_| SlotHeader::new()).collect(),
-            free: zeroes(slot_set::words(slots)),
-            ready: zeroes(slot_set::words(slots)),
-            queued: zeroes(slot_set::words(slots)),
             payloads: (0..slots).map(|_| Payload(UnsafeCell::new(Contents::default()))).collect(),
             noted: [0; PLACES].map(|_| {
                 // Without a cut there is nothing to note, which saves a step in each claim.
@@ -144,17 +135,7 @@ impl Model {
     }
 
     fn table(&self) -> Table<'_> {
-        Table {
-            control: &self.control,
-            slots: &self.slots,
-            free: SlotSet(&self.free),
-            ready: SlotSet(&self.ready),
-            queue: Queue {
-                set: SlotSet(&self.queued),
-                next: &self.control.next,
-                requeues: &self.control.requeues,
-            },
-        }
+        Table { control: &self.control, slots: &self.slots }
     }
 
     fn write(&self, claim: &mut Claim<impl Role>, write: impl FnOnce(&mut Contents)) {
@@ -171,10 +152,13 @@ impl Model {
 
     fn wait_for_free(&self, supply: &mut Supply) -> Option<Claim<Commanding>> {
         let table = self.table();
-        let (found, _) = self.control.freed.wait_for(&Patience::default(), None, || {
-            if table.stop_requested() { Some(None) } else { table.claim_free(supply).map(Some) }
-        });
-        found.flatten()
+        let mut look =
+            || if table.stop_requested() { Some(None) } else { table.claim_free(supply).map(Some) };
+        if let Some(found) = look() {
+            return found;
+        }
+        let wait = || self.control.free.event.wait_for(&Patience::default(), None, &mut look);
+        table.starve(wait).0.flatten()
     }
 
     fn command(&self, mut claim: Claim<Commanding>, sequence: u64) {
@@ -199,7 +183,7 @@ impl Model {
 
     fn wait_for_message(&self, worker: Place) -> Option<Claim<Producing>> {
         let table = self.table();
-        let (found, _) = self.control.queued.wait_for(&Patience::default(), None, || {
+        let (found, _) = self.control.queued.event.wait_for(&Patience::default(), None, || {
             if table.stop_requested() { Some(None) } else { self.claim_queued(worker).map(Some) }
         });
         found.flatten()
@@ -237,7 +221,8 @@ impl Model {
 
     /// The next batch, or `None` after the last of the stream, or at a stop.
     fn next(&self, in_order: bool) -> Option<Claim<Reading>> {
-        let (found, _) = self.control.ready.wait_for(&Patience::default(), None, || self.look(in_order));
+        let (found, _) =
+            self.control.ready.event.wait_for(&Patience::default(), None, || self.look(in_order));
         found.flatten()
     }
 

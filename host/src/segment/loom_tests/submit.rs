@@ -30,8 +30,8 @@ fn submit(model: &Model, submissions: &Submissions) -> Option<u64> {
         return found;
     }
     let _turn = submissions.turn.lock().unwrap();
-    let (found, _) = model.control.freed.wait_for(&Patience::default(), None, || look(model, submissions));
-    found.flatten()
+    let wait = || model.control.free.event.wait_for(&Patience::default(), None, || look(model, submissions));
+    model.table().starve(wait).0.flatten()
 }
 
 fn look(model: &Model, submissions: &Submissions) -> Option<Option<u64>> {
@@ -51,7 +51,7 @@ fn close(model: &Model, submissions: &Submissions) {
     let state = &mut *submissions.submission.lock().unwrap();
     state.closed = true;
     model.table().end_stream(state.next);
-    model.control.freed.rouse();
+    model.control.free.event.rouse();
 }
 
 /// Starts a thread that submits one message.

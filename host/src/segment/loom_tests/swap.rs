@@ -56,7 +56,7 @@ fn cut_between_two_crews_is_exact() {
             start(&model, move |model| {
                 let mut produced = 0;
                 loop {
-                    let (found, _) = model.control.queued.wait_for(&Patience::default(), None, || {
+                    let (found, _) = model.control.queued.event.wait_for(&Patience::default(), None, || {
                         let retires = retire.load(Ordering::SeqCst) != 0;
                         let claim = model.claim_queued(FIRST);
                         (claim.is_some() || retires).then_some(claim)
