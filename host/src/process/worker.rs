@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "hands the slot's memory to the plugin")]
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use cobuf_plugin_api::abi::{Job, Produced, WorkerInfo};
@@ -12,6 +13,7 @@ use super::child::{self, Child};
 use super::crash;
 use super::lengths::Room;
 use super::system;
+use crate::limits::QUICK_MESSAGE;
 use crate::plugin::open::{OpenProducer, ProducerPlugin};
 use crate::protocol::channel::EventSender;
 use crate::protocol::message::{Event, SetupFailure};
@@ -40,11 +42,25 @@ pub(super) fn run(
     let info = WorkerInfo { worker: place.worker(), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
     let (patience, seed) = (Patience::default(), child.plan.seed);
+    // As if they were not quick, until the worker knows.
+    let (typical, tends) = (10 * QUICK_MESSAGE, Cell::new(false));
     let lengths = Room::new(&segment.layout().sizes.schema);
     let step = u64::from(child.plan.portion.seat().of);
     let jailed = child.plan.is_jailed();
-    let mut worker =
-        Worker { segment, place, info, seed, step, cpu_seconds, edition, patience, lengths, jailed };
+    let mut worker = Worker {
+        segment,
+        place,
+        info,
+        seed,
+        step,
+        cpu_seconds,
+        edition,
+        patience,
+        typical,
+        tends,
+        lengths,
+        jailed,
+    };
     let mut producer = plugin.construct(&child.config, info)?;
     let role = Role::Worker { place, incarnation };
     crash::report_crashes(events, role);
@@ -92,6 +108,10 @@ struct Worker {
     /// The edition of the producer's code.
     edition: u32,
     patience: Patience,
+    /// How long recent messages took.
+    typical: Duration,
+    /// Whether it tends the queue, see `segment::queue`.
+    tends: Cell<bool>,
     lengths: Room,
     /// Whether this process is in a sandbox.
     jailed: bool,
@@ -115,7 +135,12 @@ impl Worker {
     /// The oldest queued message; `None` on a stop, or if the worker is to retire.
     fn wait_for_message(&mut self) -> Option<Claim<Producing>> {
         let (table, place) = (self.segment.table(), self.place());
-        let (found, waited) = table.control.queued.event.wait_for(&self.patience, None, || {
+        let leave = || {
+            if self.tends.take() {
+                table.leave();
+            }
+        };
+        let look = || {
             let retire = place.retire();
             if table.stop_requested() || retire == Retire::Next {
                 return Some(None);
@@ -125,11 +150,19 @@ impl Worker {
             place.looked_nanos.store(clock::now_nanos(), Ordering::Relaxed);
             let claim = table.claim_queued(self.place, &place.noted, self.step);
             (claim.is_some() || retire == Retire::Drained).then_some(claim)
-        });
+        };
+        let (found, waited) = table.control.queued.event.wait_and_tell(&self.patience, None, look, leave);
+        let claim = found.flatten();
+        if claim.is_none() {
+            leave();
+        } else if self.typical < QUICK_MESSAGE {
+            table.tend(place.looked_nanos.load(Ordering::Relaxed));
+            self.tends.set(true);
+        }
         if waited > Duration::ZERO {
             place.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         }
-        found.flatten()
+        claim
     }
 
     /// Produces one message. Afterwards its batch, or the report of its failure, is ready.
@@ -163,6 +196,7 @@ impl Worker {
         place.produced.fetch_add(1, Ordering::Relaxed);
         place.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
         place.note_time(nanos);
+        self.typical = self.typical * 7 / 8 + Duration::from_nanos(nanos) / 8;
         table.commit(claim, outcome);
         next
     }

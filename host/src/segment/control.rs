@@ -76,6 +76,8 @@ pub(crate) struct Progress {
     pub(super) commanded: AtomicU64,
     /// How long they waited for a free slot.
     pub(crate) wait_nanos: AtomicU64,
+    /// When they last woke a worker, by `clock`.
+    pub(super) woken_nanos: AtomicU64,
 }
 
 #[cfg(all(test, cobuf_loom))]
@@ -92,7 +94,11 @@ impl Control {
             total: AtomicU64::new(0),
             ended_nanos: std::sync::atomic::AtomicU64::new(0),
             armed: Armed::new(),
-            progress: Progress { commanded: AtomicU64::new(0), wait_nanos: AtomicU64::new(0) },
+            progress: Progress {
+                commanded: AtomicU64::new(0),
+                wait_nanos: AtomicU64::new(0),
+                woken_nanos: AtomicU64::new(0),
+            },
         }
     }
 }

@@ -53,7 +53,19 @@ impl Event {
         &self,
         patience: &Patience,
         deadline: Option<Instant>,
+        poll: impl FnMut() -> Option<T>,
+    ) -> (Option<T>, Duration) {
+        self.wait_and_tell(patience, deadline, poll, || ())
+    }
+
+    /// As [`wait_for`](Self::wait_for); calls `sleeps` each time before it goes to sleep. A notification
+    /// after this call keeps it from sleeping, or wakes it.
+    pub(crate) fn wait_and_tell<T>(
+        &self,
+        patience: &Patience,
+        deadline: Option<Instant>,
         mut poll: impl FnMut() -> Option<T>,
+        sleeps: impl Fn(),
     ) -> (Option<T>, Duration) {
         let mut waited = Duration::ZERO;
         loop {
@@ -69,6 +81,7 @@ impl Event {
             }
             let notified = || (self.word.load(Ordering::Relaxed) ^ ticket) & !ASLEEP != 0;
             if !patience.lasts_until(before, notified) {
+                sleeps();
                 self.sleep(ticket, timeout);
             }
             let lasted = before.elapsed();
@@ -78,9 +91,31 @@ impl Event {
     }
 
     /// Notifies a change and wakes one waiter.
+    #[cfg(any(all(test, cobuf_loom), feature = "bench-parts"))]
     pub(crate) fn notify_one(&self) {
-        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && futex_wake(&self.word, 1) == 0
-        {
+        self.notify_one_if(|| true);
+    }
+
+    /// Notifies a change. If a waiter sleeps and `worth_it` holds, wakes one waiter; see
+    /// [`notify_all_if`](Self::notify_all_if).
+    pub(crate) fn notify_one_if(&self, worth_it: impl FnOnce() -> bool) {
+        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
+            self.wake_one();
+        }
+    }
+
+    /// Wakes one waiter if one sleeps and `worth_it` holds, without a change of the thing that they
+    /// look at. Of two processes of which one notifies and the other calls this, the second sees what the
+    /// first did before: both change the word, this one by nothing.
+    pub(crate) fn wake_one_if(&self, worth_it: impl FnOnce() -> bool) {
+        if self.word.fetch_or(0, Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
+            self.word.fetch_add(NOTIFICATION, Ordering::SeqCst);
+            self.wake_one();
+        }
+    }
+
+    fn wake_one(&self) {
+        if futex_wake(&self.word, 1) == 0 {
             // No waiter slept any more, but one may have gone to sleep since.
             self.clear_and_wake();
         }

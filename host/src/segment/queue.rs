@@ -24,12 +24,13 @@
 use super::event::Event;
 use super::slot_set::{SetWords, SlotSet};
 use super::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::limits::TENDED_FOR;
 
 const NUMBER_BITS: u32 = 32;
 const SLOT_BITS: u32 = 16;
 
 /// What is known of the queued messages. A worker that claims one writes almost all of it, so that it lies
-/// together: up to 320 slots, on one cache line.
+/// together: up to 256 slots, on one cache line.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Queued {
@@ -42,6 +43,8 @@ pub(crate) struct Queued {
     /// Not 0 while the commander waits for a free slot, or a thread of the application in its place.
     /// Workers look here first: consumers write the line of its event.
     starved: AtomicU32,
+    /// When a worker whose messages are quick last claimed one, by `clock`; 0 after it has left.
+    tended_nanos: AtomicU64,
     slots: SetWords,
 }
 
@@ -51,8 +54,10 @@ impl Queued {
         let starved = AtomicU32::new(0);
         // Loom orders sequentially consistent stores only, and a first value is none.
         starved.store(0, Ordering::SeqCst);
+        let tended_nanos = AtomicU64::new(0);
+        tended_nanos.store(0, Ordering::SeqCst);
         let (requeues, next) = (AtomicU32::new(0), AtomicU64::new(0));
-        Self { event: Event::new(), requeues, next, starved, slots: SetWords::new() }
+        Self { event: Event::new(), requeues, next, starved, tended_nanos, slots: SetWords::new() }
     }
 
     /// The queue of a run with this many slots.
@@ -113,6 +118,41 @@ impl Queue<'_> {
     /// Says whether a process waits for a free slot. One process at a time does.
     pub(super) fn set_starved(self, starved: bool) {
         self.queued.starved.store(starved.into(), Ordering::SeqCst);
+    }
+
+    /// Says that a worker whose messages are quick has claimed one now. It will look for the next one
+    /// soon, and calls [`leave`](Self::leave) before it sleeps or ends.
+    pub(super) fn tend(self, now_nanos: u64) {
+        self.queued.tended_nanos.store(now_nanos, Ordering::Relaxed);
+    }
+
+    /// Says that a worker which tended the queue looks no more for now, after a look in vain. What was
+    /// queued since it tended may have woken nobody: if something is left, such as another crew's
+    /// message, wakes another worker. Not for each look in vain: two workers that find nothing of theirs
+    /// would wake each other all the time.
+    pub(super) fn leave(self) {
+        self.queued.tended_nanos.store(0, Ordering::SeqCst);
+        self.wake_for_the_rest();
+    }
+
+    /// Wakes a worker if a message is queued and one sleeps.
+    pub(super) fn wake_for_the_rest(self) {
+        self.queued.event.wake_one_if(|| self.set.has_more_than(0));
+    }
+
+    /// Whether a message that is queued now need not wake a worker: one is about to look that needs less
+    /// time for it than the wake takes. If messages are left to it for long, others are woken after all,
+    /// now and then. `woken_nanos` says when the last one was, by `clock`.
+    pub(super) fn is_tended(self, now_nanos: u64, woken_nanos: u64) -> bool {
+        let lately =
+            |nanos: u64| cfg!(cobuf_loom) || now_nanos.saturating_sub(nanos) < TENDED_FOR.as_nanos() as u64;
+        let tended = self.queued.tended_nanos.load(Ordering::SeqCst);
+        tended != 0 && lately(tended) && (lately(woken_nanos) || !self.set.has_more_than(1))
+    }
+
+    /// Forgets that a worker tends the queue, after one died.
+    pub(super) fn forget_tender(self) {
+        self.queued.tended_nanos.store(0, Ordering::SeqCst);
     }
 
     /// Counts that a message was queued again, so that no worker relies on an older expectation.

@@ -45,6 +45,7 @@ impl Table<'_> {
             }
         }
         self.queue().note_requeue();
+        self.queue().forget_tender();
         self.wake_everyone();
     }
 

@@ -5,12 +5,13 @@
 //! and wakes the processes that may wait for it. `search` has a worker's claim, `recovery` the
 //! slots of dead processes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::claim::{Claim, Commanding, Producing, Reading, Role};
 use super::clock;
 use super::control::Control;
 use super::failpoint::Failpoint;
+use super::patience::Patience;
 use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
@@ -83,11 +84,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Waits for a free slot by `wait`, after a look in vain. Meanwhile workers know that they may have
-    /// to wake this process. If it dies, they look in vain until the next wait ends.
-    pub(crate) fn starve<T>(self, wait: impl FnOnce() -> T) -> T {
+    /// Waits for a free slot until the deadline, after a look in vain. Meanwhile workers know that they
+    /// may have to wake this process. If it dies, they look in vain until the next wait ends.
+    pub(crate) fn wait_for_free<T>(
+        self,
+        patience: &Patience,
+        deadline: Option<Instant>,
+        look: impl FnMut() -> Option<T>,
+    ) -> (Option<T>, Duration) {
         self.queue().set_starved(true);
-        let found = wait();
+        // Nothing is queued meanwhile: no worker may sleep beside one that has more than it can do.
+        let sleeps = || self.queue().wake_for_the_rest();
+        let found = self.control.free.event.wait_and_tell(patience, deadline, look, sleeps);
         self.queue().set_starved(false);
         found
     }
@@ -117,7 +125,8 @@ impl<'a> Table<'a> {
         let slot = &self.slots[claim.index];
         slot.message_bytes.store(message_bytes as u32, Ordering::Relaxed);
         slot.sequence.store(sequence + 1, Ordering::Relaxed);
-        slot.since_nanos.store(clock::now_nanos(), Ordering::Relaxed);
+        let now = clock::now_nanos();
+        slot.since_nanos.store(now, Ordering::Relaxed);
         // From here on the message counts as queued, although its word does not say so yet: see
         // `reclaim_commander`.
         self.control.progress.commanded.store(sequence + 1, Ordering::Release);
@@ -126,7 +135,14 @@ impl<'a> Table<'a> {
         self.queue().set.add(claim.index);
         expect_held(slot.word.transition_to_queued(claim.snapshot));
         self.control.armed.pass(Failpoint::CommandQueued);
-        self.control.queued.event.notify_one();
+        self.control.queued.event.notify_one_if(|| {
+            let woken = &self.control.progress.woken_nanos;
+            let worth_it = !self.queue().is_tended(now, woken.load(Ordering::Relaxed));
+            if worth_it {
+                woken.store(now, Ordering::Relaxed);
+            }
+            worth_it
+        });
     }
 
     /// Frees the claimed slot, if there is no message for it.
@@ -148,6 +164,16 @@ impl<'a> Table<'a> {
     }
 
     // A worker's part.
+
+    /// Says that a worker whose messages are quick has claimed one now, see `queue`.
+    pub(crate) fn tend(self, now_nanos: u64) {
+        self.queue().tend(now_nanos);
+    }
+
+    /// Says that a worker which said so looks no more for now, before it sleeps or ends.
+    pub(crate) fn leave(self) {
+        self.queue().leave();
+    }
 
     /// Whether few enough messages are queued to wake a sleeping commander, which then fills all
     /// free slots. A wake for each slot would cost more than the messages. The process that makes

@@ -121,16 +121,16 @@ impl Submission {
         if deadline.is_some_and(|deadline| deadline <= since) {
             return None;
         }
-        let (table, control) = (segment.table(), segment.table().control);
+        let table = segment.table();
         let turn = match deadline {
             None => Some(self.turn.lock()),
             Some(deadline) => self.turn.try_lock_until(deadline),
         };
         let found = match turn {
-            Some(_turn) => table.starve(|| control.free.event.wait_for(&self.patience, deadline, look)).0,
+            Some(_turn) => table.wait_for_free(&self.patience, deadline, look).0,
             None => look(),
         };
-        control.progress.wait_nanos.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        table.control.progress.wait_nanos.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
         found
     }
 

@@ -224,8 +224,7 @@ impl Commander<'_> {
         if let Some(found) = look() {
             return found;
         }
-        let (found, waited) =
-            table.starve(|| table.control.free.event.wait_for(&self.patience, None, &mut look));
+        let (found, waited) = table.wait_for_free(&self.patience, None, look);
         table.control.progress.wait_nanos.fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
         found.flatten()
     }

@@ -41,6 +41,7 @@ mod submit;
 mod swap;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use loom::cell::UnsafeCell;
 use loom::sync::Mutex;
@@ -106,6 +107,8 @@ struct Model {
     payloads: Vec<Payload>,
     /// Each worker's note, see `shares`.
     noted: [AtomicU64; PLACES],
+    /// What each worker knows for itself: whether it tends the queue.
+    tends: [std::sync::atomic::AtomicBool; PLACES],
     position: Mutex<Position>,
 }
 
@@ -127,6 +130,7 @@ impl Model {
                 // Without a cut there is nothing to note, which saves a step in each claim.
                 AtomicU64::new(u64::MAX)
             }),
+            tends: Default::default(),
             position: Mutex::new(Position { arrivals: Arrivals::new(slots), taken: 0 }),
         };
         model.table().begin_at(0);
@@ -157,8 +161,7 @@ impl Model {
         if let Some(found) = look() {
             return found;
         }
-        let wait = || self.control.free.event.wait_for(&Patience::default(), None, &mut look);
-        table.starve(wait).0.flatten()
+        table.wait_for_free(&Patience::default(), None, look).0.flatten()
     }
 
     fn command(&self, mut claim: Claim<Commanding>, sequence: u64) {
@@ -183,10 +186,30 @@ impl Model {
 
     fn wait_for_message(&self, worker: Place) -> Option<Claim<Producing>> {
         let table = self.table();
-        let (found, _) = self.control.queued.event.wait_for(&Patience::default(), None, || {
-            if table.stop_requested() { Some(None) } else { self.claim_queued(worker).map(Some) }
-        });
-        found.flatten()
+        let look = || {
+            if table.stop_requested() {
+                return Some(None);
+            }
+            self.claim_queued(worker).map(Some)
+        };
+        let leave = || self.leave(worker);
+        let (found, _) = self.control.queued.event.wait_and_tell(&Patience::default(), None, look, leave);
+        let claim = found.flatten();
+        if claim.is_some() {
+            // All messages are quick.
+            table.tend(1);
+            self.tends[worker.index()].store(true, Relaxed);
+        } else {
+            leave();
+        }
+        claim
+    }
+
+    /// Before a worker sleeps or ends.
+    fn leave(&self, worker: Place) {
+        if self.tends[worker.index()].swap(false, Relaxed) {
+            self.table().leave();
+        }
     }
 
     fn claim_queued(&self, worker: Place) -> Option<Claim<Producing>> {

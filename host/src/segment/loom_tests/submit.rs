@@ -30,8 +30,8 @@ fn submit(model: &Model, submissions: &Submissions) -> Option<u64> {
         return found;
     }
     let _turn = submissions.turn.lock().unwrap();
-    let wait = || model.control.free.event.wait_for(&Patience::default(), None, || look(model, submissions));
-    model.table().starve(wait).0.flatten()
+    let found = model.table().wait_for_free(&Patience::default(), None, || look(model, submissions));
+    found.0.flatten()
 }
 
 fn look(model: &Model, submissions: &Submissions) -> Option<Option<u64>> {

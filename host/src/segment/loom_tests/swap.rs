@@ -95,3 +95,27 @@ fn new_crew_that_waits_for_the_cut_is_woken() {
         new.join().unwrap();
     });
 }
+
+/// A worker of the old crew has claimed a message, so that the commander wakes nobody for the next one.
+/// That one is the new crew's, and the old worker ends.
+#[test]
+fn message_of_the_new_crew_wakes_its_worker_though_one_of_the_old_crew_tends_the_queue() {
+    check(|| {
+        let model = model_of_two_crews();
+        let mut supply = Supply::default();
+        model.command_until(&mut supply, 1);
+        let claim = model.wait_for_message(FIRST).unwrap();
+        assert_eq!(model.table().cut(0, || model.noted[FIRST.index()].load(Ordering::SeqCst)), 1);
+        let new = start(&model, |model| {
+            let _held = model.wait_for_message(NEWCOMER).unwrap();
+        });
+        let old = start(&model, move |model| {
+            model.produce(claim, FIRST);
+            assert!(model.claim_queued(FIRST).is_none());
+            model.leave(FIRST);
+        });
+        model.command_until(&mut supply, 2);
+        new.join().unwrap();
+        old.join().unwrap();
+    });
+}
