@@ -7,7 +7,7 @@
 //! | written over | effect on the run |
 //! | --- | --- |
 //! | first words, the request to the commander, the count of requeues | none |
-//! | expected message, whether the commander waits, counters, notices | none; counters and notices are wrong |
+//! | expected message, who waits, who tends the queue, counters, notices | none; counters and notices are wrong |
 //! | the failpoint | none |
 //! | places of workers | none; workers are replaced |
 //! | its own slot's lengths | none, or the error of its own batch |
@@ -124,6 +124,7 @@ written_over! {
     count_of_requeues_has_no_effect: "requeues", [];
     expected_message_has_no_effect: "next", [];
     mark_that_the_commander_waits_has_no_effect: "starved", [];
+    mark_that_a_worker_tends_the_queue_has_no_effect: "tended", [];
     failpoint_of_no_fault_has_no_effect: "armed", [];
     counters_have_no_effect: "counters", [];
     notices_have_no_effect: "notices", [];

@@ -42,8 +42,7 @@ pub(super) fn run(
     let info = WorkerInfo { worker: place.worker(), workers: child.plan.workers, incarnation, stop };
     let (cpu_seconds, edition) = (child.plan.limits.cpu_seconds, child.plan.edition(place.crew()));
     let (patience, seed) = (Patience::default(), child.plan.seed);
-    // As if they were not quick, until the worker knows.
-    let (typical, tends) = (10 * QUICK_MESSAGE, Cell::new(false));
+    let (typical, tends) = (None, Cell::new(false));
     let lengths = Room::new(&segment.layout().sizes.schema);
     let step = u64::from(child.plan.portion.seat().of);
     let jailed = child.plan.is_jailed();
@@ -108,8 +107,8 @@ struct Worker {
     /// The edition of the producer's code.
     edition: u32,
     patience: Patience,
-    /// How long recent messages took.
-    typical: Duration,
+    /// How long recent messages took; `None` before the first.
+    typical: Option<Duration>,
     /// Whether it tends the queue, see `segment::queue`.
     tends: Cell<bool>,
     lengths: Room,
@@ -151,11 +150,15 @@ impl Worker {
             let claim = table.claim_queued(self.place, &place.noted, self.step);
             (claim.is_some() || retire == Retire::Drained).then_some(claim)
         };
-        let (found, waited) = table.control.queued.event.wait_and_tell(&self.patience, None, look, leave);
+        let sleeps = || {
+            leave();
+            Some(table.note_sleeper(self.place))
+        };
+        let (found, waited) = table.control.queued.event.wait_and_tell(&self.patience, None, look, sleeps);
         let claim = found.flatten();
         if claim.is_none() {
             leave();
-        } else if self.typical < QUICK_MESSAGE {
+        } else if self.typical.is_some_and(|typical| typical < QUICK_MESSAGE) {
             table.tend(place.looked_nanos.load(Ordering::Relaxed));
             self.tends.set(true);
         }
@@ -196,7 +199,8 @@ impl Worker {
         place.produced.fetch_add(1, Ordering::Relaxed);
         place.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
         place.note_time(nanos);
-        self.typical = self.typical * 7 / 8 + Duration::from_nanos(nanos) / 8;
+        let took = Duration::from_nanos(nanos);
+        self.typical = self.typical.map_or(took, |typical| typical * 7 / 8 + took / 8).into();
         table.commit(claim, outcome);
         next
     }

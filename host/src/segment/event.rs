@@ -24,7 +24,9 @@
 use std::time::{Duration, Instant};
 
 use super::patience::Patience;
-use super::sync::{AtomicU32, Ordering, futex_wait, futex_wake, will_write};
+use super::sync::{
+    AtomicU32, Mark, Ordering, futex_wait, futex_wait_marked, futex_wake, futex_wake_marked, will_write,
+};
 
 const ASLEEP: u32 = 1;
 const NOTIFICATION: u32 = 2;
@@ -55,17 +57,18 @@ impl Event {
         deadline: Option<Instant>,
         poll: impl FnMut() -> Option<T>,
     ) -> (Option<T>, Duration) {
-        self.wait_and_tell(patience, deadline, poll, || ())
+        self.wait_and_tell(patience, deadline, poll, || None)
     }
 
     /// As [`wait_for`](Self::wait_for); calls `sleeps` each time before it goes to sleep. A notification
-    /// after this call keeps it from sleeping, or wakes it.
+    /// after this call keeps it from sleeping, or wakes it. If it returns a mark, and there is no
+    /// deadline, a process can be woken by its mark before others that sleep for longer.
     pub(crate) fn wait_and_tell<T>(
         &self,
         patience: &Patience,
         deadline: Option<Instant>,
         mut poll: impl FnMut() -> Option<T>,
-        sleeps: impl Fn(),
+        sleeps: impl Fn() -> Option<Mark>,
     ) -> (Option<T>, Duration) {
         let mut waited = Duration::ZERO;
         loop {
@@ -81,8 +84,7 @@ impl Event {
             }
             let notified = || (self.word.load(Ordering::Relaxed) ^ ticket) & !ASLEEP != 0;
             if !patience.lasts_until(before, notified) {
-                sleeps();
-                self.sleep(ticket, timeout);
+                self.sleep(ticket, timeout, sleeps());
             }
             let lasted = before.elapsed();
             patience.learn(lasted);
@@ -93,14 +95,16 @@ impl Event {
     /// Notifies a change and wakes one waiter.
     #[cfg(any(all(test, cobuf_loom), feature = "bench-parts"))]
     pub(crate) fn notify_one(&self) {
-        self.notify_one_if(|| true);
+        self.notify_one_if(|| Some(None));
     }
 
-    /// Notifies a change. If a waiter sleeps and `worth_it` holds, wakes one waiter; see
-    /// [`notify_all_if`](Self::notify_all_if).
-    pub(crate) fn notify_one_if(&self, worth_it: impl FnOnce() -> bool) {
-        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
-            self.wake_one();
+    /// Notifies a change. If a waiter sleeps, asks `whom` to wake: nobody, or one waiter, if possible one
+    /// with a mark. It sees what [`notify_all_if`](Self::notify_all_if) says.
+    pub(crate) fn notify_one_if(&self, whom: impl FnOnce() -> Option<Option<Mark>>) {
+        if self.word.fetch_add(NOTIFICATION, Ordering::SeqCst) & ASLEEP != 0
+            && let Some(rather) = whom()
+        {
+            self.wake_one(rather);
         }
     }
 
@@ -110,12 +114,13 @@ impl Event {
     pub(crate) fn wake_one_if(&self, worth_it: impl FnOnce() -> bool) {
         if self.word.fetch_or(0, Ordering::SeqCst) & ASLEEP != 0 && worth_it() {
             self.word.fetch_add(NOTIFICATION, Ordering::SeqCst);
-            self.wake_one();
+            self.wake_one(None);
         }
     }
 
-    fn wake_one(&self) {
-        if futex_wake(&self.word, 1) == 0 {
+    fn wake_one(&self, rather: Option<Mark>) {
+        let woken = rather.is_some_and(|mark| futex_wake_marked(&self.word, 1, mark) > 0);
+        if !woken && futex_wake(&self.word, 1) == 0 {
             // No waiter slept any more, but one may have gone to sleep since.
             self.clear_and_wake();
         }
@@ -161,10 +166,13 @@ impl Event {
     /// Sleeps until the event is notified, unless it was notified since the ticket was taken. It
     /// writes the word even if the bit is set already, so that the next process that changes the
     /// word sees what this one wrote before.
-    fn sleep(&self, ticket: u32, timeout: Option<Duration>) {
+    fn sleep(&self, ticket: u32, timeout: Option<Duration>, mark: Option<Mark>) {
         let asleep = ticket | ASLEEP;
         if self.word.compare_exchange(ticket, asleep, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-            futex_wait(&self.word, asleep, timeout);
+            match mark.filter(|_| timeout.is_none()) {
+                Some(mark) => futex_wait_marked(&self.word, asleep, mark),
+                None => futex_wait(&self.word, asleep, timeout),
+            }
         }
     }
 }

@@ -20,10 +20,25 @@
 //! - The expectation says that no older message is queued. Only a message that is queued again
 //!   makes it wrong. `requeues` counts these messages, and workers ignore an expectation that was
 //!   made at an older count.
+//!
+//! A wake costs as much as many tiny messages. So a worker whose messages are quick *tends* the queue from
+//! its claim until it sleeps, and the commander wakes nobody meanwhile:
+//!
+//! ```text
+//!   worker      claim, tend ─► produce ─► look, claim, tend … look in vain ─► leave ─► sleep
+//!   commander        queue: tended, no wake        queue: no wake        │      queue: wakes the
+//!                                                                        │      last that went to sleep
+//!                                          left over? wakes another ◄────┘
+//! ```
+//!
+//! A tending worker looks again before it sleeps, so it finds what was queued meanwhile, or passes it on. If
+//! it dies, the supervisor forgets it and wakes all. If its next message is not quick after all, others are
+//! woken by the next message that is queued 250 µs later, or when the commander sleeps.
 
 use super::event::Event;
+use super::place::Place;
 use super::slot_set::{SetWords, SlotSet};
-use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::sync::{AtomicU32, AtomicU64, Mark, Ordering};
 use crate::limits::TENDED_FOR;
 
 const NUMBER_BITS: u32 = 32;
@@ -43,6 +58,9 @@ pub(crate) struct Queued {
     /// Not 0 while the commander waits for a free slot, or a thread of the application in its place.
     /// Workers look here first: consumers write the line of its event.
     starved: AtomicU32,
+    /// The mark of the worker that went to sleep last; 0 if it was woken since. It is the one whose caches
+    /// still have what it needs.
+    last_asleep: AtomicU32,
     /// When a worker whose messages are quick last claimed one, by `clock`; 0 after it has left.
     tended_nanos: AtomicU64,
     slots: SetWords,
@@ -56,8 +74,9 @@ impl Queued {
         starved.store(0, Ordering::SeqCst);
         let tended_nanos = AtomicU64::new(0);
         tended_nanos.store(0, Ordering::SeqCst);
-        let (requeues, next) = (AtomicU32::new(0), AtomicU64::new(0));
-        Self { event: Event::new(), requeues, next, starved, tended_nanos, slots: SetWords::new() }
+        let [requeues, last_asleep] = [0; 2].map(AtomicU32::new);
+        let (event, next, slots) = (Event::new(), AtomicU64::new(0), SetWords::new());
+        Self { event, requeues, next, starved, last_asleep, tended_nanos, slots }
     }
 
     /// The queue of a run with this many slots.
@@ -135,6 +154,22 @@ impl Queue<'_> {
         self.wake_for_the_rest();
     }
 
+    /// Notes that a worker goes to sleep, and returns its mark.
+    pub(super) fn note_sleeper(self, place: Place) -> Mark {
+        let mark = Mark::new(1_u32.rotate_left(place.worker())).unwrap_or(Mark::MIN);
+        self.queued.last_asleep.store(mark.get(), Ordering::Relaxed);
+        mark
+    }
+
+    /// The mark of the worker that went to sleep last, to wake it.
+    pub(super) fn last_sleeper(self) -> Option<Mark> {
+        let mark = Mark::new(self.queued.last_asleep.load(Ordering::Relaxed));
+        if mark.is_some() {
+            self.queued.last_asleep.store(0, Ordering::Relaxed);
+        }
+        mark
+    }
+
     /// Wakes a worker if a message is queued and one sleeps.
     pub(super) fn wake_for_the_rest(self) {
         self.queued.event.wake_one_if(|| self.set.has_more_than(0));
@@ -145,7 +180,7 @@ impl Queue<'_> {
     /// now and then. `woken_nanos` says when the last one was, by `clock`.
     pub(super) fn is_tended(self, now_nanos: u64, woken_nanos: u64) -> bool {
         let lately =
-            |nanos: u64| cfg!(cobuf_loom) || now_nanos.saturating_sub(nanos) < TENDED_FOR.as_nanos() as u64;
+            |nanos: u64| cfg!(cobuf_loom) || now_nanos.abs_diff(nanos) < TENDED_FOR.as_nanos() as u64;
         let tended = self.queued.tended_nanos.load(Ordering::SeqCst);
         tended != 0 && lately(tended) && (lately(woken_nanos) || !self.set.has_more_than(1))
     }

@@ -45,6 +45,35 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Durati
     let _ = futex::wait(word, futex::Flags::empty(), expected, timeout.as_ref());
 }
 
+/// A set of bits, some of which a waiter sleeps with, so that it can be woken before others.
+pub(crate) type Mark = std::num::NonZeroU32;
+
+/// As [`futex_wait`] without a timeout; the waiter has this mark.
+#[cfg(not(cobuf_loom))]
+pub(crate) fn futex_wait_marked(word: &AtomicU32, expected: u32, mark: Mark) {
+    use rustix::thread::futex;
+    // As for `futex_wait`.
+    let _ = futex::wait_bitset(word, futex::Flags::empty(), expected, None, mark);
+}
+
+/// Wakes at most `count` of the waiters that sleep on `word` with a bit of this mark, or without one.
+#[cfg(not(cobuf_loom))]
+pub(crate) fn futex_wake_marked(word: &AtomicU32, count: u32, mark: Mark) -> usize {
+    use rustix::thread::futex;
+    futex::wake_bitset(word, futex::Flags::empty(), count, mark).unwrap_or(0)
+}
+
+/// Models do not know marks, nor does the count of cache lines.
+#[cfg(cobuf_loom)]
+pub(crate) fn futex_wait_marked(word: &AtomicU32, expected: u32, _mark: Mark) {
+    futex_wait(word, expected, None);
+}
+
+#[cfg(cobuf_loom)]
+pub(crate) fn futex_wake_marked(word: &AtomicU32, count: u32, _mark: Mark) -> usize {
+    futex_wake(word, count)
+}
+
 /// Wakes at most `count` of the waiters that sleep on `word`. Returns how many it woke.
 #[cfg(not(cobuf_loom))]
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {

@@ -12,10 +12,11 @@ use super::clock;
 use super::control::Control;
 use super::failpoint::Failpoint;
 use super::patience::Patience;
+use super::place::Place;
 use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
-use super::sync::{Ordering, will_write};
+use super::sync::{Mark, Ordering, will_write};
 use super::word::{Owner, Snapshot};
 use crate::limits::LOW_BACKLOG_PART;
 
@@ -94,7 +95,10 @@ impl<'a> Table<'a> {
     ) -> (Option<T>, Duration) {
         self.queue().set_starved(true);
         // Nothing is queued meanwhile: no worker may sleep beside one that has more than it can do.
-        let sleeps = || self.queue().wake_for_the_rest();
+        let sleeps = || {
+            self.queue().wake_for_the_rest();
+            None
+        };
         let found = self.control.free.event.wait_and_tell(patience, deadline, look, sleeps);
         self.queue().set_starved(false);
         found
@@ -137,11 +141,11 @@ impl<'a> Table<'a> {
         self.control.armed.pass(Failpoint::CommandQueued);
         self.control.queued.event.notify_one_if(|| {
             let woken = &self.control.progress.woken_nanos;
-            let worth_it = !self.queue().is_tended(now, woken.load(Ordering::Relaxed));
-            if worth_it {
-                woken.store(now, Ordering::Relaxed);
+            if self.queue().is_tended(now, woken.load(Ordering::Relaxed)) {
+                return None;
             }
-            worth_it
+            woken.store(now, Ordering::Relaxed);
+            Some(self.queue().last_sleeper())
         });
     }
 
@@ -168,6 +172,11 @@ impl<'a> Table<'a> {
     /// Says that a worker whose messages are quick has claimed one now, see `queue`.
     pub(crate) fn tend(self, now_nanos: u64) {
         self.queue().tend(now_nanos);
+    }
+
+    /// Notes that a worker goes to sleep, and returns its mark.
+    pub(crate) fn note_sleeper(self, place: Place) -> Mark {
+        self.queue().note_sleeper(place)
     }
 
     /// Says that a worker which said so looks no more for now, before it sleeps or ends.

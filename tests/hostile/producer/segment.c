@@ -18,7 +18,8 @@ enum {
     REQUEUES = QUEUED + 4,
     NEXT = QUEUED + 8,
     STARVED = QUEUED + 16,
-    QUEUED_SET = QUEUED + 24,
+    TENDED = QUEUED + 24,
+    QUEUED_SET = QUEUED + 32,
     READY = 2176,
     WANTED = READY + 8,
     READY_SET = READY + 16,
@@ -119,7 +120,8 @@ RANGE_ATTACK(relieve, "the request to the commander", {RELIEVE, SHARES})
 RANGE_ATTACK(requeues, "the count of requeues", {REQUEUES, NEXT})
 RANGE_ATTACK(shares, "the shares of the crews", {SHARES, END})
 RANGE_ATTACK(next, "the expected message", {NEXT, STARVED})
-RANGE_ATTACK(starved, "whether a process waits for a free slot", {STARVED, STARVED + 4})
+RANGE_ATTACK(starved, "who waits for a free slot or for messages", {STARVED, TENDED})
+RANGE_ATTACK(tended, "when a worker tended the queue", {TENDED, QUEUED_SET})
 RANGE_ATTACK(progress, "the stream's progress", {WANTED, READY_SET}, {END, ARMED}, {PROGRESS, COUNTERS})
 RANGE_ATTACK(end, "the stream's end", {END, END + 8})
 RANGE_ATTACK(armed, "the failpoint", {ARMED, ARMED + 4})
@@ -251,6 +253,7 @@ const attack SEGMENT[] = {
     {"shares", shares, HARMLESS},
     {"next", next, HARMLESS},
     {"starved", starved, HARMLESS},
+    {"tended", tended, HARMLESS},
     {"progress", progress, HARMLESS},
     {"end", end, HARMLESS},
     {"armed", armed, HARMLESS},

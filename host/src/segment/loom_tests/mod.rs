@@ -192,15 +192,18 @@ impl Model {
             }
             self.claim_queued(worker).map(Some)
         };
-        let leave = || self.leave(worker);
-        let (found, _) = self.control.queued.event.wait_and_tell(&Patience::default(), None, look, leave);
+        let sleeps = || {
+            self.leave(worker);
+            Some(table.note_sleeper(worker))
+        };
+        let (found, _) = self.control.queued.event.wait_and_tell(&Patience::default(), None, look, sleeps);
         let claim = found.flatten();
         if claim.is_some() {
             // All messages are quick.
             table.tend(1);
             self.tends[worker.index()].store(true, Relaxed);
         } else {
-            leave();
+            self.leave(worker);
         }
         claim
     }
