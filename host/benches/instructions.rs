@@ -49,9 +49,9 @@ fn stored(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark]
-#[bench::of_8(args = (8), setup = Slots::new, config = stored(1_106_625))]
-#[bench::of_64(args = (64), setup = Slots::new, config = stored(1_101_503))]
-#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_559_648))]
+#[bench::of_8(args = (8), setup = Slots::new, config = stored(999_874))]
+#[bench::of_64(args = (64), setup = Slots::new, config = stored(994_519))]
+#[bench::of_4096(args = (4096), setup = Slots::new, config = stored(1_452_664))]
 fn slots(mut slots: Slots) -> Slots {
     for _ in 0..TIMES {
         slots.claim_free();
@@ -73,7 +73,7 @@ fn ring(bells: Bells) -> Bells {
 }
 
 #[library_benchmark]
-#[bench::it_is_so(args = (), setup = Bells::new, config = stored(38_069))]
+#[bench::it_is_so(args = (), setup = Bells::new, config = stored(27_063))]
 fn wait(bells: Bells) -> Bells {
     let [bell, _] = bells.both();
     (0..TIMES).for_each(|_| bell.wait_until(|| black_box(true)));
@@ -116,8 +116,8 @@ fn producing(config: Dictionary) -> (Producing, Vec<u8>) {
 }
 
 #[library_benchmark]
-#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_060_190))]
-#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(2_353_190))]
+#[bench::of_16_bytes(args = (small()), setup = producing, config = stored(2_040_190))]
+#[bench::of_any_length(args = (of_any_length()), setup = producing, config = stored(2_333_190))]
 fn produce((mut producing, message): (Producing, Vec<u8>)) -> Producing {
     for _ in 0..TIMES {
         producing.produce(black_box(&message)).expect("it fills an array");
@@ -138,7 +138,7 @@ fn ready() -> Batches {
 }
 
 #[library_benchmark]
-#[bench::in_order(args = (), setup = ready, config = stored(830_236))]
+#[bench::in_order(args = (), setup = ready, config = stored(812_205))]
 fn consume(batches: Batches) {
     for batch in batches {
         black_box(batch.expect("no batch fails"));
