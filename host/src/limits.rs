@@ -168,8 +168,8 @@ pub(crate) const SPIN_BELOW: Duration = Duration::from_micros(50);
 /// A worker's messages are quick if they take less than this: about as long as to wake another worker,
 /// which is not worth it then.
 pub(crate) const QUICK_MESSAGE: Duration = Duration::from_micros(20);
-/// How long the look of a worker whose messages are quick counts: until then it is taken to look again,
-/// and other workers are woken at most once in this time.
+/// How long the claim of a worker whose messages are quick counts: until then it is taken to look for the
+/// next one soon, and other workers are woken at most once in this time.
 pub(crate) const TENDED_FOR: Duration = Duration::from_micros(250);
 /// How long a task may take batches that are ready before it lets other tasks of its thread run: as
 /// long as some hundred tiny batches take.

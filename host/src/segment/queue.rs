@@ -33,7 +33,7 @@
 //!
 //! A tending worker looks again before it sleeps, so it finds what was queued meanwhile, or passes it on. If
 //! it dies, the supervisor forgets it and wakes all. If its next message is not quick after all, others are
-//! woken by the next message that is queued 250 µs later, or when the commander sleeps.
+//! woken by the next message that is queued 250 µs later, when the commander sleeps, or at the stream's end.
 
 use super::event::Event;
 use super::place::Place;

@@ -161,6 +161,8 @@ impl<'a> Table<'a> {
         let _ = self.control.ended_nanos.compare_exchange(0, clock::now_nanos(), order, order);
         self.control.end.store(end.saturating_add(1), Ordering::Release);
         self.control.ready.event.notify_all();
+        // No later message wakes a worker for those that were left to one, see `queue`.
+        self.queue().wake_for_the_rest();
     }
 
     pub(crate) fn set_total(self, total: Option<u64>) {
