@@ -24,7 +24,7 @@ fn bench(folder: &Path, arguments: &[&str]) -> Output {
 #[test]
 fn cases_are_measured_beside_their_baselines() {
     let _leaks = isolated!();
-    let cases = ["tiny", "uneven", "latency", "memory", "cpu", "submit"];
+    let cases = ["tiny", "uneven", "latency", "memory", "cpu", "submit", "cores"];
     let arguments = ["--runs", "2", "--seconds", "0.4", "--json"];
     let report = report(&bench(repository(), &[&cases[..], &arguments].concat()));
     let found = report["cases"].as_array().unwrap();
@@ -97,7 +97,7 @@ fn each_case_is_listed_in_a_line() {
     let list = String::from_utf8(output.stdout).unwrap();
     let names: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let expected =
-        "tiny large first-batch latency scaling cpu uneven idle memory slots images messages submit";
+        "tiny large first-batch latency scaling cpu uneven idle memory slots images messages submit cores";
     assert_eq!(names.join(" "), expected);
 }
 

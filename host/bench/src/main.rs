@@ -18,6 +18,7 @@
 //!   partner     starts other processes of this executable; serve: runs in them; relay: their roles
 //!   processes   processor time and memory of processes, from /proc
 //!   simulation  computes the earliest possible deliveries
+//!   crowd       computes what many cores reach, from counted cache lines
 //!   pictures    a folder of synthetic photographs
 //! ```
 //!
@@ -29,6 +30,7 @@ mod args;
 mod case;
 mod cases;
 mod consumer;
+mod crowd;
 mod memory;
 mod partner;
 mod pictures;

@@ -11,6 +11,20 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use cobuf_plugin_api::generator;
+use cobuf_plugin_api::rand::RngExt as _;
+
+/// How many different times there are before they repeat.
+const TIMES: usize = 1000;
+const SEED: u64 = 0;
+
+/// Exponential times with this mean, the same each time.
+pub(crate) fn exponential(mean: Duration) -> Vec<Duration> {
+    let mut rng = generator(SEED);
+    let mut uniform = || rng.random::<f64>();
+    (0..TIMES).map(|_| mean.mul_f64(-(1.0 - uniform()).ln())).collect()
+}
+
 /// The times of the messages, and the settings of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Simulation<'a> {

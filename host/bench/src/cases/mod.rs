@@ -1,5 +1,6 @@
 //! The built-in cases, each in a module of its own.
 
+mod cores;
 mod cpu;
 mod first_batch;
 mod idle;
@@ -33,6 +34,7 @@ const CASES: &[Case] = &[
     images::CASE,
     messages::CASE,
     submit::CASE,
+    cores::CASE,
 ];
 
 /// The cases of these names; all cases if there are no names.

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cobuf_host::{Dictionary, Value};
-use cobuf_plugin_api::generator;
-use cobuf_plugin_api::rand::RngExt as _;
 
 use crate::case::{Case, FILLING};
 use crate::consumer::{Consumer, Pace};
 use crate::plugins::{Plugins, bytes};
-use crate::simulation::Simulation;
+use crate::simulation::{Simulation, exponential};
 use cobuf::measure::figure::{Bound, Figure};
 use cobuf::measure::plan::Plan;
 use cobuf::measure::samples::Samples;
@@ -26,9 +24,6 @@ pub(super) const CASE: Case = Case {
 const WORKERS: usize = 8;
 const SLOTS: usize = 32;
 const MEAN: Duration = Duration::from_millis(10);
-/// How many different times there are before they repeat.
-const TIMES: usize = 1000;
-const SEED: u64 = 0;
 
 /// Batches a second, measured, and computed as if only the producers took time.
 #[derive(Clone, Copy)]
@@ -38,7 +33,7 @@ struct Rates {
 }
 
 fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
-    let times = exponential_times();
+    let times = exponential(MEAN);
     let rounds = plan.rounds(&[false, true], |in_order, window| run(plugins, &times, in_order, window))?;
     let [[any, ideal], [ordered, allowed]] = [0, 1].map(|order: usize| {
         let samples = |of: fn(&Rates) -> f64| rounds[order].iter().map(of).collect::<Samples>();
@@ -54,12 +49,6 @@ fn measure(plan: &Plan, plugins: &Plugins) -> Result<Vec<Figure>> {
             .ratio_should_be(goal)
             .beside("any order", any),
     ])
-}
-
-fn exponential_times() -> Vec<Duration> {
-    let mut rng = generator(SEED);
-    let mut uniform = || rng.random::<f64>();
-    (0..TIMES).map(|_| MEAN.mul_f64(-(1.0 - uniform()).ln())).collect()
 }
 
 fn run(plugins: &Plugins, times: &[Duration], in_order: bool, window: Duration) -> Result<Rates> {

@@ -1,0 +1,291 @@
+//! Computes how many batches a second commander, workers and consumer reach if each has a core of its own:
+//! a simulation of their steps and of the cache lines that these move, for more cores than a machine has.
+//!
+//! ```text
+//!   commander  encode ─► its slot's line ─► line of queued slots
+//!   worker                  line of queued slots ─► the slot's line ─► produce ─► line of ready slots
+//!   consumer                            line of ready slots: all that are there ─► each slot's line ─► line of free slots
+//! ```
+//!
+//! A line is with one core at a time. It takes [`Costs::line_move`] to come from another core, stays for
+//! [`Costs::hold`], and the next core that wants it waits. What each process moves is what
+//! `host/src/segment/cache_lines.rs` counts; what it computes is what `host/benches/instructions.rs` counts.
+//!
+//! Left out: sleeps and wakes (each process spins), the order of batches, the payload's lines, and that moves
+//! between sockets take longer.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+/// What the steps take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Costs {
+    /// For a line to come from another core.
+    pub(crate) line_move: Duration,
+    /// For what a process does with a line of all processes before another may have it.
+    pub(crate) hold: Duration,
+    /// The commander's own work for a message.
+    pub(crate) command: Duration,
+    /// A worker's own work for a message, without the plugin's.
+    pub(crate) produce: Duration,
+    /// The consumer's own work for a batch.
+    pub(crate) consume: Duration,
+}
+
+/// What gives way first if more workers do not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Commander,
+    Consumer,
+    QueuedLine,
+    ReadyLine,
+}
+
+impl Part {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Commander => "the commander",
+            Self::Consumer => "the consumer",
+            Self::QueuedLine => "the line of queued slots",
+            Self::ReadyLine => "the line of ready slots",
+        }
+    }
+}
+
+/// What a simulation gives.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    pub(crate) batches_a_second: f64,
+    /// The part that is busy for the greatest share of the time, and this share.
+    pub(crate) busiest: (Part, f64),
+}
+
+/// A line that moves, by its core and by when it is free again. Times are nanoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    core: usize,
+    free_at: u64,
+    busy: u64,
+}
+
+const COMMANDER: usize = 0;
+const CONSUMER: usize = 1;
+/// The core of the first worker.
+const WORKERS: usize = 2;
+
+/// What a core does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Command,
+    Look,
+    Commit(usize),
+    Take,
+    Release(usize),
+}
+
+/// A run with the costs in nanoseconds.
+struct Crowd<'a> {
+    costs: [u64; 5],
+    times: &'a [Duration],
+    steps: BinaryHeap<Reverse<(u64, usize, Step)>>,
+    queued_line: Line,
+    ready_line: Line,
+    free_line: Line,
+    slot_lines: Vec<Line>,
+    free: Vec<usize>,
+    queued: VecDeque<usize>,
+    ready: VecDeque<usize>,
+    idle: Vec<usize>,
+    commander_waits: bool,
+    consumer_waits: bool,
+    begun: usize,
+    done: usize,
+    commander_busy: u64,
+    consumer_busy: u64,
+}
+
+/// Simulates this many batches with so many workers and slots. Messages take these times in the plugin; the
+/// list repeats without end.
+pub(crate) fn simulate(
+    costs: Costs,
+    times: &[Duration],
+    workers: usize,
+    slots: usize,
+    batches: usize,
+) -> Outcome {
+    let line = Line { core: COMMANDER, free_at: 0, busy: 0 };
+    let Costs { line_move, hold, command, produce, consume } = costs;
+    let mut crowd = Crowd {
+        costs: [line_move, hold, command, produce, consume].map(nanos),
+        times,
+        steps: BinaryHeap::from([Reverse((0, COMMANDER, Step::Command))]),
+        queued_line: line,
+        ready_line: line,
+        free_line: line,
+        slot_lines: vec![line; slots],
+        free: (0..slots).rev().collect(),
+        queued: VecDeque::new(),
+        ready: VecDeque::new(),
+        idle: (WORKERS..WORKERS + workers).collect(),
+        commander_waits: false,
+        consumer_waits: true,
+        begun: 0,
+        done: 0,
+        commander_busy: 0,
+        consumer_busy: 0,
+    };
+    let mut now = 0;
+    while crowd.done < batches {
+        let Some(Reverse((at, core, step))) = crowd.steps.pop() else { break };
+        now = at;
+        crowd.step(at, core, step);
+    }
+    crowd.outcome(now.max(1))
+}
+
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}
+
+impl Line {
+    /// The time at which the core has done what it wants with the line.
+    fn with(&mut self, core: usize, at: u64, line_move: u64, hold: u64) -> u64 {
+        let start = self.free_at.max(at);
+        let takes = hold + if self.core == core { 0 } else { line_move };
+        (self.core, self.free_at) = (core, start + takes);
+        self.busy += takes;
+        self.free_at
+    }
+}
+
+impl Crowd<'_> {
+    fn step(&mut self, at: u64, core: usize, step: Step) {
+        let [line_move, hold, command, produce, consume] = self.costs;
+        match step {
+            Step::Command => {
+                let Some(slot) = self.free.pop() else {
+                    self.commander_waits = true;
+                    return;
+                };
+                let written = self.slot_lines[slot].with(core, at + command, line_move, 0);
+                let queued = self.queued_line.with(core, written, line_move, hold);
+                self.commander_busy += queued - at;
+                self.queued.push_back(slot);
+                // The worker that has waited least sees it first.
+                if let Some(worker) = self.idle.pop() {
+                    self.then(queued, worker, Step::Look);
+                }
+                self.then(queued, core, Step::Command);
+            }
+            Step::Look => {
+                let Some(slot) = self.queued.pop_front() else {
+                    self.idle.push(core);
+                    return;
+                };
+                let claimed = self.queued_line.with(core, at, line_move, hold);
+                let has_slot = self.slot_lines[slot].with(core, claimed, line_move, 0);
+                let time = nanos(self.times[self.begun % self.times.len()]);
+                self.begun += 1;
+                self.then(has_slot + produce + time, core, Step::Commit(slot));
+            }
+            Step::Commit(slot) => {
+                let ready = self.ready_line.with(core, at, line_move, hold);
+                self.ready.push_back(slot);
+                if std::mem::take(&mut self.consumer_waits) {
+                    self.then(ready, CONSUMER, Step::Take);
+                }
+                self.then(ready, core, Step::Look);
+            }
+            Step::Take => {
+                let Some(slot) = self.ready.pop_front() else {
+                    self.consumer_waits = true;
+                    return;
+                };
+                // It looks at the line only if it knows of no batch any more; then it sees all.
+                let seen = self.ready_line.with(core, at, line_move, hold);
+                self.consumer_busy += seen - at;
+                self.then(seen, core, Step::Release(slot));
+            }
+            Step::Release(slot) => {
+                let has_slot = self.slot_lines[slot].with(core, at, line_move, 0);
+                let freed = self.free_line.with(core, has_slot + consume, line_move, hold);
+                self.consumer_busy += freed - at;
+                self.free.push(slot);
+                self.done += 1;
+                if std::mem::take(&mut self.commander_waits) {
+                    self.then(freed, COMMANDER, Step::Command);
+                }
+                let next = self.ready.pop_front().map_or(Step::Take, Step::Release);
+                self.then(freed, core, next);
+            }
+        }
+    }
+
+    fn then(&mut self, at: u64, core: usize, step: Step) {
+        self.steps.push(Reverse((at, core, step)));
+    }
+
+    fn outcome(&self, nanos: u64) -> Outcome {
+        let share = |busy: u64| busy as f64 / nanos as f64;
+        let parts = [
+            (Part::Commander, share(self.commander_busy)),
+            (Part::Consumer, share(self.consumer_busy)),
+            (Part::QueuedLine, share(self.queued_line.busy)),
+            (Part::ReadyLine, share(self.ready_line.busy)),
+        ];
+        let busiest =
+            parts.into_iter().fold(parts[0], |most, part| if part.1 > most.1 { part } else { most });
+        Outcome { batches_a_second: self.done as f64 / (nanos as f64 / 1e9), busiest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COSTS: Costs = Costs {
+        line_move: Duration::from_nanos(70),
+        hold: Duration::from_nanos(20),
+        command: Duration::from_nanos(200),
+        produce: Duration::from_nanos(500),
+        consume: Duration::from_nanos(200),
+    };
+
+    fn rate(micros: u64, workers: usize) -> Outcome {
+        simulate(COSTS, &[Duration::from_micros(micros)], workers, 4 * workers, 200 * workers)
+    }
+
+    #[test]
+    fn long_messages_take_what_the_workers_take() {
+        for workers in [1, 2, 16, 64] {
+            let ideal = workers as f64 * 1e3;
+            let share = rate(1000, workers).batches_a_second / ideal;
+            assert!((0.97..=1.01).contains(&share), "{workers} workers: {share}");
+        }
+    }
+
+    #[test]
+    fn the_part_that_gives_way_is_busy_all_the_time_and_bounds_the_rate() {
+        let few = rate(1, 1);
+        assert!(few.busiest.1 < 0.9, "{few:?}");
+        let many = rate(1, 192);
+        assert_eq!(many.busiest.0, Part::Commander, "{many:?}");
+        assert!(many.busiest.1 > 0.95, "{many:?}");
+        // Its own work, its slot's line, and the line of queued slots, which is often with a worker.
+        let [least, most] =
+            [200 + 70 + 20, 200 + 70 + 2 * (70 + 20) + 70].map(|nanos| 1e9 / f64::from(nanos));
+        assert!((most..=least).contains(&many.batches_a_second), "{many:?}");
+        let quick = Costs { command: Duration::ZERO, consume: Duration::from_nanos(2000), ..COSTS };
+        let bound = simulate(quick, &[Duration::from_micros(1)], 64, 256, 20_000);
+        assert_eq!(bound.busiest.0, Part::Consumer, "{bound:?}");
+    }
+
+    #[test]
+    fn line_serves_one_core_at_a_time() {
+        let mut line = Line { core: 0, free_at: 0, busy: 0 };
+        assert_eq!(line.with(0, 10, 70, 20), 30, "it is there");
+        assert_eq!(line.with(1, 10, 70, 20), 120, "it waits, and the line moves");
+        assert_eq!((line.with(1, 500, 70, 20), line.busy), (520, 130));
+    }
+}
