@@ -68,6 +68,8 @@ pub(crate) struct Layout {
     pub(crate) stamps: Option<usize>,
     payloads: usize,
     stride: usize,
+    /// The outcome's span, relative to its slot's payload.
+    outcome: Span,
     /// The arrays' spans, relative to their slot's payload.
     arrays: Vec<Span>,
     /// The span of the batch's lengths, as words; relative as well, and empty if it has none.
@@ -80,24 +82,40 @@ impl Layout {
     /// Lays the segment out. `None` if its size does not fit the address space.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let slot_headers = size_of::<Header>().next_multiple_of(ARRAY_ALIGNMENT);
-        let worker_places = slot_headers + size_of::<SlotHeader>() * sizes.slots;
-        let stamps = worker_places + size_of::<WorkerPlace>() * WORKER_PLACES;
-        let stamped = if sizes.is_traced { sizes.slots } else { 0 };
-        let payloads = (stamps + size_of::<Stamps>() * stamped).next_multiple_of(SLOT_ALIGNMENT);
+        // Another run's sizes may be any.
+        let headers = size_of::<SlotHeader>().checked_mul(sizes.slots)?;
+        let worker_places = slot_headers.checked_add(headers)?;
+        let stamps = worker_places.checked_add(size_of::<WorkerPlace>() * WORKER_PLACES)?;
+        let stamped = size_of::<Stamps>().checked_mul(if sizes.is_traced { sizes.slots } else { 0 })?;
+        let payloads = stamps.checked_add(stamped)?.checked_next_multiple_of(SLOT_ALIGNMENT)?;
         let stamps = sizes.is_traced.then_some(stamps);
-        let mut end = outcome_offset(sizes.message_capacity) + sizes.metadata_capacity;
+        let offset = sizes.message_capacity.checked_next_multiple_of(ARRAY_ALIGNMENT)?;
+        let outcome = Span { offset, bytes: sizes.metadata_capacity };
+        let mut end = outcome.offset.checked_add(outcome.bytes)?;
         let mut arrays = Vec::with_capacity(sizes.schema.arrays().len());
         for bytes in sizes.schema.arrays().iter().map(ArraySpec::bytes) {
-            let offset = end.next_multiple_of(ARRAY_ALIGNMENT);
+            let offset = end.checked_next_multiple_of(ARRAY_ALIGNMENT)?;
             arrays.push(Span { offset, bytes });
             end = offset.checked_add(bytes)?;
         }
         let lengths =
             Span::of_words(end.checked_next_multiple_of(WORD)?, sizes.schema.most_lengths().count());
-        let stride = lengths.offset.checked_add(lengths.bytes)?.checked_next_multiple_of(SLOT_ALIGNMENT)?;
+        let end = lengths.offset.checked_add(lengths.bytes)?;
+        let stride = end.checked_next_multiple_of(SLOT_ALIGNMENT)?;
         let bytes = stride.checked_mul(sizes.slots)?.checked_add(payloads)?;
         isize::try_from(bytes).ok()?;
-        Some(Self { sizes, slot_headers, worker_places, stamps, payloads, stride, arrays, lengths, bytes })
+        Some(Self {
+            sizes,
+            slot_headers,
+            worker_places,
+            stamps,
+            payloads,
+            stride,
+            outcome,
+            arrays,
+            lengths,
+            bytes,
+        })
     }
 
     pub(crate) fn message(&self, slot: usize) -> Span {
@@ -106,8 +124,7 @@ impl Layout {
 
     /// The span of the metadata or failure report.
     pub(crate) fn outcome(&self, slot: usize) -> Span {
-        let offset = self.payload(slot) + outcome_offset(self.sizes.message_capacity);
-        Span { offset, bytes: self.sizes.metadata_capacity }
+        Span { offset: self.payload(slot) + self.outcome.offset, bytes: self.outcome.bytes }
     }
 
     /// The spans of a slot's arrays, in the schema's order.
@@ -138,11 +155,6 @@ impl Layout {
         debug_assert!(slot < self.sizes.slots);
         self.payloads + self.stride * slot
     }
-}
-
-/// The outcome's area follows the message's.
-fn outcome_offset(message_capacity: usize) -> usize {
-    message_capacity.next_multiple_of(ARRAY_ALIGNMENT)
 }
 
 #[cfg(all(test, not(cobuf_loom)))]
@@ -185,6 +197,12 @@ mod tests {
                 let is_lengths = (0..slots).any(|slot| layout.lengths(slot) == *span);
                 prop_assert_eq!(span.offset % if is_lengths { WORD } else { ARRAY_ALIGNMENT }, 0);
             }
+            let first_page = |slot: usize| layout.message(slot).offset / SLOT_ALIGNMENT;
+            for slot in 1..slots {
+                let before = layout.lengths(slot - 1);
+                let last = before.offset + before.bytes - 1;
+                prop_assert!(last / SLOT_ALIGNMENT < first_page(slot), "slots share no page");
+            }
             for pair in spans.windows(2) {
                 prop_assert!(pair[0].offset + pair[0].bytes <= pair[1].offset);
             }
@@ -205,6 +223,12 @@ mod tests {
             is_traced: false,
         };
         assert!(Layout::new(sizes(1)).is_some());
-        assert!(Layout::new(sizes(usize::MAX >> 20)).is_none());
+        for slots in [usize::MAX >> 20, usize::MAX / 64 + 1, usize::MAX] {
+            assert!(Layout::new(sizes(slots)).is_none());
+        }
+        for capacity in [usize::MAX - 100, usize::MAX] {
+            assert!(Layout::new(Sizes { message_capacity: capacity, ..sizes(1) }).is_none());
+            assert!(Layout::new(Sizes { metadata_capacity: capacity, ..sizes(1) }).is_none());
+        }
     }
 }

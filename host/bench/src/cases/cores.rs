@@ -74,7 +74,8 @@ fn computed(moves: &[Duration], micros: u64, times: &[Duration], workers: usize)
         part.name(),
         100.0 * share
     );
-    let ideal = workers as f64 / (Duration::from_micros(micros) + produce).as_secs_f64();
+    let mean = times.iter().sum::<Duration>() / times.len() as u32;
+    let ideal = workers as f64 / (mean + produce).as_secs_f64();
     let figure = Figure::new(what, "batches/s", outcomes.iter().map(|done| done.batches_a_second).collect())
         .beside("workers that are never without work, computed", moves.iter().map(|_| ideal).collect());
     if (workers, micros) == GOAL { figure.ratio_should_be(Bound::AtLeast(0.95)) } else { figure }
