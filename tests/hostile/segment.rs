@@ -7,7 +7,7 @@
 //! | written over | effect on the run |
 //! | --- | --- |
 //! | first words, the request to the commander, the count of requeues | none |
-//! | expected message, who waits, who tends the queue, counters, notices | none; counters and notices are wrong |
+//! | the expected message, the marks of waiting and tending workers and of a waiting commander, counters, notices | none; counters and notices are wrong |
 //! | the failpoint | none |
 //! | places of workers | none; workers are replaced |
 //! | its own slot's lengths | none, or the error of its own batch |

@@ -61,12 +61,12 @@ pub(crate) struct Outcome {
     pub(crate) busiest: (Part, f64),
 }
 
-/// A line that moves, by its core and by when it is free again. Times are nanoseconds.
+/// A line that moves, by its core and by when it is free again.
 #[derive(Debug, Clone, Copy)]
 struct Line {
     core: usize,
-    free_at: u64,
-    busy: u64,
+    free_at: Duration,
+    busy: Duration,
 }
 
 const COMMANDER: usize = 0;
@@ -84,11 +84,11 @@ enum Step {
     Release(usize),
 }
 
-/// A run with the costs in nanoseconds.
+/// A run, at a moment.
 struct Crowd<'a> {
-    costs: [u64; 5],
+    costs: Costs,
     times: &'a [Duration],
-    steps: BinaryHeap<Reverse<(u64, usize, Step)>>,
+    steps: BinaryHeap<Reverse<(Duration, usize, Step)>>,
     queued_line: Line,
     ready_line: Line,
     free_line: Line,
@@ -101,8 +101,8 @@ struct Crowd<'a> {
     consumer_waits: bool,
     begun: usize,
     done: usize,
-    commander_busy: u64,
-    consumer_busy: u64,
+    commander_busy: Duration,
+    consumer_busy: Duration,
 }
 
 /// Simulates this many batches with so many workers and slots. Messages take these times in the plugin; the
@@ -114,12 +114,11 @@ pub(crate) fn simulate(
     slots: usize,
     batches: usize,
 ) -> Outcome {
-    let line = Line { core: COMMANDER, free_at: 0, busy: 0 };
-    let Costs { line_move, hold, command, produce, consume } = costs;
+    let line = Line { core: COMMANDER, free_at: Duration::ZERO, busy: Duration::ZERO };
     let mut crowd = Crowd {
-        costs: [line_move, hold, command, produce, consume].map(nanos),
+        costs,
         times,
-        steps: BinaryHeap::from([Reverse((0, COMMANDER, Step::Command))]),
+        steps: BinaryHeap::from([Reverse((Duration::ZERO, COMMANDER, Step::Command))]),
         queued_line: line,
         ready_line: line,
         free_line: line,
@@ -132,27 +131,23 @@ pub(crate) fn simulate(
         consumer_waits: true,
         begun: 0,
         done: 0,
-        commander_busy: 0,
-        consumer_busy: 0,
+        commander_busy: Duration::ZERO,
+        consumer_busy: Duration::ZERO,
     };
-    let mut now = 0;
+    let mut now = Duration::ZERO;
     while crowd.done < batches {
         let Some(Reverse((at, core, step))) = crowd.steps.pop() else { break };
         now = at;
         crowd.step(at, core, step);
     }
-    crowd.outcome(now.max(1))
-}
-
-fn nanos(duration: Duration) -> u64 {
-    duration.as_nanos() as u64
+    crowd.outcome(now)
 }
 
 impl Line {
     /// The time at which the core has done what it wants with the line.
-    fn with(&mut self, core: usize, at: u64, line_move: u64, hold: u64) -> u64 {
+    fn with(&mut self, core: usize, at: Duration, line_move: Duration, hold: Duration) -> Duration {
         let start = self.free_at.max(at);
-        let takes = hold + if self.core == core { 0 } else { line_move };
+        let takes = hold + if self.core == core { Duration::ZERO } else { line_move };
         (self.core, self.free_at) = (core, start + takes);
         self.busy += takes;
         self.free_at
@@ -160,15 +155,15 @@ impl Line {
 }
 
 impl Crowd<'_> {
-    fn step(&mut self, at: u64, core: usize, step: Step) {
-        let [line_move, hold, command, produce, consume] = self.costs;
+    fn step(&mut self, at: Duration, core: usize, step: Step) {
+        let Costs { line_move, hold, command, produce, consume } = self.costs;
         match step {
             Step::Command => {
                 let Some(slot) = self.free.pop() else {
                     self.commander_waits = true;
                     return;
                 };
-                let written = self.slot_lines[slot].with(core, at + command, line_move, 0);
+                let written = self.slot_lines[slot].with(core, at + command, line_move, Duration::ZERO);
                 let queued = self.queued_line.with(core, written, line_move, hold);
                 self.commander_busy += queued - at;
                 self.queued.push_back(slot);
@@ -184,8 +179,8 @@ impl Crowd<'_> {
                     return;
                 };
                 let claimed = self.queued_line.with(core, at, line_move, hold);
-                let has_slot = self.slot_lines[slot].with(core, claimed, line_move, 0);
-                let time = nanos(self.times[self.begun % self.times.len()]);
+                let has_slot = self.slot_lines[slot].with(core, claimed, line_move, Duration::ZERO);
+                let time = self.times[self.begun % self.times.len()];
                 self.begun += 1;
                 self.then(has_slot + produce + time, core, Step::Commit(slot));
             }
@@ -202,13 +197,13 @@ impl Crowd<'_> {
                     self.consumer_waits = true;
                     return;
                 };
-                // It looks at the line only if it knows of no batch any more; then it sees all.
+                // Simplified: what becomes ready before it has released all that it knows of, it sees without another look.
                 let seen = self.ready_line.with(core, at, line_move, hold);
                 self.consumer_busy += seen - at;
                 self.then(seen, core, Step::Release(slot));
             }
             Step::Release(slot) => {
-                let has_slot = self.slot_lines[slot].with(core, at, line_move, 0);
+                let has_slot = self.slot_lines[slot].with(core, at, line_move, Duration::ZERO);
                 let freed = self.free_line.with(core, has_slot + consume, line_move, hold);
                 self.consumer_busy += freed - at;
                 self.free.push(slot);
@@ -222,12 +217,12 @@ impl Crowd<'_> {
         }
     }
 
-    fn then(&mut self, at: u64, core: usize, step: Step) {
+    fn then(&mut self, at: Duration, core: usize, step: Step) {
         self.steps.push(Reverse((at, core, step)));
     }
 
-    fn outcome(&self, nanos: u64) -> Outcome {
-        let share = |busy: u64| busy as f64 / nanos as f64;
+    fn outcome(&self, lasted: Duration) -> Outcome {
+        let share = |busy: Duration| busy.as_secs_f64() / lasted.as_secs_f64();
         let parts = [
             (Part::Commander, share(self.commander_busy)),
             (Part::Consumer, share(self.consumer_busy)),
@@ -236,7 +231,7 @@ impl Crowd<'_> {
         ];
         let busiest =
             parts.into_iter().fold(parts[0], |most, part| if part.1 > most.1 { part } else { most });
-        Outcome { batches_a_second: self.done as f64 / (nanos as f64 / 1e9), busiest }
+        Outcome { batches_a_second: self.done as f64 / lasted.as_secs_f64(), busiest }
     }
 }
 
@@ -283,9 +278,11 @@ mod tests {
 
     #[test]
     fn line_serves_one_core_at_a_time() {
-        let mut line = Line { core: 0, free_at: 0, busy: 0 };
-        assert_eq!(line.with(0, 10, 70, 20), 30, "it is there");
-        assert_eq!(line.with(1, 10, 70, 20), 120, "it waits, and the line moves");
-        assert_eq!((line.with(1, 500, 70, 20), line.busy), (520, 130));
+        let nanos = Duration::from_nanos;
+        let mut line = Line { core: 0, free_at: nanos(0), busy: nanos(0) };
+        let mut with = |core: usize, at: u64| line.with(core, nanos(at), nanos(70), nanos(20));
+        assert_eq!(with(0, 10), nanos(30), "it is there");
+        assert_eq!(with(1, 10), nanos(120), "it waits, and the line moves");
+        assert_eq!((with(1, 500), line.busy), (nanos(520), nanos(130)));
     }
 }

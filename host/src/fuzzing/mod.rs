@@ -316,7 +316,7 @@ impl World {
         self.write(area, at % area.bytes, &bytes);
     }
 
-    /// What is written over: the whole header, three parts of it, and those that have names.
+    /// The areas that may be written over: the whole header, three parts of it, and those that tests name.
     fn areas(&self) -> [Span; 10] {
         let layout = self.stream.segment.layout();
         let arrays = layout.arrays(0).next().unwrap_or_else(|| unreachable!("a schema has arrays"));

@@ -136,7 +136,7 @@ impl Worker {
         let (table, place) = (self.segment.table(), self.place());
         let leave = || {
             if self.tends.take() {
-                table.leave();
+                table.queue().leave();
             }
         };
         let look = || {
@@ -152,14 +152,14 @@ impl Worker {
         };
         let sleeps = || {
             leave();
-            Some(table.note_sleeper(self.place))
+            Some(table.queue().note_sleeper(self.place))
         };
         let (found, waited) = table.control.queued.event.wait_and_tell(&self.patience, None, look, sleeps);
         let claim = found.flatten();
         if claim.is_none() {
             leave();
         } else if self.typical.is_some_and(|typical| typical < QUICK_MESSAGE) {
-            table.tend(place.looked_nanos.load(Ordering::Relaxed));
+            table.queue().tend(place.looked_nanos.load(Ordering::Relaxed));
             self.tends.set(true);
         }
         if waited > Duration::ZERO {

@@ -10,8 +10,8 @@
 //!   progress     the commander                                commanded …
 //! ```
 //!
-//! A message passes from core to core by cache lines, and each move of a line takes as long as some
-//! hundred instructions. So what a process writes in one step lies on one line, and what is read
+//! A message passes from core to core by cache lines, and each move of a line takes as long as
+//! several hundred instructions. So what a process writes in one step lies on one line, and what is read
 //! often and written seldom lies on a line of its own. `cache_lines` counts the moves.
 
 use super::event::Event;

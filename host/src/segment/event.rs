@@ -119,7 +119,7 @@ impl Event {
     }
 
     fn wake_one(&self, rather: Option<Mark>) {
-        let woken = rather.is_some_and(|mark| futex_wake_marked(&self.word, 1, mark) > 0);
+        let woken = rather.is_some_and(|mark| futex_wake_marked(&self.word, mark));
         if !woken && futex_wake(&self.word, 1) == 0 {
             // No waiter slept any more, but one may have gone to sleep since.
             self.clear_and_wake();

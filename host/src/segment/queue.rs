@@ -31,7 +31,7 @@
 //!                                          left over? wakes another ◄────┘
 //! ```
 //!
-//! A tending worker looks again before it sleeps, so it finds what was queued meanwhile, or passes it on. If
+//! A tending worker looks again before it sleeps: it finds what was queued meanwhile, or passes it on. If
 //! it dies, the supervisor forgets it and wakes all. If its next message is not quick after all, others are
 //! woken by the next message that is queued 250 µs later, when the commander sleeps, or at the stream's end.
 
@@ -44,8 +44,8 @@ use crate::limits::TENDED_FOR;
 const NUMBER_BITS: u32 = 32;
 const SLOT_BITS: u32 = 16;
 
-/// What is known of the queued messages. A worker that claims one writes almost all of it, so that it lies
-/// together: up to 256 slots, on one cache line.
+/// What is known of the queued messages. A worker that claims one writes almost all of it, so all of it is on
+/// one cache line, for up to 256 slots.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Queued {
@@ -141,7 +141,7 @@ impl Queue<'_> {
 
     /// Says that a worker whose messages are quick has claimed one now. It will look for the next one
     /// soon, and calls [`leave`](Self::leave) before it sleeps or ends.
-    pub(super) fn tend(self, now_nanos: u64) {
+    pub(crate) fn tend(self, now_nanos: u64) {
         self.queued.tended_nanos.store(now_nanos, Ordering::Relaxed);
     }
 
@@ -149,13 +149,13 @@ impl Queue<'_> {
     /// queued since it tended may have woken nobody: if something is left, such as another crew's
     /// message, wakes another worker. Not for each look in vain: two workers that find nothing of theirs
     /// would wake each other all the time.
-    pub(super) fn leave(self) {
-        self.queued.tended_nanos.store(0, Ordering::SeqCst);
+    pub(crate) fn leave(self) {
+        self.forget_tender();
         self.wake_for_the_rest();
     }
 
     /// Notes that a worker goes to sleep, and returns its mark.
-    pub(super) fn note_sleeper(self, place: Place) -> Mark {
+    pub(crate) fn note_sleeper(self, place: Place) -> Mark {
         let mark = Mark::new(1_u32.rotate_left(place.worker())).unwrap_or(Mark::MIN);
         self.queued.last_asleep.store(mark.get(), Ordering::Relaxed);
         mark
@@ -185,7 +185,7 @@ impl Queue<'_> {
         tended != 0 && lately(tended) && (lately(woken_nanos) || !self.set.has_more_than(1))
     }
 
-    /// Forgets that a worker tends the queue, after one died.
+    /// Forgets that a worker tends the queue: it leaves, or one has died.
     pub(super) fn forget_tender(self) {
         self.queued.tended_nanos.store(0, Ordering::SeqCst);
     }

@@ -96,7 +96,7 @@ impl Table<'_> {
         while let Some((index, snapshot, _)) = self.oldest(held) {
             let slot = &self.slots[index];
             let sequence = slot.sequence.load(Ordering::Relaxed);
-            if sequence != 0 && sequence == self.control.progress.commanded.load(Ordering::Acquire) {
+            if sequence != 0 && sequence == self.commanded() {
                 slot.word.transition_to_queued(snapshot);
             } else {
                 slot.sequence.store(0, Ordering::Relaxed);

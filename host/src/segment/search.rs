@@ -33,12 +33,13 @@ impl Table<'_> {
     /// apart, 1 or the number of ranks: the next one is looked for there.
     pub(crate) fn claim_queued(self, place: Place, noted: &AtomicU64, step: u64) -> Option<Claim<Producing>> {
         let (shares, crew) = (&self.control.shares, place.crew());
+        let queue = self.queue();
         loop {
             let messages = shares.glance().of(crew);
             if messages.is_empty() {
                 return None;
             }
-            let expected = self.queue().expected();
+            let expected = queue.expected();
             let (queued, is_known) = self.find_queued(&messages, expected)?;
             let Queued { index, seen, sequence } = queued;
             if noted.load(Ordering::Relaxed) <= sequence {
@@ -48,19 +49,19 @@ impl Table<'_> {
             let Some(snapshot) = self.slots[index].word.transition_to_producing(seen, place) else {
                 continue;
             };
-            self.queue().set.remove(index);
+            queue.set.remove(index);
             if !shares.now().of(crew).contains(&sequence) {
                 // The cut came in between: the message is the other crew's.
-                self.queue().set.add(index);
+                queue.set.add(index);
                 self.slots[index].word.transition_to_requeued(snapshot, place, snapshot.attempts());
-                self.queue().note_requeue();
+                queue.note_requeue();
                 self.control.queued.event.notify_all();
                 continue;
             }
             if is_known {
-                self.queue().expect_after(expected, index, sequence.wrapping_add(step));
+                queue.expect_after(expected, index, sequence.wrapping_add(step));
             }
-            if self.queue().is_starved() && self.is_backlog_low() {
+            if queue.is_starved() && self.is_backlog_low() {
                 self.control.free.event.wake_sleepers_if(|| self.free().has_any());
             }
             self.control.armed.pass(Failpoint::WorkClaimed);
@@ -78,7 +79,8 @@ impl Table<'_> {
             let there = seen.is(SlotState::Writing, Owner::Nobody) && messages.contains(&sequence);
             there.then_some(Queued { index, seen, sequence })
         };
-        let first = self.queue().set.members_from(expected.slot).next()?;
+        let set = self.queue().set;
+        let first = set.members_from(expected.slot).next()?;
         self.slots.get(first).inspect(|slot| will_write(&slot.word));
         let next = queued(first);
         if let Some(next) = next.filter(|next| expected.is_oldest(next.sequence)) {
@@ -88,7 +90,7 @@ impl Table<'_> {
         // during it.
         let commanded = self.commanded();
         let mut oldest: Option<Queued> = None;
-        for found in self.queue().set.members_from(expected.slot).filter_map(queued) {
+        for found in set.members_from(expected.slot).filter_map(queued) {
             if expected.is_oldest(found.sequence) {
                 return Some((found, true));
             }

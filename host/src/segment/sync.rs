@@ -56,11 +56,13 @@ pub(crate) fn futex_wait_marked(word: &AtomicU32, expected: u32, mark: Mark) {
     let _ = futex::wait_bitset(word, futex::Flags::empty(), expected, None, mark);
 }
 
-/// Wakes at most `count` of the waiters that sleep on `word` with a bit of this mark, or without one.
+/// Wakes one of the waiters that sleep on `word` with a bit of this mark, or without one. Returns whether
+/// there was one.
 #[cfg(not(cobuf_loom))]
-pub(crate) fn futex_wake_marked(word: &AtomicU32, count: u32, mark: Mark) -> usize {
+pub(crate) fn futex_wake_marked(word: &AtomicU32, mark: Mark) -> bool {
     use rustix::thread::futex;
-    futex::wake_bitset(word, futex::Flags::empty(), count, mark).unwrap_or(0)
+    // As for `futex_wake`.
+    futex::wake_bitset(word, futex::Flags::empty(), 1, mark).is_ok_and(|woken| woken > 0)
 }
 
 /// Models do not know marks, nor does the count of cache lines.
@@ -70,8 +72,8 @@ pub(crate) fn futex_wait_marked(word: &AtomicU32, expected: u32, _mark: Mark) {
 }
 
 #[cfg(cobuf_loom)]
-pub(crate) fn futex_wake_marked(word: &AtomicU32, count: u32, _mark: Mark) -> usize {
-    futex_wake(word, count)
+pub(crate) fn futex_wake_marked(word: &AtomicU32, _mark: Mark) -> bool {
+    futex_wake(word, 1) > 0
 }
 
 /// Wakes at most `count` of the waiters that sleep on `word`. Returns how many it woke.

@@ -12,11 +12,10 @@ use super::clock;
 use super::control::Control;
 use super::failpoint::Failpoint;
 use super::patience::Patience;
-use super::place::Place;
 use super::queue::Queue;
 use super::slot::{Outcome, SlotHeader, SlotLook, Written};
 use super::slot_set::{Members, SlotSet};
-use super::sync::{Mark, Ordering, will_write};
+use super::sync::{Ordering, will_write};
 use super::word::{Owner, Snapshot};
 use crate::limits::LOW_BACKLOG_PART;
 
@@ -45,7 +44,7 @@ impl<'a> Table<'a> {
     }
 
     /// The slots that may have a queued message.
-    pub(super) fn queue(self) -> Queue<'a> {
+    pub(crate) fn queue(self) -> Queue<'a> {
         self.control.queued.of(self.slots.len())
     }
 
@@ -170,21 +169,6 @@ impl<'a> Table<'a> {
     }
 
     // A worker's part.
-
-    /// Says that a worker whose messages are quick has claimed one now, see `queue`.
-    pub(crate) fn tend(self, now_nanos: u64) {
-        self.queue().tend(now_nanos);
-    }
-
-    /// Notes that a worker goes to sleep, and returns its mark.
-    pub(crate) fn note_sleeper(self, place: Place) -> Mark {
-        self.queue().note_sleeper(place)
-    }
-
-    /// Says that a worker which said so looks no more for now, before it sleeps or ends.
-    pub(crate) fn leave(self) {
-        self.queue().leave();
-    }
 
     /// Whether few enough messages are queued to wake a sleeping commander, which then fills all
     /// free slots. A wake for each slot would cost more than the messages. The process that makes

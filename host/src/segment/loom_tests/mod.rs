@@ -194,13 +194,13 @@ impl Model {
         };
         let sleeps = || {
             self.leave(worker);
-            Some(table.note_sleeper(worker))
+            Some(table.queue().note_sleeper(worker))
         };
         let (found, _) = self.control.queued.event.wait_and_tell(&Patience::default(), None, look, sleeps);
         let claim = found.flatten();
         if claim.is_some() {
             // All messages are quick.
-            table.tend(1);
+            table.queue().tend(1);
             self.tends[worker.index()].store(true, Relaxed);
         } else {
             self.leave(worker);
@@ -211,7 +211,7 @@ impl Model {
     /// Before a worker sleeps or ends.
     fn leave(&self, worker: Place) {
         if self.tends[worker.index()].swap(false, Relaxed) {
-            self.table().leave();
+            self.table().queue().leave();
         }
     }
 
