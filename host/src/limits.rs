@@ -165,6 +165,13 @@ pub(crate) const SPIN_LIMIT: Duration = Duration::from_micros(20);
 /// A process looks repeatedly only if its recent waits took less than this, including the time to
 /// be woken.
 pub(crate) const SPIN_BELOW: Duration = Duration::from_micros(50);
+/// A yield is long if it took more than this: another program computes on the processor, and sleeping would
+/// have cost little beside it. Processes of a run give the processor up sooner.
+pub(crate) const LONG_YIELD: Duration = Duration::from_millis(1);
+/// The number of waits that sleep at once after a long yield, if it was the first for long.
+pub(crate) const MIN_REST: u32 = 64;
+/// The most waits that sleep at once after a long yield. Then a process tries again.
+pub(crate) const MAX_REST: u32 = 8192;
 /// A worker's messages are quick if they take less than this: about as long as to wake another worker,
 /// which is not worth it then.
 pub(crate) const QUICK_MESSAGE: Duration = Duration::from_micros(20);

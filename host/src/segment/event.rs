@@ -83,12 +83,7 @@ impl Event {
                 return (None, waited);
             }
             let notified = || (self.word.load(Ordering::Relaxed) ^ ticket) & !ASLEEP != 0;
-            if !patience.lasts_until(before, notified) {
-                self.sleep(ticket, timeout, sleeps());
-            }
-            let lasted = before.elapsed();
-            patience.learn(lasted);
-            waited += lasted;
+            waited += patience.wait(before, notified, || self.sleep(ticket, timeout, sleeps()));
         }
     }
 

@@ -13,11 +13,15 @@
 //!
 //! It is bounded, and used only if recent waits were short. A process that waits for milliseconds
 //! of work leaves its processor to it.
+//!
+//! If another program computes on the processor, a yield gives that program a turn of milliseconds, but
+//! a sleeping process is preferred to it once it is woken. So after a yield that took long, a process
+//! rests: its next waits sleep at once. The more often that happens, the longer it rests.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::limits::{SPIN_BELOW, SPIN_LIMIT};
+use crate::limits::{LONG_YIELD, MAX_REST, MIN_REST, SPIN_BELOW, SPIN_LIMIT};
 
 /// Each wait has this part in the typical one.
 const WEIGHT: u64 = 8;
@@ -27,38 +31,85 @@ const WEIGHT: u64 = 8;
 pub(crate) struct Patience {
     /// How long recent waits were.
     typical_nanos: AtomicU64,
+    /// How many waits still sleep at once, because a yield took long.
+    rest: AtomicU32,
+    /// How many waits the last rest was to have, less the number of short yields since.
+    usual_rest: AtomicU32,
 }
 
 impl Patience {
-    /// Looks again and again while other processes may run. Returns whether it saw what it looks
-    /// for; if not, it is time to sleep.
-    pub(super) fn lasts_until(&self, since: Instant, mut seen: impl FnMut() -> bool) -> bool {
-        if !self.is_worth_it() {
-            return false;
+    /// Waits: looks again and again while other processes may run, and sleeps if that is not worth it, or
+    /// takes long. Returns how long it waited since `since`.
+    pub(super) fn wait(&self, since: Instant, seen: impl FnMut() -> bool, sleep: impl FnOnce()) -> Duration {
+        let yielded = self.look_again(since, seen);
+        if yielded.is_none() {
+            sleep();
         }
+        let now = Instant::now();
+        if let Some(before) = yielded {
+            self.judge(now.duration_since(before));
+        }
+        let lasted = now.duration_since(since);
+        self.learn(lasted);
+        lasted
+    }
+
+    /// Looks again and again while other processes may run. Returns when the yield began after which it
+    /// saw what it looks for; `None` if it is time to sleep.
+    fn look_again(&self, since: Instant, mut seen: impl FnMut() -> bool) -> Option<Instant> {
+        if self.rests() || !self.is_worth_it() {
+            return None;
+        }
+        let mut before = since;
         loop {
             rustix::thread::sched_yield();
             if seen() {
-                return true;
+                return Some(before);
             }
-            if since.elapsed() > SPIN_LIMIT {
-                return false;
+            let now = Instant::now();
+            self.judge(now.duration_since(before));
+            if now.duration_since(since) > SPIN_LIMIT {
+                return None;
             }
+            before = now;
         }
     }
 
     /// Yields once, for a process that looks again by itself; whether it did. If not, it is time to
     /// sleep.
     pub(crate) fn yields(&self, since: Instant) -> bool {
-        let patient = self.is_worth_it() && since.elapsed() <= SPIN_LIMIT;
+        let before = Instant::now();
+        let patient = self.is_worth_it() && before.duration_since(since) <= SPIN_LIMIT && !self.rests();
         if patient {
             rustix::thread::sched_yield();
+            self.judge(before.elapsed());
         }
         patient
     }
 
     fn is_worth_it(&self) -> bool {
         !cfg!(cobuf_loom) && self.typical_nanos.load(Ordering::Relaxed) <= SPIN_BELOW.as_nanos() as u64
+    }
+
+    /// Rests if a yield took long.
+    fn judge(&self, yielded: Duration) {
+        let usual = self.usual_rest.load(Ordering::Relaxed);
+        if yielded > LONG_YIELD {
+            let rest = usual.saturating_mul(2).clamp(MIN_REST, MAX_REST);
+            self.usual_rest.store(rest, Ordering::Relaxed);
+            self.rest.store(rest, Ordering::Relaxed);
+        } else if usual > 0 {
+            self.usual_rest.store(usual - 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this wait is to sleep at once, because a yield took long.
+    fn rests(&self) -> bool {
+        let rest = self.rest.load(Ordering::Relaxed);
+        if rest > 0 {
+            self.rest.store(rest - 1, Ordering::Relaxed);
+        }
+        rest > 0
     }
 
     /// Records how long a wait was.
@@ -73,27 +124,52 @@ impl Patience {
 mod tests {
     use super::*;
 
+    /// Whether a wait looks again before it sleeps.
+    fn looks(patience: &Patience) -> bool {
+        patience.look_again(Instant::now() + Duration::from_secs(3600), || true).is_some()
+    }
+
     #[test]
     fn process_is_patient_only_if_its_recent_waits_were_short() {
         let patience = Patience::default();
-        let mut looks = 0;
-        let mut third_look = || {
-            looks += 1;
-            looks == 3
+        let mut looks_until_third = 0;
+        let third_look = || {
+            looks_until_third += 1;
+            looks_until_third == 3
         };
-        assert!(patience.lasts_until(Instant::now() + Duration::from_secs(3600), &mut third_look));
+        let since = Instant::now() + Duration::from_secs(3600);
+        patience.wait(since, third_look, || unreachable!("it saw what it looked for"));
         (0..100).for_each(|_| patience.learn(20 * SPIN_BELOW));
-        assert!(!patience.lasts_until(Instant::now(), || unreachable!("it sleeps at once")));
-        assert!(!patience.yields(Instant::now()));
+        let mut slept = false;
+        patience.wait(Instant::now(), || unreachable!("it sleeps at once"), || slept = true);
+        assert!(slept && !patience.yields(Instant::now()));
         (0..100).for_each(|_| patience.learn(SPIN_BELOW / 2));
-        assert!(patience.lasts_until(Instant::now(), || true), "they are short again");
-        assert!(patience.yields(Instant::now() + Duration::from_secs(3600)));
+        assert!(looks(&patience), "they are short again");
+        assert!(patience.yields(since));
     }
 
     #[test]
     fn patience_ends() {
-        assert!(!Patience::default().lasts_until(Instant::now(), || false));
+        assert!(Patience::default().look_again(Instant::now(), || false).is_none());
         let started = Instant::now();
         while Patience::default().yields(started) {}
+    }
+
+    #[test]
+    fn process_rests_after_long_yields_and_longer_each_time() {
+        let patience = Patience::default();
+        let rest = || (0..).take_while(|_| !looks(&patience)).count();
+        assert_eq!(rest(), 0);
+        let long = 2 * LONG_YIELD;
+        patience.judge(long);
+        assert_eq!(rest(), MIN_REST as usize);
+        patience.judge(long);
+        // Two looks in between were short.
+        assert!((2 * MIN_REST as usize - 4..=2 * MIN_REST as usize).contains(&rest()));
+        (0..20).for_each(|_| patience.judge(long));
+        assert_eq!(rest(), MAX_REST as usize);
+        (0..MAX_REST).for_each(|_| patience.judge(LONG_YIELD / 2));
+        patience.judge(long);
+        assert_eq!(rest(), MIN_REST as usize, "after many short yields a long one is a surprise again");
     }
 }
