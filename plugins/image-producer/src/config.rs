@@ -2,6 +2,10 @@
 
 use cobuf_plugin_api::prelude::*;
 
+use crate::decode::Bounds;
+
+/// Whether a picture can be made smaller while it is decoded.
+const CAN_SHRINK: bool = cfg!(feature = "libjpeg-turbo");
 /// The largest height or width, in pixels, which is also that of a JPEG file.
 const MAX_SIDE_PIXELS: u32 = 65_535;
 
@@ -47,6 +51,10 @@ pub(crate) struct Config {
     #[serde(default = "default_max_file_bytes")]
     #[schemars(range(min = 1))]
     pub(crate) max_file_bytes: u64,
+    /// Whether a JPEG picture is made smaller while it is decoded, to a half, a quarter or an eighth of
+    /// its width and height, if the part that is taken is then still as large as the batch's pictures.
+    /// Only a plugin with the feature `libjpeg-turbo` can. Default: true with that feature, false without.
+    pub(crate) shrink_on_load: Option<bool>,
 }
 
 /// Which part of a picture is taken.
@@ -98,6 +106,15 @@ impl Config {
         self.ratio.unwrap_or([3.0 / 4.0, 4.0 / 3.0])
     }
 
+    /// What is decoded, and how large a file may be.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            max_pixels: self.max_pixels,
+            max_file_bytes: self.max_file_bytes,
+            shrink_on_load: self.shrink_on_load.unwrap_or(CAN_SHRINK),
+        }
+    }
+
     /// Refuses values that cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         for (name, pixels) in [("height", self.height), ("width", self.width)] {
@@ -119,6 +136,11 @@ impl Config {
             (0.0..=1.0).contains(&self.flip),
             "flip is {}, expected a probability from 0 to 1",
             self.flip
+        );
+        ensure!(
+            CAN_SHRINK || self.shrink_on_load != Some(true),
+            "shrink_on_load is true, but this image-producer was built without libjpeg-turbo; \
+             build it with --features libjpeg-turbo, or leave shrink_on_load out"
         );
         self.check_random_crop()
     }
@@ -176,6 +198,10 @@ mod tests {
         assert!(error("flip", f64::NAN).starts_with("flip is NaN"));
         assert!(error("max_pixels", 0).starts_with("max_pixels is 0"));
         assert!(error("max_file_bytes", 0).starts_with("max_file_bytes is 0"));
+        if cfg!(not(feature = "libjpeg-turbo")) {
+            let expected = "shrink_on_load is true, but this image-producer was built without libjpeg-turbo";
+            assert!(error("shrink_on_load", true).starts_with(expected));
+        }
         assert!(error("crop", "middle").contains("unknown variant `middle`, expected `center` or `random`"));
         assert!(error("on_corrupt", "ignore").contains("expected `error` or `skip`"));
         assert!(error("heigth", 1).contains("\"heigth\" that is not known"));

@@ -1,4 +1,9 @@
 //! Reads a file and decodes it into 8-bit RGB, in buffers that the next file reuses.
+//!
+//! ```text
+//!   header ──► size upright ──► which part is taken ──► pixels: of the whole picture, by the image crate,
+//!                                                       or of a region, by libjpeg-turbo
+//! ```
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
@@ -6,54 +11,94 @@ use std::panic::{self, AssertUnwindSafe};
 
 use cobuf_plugin_api::anyhow::anyhow;
 use cobuf_plugin_api::prelude::*;
-use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use fast_image_resize::CropBox;
+use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::jpeg;
+use crate::region::{Region, Wanted};
+#[cfg(feature = "libjpeg-turbo")]
+use crate::turbo::Turbo;
+use crate::upright::{turn_part, turn_part_back, turn_pixels, turned_size};
 
 /// The most bytes that a decoded pixel takes: four channels of 16 bits.
 const MAX_PIXEL_BYTES: u64 = 8;
 /// The most bytes that a decoder may allocate beside the pixels.
 const SCRATCH_BYTES: u64 = 16 << 20;
 
-/// A decoded picture, upright.
+/// A decoded picture, or what a crop needs of it, upright.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Picture<'decoder> {
     pub(crate) width: u32,
     pub(crate) height: u32,
     /// `height × width` pixels of red, green and blue, from the top, from the left.
     pub(crate) rgb: &'decoder [u8],
+    /// The part that is taken, in these pixels.
+    pub(crate) part: CropBox,
+}
+
+/// What is decoded, and how large a file may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The most pixels of a file's picture.
+    pub(crate) max_pixels: u64,
+    /// The most bytes of a file.
+    pub(crate) max_file_bytes: u64,
+    /// Whether a JPEG file's picture may be made smaller while it is decoded.
+    #[cfg_attr(
+        not(feature = "libjpeg-turbo"),
+        expect(dead_code, reason = "the image crate decodes whole pictures")
+    )]
+    pub(crate) shrink_on_load: bool,
 }
 
 /// Decodes file after file. Its buffers grow to the size of the largest one.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    max_pixels: u64,
-    max_file_bytes: u64,
+    bounds: Bounds,
     /// The file's bytes.
     file: Vec<u8>,
     /// The decoded pixels, if they are not 8-bit RGB.
     raw: Vec<u8>,
     /// The pixels as 8-bit RGB.
     rgb: Vec<u8>,
+    #[cfg(feature = "libjpeg-turbo")]
+    turbo: Turbo,
 }
 
 impl Decoder {
-    pub(crate) fn new(max_pixels: u64, max_file_bytes: u64) -> Self {
-        Self { max_pixels, max_file_bytes, file: Vec::new(), raw: Vec::new(), rgb: Vec::new() }
+    /// # Errors
+    /// libjpeg-turbo cannot start.
+    #[cfg_attr(not(feature = "libjpeg-turbo"), expect(clippy::unnecessary_wraps))]
+    pub(crate) fn new(bounds: Bounds) -> Result<Self> {
+        Ok(Self {
+            bounds,
+            file: Vec::new(),
+            raw: Vec::new(),
+            rgb: Vec::new(),
+            #[cfg(feature = "libjpeg-turbo")]
+            turbo: Turbo::new(max_bytes(bounds.max_pixels), bounds.shrink_on_load)?,
+        })
     }
 
-    /// Decodes the picture in a file.
+    /// Decodes what a crop needs of the picture in a file. `choose` gets the picture's (width, height) and
+    /// gives the part that is taken; it is called once the header is read. The part becomes `target` wide
+    /// and high.
     ///
     /// # Errors
     /// The file cannot be read or decoded, the picture is too large, or the decoder panicked. The
     /// error does not name the path.
-    pub(crate) fn decode(&mut self, path: &str) -> Result<Picture<'_>> {
-        let (width, height) = catch_panic(|| {
+    pub(crate) fn decode(
+        &mut self,
+        path: &str,
+        target: (u32, u32),
+        choose: impl FnOnce((u32, u32)) -> CropBox,
+    ) -> Result<Picture<'_>> {
+        let region = catch_panic(|| {
             self.read(path)?;
-            self.decode_file()
+            self.decode_file(target, choose)
         })?;
-        Ok(Picture { width, height, rgb: &self.rgb })
+        let (width, height) = region.size;
+        Ok(Picture { width, height, rgb: &self.rgb, part: region.part })
     }
 
     fn read(&mut self, path: &str) -> Result<()> {
@@ -61,7 +106,7 @@ impl Decoder {
         let unreadable = "the file cannot be read";
         // Before it is opened, because opening a pipe waits for a process that writes to it.
         ensure!(fs::metadata(path).context(unreadable)?.is_file(), "it is not a regular file");
-        let most = self.max_file_bytes;
+        let most = self.bounds.max_file_bytes;
         // A file may be longer than it says.
         let read = File::open(path)
             .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut self.file))
@@ -71,32 +116,64 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decodes `file` into `rgb`. Returns the width and height in pixels.
-    fn decode_file(&mut self) -> Result<(u32, u32)> {
+    /// Decodes `file` into `rgb`, upright.
+    fn decode_file(
+        &mut self,
+        target: (u32, u32),
+        choose: impl FnOnce((u32, u32)) -> CropBox,
+    ) -> Result<Region> {
         let mut reader = ImageReader::new(Cursor::new(&self.file)).with_guessed_format()?;
-        check_format(reader.format(), &self.file)?;
-        reader.limits(limits(self.max_pixels));
+        let format = reader.format();
+        check_format(format, &self.file)?;
+        let max_pixels = self.bounds.max_pixels;
+        reader.limits(limits(max_pixels));
         let mut decoder = reader.into_decoder().context("the header cannot be decoded")?;
-        let (width, height) = decoder.dimensions();
-        let pixels = u64::from(width) * u64::from(height);
+        let size = decoder.dimensions();
+        let pixels = u64::from(size.0) * u64::from(size.1);
         ensure!(
-            (1..=self.max_pixels).contains(&pixels),
-            "the picture has {width} x {height} = {pixels} pixels, expected 1 to max_pixels = {}",
-            self.max_pixels
+            (1..=max_pixels).contains(&pixels),
+            "the picture has {} x {} = {pixels} pixels, expected 1 to max_pixels = {max_pixels}",
+            size.0,
+            size.1
         );
         let orientation = decoder.orientation()?;
-        let color = decoder.color_type();
-        let bytes = usize::try_from(decoder.total_bytes())?;
-        let target = if color == ColorType::Rgb8 { &mut self.rgb } else { &mut self.raw };
-        // Zeros, so that a decoder that leaves pixels out never shows an earlier picture.
-        target.clear();
-        target.resize(bytes, 0);
-        decoder.read_image(target).context("the pixels cannot be decoded")?;
-        if color != ColorType::Rgb8 {
-            to_rgb(color, &self.raw, &mut self.rgb)?;
-        }
-        turn_upright(&mut self.rgb, (width, height), orientation)
+        let upright = turned_size(size, orientation);
+        let part = turn_part_back(choose(upright), upright, orientation);
+        let wanted = Wanted { size, part, target: turned_size(target, orientation) };
+        #[cfg(feature = "libjpeg-turbo")]
+        let region = match format {
+            Some(ImageFormat::Jpeg) => self.turbo.decode(&self.file, &wanted, &mut self.rgb)?,
+            _ => None,
+        };
+        #[cfg(not(feature = "libjpeg-turbo"))]
+        let region = None;
+        let region = match region {
+            Some(region) => region,
+            None => decode_whole(decoder, &wanted, &mut self.raw, &mut self.rgb)?,
+        };
+        let turned = turn_pixels(&mut self.rgb, region.size, orientation)?;
+        Ok(Region { size: turned, part: turn_part(region.part, region.size, orientation) })
     }
+}
+
+/// Decodes a whole picture into `rgb`, by way of `raw` if its pixels are not 8-bit RGB.
+fn decode_whole(
+    decoder: impl ImageDecoder,
+    wanted: &Wanted,
+    raw: &mut Vec<u8>,
+    rgb: &mut Vec<u8>,
+) -> Result<Region> {
+    let color = decoder.color_type();
+    let bytes = usize::try_from(decoder.total_bytes())?;
+    let target = if color == ColorType::Rgb8 { &mut *rgb } else { &mut *raw };
+    // Zeros, so that a decoder that leaves pixels out never shows an earlier picture.
+    target.clear();
+    target.resize(bytes, 0);
+    decoder.read_image(target).context("the pixels cannot be decoded")?;
+    if color != ColorType::Rgb8 {
+        to_rgb(color, raw, rgb)?;
+    }
+    Ok(Region { size: wanted.size, part: wanted.part })
 }
 
 /// Runs a decoder on untrusted data: a panic becomes an error.
@@ -127,8 +204,13 @@ fn check_format(format: Option<ImageFormat>, file: &[u8]) -> Result<()> {
 /// Limits for the decoder's own allocations; the number of pixels is checked separately.
 fn limits(max_pixels: u64) -> Limits {
     let mut limits = Limits::default();
-    limits.max_alloc = Some(max_pixels.saturating_mul(MAX_PIXEL_BYTES).saturating_add(SCRATCH_BYTES));
+    limits.max_alloc = Some(max_bytes(max_pixels));
     limits
+}
+
+/// The most bytes that a decoder may allocate.
+fn max_bytes(max_pixels: u64) -> u64 {
+    max_pixels.saturating_mul(MAX_PIXEL_BYTES).saturating_add(SCRATCH_BYTES)
 }
 
 /// Converts pixels of another type to 8-bit RGB: grey is repeated, alpha is dropped, 16 bits are
@@ -158,19 +240,6 @@ fn to_rgb(color: ColorType, raw: &[u8], rgb: &mut Vec<u8>) -> Result<()> {
 /// Rounds a 16-bit sample to 8 bits. It is in the machine's byte order, as the decoder gives it.
 fn to_8_bits(sample: [u8; 2]) -> u8 {
     ((u32::from(u16::from_ne_bytes(sample)) + 128) / 257) as u8
-}
-
-/// Applies the EXIF orientation. Returns the new width and height.
-fn turn_upright(rgb: &mut Vec<u8>, (width, height): (u32, u32), by: Orientation) -> Result<(u32, u32)> {
-    if by == Orientation::NoTransforms {
-        return Ok((width, height));
-    }
-    let image = RgbImage::from_raw(width, height, std::mem::take(rgb)).context("there are too few pixels")?;
-    let mut image = DynamicImage::from(image);
-    image.apply_orientation(by);
-    let size = (image.width(), image.height());
-    *rgb = image.into_rgb8().into_raw();
-    Ok(size)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use cobuf_plugin_api::Rng;
 use cobuf_plugin_api::prelude::*;
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{CropBox, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::config::{Config, Crop};
 use crate::crop::{self, RandomCrop};
@@ -35,13 +35,22 @@ impl Framer {
         }
     }
 
+    /// The (width, height) of a row.
+    pub(crate) fn target(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// The part that is taken of a picture of this (width, height).
+    pub(crate) fn choose(&self, size: (u32, u32), rng: &mut Rng) -> CropBox {
+        match &self.random {
+            Some(random) => random.draw(size, rng),
+            None => crop::center(size, self.target()),
+        }
+    }
+
     /// Writes every byte of `row`, which has `height × width × 3` bytes.
     pub(crate) fn frame(&mut self, picture: &Picture<'_>, rng: &mut Rng, row: &mut [u8]) -> Result<()> {
-        let size = (picture.width, picture.height);
-        let part = match &self.random {
-            Some(random) => random.draw(size, rng),
-            None => crop::center(size, (self.width, self.height)),
-        };
+        let part = picture.part;
         // The filter widens if it scales down (antialiasing), as that of Pillow and torchvision.
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
             part.left,

@@ -2,16 +2,32 @@
 
 use super::*;
 use crate::fixtures::{Files, gradient, jpeg, jpeg_with_orientation, png, solid};
-use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, Rgba, RgbaImage};
+use image::{GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 
 const MAX_PIXELS: u64 = 1_000_000;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
+/// A decoder of pictures at their full size.
+fn decoder(max_pixels: u64, max_file_bytes: u64) -> Decoder {
+    Decoder::new(Bounds { max_pixels, max_file_bytes, shrink_on_load: false }).unwrap()
+}
+
+/// Decodes a whole file.
+fn decode<'decoder>(decoder: &'decoder mut Decoder, path: &str) -> Result<Picture<'decoder>> {
+    let whole = |(width, height): (u32, u32)| CropBox {
+        left: 0.0,
+        top: 0.0,
+        width: width.into(),
+        height: height.into(),
+    };
+    decoder.decode(path, (8, 8), whole)
+}
+
 /// Width, height and pixels of a file with these bytes.
 fn decoded(bytes: &[u8]) -> (u32, u32, Vec<[u8; 3]>) {
     let files = Files::new();
-    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
-    let picture = decoder.decode(&files.write("picture", bytes)).unwrap();
+    let mut decoder = decoder(MAX_PIXELS, MAX_FILE_BYTES);
+    let picture = decode(&mut decoder, &files.write("picture", bytes)).unwrap();
     (picture.width, picture.height, picture.rgb.as_chunks().0.to_vec())
 }
 
@@ -76,29 +92,29 @@ fn picture_is_turned_upright() {
 fn format_follows_from_the_content_not_the_name() {
     let files = Files::new();
     let path = files.write("really-a-png.jpg", &png(solid(3, 2, [1, 2, 3])));
-    assert_eq!(Decoder::new(MAX_PIXELS, MAX_FILE_BYTES).decode(&path).unwrap().rgb[..3], [1, 2, 3]);
+    assert_eq!(decode(&mut decoder(MAX_PIXELS, MAX_FILE_BYTES), &path).unwrap().rgb[..3], [1, 2, 3]);
 }
 
 #[test]
 fn corrupt_file_is_refused_with_a_reason() {
     let files = Files::new();
-    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
+    let mut decoder = decoder(MAX_PIXELS, MAX_FILE_BYTES);
     for (path, reason) in files.corrupt() {
-        let error = format!("{:#}", decoder.decode(&path).unwrap_err());
+        let error = format!("{:#}", decode(&mut decoder, &path).unwrap_err());
         assert!(error.contains(reason), "{path}: {error}");
     }
     let gif = files.write("animation.png", b"GIF89a\x01\0\x01\0");
-    let error = decoder.decode(&gif).unwrap_err().to_string();
+    let error = decode(&mut decoder, &gif).unwrap_err().to_string();
     assert_eq!(error, "the file's content is Gif, expected JPEG or PNG");
 }
 
 #[test]
 fn jpeg_cut_off_anywhere_is_refused() {
     let (files, whole) = (Files::new(), jpeg(&gradient(24, 24)));
-    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
+    let mut decoder = decoder(MAX_PIXELS, MAX_FILE_BYTES);
     for length in 0..whole.len() {
         let path = files.write("cut.jpg", &whole[..length]);
-        assert!(decoder.decode(&path).is_err(), "{length} of {} bytes were accepted", whole.len());
+        assert!(decode(&mut decoder, &path).is_err(), "{length} of {} bytes were accepted", whole.len());
     }
 }
 
@@ -107,9 +123,9 @@ fn picture_of_too_many_pixels_is_refused_before_decoding() {
     let files = Files::new();
     for bytes in [png(solid(30, 20, [0; 3])), jpeg(&solid(30, 20, [0; 3]))] {
         let path = files.write("large", &bytes);
-        assert!(Decoder::new(600, MAX_FILE_BYTES).decode(&path).is_ok());
+        assert!(decode(&mut decoder(600, MAX_FILE_BYTES), &path).is_ok());
         assert_eq!(
-            Decoder::new(599, MAX_FILE_BYTES).decode(&path).unwrap_err().to_string(),
+            decode(&mut decoder(599, MAX_FILE_BYTES), &path).unwrap_err().to_string(),
             "the picture has 30 x 20 = 600 pixels, expected 1 to max_pixels = 599"
         );
     }
@@ -118,10 +134,10 @@ fn picture_of_too_many_pixels_is_refused_before_decoding() {
 #[test]
 fn small_picture_shows_nothing_of_a_larger_one_before() {
     let files = Files::new();
-    let mut decoder = Decoder::new(MAX_PIXELS, MAX_FILE_BYTES);
-    decoder.decode(&files.png("large.png", solid(100, 100, [255; 3]))).unwrap();
+    let mut decoder = decoder(MAX_PIXELS, MAX_FILE_BYTES);
+    decode(&mut decoder, &files.png("large.png", solid(100, 100, [255; 3]))).unwrap();
     let small = files.png("small.png", GrayImage::from_pixel(2, 2, Luma([3])));
-    assert_eq!(decoder.decode(&small).unwrap().rgb, [3; 12]);
+    assert_eq!(decode(&mut decoder, &small).unwrap().rgb, [3; 12]);
 }
 
 #[test]
@@ -137,13 +153,13 @@ fn larger_file_than_the_limit_is_not_read() {
     let files = Files::new();
     let bytes = png(gradient(20, 30));
     let (path, most) = (files.write("picture", &bytes), bytes.len() as u64);
-    assert!(Decoder::new(MAX_PIXELS, most).decode(&path).is_ok());
+    assert!(decode(&mut decoder(MAX_PIXELS, most), &path).is_ok());
     // A file of 1 TB, which takes no room.
     let huge = files.path("huge");
     std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
     for path in [path, huge] {
-        let mut decoder = Decoder::new(MAX_PIXELS, most - 1);
-        let reason = decoder.decode(&path).unwrap_err().to_string();
+        let mut decoder = decoder(MAX_PIXELS, most - 1);
+        let reason = decode(&mut decoder, &path).unwrap_err().to_string();
         assert_eq!(reason, format!("the file has more than max_file_bytes = {} bytes", most - 1));
         assert!(decoder.file.capacity() < 2 * bytes.len() + 64);
     }
