@@ -73,7 +73,7 @@ fn ring(bells: Bells) -> Bells {
 }
 
 #[library_benchmark]
-#[bench::it_is_so(args = (), setup = Bells::new, config = stored(27_063))]
+#[bench::it_is_so(args = (), setup = Bells::new, config = stored(11_072))]
 fn wait(bells: Bells) -> Bells {
     let [bell, _] = bells.both();
     (0..TIMES).for_each(|_| bell.wait_until(|| black_box(true)));

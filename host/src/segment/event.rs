@@ -70,21 +70,48 @@ impl Event {
         mut poll: impl FnMut() -> Option<T>,
         sleeps: impl Fn() -> Option<Mark>,
     ) -> (Option<T>, Duration) {
+        let ticket = self.ticket();
+        match poll() {
+            Some(found) => (Some(found), Duration::ZERO),
+            None => self.wait_since(ticket, patience, deadline, poll, sleeps),
+        }
+    }
+
+    /// Waits for a notification since the ticket was taken, and polls after it, again and again. It is
+    /// apart so that a call that need not wait saves no registers for it.
+    #[inline(never)]
+    fn wait_since<T>(
+        &self,
+        mut ticket: u32,
+        patience: &Patience,
+        deadline: Option<Instant>,
+        mut poll: impl FnMut() -> Option<T>,
+        sleeps: impl Fn() -> Option<Mark>,
+    ) -> (Option<T>, Duration) {
         let mut waited = Duration::ZERO;
         loop {
-            will_write(&self.word);
-            let ticket = self.word.load(Ordering::Acquire);
-            if let Some(found) = poll() {
-                return (Some(found), waited);
-            }
             let before = Instant::now();
             let timeout = deadline.map(|deadline| deadline.saturating_duration_since(before));
             if timeout.is_some_and(|timeout| timeout.is_zero()) {
                 return (None, waited);
             }
             let notified = || (self.word.load(Ordering::Relaxed) ^ ticket) & !ASLEEP != 0;
-            waited += patience.wait(before, notified, || self.sleep(ticket, timeout, sleeps()));
+            let yielded = patience.look_again(before, notified);
+            if yielded.is_none() {
+                self.sleep(ticket, timeout, sleeps());
+            }
+            waited += patience.note(before, yielded);
+            ticket = self.ticket();
+            if let Some(found) = poll() {
+                return (Some(found), waited);
+            }
         }
+    }
+
+    /// The word before a look at what it is about: a notification after this changes it.
+    fn ticket(&self) -> u32 {
+        will_write(&self.word);
+        self.word.load(Ordering::Acquire)
     }
 
     /// Notifies a change and wakes one waiter.

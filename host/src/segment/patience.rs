@@ -38,25 +38,9 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Waits: looks again and again while other processes may run, and sleeps if that is not worth it, or
-    /// takes long. Returns how long it waited since `since`.
-    pub(super) fn wait(&self, since: Instant, seen: impl FnMut() -> bool, sleep: impl FnOnce()) -> Duration {
-        let yielded = self.look_again(since, seen);
-        if yielded.is_none() {
-            sleep();
-        }
-        let now = Instant::now();
-        if let Some(before) = yielded {
-            self.judge(now.duration_since(before));
-        }
-        let lasted = now.duration_since(since);
-        self.learn(lasted);
-        lasted
-    }
-
     /// Looks again and again while other processes may run. Returns when the yield began after which it
     /// saw what it looks for; `None` if it is time to sleep.
-    fn look_again(&self, since: Instant, mut seen: impl FnMut() -> bool) -> Option<Instant> {
+    pub(super) fn look_again(&self, since: Instant, mut seen: impl FnMut() -> bool) -> Option<Instant> {
         if self.rests() || !self.is_worth_it() {
             return None;
         }
@@ -112,6 +96,18 @@ impl Patience {
         rest > 0
     }
 
+    /// Learns from a wait, which ended with a sleep or with a yield that began then. Returns how long it
+    /// was.
+    pub(super) fn note(&self, since: Instant, yielded: Option<Instant>) -> Duration {
+        let now = Instant::now();
+        if let Some(before) = yielded {
+            self.judge(now.duration_since(before));
+        }
+        let lasted = now.duration_since(since);
+        self.learn(lasted);
+        lasted
+    }
+
     /// Records how long a wait was.
     pub(crate) fn learn(&self, lasted: Duration) {
         let nanos = lasted.as_nanos().min(u128::from(u32::MAX)) as u64;
@@ -132,17 +128,16 @@ mod tests {
     #[test]
     fn process_is_patient_only_if_its_recent_waits_were_short() {
         let patience = Patience::default();
-        let mut looks_until_third = 0;
+        let mut count = 0;
         let third_look = || {
-            looks_until_third += 1;
-            looks_until_third == 3
+            count += 1;
+            count == 3
         };
         let since = Instant::now() + Duration::from_secs(3600);
-        patience.wait(since, third_look, || unreachable!("it saw what it looked for"));
+        assert!(patience.look_again(since, third_look).is_some());
         (0..100).for_each(|_| patience.learn(20 * SPIN_BELOW));
-        let mut slept = false;
-        patience.wait(Instant::now(), || unreachable!("it sleeps at once"), || slept = true);
-        assert!(slept && !patience.yields(Instant::now()));
+        assert!(patience.look_again(Instant::now(), || unreachable!("it sleeps at once")).is_none());
+        assert!(!patience.yields(Instant::now()));
         (0..100).for_each(|_| patience.learn(SPIN_BELOW / 2));
         assert!(looks(&patience), "they are short again");
         assert!(patience.yields(since));
