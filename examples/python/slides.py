@@ -88,7 +88,8 @@ class Slides:
         if name not in self.opened:
             self.opened[name] = openslide.OpenSlide(self.folder / name)
         region = self.opened[name].read_region((patch["x"], patch["y"]), patch["level"], (PATCH, PATCH))
-        return numpy.asarray(region)[..., :3]
+        # The picture has an alpha channel, which Pillow drops as it copies.
+        return numpy.frombuffer(region.tobytes("raw", "RGB"), "uint8").reshape(PATCH, PATCH, 3)
 
     def close(self):
         for slide in self.opened.values():
