@@ -3,8 +3,9 @@ interpreter if a plugin is Python. The consumer's arrays are views of the slots 
 *Rust plugins*: `list-commander` with `fill-producer`, as in the rows of cobuf itself; *object* takes
 the batch and its number, and no array. *In place*: commander and producer are Python, and the
 producer writes into the slot. *Returned*: it returns one array again and again, which is copied into
-the slot. Libraries are loaded once, by the fork server. Pictures by Pillow. Limits: as cobuf's;
-Python plugins cost some microseconds a message.
+the slot. Libraries are loaded once, by the fork server. Pictures by Pillow, slides by
+OpenSlide with a commander that draws the points, as in `examples/python/slides.py`. Limits: as
+cobuf's; Python plugins cost some microseconds a message.
 """
 
 import sys
@@ -26,17 +27,22 @@ def probe():
         import photos
     except ImportError:
         photos = None
+    try:
+        import slides
+    except ImportError:
+        slides = None
     many, few = ["slots=64"], ["slots=8"]
     works = {"tiny": many, "large": few, "first": many, "uneven": few, "interrupt": few} | protocol.memory_work(many)
     pictures = {"images": few} if photos else {}
     variants = {
         RUST: works,
         OBJECT: {"tiny": many},
-        IN_PLACE: works | pictures,
+        IN_PLACE: works | pictures | ({"slides": few} if slides else {}),
         RETURNED: {"tiny": many, "large": few} | pictures,
     }
     pillow = photos.version() + ", " if photos else "no Pillow (pip install pillow), so no images, "
-    versions = f"{protocol.version('cobuf')}, numpy {numpy.__version__}, {pillow}{protocol.python_version()}"
+    openslide = slides.version() if slides else "no OpenSlide (pip install openslide-bin openslide-python), so no slides"
+    versions = f"{protocol.version('cobuf')}, numpy {numpy.__version__}, {pillow}{openslide}, {protocol.python_version()}"
     variants = [{"name": name, "works": works} for name, works in variants.items()]
     return {"versions": versions, "conditions": __doc__, "variants": variants}
 
@@ -69,7 +75,7 @@ class FilledArray(Filled):
 
 class Photos:
     def __init__(self, request):
-        self.arrays = {"x": cobuf.Array("uint8", (protocol.PHOTOS_A_BATCH, 224, 224, 3))}
+        self.arrays = {"x": cobuf.Array("uint8", protocol.PHOTOS_SHAPE)}
         self.paths = protocol.photo_paths(request)
 
     def produce(self, message, out):
@@ -83,14 +89,32 @@ class Photos:
 class PhotosArray(Photos):
     def __init__(self, request):
         super().__init__(request)
-        self.array = numpy.empty((protocol.PHOTOS_A_BATCH, 224, 224, 3), numpy.uint8)
+        self.array = numpy.empty(protocol.PHOTOS_SHAPE, numpy.uint8)
 
     def produce(self, message):
         super().produce(message, {"x": self.array})
         return self.array
 
 
+class Slides:
+    arrays = {"x": cobuf.Array("uint8", protocol.SLIDES_SHAPE)}
+
+    def __init__(self, request):
+        self.request, self.reader = request, None
+
+    def produce(self, message, out):
+        if self.reader is None:
+            import slides
+
+            self.reader = slides.Reader(self.request)
+        self.reader.read(message, out["x"])
+
+
 def python_plugins(request):
+    if request.work == "slides":
+        import slides
+
+        return {"commander": slides.Points(request), "producer": Slides(request), "preload": ["numpy", "openslide"]}
     in_place = request.variant == IN_PLACE
     if request.work == "images":
         producer = Photos(request) if in_place else PhotosArray(request)

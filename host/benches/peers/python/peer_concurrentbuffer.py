@@ -75,7 +75,7 @@ class Filling(Producer):
 class Photos(Producer):
     def __init__(self, request):
         self.paths = protocol.photo_paths(request)
-        self.array = numpy.empty((protocol.PHOTOS_A_BATCH, 224, 224, 3), numpy.uint8)
+        self.array = numpy.empty(protocol.PHOTOS_SHAPE, numpy.uint8)
 
     def create_data(self, message):
         import photos

@@ -19,7 +19,12 @@ TINY_SHAPE = (16,)
 LARGE_SHAPE = (64, 256, 256, 3)
 PAGE_BYTES = 4096
 PHOTOS_A_BATCH = 64
+PHOTOS_SHAPE = (PHOTOS_A_BATCH, 224, 224, 3)
+EXAMPLES_A_BATCH = 8
+SLIDES_SHAPE = (EXAMPLES_A_BATCH, 2, 256, 256, 3)
+PATCHES_A_BATCH = EXAMPLES_A_BATCH * 2
 WARM_UP_SECONDS = 0.3
+SLIDES_WARM_UP_SECONDS = 1.5
 MOST_STARTS = 50
 # Of helpers that live as long as the program does.
 HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
@@ -53,6 +58,11 @@ def photo_paths(request):
     return sorted(str(path) for path in Path(request.photos).glob("*/*.jpg"))
 
 
+def slide_paths(request):
+    """The files, in their order."""
+    return sorted(str(path) for path in Path(request.slides).glob("*.tif"))
+
+
 def number(setting, name):
     """The number behind `name=` in a setting."""
     return int(next(part for part in setting.split(", ") if part.startswith(name + "=")).split("=")[1])
@@ -72,12 +82,17 @@ def imports(request):
 
 
 def main(probe, start):
+    """Answers the program, by measuring a stream."""
+    answer(probe, lambda request: measure(request, start))
+
+
+def answer(probe, measured):
     """Answers the program: what there is, or one measurement."""
     if sys.argv[1] == "probe":
-        answer = probe()
+        told = probe()
     else:
-        answer = {"value": measure(SimpleNamespace(**json.loads(sys.argv[2])), start)}
-    print(json.dumps(answer), flush=True)
+        told = {"value": measured(SimpleNamespace(**json.loads(sys.argv[2])))}
+    print(json.dumps(told), flush=True)
 
 
 def missing(error, install):
@@ -101,7 +116,9 @@ def measure(request, start):
             return size / seconds_a_batch(request, Taker(stream, request).take) / 1e9
         if request.work == "uneven":
             return share_of_ideal(request, stream)
-        return PHOTOS_A_BATCH / seconds_a_batch(request, lambda: take_photos(stream))
+        if request.work == "slides":
+            return patches_a_second(request, lambda: take_pictures(stream, SLIDES_SHAPE))
+        return PHOTOS_A_BATCH / seconds_a_batch(request, lambda: take_pictures(stream, PHOTOS_SHAPE))
     finally:
         stream.stop()
 
@@ -125,13 +142,20 @@ class Taker:
         self.count += 1
 
 
-def take_photos(stream):
+def take_pictures(stream, shape):
     array = stream.array(next(stream.batches))
-    if array.shape != (PHOTOS_A_BATCH, 224, 224, 3) or array.dtype.name != "uint8":
-        raise SystemExit(f"a batch of photos is {array.dtype} {array.shape}")
+    if array.shape != shape or array.dtype.name != "uint8":
+        raise SystemExit(f"a batch of pictures is {array.dtype} {array.shape}, expected uint8 {shape}")
 
 
-def seconds_a_batch(request, take):
+def patches_a_second(request, take):
+    """Of slides. OpenSlide's caches are to be full when the clock starts, so the warm-up is long, and begins
+    with the first batch, since some take seconds to start."""
+    take()
+    return PATCHES_A_BATCH / seconds_a_batch(request, take, SLIDES_WARM_UP_SECONDS)
+
+
+def seconds_a_batch(request, take, warm_up=WARM_UP_SECONDS):
     """Warms up, then counts for a time; a multiple of the workers, as their batches may come in bursts."""
 
     def run(seconds):
@@ -144,7 +168,7 @@ def seconds_a_batch(request, take):
             if elapsed >= seconds:
                 return elapsed / count
 
-    run(WARM_UP_SECONDS)
+    run(warm_up)
     return run(request.seconds)
 
 

@@ -1,4 +1,5 @@
-//! The equipment of the works, made anew for each run and the same on every machine: times to sleep, photos, cobuf's plugins.
+//! The equipment of the works, made anew for each run and the same on every machine: times to sleep, photos, slides,
+//! cobuf's plugins.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use crate::photos;
+use crate::slides;
 use crate::work::Work;
 
 /// The plugins that cobuf runs here, packages in `plugins/`; and those for pictures.
@@ -29,6 +31,10 @@ pub(crate) struct Equipment {
     pub(crate) photos: PathBuf,
     /// The mean size of these files, in bytes; 0 if there are none.
     pub(crate) photo_bytes: u64,
+    /// A folder of TIFF files, if there is work for them.
+    pub(crate) slides: PathBuf,
+    /// The mean size of their tiles, in bytes; 0 if there are none.
+    pub(crate) tile_bytes: u64,
     /// Built files by name.
     pub(crate) plugins: BTreeMap<String, PathBuf>,
     _folder: TempDir,
@@ -45,15 +51,18 @@ impl Equipment {
         let times = folder.path().join("times.json");
         let text = serde_json::to_string(&exponential_times(SLEEPS, MEAN_SLEEP_SECONDS))?;
         fs::write(&times, text).with_context(|| format!("cannot write {}", times.display()))?;
-        let photos = folder.path().join("photos");
-        let (mut photo_bytes, mut names) = (0, PLUGINS.to_vec());
+        let (photos, slides) = (folder.path().join("photos"), folder.path().join("slides"));
+        let (mut photo_bytes, mut tile_bytes, mut names) = (0, 0, PLUGINS.to_vec());
         if works.contains(&Work::Images) {
             photo_bytes = photos::write(&photos).context("cannot write the photos")?;
             names.extend(PICTURE_PLUGINS);
         }
+        if works.contains(&Work::Slides) {
+            tile_bytes = slides::write(&slides).context("cannot write the slides")?;
+        }
         let plugins =
             names.into_iter().map(|name| Ok((name.to_owned(), built(name)?))).collect::<Result<_>>()?;
-        Ok(Self { times, photos, photo_bytes, plugins, _folder: folder })
+        Ok(Self { times, photos, photo_bytes, slides, tile_bytes, plugins, _folder: folder })
     }
 }
 

@@ -10,6 +10,8 @@ use crate::work::Work;
 
 const RUST: &str = "cobuf-python, Rust plugins";
 const IN_PLACE: &str = "cobuf-python, in place";
+const LOOP: &str = "plain loop in Python";
+const WHOLE_SLIDE_DATA: &str = "whole-slide-data, on concurrentbuffer";
 
 /// A goal.
 struct Goal {
@@ -27,12 +29,14 @@ enum Bound {
 }
 
 /// All goals.
-const GOALS: [Goal; 7] = [
+const GOALS: [Goal; 9] = [
     Goal { work: Work::Tiny, row: RUST, bound: Bound::Times(30.0, "concurrentbuffer, in order") },
     Goal { work: Work::Tiny, row: IN_PLACE, bound: Bound::Times(5.0, "concurrentbuffer, in order") },
     Goal { work: Work::Large, row: IN_PLACE, bound: Bound::Times(0.9, "cobuf, in order") },
     Goal { work: Work::First, row: IN_PLACE, bound: Bound::Times(1.0, "concurrentbuffer, in order, spawn") },
     Goal { work: Work::First, row: IN_PLACE, bound: Bound::Times(1.0, "torch, in order, spawn") },
+    Goal { work: Work::Slides, row: IN_PLACE, bound: Bound::Times(0.97, LOOP) },
+    Goal { work: Work::Slides, row: IN_PLACE, bound: Bound::Times(2.0, WHOLE_SLIDE_DATA) },
     Goal { work: Work::Memory, row: IN_PLACE, bound: Bound::AtMost(10.0) },
     Goal { work: Work::Interrupt, row: IN_PLACE, bound: Bound::AtMost(100.0) },
 ];
@@ -114,6 +118,22 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| not measured |  |"), "{text}");
+    }
+
+    #[test]
+    fn slides_are_held_to_a_plain_loop_and_to_whole_slide_data() {
+        let rows = vec![
+            row(IN_PLACE, &[Some(980.0), Some(960.0)]),
+            row(LOOP, &[Some(1000.0), Some(1000.0)]),
+            row(WHOLE_SLIDE_DATA, &[Some(560.0), Some(480.0)]),
+        ];
+        let outcomes = outcomes(&[Results { work: Work::Slides, rows }]);
+        assert_eq!(
+            outcomes[0].goal,
+            "cobuf-python, in place: at least 0.97 times as good as plain loop in Python"
+        );
+        assert_eq!((outcomes[0].measured, outcomes[0].is_reached), (Spread::of([0.98, 0.96]), Some(true)));
+        assert_eq!((outcomes[1].measured, outcomes[1].is_reached), (Spread::of([1.75, 2.0]), Some(false)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!   args ──► peers: which are there, which are missing (each asked by `probe`)
 //!              │     native/   cobuf, floors, ceilings: this program again, as a child
 //!              │     python/   one script a peer, by an interpreter that the user names
-//!   equipment  │     times to sleep, photos, cobuf's plugins
+//!   equipment  │     times to sleep, photos, slides, cobuf's plugins
 //!              ▼
 //!            rounds: peer A, B, C …, then again; each measurement a child with a limit (child, protocol)
 //!              ▼
@@ -30,6 +30,7 @@ mod plot;
 mod protocol;
 mod report;
 mod rounds;
+mod slides;
 mod statistics;
 mod work;
 

@@ -14,9 +14,11 @@ use crate::protocol::{Answer, Probe, Probed, Request};
 use crate::work::Work;
 
 /// The Python peers: how they are called, and their scripts in `python/`.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("cobuf-python", "peer_cobuf.py"),
+    ("plain loop in Python", "peer_loop.py"),
     ("concurrentbuffer", "peer_concurrentbuffer.py"),
+    ("whole-slide-data", "peer_whole_slide_data.py"),
     ("torch", "peer_torch.py"),
     ("grain", "peer_grain.py"),
     ("spdl", "peer_spdl.py"),

@@ -1,4 +1,4 @@
-//! JPEG files that are like photos: smooth colours with noise, the same on every machine.
+//! JPEG files that are like photos: smooth colours with noise, the same on every machine. Slides have such tiles.
 
 use std::f64::consts::TAU;
 use std::fs;
@@ -27,16 +27,17 @@ pub(crate) fn write(folder: &Path) -> Result<u64> {
     fs::create_dir_all(&class)?;
     let mut total = 0;
     for number in 0..COUNT {
-        let bytes = encode(&photo(number as u64))?;
+        let bytes = jpeg(number as u64, SIZE)?;
         total += bytes.len() as u64;
         fs::write(class.join(format!("{number:03}.jpg")), bytes)?;
     }
     Ok(total / COUNT as u64)
 }
 
-fn encode(picture: &RgbImage) -> Result<Vec<u8>> {
+/// A picture of a width and height.
+pub(crate) fn jpeg(number: u64, size: (u32, u32)) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(picture)?;
+    JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&picture(number, size))?;
     Ok(bytes)
 }
 
@@ -48,20 +49,21 @@ struct Wave {
 
 impl Wave {
     /// A random one, slow enough to be seen as a gradient.
-    fn draw(rng: &mut ChaCha8Rng) -> Self {
+    fn draw(rng: &mut ChaCha8Rng, size: (u32, u32)) -> Self {
         let mut axis = |pixels: u32| {
             let (periods, phase) = (3.0 * rng.random::<f64>(), rng.random::<f64>());
             let at = |pixel: u32| (TAU * (periods * f64::from(pixel) / f64::from(pixels) + phase)).sin();
             (0..pixels).map(at).collect()
         };
-        Self { across: axis(SIZE.0), down: axis(SIZE.1) }
+        Self { across: axis(size.0), down: axis(size.1) }
     }
 }
 
-fn photo(number: u64) -> RgbImage {
+fn picture(number: u64, size: (u32, u32)) -> RgbImage {
     let mut rng = ChaCha8Rng::seed_from_u64(number);
-    let channels: [[Wave; WAVES]; 3] = std::array::from_fn(|_| std::array::from_fn(|_| Wave::draw(&mut rng)));
-    RgbImage::from_fn(SIZE.0, SIZE.1, |x, y| {
+    let channels: [[Wave; WAVES]; 3] =
+        std::array::from_fn(|_| std::array::from_fn(|_| Wave::draw(&mut rng, size)));
+    RgbImage::from_fn(size.0, size.1, |x, y| {
         let noise: [u8; 3] = rng.random();
         let colour = |channel: usize| {
             let wave = |wave: &Wave| wave.across[x as usize] * wave.down[y as usize];
@@ -80,9 +82,9 @@ mod tests {
 
     #[test]
     fn is_a_photo_the_same_each_time_and_unlike_another() {
-        let first = encode(&photo(1)).unwrap();
-        assert_eq!(first, encode(&photo(1)).unwrap());
-        assert_ne!(first, encode(&photo(2)).unwrap());
+        let first = jpeg(1, SIZE).unwrap();
+        assert_eq!(first, jpeg(1, SIZE).unwrap());
+        assert_ne!(first, jpeg(2, SIZE).unwrap());
         let decoded = image::load_from_memory(&first).unwrap();
         assert_eq!((decoded.width(), decoded.height()), SIZE);
     }

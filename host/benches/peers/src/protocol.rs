@@ -66,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) times: PathBuf,
     /// A folder with a folder of JPEG files, for [`Work::Images`].
     pub(crate) photos: PathBuf,
+    /// A folder of TIFF files, for [`Work::Slides`].
+    pub(crate) slides: PathBuf,
     /// cobuf's plugins by name: built files.
     pub(crate) plugins: BTreeMap<String, PathBuf>,
 }

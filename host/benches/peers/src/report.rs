@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::peers::{Missing, Peer, Peers};
 use crate::photos;
 use crate::rounds::{Figures, Results};
+use crate::slides;
 use crate::statistics::{Spread, short};
 use crate::work::Work;
 
@@ -23,6 +24,7 @@ pub(crate) struct Report<'a> {
     seconds: f64,
     workers: u16,
     photo_bytes: u64,
+    tile_bytes: u64,
     peers: Vec<Described<'a>>,
     missing: &'a [Missing],
     works: Vec<Table>,
@@ -68,6 +70,7 @@ impl<'a> Report<'a> {
             seconds: args.seconds,
             workers: args.workers,
             photo_bytes: equipment.photo_bytes,
+            tile_bytes: equipment.tile_bytes,
             peers: peers.there.iter().filter(|peer| measured(peer)).map(described).collect(),
             missing: &peers.missing,
             works: results.iter().map(table).collect(),
@@ -86,8 +89,10 @@ impl<'a> Report<'a> {
         for table in &self.works {
             text += &table.markdown();
         }
-        if self.works.iter().any(|table| table.work == Work::Images) {
-            let _ = writeln!(text, "{}\n", self.photos());
+        for (work, made) in [(Work::Images, self.photos()), (Work::Slides, self.slides())] {
+            if self.works.iter().any(|table| table.work == work) {
+                let _ = writeln!(text, "{made}\n");
+            }
         }
         text += &goals::markdown(&self.goals);
         text += "## Conditions\n\n";
@@ -130,6 +135,23 @@ impl<'a> Report<'a> {
             photos::SIZE.1,
             photos::QUALITY,
             self.photo_bytes / 1000
+        )
+    }
+
+    fn slides(&self) -> String {
+        format!(
+            "The slides are made by this program, the same everywhere: {} tiled TIFF files with levels of {} x {} and of {} x {} \
+             pixels. Tiles have {} x {} pixels, JPEG as the photos are, {} kB on average; a file holds {} pictures, which its tiles \
+             are again and again. A reader decodes each tile as if it were the only one.",
+            slides::COUNT,
+            slides::SIDES[0],
+            slides::SIDES[0],
+            slides::SIDES[1],
+            slides::SIDES[1],
+            slides::TILE,
+            slides::TILE,
+            self.tile_bytes / 1000,
+            slides::PICTURES,
         )
     }
 }

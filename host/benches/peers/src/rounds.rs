@@ -139,7 +139,7 @@ impl Run<'_> {
     }
 
     fn measure(&self, contender: Contender, work: Work, setting: &str) -> Result<f64> {
-        let Equipment { times, photos, plugins, .. } = self.equipment;
+        let Equipment { times, photos, slides, plugins, .. } = self.equipment;
         let request = Request {
             variant: String::new(),
             work,
@@ -148,6 +148,7 @@ impl Run<'_> {
             workers: usize::from(self.args.workers),
             times: times.clone(),
             photos: photos.clone(),
+            slides: slides.clone(),
             plugins: plugins.clone(),
         };
         self.peers.measure(contender, request)

@@ -19,6 +19,8 @@ pub(crate) const VALUES: u64 = 251;
 pub(crate) const PHOTOS_A_BATCH: usize = 64;
 /// The height and width of pictures in a batch, in pixels.
 pub(crate) const PHOTO_SIDE: usize = 224;
+/// Examples in a batch of slides, each with a patch of both levels.
+pub(crate) const EXAMPLES_A_BATCH: usize = 8;
 /// Slots, buffers or batches in flight: of tiny batches, and of all others.
 pub(crate) const TINY_SLOTS: usize = 64;
 pub(crate) const SLOTS: usize = 8;
@@ -37,6 +39,8 @@ pub(crate) enum Work {
     Uneven,
     /// JPEG files to batches of pictures.
     Images,
+    /// Patches of slides by OpenSlide.
+    Slides,
     /// The cost of a third worker.
     Memory,
     /// From Ctrl-C to the end of all processes.
@@ -44,8 +48,16 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Tiny, Self::Large, Self::First, Self::Uneven, Self::Images, Self::Memory, Self::Interrupt];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Tiny,
+        Self::Large,
+        Self::First,
+        Self::Uneven,
+        Self::Images,
+        Self::Slides,
+        Self::Memory,
+        Self::Interrupt,
+    ];
 
     /// The unit of a measurement's value.
     pub(crate) fn unit(self) -> &'static str {
@@ -56,6 +68,7 @@ impl Work {
             Self::Memory => "MB",
             Self::Uneven => "% of ideal",
             Self::Images => "images/s",
+            Self::Slides => "patches/s",
         }
     }
 
@@ -82,6 +95,11 @@ impl Work {
                 "JPEG photos of 640 x 480 from files in the page cache to u8 batches of ({PHOTOS_A_BATCH}, {PHOTO_SIDE}, \
                  {PHOTO_SIDE}, 3): decoded, the centre square cropped, resized with a bilinear filter that widens where it makes \
                  smaller (antialiasing)."
+            ),
+            Self::Slides => format!(
+                "Whole slides to u8 batches of ({EXAMPLES_A_BATCH}, 2, 256, 256, 3), by OpenSlide from files in the page cache: an \
+                 example is two patches around one point, of 0.5 and of 2 µm a pixel. Points are drawn evenly from the pixels that \
+                 both levels have, so that OpenSlide interpolates nothing. Slides stay open in their worker."
             ),
             Self::Memory => "The private memory of a third worker, of tiny batches: that of all processes with it, less \
                 that without it. Shared mappings do not count. In Python, application and producer have loaded numpy and torch."
@@ -116,6 +134,7 @@ impl fmt::Display for Work {
             Self::First => "first",
             Self::Uneven => "uneven",
             Self::Images => "images",
+            Self::Slides => "slides",
             Self::Memory => "memory",
             Self::Interrupt => "interrupt",
         })

@@ -29,8 +29,8 @@ const CONDITIONS: &str = "\
     `image-commander` with `image-producer`, unchanged.";
 
 fn probe() -> Probe {
-    // The handling of Ctrl-C is an application's own matter.
-    let works = Work::ALL.into_iter().filter(|work| *work != Work::Interrupt);
+    // The handling of Ctrl-C is an application's own matter, and OpenSlide is Python's here.
+    let works = Work::ALL.into_iter().filter(|work| !matches!(work, Work::Slides | Work::Interrupt));
     let works: BTreeMap<_, _> = works.map(|work| (work, vec![slots(work)])).collect();
     let variant = |name: &str| Variant { name: name.to_owned(), works: works.clone() };
     Probe {
@@ -67,7 +67,7 @@ fn measure(request: &Request) -> Result<Answer> {
         Work::Uneven => uneven(request)?,
         Work::Images => images(request)?,
         Work::Memory => memory(request)?,
-        Work::Interrupt => bail!("cobuf itself is no contender for {}", request.work),
+        Work::Slides | Work::Interrupt => bail!("cobuf itself is no contender for {}", request.work),
     };
     Ok(Answer { value })
 }
