@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cobuf_host::Plugin;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -18,6 +19,8 @@ use crate::work::Work;
 /// The plugins that cobuf runs here, packages in `plugins/`; and those for pictures.
 const PLUGINS: [&str; 2] = ["list-commander", "fill-producer"];
 const PICTURE_PLUGINS: [&str; 2] = ["image-commander", "image-producer"];
+/// `image-producer` with its feature `libjpeg-turbo`.
+pub(crate) const TURBO_PRODUCER: &str = "image-producer with libjpeg-turbo";
 const SEED: u64 = 0;
 /// How many times a producer sleeps in a measurement of [`Work::Uneven`], and how long on average.
 const SLEEPS: usize = 400;
@@ -60,16 +63,47 @@ impl Equipment {
         if works.contains(&Work::Slides) {
             tile_bytes = slides::write(&slides).context("cannot write the slides")?;
         }
-        let plugins =
+        let mut plugins: BTreeMap<_, _> =
             names.into_iter().map(|name| Ok((name.to_owned(), built(name)?))).collect::<Result<_>>()?;
+        if works.contains(&Work::Images) && can_build_turbo() {
+            plugins.insert(TURBO_PRODUCER.to_owned(), built_with_turbo()?);
+        }
         Ok(Self { times, photos, photo_bytes, slides, tile_bytes, plugins, _folder: folder })
     }
 }
 
+/// The folder of a plugin's package.
+fn package(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../plugins").join(name)
+}
+
 fn built(name: &str) -> Result<PathBuf> {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../plugins");
-    let plugin = Plugin::package(plugins.join(name)).built()?;
+    let plugin = Plugin::package(package(name)).built()?;
     plugin.path().canonicalize().with_context(|| format!("the built plugin {name} is not there"))
+}
+
+/// Whether the programs are there that build libjpeg-turbo.
+pub(crate) fn can_build_turbo() -> bool {
+    let is_there = |program: &str, argument: &str| {
+        let quiet = || Stdio::null();
+        Command::new(program).arg(argument).stdout(quiet()).stderr(quiet()).status().is_ok()
+    };
+    is_there("cmake", "--version") && is_there("nasm", "-v")
+}
+
+/// Builds [`TURBO_PRODUCER`], beside the one without the feature. Returns its path.
+fn built_with_turbo() -> Result<PathBuf> {
+    let target = package("..").join("target/libjpeg-turbo");
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--features", "libjpeg-turbo", "--manifest-path"])
+        .arg(package("image-producer").join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(built.success(), "image-producer cannot be built with libjpeg-turbo: cargo ended with {built}");
+    let file = target.join("release/libimage_producer.so");
+    file.canonicalize().with_context(|| format!("{} was not built", file.display()))
 }
 
 /// Times with an exponential distribution, in seconds.

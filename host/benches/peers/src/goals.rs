@@ -1,4 +1,4 @@
-//! The goals of the Python package, each a ratio to another peer in the same rounds.
+//! The goals, each a ratio to another peer in the same rounds.
 
 use std::fmt::Write as _;
 
@@ -11,6 +11,7 @@ use crate::work::Work;
 const RUST: &str = "cobuf-python, Rust plugins";
 const IN_PLACE: &str = "cobuf-python, in place";
 const LOOP: &str = "plain loop in Python";
+const TURBO: &str = "cobuf, libjpeg-turbo";
 const WHOLE_SLIDE_DATA: &str = "whole-slide-data, on concurrentbuffer";
 
 /// A goal.
@@ -29,12 +30,18 @@ enum Bound {
 }
 
 /// All goals.
-const GOALS: [Goal; 9] = [
+const GOALS: [Goal; 15] = [
     Goal { work: Work::Tiny, row: RUST, bound: Bound::Times(30.0, "concurrentbuffer, in order") },
     Goal { work: Work::Tiny, row: IN_PLACE, bound: Bound::Times(5.0, "concurrentbuffer, in order") },
     Goal { work: Work::Large, row: IN_PLACE, bound: Bound::Times(0.9, "cobuf, in order") },
     Goal { work: Work::First, row: IN_PLACE, bound: Bound::Times(1.0, "concurrentbuffer, in order, spawn") },
     Goal { work: Work::First, row: IN_PLACE, bound: Bound::Times(1.0, "torch, in order, spawn") },
+    Goal { work: Work::Images, row: "cobuf, in order", bound: Bound::Times(0.97, "plain loop") },
+    Goal { work: Work::Images, row: TURBO, bound: Bound::Times(0.97, "plain loop, libjpeg-turbo") },
+    Goal { work: Work::Images, row: TURBO, bound: Bound::Times(1.5, "torch, Pillow draft") },
+    Goal { work: Work::Images, row: TURBO, bound: Bound::Times(1.5, "torch, in order") },
+    Goal { work: Work::Images, row: TURBO, bound: Bound::Times(1.5, "grain, in order") },
+    Goal { work: Work::Images, row: TURBO, bound: Bound::Times(1.5, "concurrentbuffer, any order") },
     Goal { work: Work::Slides, row: IN_PLACE, bound: Bound::Times(0.97, LOOP) },
     Goal { work: Work::Slides, row: IN_PLACE, bound: Bound::Times(2.0, WHOLE_SLIDE_DATA) },
     Goal { work: Work::Memory, row: IN_PLACE, bound: Bound::AtMost(10.0) },
@@ -79,9 +86,7 @@ pub(crate) fn markdown(outcomes: &[Outcome]) -> String {
     if outcomes.is_empty() {
         return String::new();
     }
-    let mut text =
-        "## Goals of the Python package\n\n| | goal | measured | reached |\n| --- | --- | --- | --- |\n"
-            .to_owned();
+    let mut text = "## Goals\n\n| | goal | measured | reached |\n| --- | --- | --- | --- |\n".to_owned();
     for Outcome { work, goal, measured, is_reached } in outcomes {
         let measured = measured.map_or_else(
             || "not measured".to_owned(),

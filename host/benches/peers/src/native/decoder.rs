@@ -1,98 +1,58 @@
-//! The ceiling of images: the decoder and resizer of `image-producer`, called in a plain loop by a thread on each core.
+//! The ceiling of images: `image-producer` in a plain loop, by a process on each core.
 
-use std::fs::File;
-use std::io::{Cursor, Read as _};
-use std::path::PathBuf;
-use std::sync::Barrier;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{ColorType, ImageDecoder as _, ImageReader};
+use cobuf_host::conformance::Examination;
+use cobuf_host::{Dictionary, Plugin, Value};
 
-use super::{Native, version};
-use crate::meter;
+use super::{Native, cobuf, version};
+use crate::equipment::can_build_turbo;
 use crate::protocol::{Answer, Probe, Request, Variant};
-use crate::work::{PHOTO_SIDE, PHOTOS_A_BATCH, Work};
+use crate::work::{PHOTOS_A_BATCH, Work};
 
 pub(super) const PEER: Native = Native { name: "plain loop", probe, measure };
 
-const CONDITIONS: &str = "A ceiling. The crates that `image-producer` uses (image, fast_image_resize), called in the same way in a \
-    loop on each core, into one buffer that is used again. Nothing is handed over.";
+const CONDITIONS: &str = "A ceiling. `image-producer` itself, called in a loop by a process on each core, into one buffer \
+    that is used again. Nothing is handed over.";
 
 fn probe() -> Probe {
-    let works = [(Work::Images, vec![String::new()])].into();
+    let works = || [(Work::Images, vec![String::new()])].into();
+    let names = ["", cobuf::TURBO].into_iter().take(if can_build_turbo() { 2 } else { 1 });
     Probe {
-        versions: format!("{}, {}", version("image"), version("fast_image_resize")),
+        versions: version("cobuf-host"),
         conditions: CONDITIONS.to_owned(),
-        variants: vec![Variant { name: String::new(), works }],
+        variants: names.map(|name| Variant { name: name.to_owned(), works: works() }).collect(),
     }
 }
 
 fn measure(request: &Request) -> Result<Answer> {
-    let paths = photos(request)?;
-    let value = super::on_each_core((0..request.workers).collect(), |first, start: &Barrier| {
-        let mut decoder = Decoder::default();
-        let mut batch = vec![0; PHOTOS_A_BATCH * ROW_BYTES];
-        let mut next = first * PHOTOS_A_BATCH;
-        start.wait();
-        let seconds = meter::seconds_a_batch(request.seconds, 1, || {
-            for row in batch.chunks_exact_mut(ROW_BYTES) {
-                decoder.decode(&paths[next % paths.len()], row)?;
-                next += 1;
-            }
-            // Every worker takes its turn.
-            next += (request.workers - 1) * PHOTOS_A_BATCH;
-            Ok(())
-        });
-        seconds.map(|seconds| PHOTOS_A_BATCH as f64 / seconds)
-    })?;
-    Ok(Answer { value })
+    let name = cobuf::image_producer(request);
+    let file =
+        request.plugins.get(name).with_context(|| format!("the plugin {name} is not in the request"))?;
+    let examination = Examination::of(Plugin::file(file))
+        .config(cobuf::image_producer_config())
+        .messages(messages(&request.photos)?);
+    let batches = examination.plain_loop(request.workers, Duration::from_secs_f64(request.seconds))?;
+    Ok(Answer { value: batches * PHOTOS_A_BATCH as f64 })
 }
 
-/// The bytes of a picture in a batch.
-const ROW_BYTES: usize = PHOTO_SIDE * PHOTO_SIDE * 3;
-
-fn photos(request: &Request) -> Result<Vec<PathBuf>> {
+/// The messages of all batches, as image-commander gives them.
+fn messages(photos: &Path) -> Result<Vec<Dictionary>> {
     let mut paths = Vec::new();
-    for class in request.photos.read_dir().context("cannot read the photos' folder")? {
+    for class in photos.read_dir().context("cannot read the photos' folder")? {
         for photo in class?.path().read_dir()? {
-            paths.push(photo?.path());
+            let path = photo?.path();
+            paths.push(path.to_str().context("a photo's path is not UTF-8")?.to_owned());
         }
     }
-    ensure!(!paths.is_empty(), "there are no photos in {}", request.photos.display());
+    ensure!(!paths.is_empty(), "there are no photos in {}", photos.display());
     paths.sort();
-    Ok(paths)
-}
-
-/// Buffers that are used again.
-#[derive(Default)]
-struct Decoder {
-    file: Vec<u8>,
-    rgb: Vec<u8>,
-    resizer: Resizer,
-}
-
-impl Decoder {
-    /// Decodes a file of 8-bit RGB, crops the centre square and resizes it into `row`.
-    fn decode(&mut self, path: &PathBuf, row: &mut [u8]) -> Result<()> {
-        self.file.clear();
-        File::open(path)?.read_to_end(&mut self.file)?;
-        let decoder = ImageReader::new(Cursor::new(&self.file)).with_guessed_format()?.into_decoder()?;
-        ensure!(
-            decoder.color_type() == ColorType::Rgb8,
-            "a photo is {:?}, expected RGB",
-            decoder.color_type()
-        );
-        let (width, height) = decoder.dimensions();
-        self.rgb.clear();
-        self.rgb.resize(usize::try_from(decoder.total_bytes())?, 0);
-        decoder.read_image(&mut self.rgb)?;
-        let side = PHOTO_SIDE as u32;
-        let source = ImageRef::new(width, height, &self.rgb, PixelType::U8x3)?;
-        let mut target = Image::from_slice_u8(side, side, row, PixelType::U8x3)?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        let options = options.fit_into_destination(None);
-        Ok(self.resizer.resize(&source, &mut target, &options)?)
-    }
+    let message = |paths: &[String]| {
+        let labels: Vec<Value> = paths.iter().map(|_| 0.into()).collect();
+        let paths: Vec<Value> = paths.iter().map(|path| path.as_str().into()).collect();
+        Dictionary::new().with("paths", paths).with("labels", labels)
+    };
+    Ok(paths.chunks(PHOTOS_A_BATCH).map(message).collect())
 }
