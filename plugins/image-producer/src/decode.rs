@@ -146,7 +146,7 @@ impl Decoder {
             _ => None,
         };
         #[cfg(not(feature = "libjpeg-turbo"))]
-        let region = None;
+        let region: Option<Region> = None;
         let region = match region {
             Some(region) => region,
             None => decode_whole(decoder, &wanted, &mut self.raw, &mut self.rgb)?,
