@@ -51,6 +51,33 @@ pub(crate) struct Bounds {
     pub(crate) shrink_on_load: bool,
 }
 
+impl Bounds {
+    /// Decodes what a crop needs of a JPEG file. `None` if the whole picture is to be decoded.
+    #[cfg(feature = "libjpeg-turbo")]
+    fn decode_region(
+        &self,
+        format: Option<ImageFormat>,
+        file: &[u8],
+        wanted: &Wanted,
+        rgb: &mut Vec<u8>,
+    ) -> Option<Region> {
+        let turbo = Turbo { max_bytes: max_bytes(self.max_pixels), may_shrink: self.shrink_on_load };
+        (format == Some(ImageFormat::Jpeg)).then(|| turbo.decode(file, wanted, rgb))?
+    }
+
+    /// There is nothing that decodes less than the whole picture.
+    #[cfg(not(feature = "libjpeg-turbo"))]
+    fn decode_region(
+        &self,
+        _format: Option<ImageFormat>,
+        _file: &[u8],
+        _wanted: &Wanted,
+        _rgb: &mut Vec<u8>,
+    ) -> Option<Region> {
+        None
+    }
+}
+
 /// Decodes file after file. Its buffers grow to the size of the largest one.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -61,23 +88,11 @@ pub(crate) struct Decoder {
     raw: Vec<u8>,
     /// The pixels as 8-bit RGB.
     rgb: Vec<u8>,
-    #[cfg(feature = "libjpeg-turbo")]
-    turbo: Turbo,
 }
 
 impl Decoder {
-    /// # Errors
-    /// libjpeg-turbo cannot start.
-    #[cfg_attr(not(feature = "libjpeg-turbo"), expect(clippy::unnecessary_wraps))]
-    pub(crate) fn new(bounds: Bounds) -> Result<Self> {
-        Ok(Self {
-            bounds,
-            file: Vec::new(),
-            raw: Vec::new(),
-            rgb: Vec::new(),
-            #[cfg(feature = "libjpeg-turbo")]
-            turbo: Turbo::new(max_bytes(bounds.max_pixels), bounds.shrink_on_load)?,
-        })
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { bounds, file: Vec::new(), raw: Vec::new(), rgb: Vec::new() }
     }
 
     /// Decodes what a crop needs of the picture in a file. `choose` gets the picture's (width, height) and
@@ -140,14 +155,7 @@ impl Decoder {
         let upright = turned_size(size, orientation);
         let part = turn_part_back(choose(upright), upright, orientation);
         let wanted = Wanted { size, part, target: turned_size(target, orientation) };
-        #[cfg(feature = "libjpeg-turbo")]
-        let region = match format {
-            Some(ImageFormat::Jpeg) => self.turbo.decode(&self.file, &wanted, &mut self.rgb)?,
-            _ => None,
-        };
-        #[cfg(not(feature = "libjpeg-turbo"))]
-        let region: Option<Region> = None;
-        let region = match region {
+        let region = match self.bounds.decode_region(format, &self.file, &wanted, &mut self.rgb) {
             Some(region) => region,
             None => decode_whole(decoder, &wanted, &mut self.raw, &mut self.rgb)?,
         };

@@ -30,7 +30,8 @@
 //! (but a folder, a pipe, a socket or a device), has more than `max_file_bytes`, is neither JPEG nor
 //! PNG, is truncated, has more pixels than `max_pixels`, or the decoder refuses it or panics on it.
 //! PNG has checksums. JPEG has none, so damage in the middle of one mostly shows as wrong or grey
-//! pixels, not as an error.
+//! pixels, not as an error. With the feature `libjpeg-turbo`, a file is corrupt only if both decoders
+//! refuse it; damage below the crop is not looked at, so whether it counts may depend on the crop.
 //!
 //! **Randomness.** Each row has a generator of its own, drawn from the message's. So a row depends
 //! on the run's seed, the message's sequence number and the row's position in the message, but not
@@ -40,8 +41,11 @@
 //! the C library of that name decodes JPEG files, and only what the crop needs of them: the rows and
 //! columns around it, at a half, a quarter or an eighth of their size if the crop is still as large as
 //! a row of the batch. That takes less time, and gives other values, the same as Pillow after
-//! `Image.draft`; `shrink_on_load = false` decodes at full size. Files with four colours (CMYK), and PNG
-//! files, go the other way.
+//! `Image.draft`; `shrink_on_load = false` decodes at full size. What the library refuses, such as sides of
+//! more than 65,500 pixels, and files with four colours (CMYK), are left to the other decoder. The `image`
+//! crate's decoder (zune-jpeg 0.5.15) gives wrong pixels for two rare kinds of JPEG files, which
+//! libjpeg-turbo reads as they are: baseline files with a scan for each colour and colours of less
+//! resolution, and files whose brightness has less resolution than their colours.
 // Only the calls of libjpeg-turbo are unsafe.
 #![cfg_attr(not(feature = "libjpeg-turbo"), forbid(unsafe_code))]
 
@@ -130,7 +134,7 @@ impl Producer for ImageProducer {
         Ok(Self {
             batch_size: config.batch_size,
             on_corrupt: config.on_corrupt,
-            decoder: Decoder::new(config.bounds())?,
+            decoder: Decoder::new(config.bounds()),
             framer: Framer::new(&config),
         })
     }

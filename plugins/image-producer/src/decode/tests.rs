@@ -9,7 +9,7 @@ const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// A decoder of pictures at their full size.
 fn decoder(max_pixels: u64, max_file_bytes: u64) -> Decoder {
-    Decoder::new(Bounds { max_pixels, max_file_bytes, shrink_on_load: false }).unwrap()
+    Decoder::new(Bounds { max_pixels, max_file_bytes, shrink_on_load: false })
 }
 
 /// Decodes a whole file.
@@ -71,6 +71,14 @@ fn cmyk_jpeg_becomes_rgb() {
     for [red, green, blue] in pixels {
         assert!(red > 250 && green < 5 && blue < 5, "({red}, {green}, {blue})");
     }
+}
+
+#[test]
+fn very_wide_jpeg_is_decoded() {
+    // libjpeg-turbo takes at most 65,500.
+    let (width, height, pixels) = decoded(&jpeg(&solid(65_501, 2, [9, 9, 9])));
+    assert_eq!((width, height), (65_501, 2));
+    assert!(pixels.concat().iter().all(|value| value.abs_diff(9) <= 2));
 }
 
 #[test]
