@@ -27,6 +27,11 @@ fn of_process(pid: u32, file: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Whether processes have entered their jail. A worker that was just started is about to.
+fn are_jailed(pids: &[u32]) -> bool {
+    pids.iter().all(|&pid| of_process(pid, "status").contains("Seccomp:\t2"))
+}
+
 fn workers(host: &Host) -> Vec<u32> {
     let workers =
         host.processes().into_iter().filter(|process| matches!(process.role, ProcessRole::Worker(_)));
@@ -103,9 +108,7 @@ fn jailed_workers_and_their_fork_server_are_replaced() {
     }
     all_items(&batches).for_each(|item| delivered.add(&item.unwrap()));
     assert_eq!(delivered, expected);
-    for pid in workers(&host) {
-        assert!(of_process(pid, "status").contains("Seccomp:\t2"));
-    }
+    wait_until("all workers are jailed", || are_jailed(&workers(&host)));
     host.stop();
     leaks.bury_orphans();
 }
@@ -144,9 +147,7 @@ fn producer_is_swapped_in_a_jailed_run() {
         assert!((6..60).contains(&first), "{first}");
     });
     wait_until("only the new workers are left", || workers(&host).iter().all(|pid| !before.contains(pid)));
-    for pid in workers(&host) {
-        assert!(of_process(pid, "status").contains("Seccomp:\t2"));
-    }
+    wait_until("all workers are jailed", || are_jailed(&workers(&host)));
 }
 
 #[test]
