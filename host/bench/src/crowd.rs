@@ -96,6 +96,8 @@ struct Crowd<'a> {
     free: Vec<usize>,
     queued: VecDeque<usize>,
     ready: VecDeque<usize>,
+    /// How many of the ready slots the consumer knows of, from its last look.
+    known: usize,
     idle: Vec<usize>,
     commander_waits: bool,
     consumer_waits: bool,
@@ -126,6 +128,7 @@ pub(crate) fn simulate(
         free: (0..slots).rev().collect(),
         queued: VecDeque::new(),
         ready: VecDeque::new(),
+        known: 0,
         idle: (WORKERS..WORKERS + workers).collect(),
         commander_waits: false,
         consumer_waits: true,
@@ -193,14 +196,10 @@ impl Crowd<'_> {
                 self.then(ready, core, Step::Look);
             }
             Step::Take => {
-                let Some(slot) = self.ready.pop_front() else {
-                    self.consumer_waits = true;
-                    return;
-                };
-                // Simplified: what becomes ready before it has released all that it knows of, it sees without another look.
                 let seen = self.ready_line.with(core, at, line_move, hold);
                 self.consumer_busy += seen - at;
-                self.then(seen, core, Step::Release(slot));
+                self.known = self.ready.len();
+                self.take_known(seen);
             }
             Step::Release(slot) => {
                 let has_slot = self.slot_lines[slot].with(core, at, line_move, Duration::ZERO);
@@ -211,9 +210,22 @@ impl Crowd<'_> {
                 if std::mem::take(&mut self.commander_waits) {
                     self.then(freed, COMMANDER, Step::Command);
                 }
-                let next = self.ready.pop_front().map_or(Step::Take, Step::Release);
-                self.then(freed, core, next);
+                if self.known > 0 {
+                    self.take_known(freed);
+                } else if self.ready.is_empty() {
+                    self.consumer_waits = true;
+                } else {
+                    self.then(freed, core, Step::Take);
+                }
             }
+        }
+    }
+
+    /// The consumer takes the next of the ready slots that it knows of.
+    fn take_known(&mut self, at: Duration) {
+        if let Some(slot) = self.ready.pop_front() {
+            self.known -= 1;
+            self.then(at, CONSUMER, Step::Release(slot));
         }
     }
 
