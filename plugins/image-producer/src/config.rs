@@ -106,7 +106,7 @@ impl Config {
         self.ratio.unwrap_or([3.0 / 4.0, 4.0 / 3.0])
     }
 
-    /// What is decoded, and how large a file may be.
+    /// The decoder's bounds.
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
             max_pixels: self.max_pixels,

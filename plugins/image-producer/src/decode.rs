@@ -36,7 +36,7 @@ pub(crate) struct Picture<'decoder> {
     pub(crate) part: CropBox,
 }
 
-/// What is decoded, and how large a file may be.
+/// How large a file may be, and whether its picture may be made smaller.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// The most pixels of a file's picture.
@@ -53,7 +53,10 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Decodes what a crop needs of a JPEG file. `None` if the whole picture is to be decoded.
-    #[cfg(feature = "libjpeg-turbo")]
+    #[cfg_attr(
+        not(feature = "libjpeg-turbo"),
+        expect(unused_variables, clippy::ptr_arg, reason = "nothing decodes less than the whole picture")
+    )]
     fn decode_region(
         &self,
         format: Option<ImageFormat>,
@@ -61,19 +64,11 @@ impl Bounds {
         wanted: &Wanted,
         rgb: &mut Vec<u8>,
     ) -> Option<Region> {
-        let turbo = Turbo { max_bytes: max_bytes(self.max_pixels), may_shrink: self.shrink_on_load };
-        (format == Some(ImageFormat::Jpeg)).then(|| turbo.decode(file, wanted, rgb))?
-    }
-
-    /// There is nothing that decodes less than the whole picture.
-    #[cfg(not(feature = "libjpeg-turbo"))]
-    fn decode_region(
-        &self,
-        _format: Option<ImageFormat>,
-        _file: &[u8],
-        _wanted: &Wanted,
-        _rgb: &mut Vec<u8>,
-    ) -> Option<Region> {
+        #[cfg(feature = "libjpeg-turbo")]
+        if format == Some(ImageFormat::Jpeg) {
+            let turbo = Turbo { max_bytes: max_bytes(self.max_pixels), may_shrink: self.shrink_on_load };
+            return turbo.decode(file, wanted, rgb);
+        }
         None
     }
 }

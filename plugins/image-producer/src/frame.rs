@@ -9,9 +9,7 @@ use fast_image_resize::{CropBox, FilterType, PixelType, ResizeAlg, ResizeOptions
 use crate::config::{Config, Crop};
 use crate::crop::{self, RandomCrop};
 use crate::decode::Picture;
-
-/// Bytes of a pixel: red, green, blue.
-const CHANNELS: usize = 3;
+use crate::region::CHANNELS;
 
 /// Fits picture after picture, and keeps the resizer's buffers.
 pub(crate) struct Framer {

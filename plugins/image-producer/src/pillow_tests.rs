@@ -1,4 +1,4 @@
-//! The same files by Pillow: `tests/pillow/make.py` made them and what is expected.
+//! Compares pictures with those that Pillow makes of the same files. `tests/pillow/make.py` wrote both.
 
 use cobuf_plugin_api::prelude::*;
 use cobuf_plugin_api::testing::ProducerHarness;

@@ -3,6 +3,9 @@
 
 use fast_image_resize::CropBox;
 
+/// Bytes of a pixel: red, green, blue.
+pub(crate) const CHANNELS: usize = 3;
+
 /// What a crop needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {

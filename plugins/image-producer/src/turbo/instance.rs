@@ -12,11 +12,10 @@ use cobuf_plugin_api::prelude::*;
 use turbojpeg_sys as sys;
 
 use super::window::Window;
+use crate::region::CHANNELS;
 
 /// The most scans of a progressive file; a small file of many scans of a large picture would take long.
 const MAX_SCANS: c_int = 500;
-/// Bytes of a pixel: red, green, blue.
-const CHANNELS: usize = 3;
 /// How the library's warnings begin (`jerror.h`). They are about damage that it repairs as well as it can.
 const WARNINGS: [&str; 6] = [
     "Corrupt JPEG data",
@@ -61,6 +60,12 @@ impl<'file> Instance<'file> {
         (get(sys::TJPARAM_TJPARAM_JPEGWIDTH), get(sys::TJPARAM_TJPARAM_JPEGHEIGHT))
     }
 
+    /// The width and height of the picture made smaller by a divisor.
+    pub(super) fn size_by(&self, divisor: u32) -> (u32, u32) {
+        let (width, height) = self.size();
+        (width.div_ceil(divisor), height.div_ceil(divisor))
+    }
+
     /// Whether the picture can become RGB.
     pub(super) fn becomes_rgb(&self) -> bool {
         let colors = [sys::TJCS_TJCS_RGB, sys::TJCS_TJCS_YCbCr, sys::TJCS_TJCS_GRAY];
@@ -91,8 +96,7 @@ impl<'file> Instance<'file> {
         let factor = sys::tjscalingfactor { num: 1, denom: divisor as c_int };
         // SAFETY: the handle is ours.
         self.check(unsafe { sys::tj3SetScalingFactor(self.handle.as_ptr(), factor) })?;
-        let (width, height) = self.size();
-        if window != Window::of((width.div_ceil(divisor), height.div_ceil(divisor))) {
+        if window != Window::of(self.size_by(divisor)) {
             let [x, y, w, h] =
                 [window.left, window.top, window.width, window.height].map(|pixels| pixels as c_int);
             // SAFETY: the handle is ours.

@@ -42,7 +42,7 @@ impl Turbo {
         }
         let divisor = if self.may_shrink { window::sufficient_divisor(wanted) } else { 1 };
         let part = window::scaled(wanted.part, divisor);
-        let whole = (wanted.size.0.div_ceil(divisor), wanted.size.1.div_ceil(divisor));
+        let whole = instance.size_by(divisor);
         let window = match instance.block_width() {
             Some(block) => Window::around(part, wanted.target, whole, block / divisor),
             None => Window::of(whole),

@@ -1,6 +1,6 @@
 """Makes the files beside it: JPEG files of several kinds, and what Pillow makes of each, for the tests of image-producer.
 
-    python make.py    with Pillow and numpy; they were made by Pillow 12
+    python make.py    with Pillow and numpy; they were made by Pillow 13.0.0
 
 `NAME.jpg` is decoded, turned upright, and its largest centred square resized to 48 x 48 pixels by a bilinear filter that
 widens where it makes smaller. `NAME.full.png` is what becomes of it at full size. For `NAME.draft.png`, `Image.draft` makes

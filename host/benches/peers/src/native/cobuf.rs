@@ -78,18 +78,20 @@ fn measure(request: &Request) -> Result<Answer> {
     Ok(Answer { value })
 }
 
+/// One of this request's plugins.
+pub(super) fn plugin(request: &Request, name: &str) -> Result<Plugin> {
+    let file =
+        request.plugins.get(name).with_context(|| format!("the plugin {name} is not in the request"))?;
+    Ok(Plugin::file(file))
+}
+
 /// A host's builder with this request's plugins.
 fn builder(request: &Request, commander: &str, producer: &str) -> Result<HostBuilder> {
-    let plugin = |name: &str| {
-        let file =
-            request.plugins.get(name).with_context(|| format!("the plugin {name} is not in the request"))?;
-        anyhow::Ok(Plugin::file(file))
-    };
     let slots =
         request.setting.strip_prefix("slots=").context("the setting names no number of slots")?.parse()?;
     Ok(Host::builder()
-        .commander(plugin(commander)?)
-        .producer(plugin(producer)?)
+        .commander(plugin(request, commander)?)
+        .producer(plugin(request, producer)?)
         .workers(request.workers)
         .slots(slots)
         .ordered(request.variant != ANY_ORDER))

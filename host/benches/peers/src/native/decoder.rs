@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cobuf_host::conformance::Examination;
-use cobuf_host::{Dictionary, Plugin, Value};
+use cobuf_host::{Dictionary, Value};
 
 use super::{Native, cobuf, version};
 use crate::equipment::can_build_turbo;
@@ -28,10 +28,7 @@ fn probe() -> Probe {
 }
 
 fn measure(request: &Request) -> Result<Answer> {
-    let name = cobuf::image_producer(request);
-    let file =
-        request.plugins.get(name).with_context(|| format!("the plugin {name} is not in the request"))?;
-    let examination = Examination::of(Plugin::file(file))
+    let examination = Examination::of(cobuf::plugin(request, cobuf::image_producer(request))?)
         .config(cobuf::image_producer_config())
         .messages(messages(&request.photos)?);
     let batches = examination.plain_loop(request.workers, Duration::from_secs_f64(request.seconds))?;
